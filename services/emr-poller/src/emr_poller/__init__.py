@@ -1,0 +1,1 @@
+"""4D EMR quotes become invoice commands."""

@@ -1,0 +1,1 @@
+"""Commands become QuickBooks documents, exactly once."""

@@ -1,0 +1,1 @@
+"""Intuit webhooks, verified, split and republished."""

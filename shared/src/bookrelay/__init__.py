@@ -1,0 +1,1 @@
+"""What every bookrelay service shares."""

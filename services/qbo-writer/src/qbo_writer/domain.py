@@ -1,0 +1,264 @@
+"""The writer's own words: ledger states, attempts, requests and answers. The names are those of the posting protocol.
+
+Pure: no I/O, no QuickBooks JSON beyond the text of a request's body. The ports that handlers and loops take stand here, too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Protocol
+
+from bookrelay.errors import Code, Disposition
+from bookrelay.messages import Difference
+
+
+class LedgerKind(StrEnum):
+    """Everything that bookrelay creates in QuickBooks is a document in the ledger: the documents of the wire, and names."""
+
+    INVOICE = "invoice"
+    BILL = "bill"
+    BILL_PAYMENT = "bill_payment"
+    CUSTOMER = "customer"
+    VENDOR = "vendor"
+
+
+class Operation(StrEnum):
+    """What a request does to its entity."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    VOID = "void"
+    DELETE = "delete"
+
+
+class CommandState(StrEnum):
+    """Where a command stands. All but RECEIVED and DUE are ends; HELD and REJECTED can become due again."""
+
+    RECEIVED = "received"  # recorded, waits for another document (a bill payment for its bill)
+    DUE = "due"
+    POSTED = "posted"
+    UNCHANGED = "unchanged"
+    RETRACTED = "retracted"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
+    HELD = "held"
+    REJECTED = "rejected"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class DocumentStatus(StrEnum):
+    """What QuickBooks is known to hold."""
+
+    NOTHING = "nothing"
+    PRESENT = "present"
+    VOIDED = "voided"  # by us
+    GONE = "gone"  # deleted, by us or by a person
+
+
+class AttemptState(StrEnum):
+    """States of an attempt (protocol.md)."""
+
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    RESOLVED = "resolved"
+
+
+class AnswerKind(StrEnum):
+    """How an answer counts (protocol.md, "Answers")."""
+
+    SUCCESS = "success"
+    REFUSAL = "refusal"  # nothing was done: 429, 3001, 401
+    ERROR = "error"  # a code on the short definitive list: nothing was done and never will be
+    CONFLICT = "conflict"  # 5010, 610, 6140: read by Id and compare
+    SILENCE = "silence"  # everything else
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as journalled: what leaves is `body`, byte for byte, under `requestid`.
+
+    `entity` is QuickBooks' name ("Invoice"); `qbo_id` and `sync_token` are None for a create.
+    """
+
+    realm: str
+    kind: LedgerKind
+    entity: str
+    operation: Operation
+    requestid: str
+    body: str
+    qbo_id: str | None = None
+    sync_token: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One item of a journalled batch: `b_id` at most 10 characters."""
+
+    b_id: str
+    request: Request
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A journalled batch: requestid at most 36 characters, the exact body of all items."""
+
+    realm: str
+    requestid: str
+    body: str
+    items: tuple[BatchItem, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An entity as QuickBooks shows it, with the fields that bookrelay owns in comparable form.
+
+    `fields` is canonical: field name -> text, amounts as decimal strings; equal dicts mean equal content.
+    """
+
+    entity: str
+    qbo_id: str
+    sync_token: str
+    doc_number: str | None
+    marker: str | None
+    total: Decimal
+    balance: Decimal
+    voided: bool
+    fields: dict[str, str]
+    raw: dict[str, Any] = field(repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one send. `seen` is the entity for a success; `conflicting_id` the document that 6140 names."""
+
+    kind: AnswerKind
+    http_status: int | None = None
+    intuit_code: str | None = None
+    disposition: Disposition = Disposition.RETRY
+    code: Code = Code.AUTOMATION_FAILED
+    reason: str = ""
+    fix: str = ""
+    seen: Seen | None = None
+    deleted: bool = False  # a delete was confirmed
+    conflicting_id: str | None = None
+    retry_after: float | None = None
+    unauthorized: bool = False  # 401: refresh the access token, then journal the resend anew
+    throttled: bool = False
+    halt: bool = False  # the realm is cut off: stop it
+    intuit_tid: str | None = None
+    body: str = field(repr=False, default="")
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """An access token. `value` never enters a log."""
+
+    value: str = field(repr=False)
+    expires_at: datetime
+
+
+class LookupFailed(Exception):  # noqa: N818
+    """A look-up had no readable answer. It is never read as "it is not there"."""
+
+
+class Books(Protocol):
+    """The port to one QuickBooks company: it sends what it is given, once, and classifies the answer. It never retries."""
+
+    async def send(self, request: Request, token: AccessToken) -> Answer:
+        """Send one journalled request; every outcome is an Answer, also a time-out."""
+
+    async def send_batch(self, batch: BatchRequest, token: AccessToken) -> Answer | dict[str, Answer]:
+        """Send a journalled batch: one Answer for the whole call (silence, 429, 401, error), or one for each bId.
+
+        A bId that is missing from a readable reply is silence.
+        """
+
+    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
+        """Read by Id; None if QuickBooks says that it is not there (deleted). Raises LookupFailed without a readable answer."""
+
+    async def find(
+        self,
+        realm: str,
+        entity: str,
+        *,
+        doc_number: str | None,
+        marker: str,
+        since: datetime,
+        name: str | None,
+        token: AccessToken,
+    ) -> list[Seen]:
+        """Look up what carries our marker (or, for names, has this name): by DocNumber, else by MetaData.CreateTime.
+
+        Also returns a document with this DocNumber and another marker: the caller decides. Raises LookupFailed.
+        """
+
+    async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> "list[Seen | Deleted]":
+        """Read the change feed. Raises LookupFailed, also where the answer is at its cap and so may be incomplete."""
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A stub of the change feed: the entity was deleted."""
+
+    entity: str
+    qbo_id: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An entry of a name list or another list that documents refer to."""
+
+    entity: str
+    qbo_id: str
+    name: str
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class NameNeeded:
+    """A customer or vendor that must be created first: a document of its own."""
+
+    kind: LedgerKind
+    name: str
+    email: str | None = None
+
+
+@dataclass(frozen=True)
+class Unmapped:
+    """A reference that has no mapping (QB006) or cannot be used; `fix` says what to do."""
+
+    reason: str
+    fix: str
+    code: Code = Code.MAPPING_MISSING
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Every reference of a content, resolved: logical key -> QuickBooks id.
+
+    Keys: "customer", "vendor", "item:<key>", "account:<key>", "term", "class", "department", "ap_account", "custom:<name>".
+    """
+
+    ids: dict[str, str]
+
+
+class Skipped(Exception):  # noqa: N818
+    """The document is left out on purpose; the reason is for its operator."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our content against an entity: empty differences mean equal."""
+
+    differences: tuple[Difference, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether the entity holds what we compared."""
+        return not self.differences

@@ -1,0 +1,258 @@
+"""The writer's tables, schema `qbo_writer`. Every time in them is by the database's clock, UTC."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from bookrelay.outbox import OutboxRow, pending_index
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, Index, Integer, Numeric, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+SCHEMA = "qbo_writer"
+
+_NOW: dict[str, Any] = {"server_default": text("now()")}
+_FALSE: dict[str, Any] = {"server_default": text("false")}
+_ZERO: dict[str, Any] = {"server_default": text("0")}
+_TIME = DateTime(timezone=True)
+
+
+class Document(SQLModel, table=True):
+    """One business key: what QuickBooks is known to hold for it."""
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        Index("uq_documents_key", "realm", "source", "source_key", "kind", unique=True),
+        Index(
+            "uq_documents_doc_number", "realm", "kind", "doc_number", unique=True, postgresql_where=text("doc_number IS NOT NULL")
+        ),
+        Index("ix_documents_qbo_id", "realm", "kind", "qbo_id", postgresql_where=text("qbo_id IS NOT NULL")),
+        Index("ix_documents_held", "realm", postgresql_where=text("held")),
+        {"schema": SCHEMA},
+    )
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    realm: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    source_key: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    doc_number: str | None = Field(default=None, sa_type=Text)
+    marker: str = Field(sa_type=Text)  # stands in PrivateNote; random-looking, unique, says nothing about the key
+    status: str = Field(default="nothing", sa_type=Text, sa_column_kwargs={"server_default": text("'nothing'")})
+    qbo_id: str | None = Field(default=None, sa_type=Text)
+    sync_token: str | None = Field(default=None, sa_type=Text)
+    content: dict[str, Any] | None = Field(
+        default=None, sa_type=JSONB(none_as_null=True)
+    )  # the content last posted, as on the wire
+    content_hash: str | None = Field(default=None, sa_type=Text)
+    fields: dict[str, Any] | None = Field(
+        default=None, sa_type=JSONB(none_as_null=True)
+    )  # Seen.fields as QuickBooks answered them
+    total: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))
+    diverged: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
+    held: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
+    newest_version: int = Field(default=-1, sa_type=BigInteger, sa_column_kwargs={"server_default": text("-1")})
+    newest_modified_at: datetime | None = Field(default=None, sa_type=_TIME)
+    attempts: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # how many there were: part of the requestid
+    created_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class CommandRow(SQLModel, table=True):
+    """One command: what was asked and what came of it. The primary key makes a redelivery harmless."""
+
+    __tablename__ = "commands"
+    __table_args__ = (
+        Index("ix_commands_due", "realm", "due_at", postgresql_where=text("state = 'due'")),
+        Index("ix_commands_document", "document_id", "version", "modified_at"),
+        Index("ix_commands_state", "realm", "state"),
+        {"schema": SCHEMA},
+    )
+
+    id: UUID = Field(primary_key=True)
+    document_id: int = Field(sa_type=BigInteger, foreign_key=f"{SCHEMA}.documents.id")
+    realm: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    operation: str = Field(sa_type=Text)  # upsert | retract
+    version: int = Field(sa_type=BigInteger)
+    modified_at: datetime = Field(sa_type=_TIME)
+    content: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    content_hash: str = Field(sa_type=Text)
+    priority: int = Field(
+        default=1, sa_type=SmallInteger, sa_column_kwargs={"server_default": text("1")}
+    )  # 0 interactive ... 3 sweep
+    state: str = Field(default="due", sa_type=Text, sa_column_kwargs={"server_default": text("'due'")})
+    due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)
+    forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over the difference
+    code: str | None = Field(default=None, sa_type=Text)
+    reason: str | None = Field(default=None, sa_type=Text)
+    differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
+    occurrence: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # how often it has ended
+    headers: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
+    recorded_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    ended_at: datetime | None = Field(default=None, sa_type=_TIME)
+
+
+class Batch(SQLModel, table=True):
+    """A batch as it was journalled, whole."""
+
+    __tablename__ = "batches"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    realm: str = Field(sa_type=Text)
+    requestid: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class Attempt(SQLModel, table=True):
+    """A request in the making: journalled before it is sent, at most one open for each document."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        Index("uq_attempts_open", "document_id", unique=True, postgresql_where=text("state <> 'resolved'")),
+        Index("ix_attempts_open", "realm", "state", postgresql_where=text("state <> 'resolved'")),
+        Index("ix_attempts_command", "command_id"),
+        Index("ix_attempts_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
+        CheckConstraint("state IN ('sending', 'unknown', 'resolved')", name="attempt_state"),
+        {"schema": SCHEMA},
+    )
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    realm: str = Field(sa_type=Text)
+    document_id: int = Field(sa_type=BigInteger, foreign_key=f"{SCHEMA}.documents.id")
+    command_id: UUID | None = Field(default=None)
+    version: int = Field(sa_type=BigInteger)
+    number: int = Field(sa_type=Integer)
+    entity: str = Field(sa_type=Text)
+    operation: str = Field(sa_type=Text)
+    requestid: str = Field(sa_type=Text)
+    body: str = Field(sa_type=Text)
+    qbo_id: str | None = Field(default=None, sa_type=Text)
+    sync_token: str | None = Field(default=None, sa_type=Text)
+    content_hash: str = Field(sa_type=Text)
+    fields: dict[str, Any] | None = Field(
+        default=None, sa_type=JSONB(none_as_null=True)
+    )  # what it would make true, comparable with Seen.fields
+    batch_id: int | None = Field(default=None, sa_type=BigInteger, foreign_key=f"{SCHEMA}.batches.id")
+    b_id: str | None = Field(default=None, sa_type=Text)
+    state: str = Field(sa_type=Text)
+    fencing_token: int = Field(sa_type=BigInteger)  # of the writer that journalled the latest send
+    token_expires_at: datetime = Field(sa_type=_TIME)
+    first_sent_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    last_sent_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    sends: int = Field(default=1, sa_type=Integer, sa_column_kwargs={"server_default": text("1")})
+    answered: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # the latest send has a recorded answer
+    silent_at: datetime | None = Field(default=None, sa_type=_TIME)
+    ambiguous: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # some send of it stayed without an answer
+    lost: bool = Field(
+        default=False, sa_type=Boolean, sa_column_kwargs=_FALSE
+    )  # the sender of an earlier send may still hold a copy
+    stuck: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # only a person can resolve it
+    due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)  # when to look again
+    outcome: str | None = Field(default=None, sa_type=Text)
+    http_status: int | None = Field(default=None, sa_type=Integer)
+    intuit_code: str | None = Field(default=None, sa_type=Text)
+    intuit_tid: str | None = Field(default=None, sa_type=Text)
+    resolved_at: datetime | None = Field(default=None, sa_type=_TIME)
+
+
+class Lease(SQLModel, table=True):
+    """Who may write for a company. Every ledger and token transaction locks this row with its own fencing token."""
+
+    __tablename__ = "leases"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    holder: str = Field(sa_type=Text)
+    fencing_token: int = Field(sa_type=BigInteger)
+    expires_at: datetime = Field(sa_type=_TIME)
+
+
+class Realm(SQLModel, table=True):
+    """A company: whether it is halted, what was proven of it, its pace, plan and preferences."""
+
+    __tablename__ = "realms"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    halted_code: str | None = Field(default=None, sa_type=Text)
+    halted_reason: str | None = Field(default=None, sa_type=Text)
+    halted_since: datetime | None = Field(default=None, sa_type=_TIME)
+    requestid_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
+    batch_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
+    probe: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
+    pace: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
+    company: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
+    feed_position: datetime | None = Field(default=None, sa_type=_TIME)
+    updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class Token(SQLModel, table=True):
+    """The OAuth tokens of a company, encrypted (Fernet)."""
+
+    __tablename__ = "tokens"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    access_token: str = Field(sa_type=Text)
+    access_expires_at: datetime = Field(sa_type=_TIME)
+    refresh_token: str = Field(sa_type=Text)
+    refresh_expires_at: datetime = Field(sa_type=_TIME)
+    hard_expires_at: datetime | None = Field(default=None, sa_type=_TIME)
+    state: str = Field(default="connected", sa_type=Text, sa_column_kwargs={"server_default": text("'connected'")})
+    reason: str | None = Field(default=None, sa_type=Text)
+    refreshed_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class TokenHistory(SQLModel, table=True):
+    """Earlier refresh tokens, encrypted: the fallback for an answer that was lost after a rotation."""
+
+    __tablename__ = "token_history"
+    __table_args__ = (Index("ix_token_history_realm", "realm", "replaced_at"), {"schema": SCHEMA})
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    realm: str = Field(sa_type=Text)
+    refresh_token: str = Field(sa_type=Text)
+    replaced_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class ReferenceRow(SQLModel, table=True):
+    """The cache of QuickBooks' lists: names, items, accounts, terms, classes, departments, tax codes."""
+
+    __tablename__ = "references"
+    __table_args__ = (Index("ix_references_name", "realm", "entity", "name_folded"), {"schema": SCHEMA})
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    entity: str = Field(sa_type=Text, primary_key=True)
+    qbo_id: str = Field(sa_type=Text, primary_key=True)
+    name: str = Field(sa_type=Text)
+    name_folded: str = Field(sa_type=Text)
+    active: bool = Field(default=True, sa_type=Boolean, sa_column_kwargs={"server_default": text("true")})
+    details: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
+    seen_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class AttemptLog(SQLModel, table=True):
+    """What was sent and answered, append-only and hash-chained for each company."""
+
+    __tablename__ = "attempt_log"
+    __table_args__ = (Index("ix_attempt_log_realm", "realm", "id"), {"schema": SCHEMA})
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    realm: str = Field(sa_type=Text)
+    attempt_id: int | None = Field(default=None, sa_type=BigInteger)
+    at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    entry: dict[str, Any] = Field(sa_type=JSONB)
+    previous_hash: str = Field(sa_type=Text)
+    hash: str = Field(sa_type=Text)
+
+
+class Outbox(OutboxRow, table=True):
+    """Events that wait to be published."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (pending_index(SCHEMA), {"schema": SCHEMA})

@@ -1,0 +1,32 @@
+"""A poller's cursor: how far its source was read. It moves only after what was read has been acknowledged by the broker."""
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, Text, text
+from sqlmodel import Field, SQLModel
+
+from bookrelay.db import Connection, Pool
+
+
+class CursorRow(SQLModel):
+    """One cursor. Declare a table from it in the service's own schema."""
+
+    name: str = Field(sa_type=Text, primary_key=True)
+    position: datetime = Field(sa_type=DateTime(timezone=True))
+    moved_at: datetime = Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": text("now()")})
+
+
+async def read(pool: Pool, schema: str, name: str) -> datetime | None:
+    """Return the cursor's position, or None before its first move."""
+    value = await pool.fetchval(f"SELECT position FROM {schema}.cursor WHERE name = $1", name)  # noqa: S608
+    return value if isinstance(value, datetime) else None
+
+
+async def move(connection: Connection | Pool, schema: str, name: str, position: datetime) -> None:
+    """Move the cursor forward; it never moves back, so two pollers cannot undo each other."""
+    await connection.execute(
+        f"INSERT INTO {schema}.cursor AS c (name, position) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE "  # noqa: S608
+        "SET position = greatest(c.position, excluded.position), moved_at = now()",
+        name,
+        position,
+    )

@@ -1,0 +1,73 @@
+"""Postgres through asyncpg: the pool, transactions, and which errors pass by themselves.
+
+Each service owns one schema, declared as SQLModel classes in its `tables.py`; deploy migrates them.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, cast
+
+import asyncpg
+
+from bookrelay import telemetry
+from bookrelay.settings import ServiceSettings
+
+log = telemetry.get_logger(__name__)
+
+Connection: TypeAlias = asyncpg.Connection
+Pool: TypeAlias = asyncpg.Pool
+
+# What a restart of Postgres, a failover or pg_terminate_backend looks like: the same work succeeds on a new connection.
+TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    ConnectionError,
+    OSError,
+    TimeoutError,
+)
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def open_pool(settings: ServiceSettings, *, application_name: str, size: int | None = None) -> Pool:
+    """Open a pool; raises a transient error (see TRANSIENT_POSTGRES) while the server is away."""
+    options: dict[str, Any] = {} if settings.database_prepared_statements else {"statement_cache_size": 0}
+    pool = await asyncpg.create_pool(
+        settings.postgres_dsn(),
+        min_size=1,
+        max_size=size or settings.database_pool_size,
+        command_timeout=30,
+        timeout=10,
+        max_inactive_connection_lifetime=60,
+        server_settings={"application_name": application_name} if settings.database_prepared_statements else {},
+        init=_prepare,
+        **options,
+    )
+    return cast(Pool, pool)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """Open one transaction on one connection; committed at the end of the block, rolled back on an exception."""
+    async with pool.acquire() as connection, connection.transaction():
+        yield connection
+
+
+async def close_pool(pool: Pool, seconds: float = 5) -> None:
+    """Close the pool; connections that do not end in time are cut."""
+    try:
+        await asyncio.wait_for(pool.close(), seconds)
+    except (TimeoutError, asyncpg.InterfaceError):
+        pool.terminate()

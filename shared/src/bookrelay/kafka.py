@@ -1,0 +1,248 @@
+"""Kafka as bookrelay uses it: publish with acks from all, consume in batches at least once, dead-letter what cannot be read.
+
+Every subscriber is made by `consume`; an architecture test walks them. FastStream's default would acknowledge first.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import KafkaAckableMessage
+from pydantic import ValidationError
+
+from bookrelay import metrics, telemetry
+from bookrelay.errors import PermanentError
+from bookrelay.messages import AnyMessage, adapter
+from bookrelay.topics import Topic
+
+log = telemetry.get_logger(__name__)
+M = TypeVar("M", bound=AnyMessage)
+
+BATCH_RECORDS = 500
+BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
+
+
+class Publishes(Protocol):
+    """The port of whoever tells the world something."""
+
+    async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
+        """Return when the broker has acknowledged every message, in order for each key; raise otherwise."""
+
+
+class Publisher:
+    """An idempotent producer, acks=all. One for each process."""
+
+    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+        self._options: dict[str, Any] = {
+            "bootstrap_servers": bootstrap_servers, "client_id": client_id, "acks": "all", "enable_idempotence": True,
+            "compression_type": "lz4", "linger_ms": 0, "request_timeout_ms": 20_000, "metadata_max_age_ms": 60_000,
+        }  # fmt: skip
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect; raises KafkaError while the broker is away."""
+        producer = AIOKafkaProducer(**self._options)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Flush and close."""
+        if self._producer:
+            await self._producer.stop()
+            self._producer = None
+
+    async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
+        """Return when the broker has acknowledged every message, in order for each key; raise KafkaError otherwise."""
+        await self.publish_encoded(topic.name, [(m.key(), m.encode(), telemetry.traceparent()) for m in messages])
+
+    async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
+        """Publish (key, value, headers) as they are; headers ASCII."""
+        if self._producer is None:
+            raise KafkaError("the producer is not connected")
+        futures = []
+        for key, value, headers in records:
+            wire = [("content-type", b"application/cloudevents+json")] + [
+                (k, v.encode("ascii", "replace")) for k, v in headers.items()
+            ]
+            futures.append(await self._producer.send(topic, value, key=key, headers=wire))
+        if futures:
+            await asyncio.gather(*futures)
+            metrics.MESSAGES_PUBLISHED.labels(topic).inc(len(futures))
+
+
+@dataclass(frozen=True)
+class Received(Generic[M]):
+    """A message that was read, with where it stood."""
+
+    message: M
+    topic: str
+    partition: int
+    offset: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Sequence[Received[Any]]], Awaitable[None]]
+
+
+def new_broker(bootstrap_servers: str, client_id: str) -> KafkaBroker:
+    """Return a FastStream broker with safe defaults. Services consume through it; they publish through `Publisher`."""
+    import logging
+
+    return KafkaBroker(
+        bootstrap_servers,
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        allow_auto_create_topics=False,
+        graceful_timeout=15.0,
+        logger=logging.getLogger("bookrelay.faststream"),
+        log_level=logging.DEBUG,
+    )
+
+
+def headers_of(record: ConsumerRecord[Any, Any]) -> dict[str, str]:
+    """Read headers that anybody may have written: null and non-UTF-8 values are tolerated."""
+    return {str(k): (v or b"").decode("utf-8", "replace") for k, v in record.headers or ()}
+
+
+async def _parse(message: Any, original: Any = None) -> KafkaMessage:
+    """Build FastStream's message without decoding anything; its own parser breaks on a null header and loses the record."""
+    records: tuple[ConsumerRecord[Any, Any], ...] = message if isinstance(message, tuple) else (message,)
+    consumer = getattr(getattr(original, "__self__", None), "_consumer", None)
+    return KafkaAckableMessage(
+        body=[],
+        headers={},
+        raw_message=message,
+        consumer=consumer,
+        message_id=f"{records[0].offset}-{records[-1].offset}",
+    )
+
+
+async def _decode(message: KafkaMessage) -> list[ConsumerRecord[Any, Any]]:
+    raw = message.raw_message
+    return list(raw) if isinstance(raw, tuple) else [raw]
+
+
+def consume(
+    broker: KafkaBroker,
+    topic: Topic,
+    group: str,
+    handler: Handler,
+    dead_letter: Publisher,
+    *,
+    max_records: int = BATCH_RECORDS,
+) -> None:
+    """Subscribe `group` to `topic`, at least once: offsets are committed after `handler` returned for the whole batch.
+
+    A record that cannot be read, or that `handler` refuses alone with PermanentError, goes to the dead-letter topic as it was.
+    Any other exception is taken as passing: the batch is handed over again after a bounded wait. So `handler` is idempotent.
+    """
+    types = topic.carries
+    failures = 0
+
+    async def on_batch(records: list[ConsumerRecord[Any, Any]]) -> None:
+        nonlocal failures
+        try:
+            await _handle_batch(records, types, topic, group, handler, dead_letter)
+            failures = 0
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+            failures += 1
+            log.warning("batch.retrying", topic=topic.name, group=group, failures=failures, wait_seconds=wait, error=repr(error))
+            await asyncio.sleep(wait)
+            raise
+
+    on_batch.__annotations__ = {}
+    broker.subscriber(
+        topic.name,
+        group_id=group,
+        batch=True,
+        max_records=max_records,
+        batch_timeout_ms=200,
+        fetch_max_wait_ms=100,
+        auto_offset_reset="earliest",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        parser=_parse,
+        decoder=_decode,
+        no_reply=True,
+    )(on_batch)
+
+
+async def _handle_batch(
+    records: list[ConsumerRecord[Any, Any]],
+    types: tuple[type[AnyMessage], ...],
+    topic: Topic,
+    group: str,
+    handler: Handler,
+    dead_letter: Publisher,
+) -> None:
+    good: list[tuple[Received[Any], ConsumerRecord[Any, Any]]] = []
+    for record in records:
+        try:
+            message = adapter(types).validate_json(record.value or b"")
+        except ValidationError as error:
+            await send_dead_letter(dead_letter, topic, group, record, describe(error))
+        else:
+            received = Received(message, record.topic, record.partition, record.offset, headers_of(record))
+            good.append((received, record))
+    if good:
+        try:
+            await handler([received for received, _ in good])
+        except PermanentError:
+            await _one_by_one(good, topic, group, handler, dead_letter)
+    metrics.MESSAGES_CONSUMED.labels(topic.name, group).inc(len(records))
+    metrics.CONSUMER_OLDEST_AGE.labels(topic.name, group).set(max(0.0, time.time() - records[0].timestamp / 1000))
+
+
+async def _one_by_one(
+    good: Sequence[tuple[Received[Any], ConsumerRecord[Any, Any]]],
+    topic: Topic,
+    group: str,
+    handler: Handler,
+    dead_letter: Publisher,
+) -> None:
+    """Find out which record of a refused batch is the poison."""
+    for received, record in good:
+        try:
+            await handler([received])
+        except PermanentError as error:
+            await send_dead_letter(dead_letter, topic, group, record, error.sentence())
+
+
+def describe(error: ValidationError) -> str:
+    """Say what is wrong with a message without repeating its content."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{error.error_count()} errors; first at {where or 'the message'}: {first['msg']}"
+
+
+async def send_dead_letter(publisher: Publisher, topic: Topic, group: str, record: ConsumerRecord[Any, Any], reason: str) -> None:
+    """Put a record aside as it was: key, value and headers kept, with reason, partition and offset beside them."""
+    target = topic.dead_letters(group)
+    headers = {k: v for k, v in headers_of(record).items() if k != "content-type"}
+    headers |= {
+        "dlt-reason": reason[:500], "dlt-topic": record.topic, "dlt-partition": str(record.partition),
+        "dlt-offset": str(record.offset), "dlt-group": group, "dlt-attempts": str(int(headers.get("dlt-attempts", "0") or 0) + 1),
+    }  # fmt: skip
+    await publisher.publish_encoded(target.name, [(record.key, record.value, headers)])
+    metrics.MESSAGES_DEAD_LETTERED.labels(topic.name, group).inc()
+    log.error(
+        "message.dead_lettered",
+        topic=topic.name,
+        group=group,
+        partition=record.partition,
+        offset=record.offset,
+        reason=reason,
+    )

@@ -1,0 +1,570 @@
+"""Every message on the wire: frozen models in CloudEvents 1.0, ids that follow from the content, amounts as decimal strings.
+
+Additive change stays in v1; anything else is a new type on a v2 topic. `REGISTRY` lists all types; `decode` reads one.
+"""
+
+import hashlib
+import json
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from uuid import UUID, uuid5
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+
+from bookrelay.money import Amount, Quantity, to_cents
+
+NAMESPACE = UUID("5d0c5cb8-6c0f-5b6e-9a53-0d5f1a1a7c11")  # of all deterministic ids; never change it
+
+
+class Model(BaseModel):
+    """A value on the wire. Unknown fields are ignored, so that additive change stays compatible."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="utf8")
+
+
+def _utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc), PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+Text = Annotated[str, Field(min_length=1, max_length=4000)]
+Name = Annotated[str, Field(min_length=1, max_length=500)]
+Identifier = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Kind(StrEnum):
+    """The closed set of document kinds that bookrelay puts into the books."""
+
+    INVOICE = "invoice"
+    BILL = "bill"
+    BILL_PAYMENT = "bill_payment"
+
+
+class Priority(StrEnum):
+    """Who waits for a command; lower classes never delay higher ones."""
+
+    INTERACTIVE = "interactive"
+    LIVE = "live"
+    BACKFILL = "backfill"
+    SWEEP = "sweep"
+
+
+# ------------------------------------------------------------------------------------------------------- document contents
+
+
+class Party(Model):
+    """A customer or vendor, by the name under which the books know it."""
+
+    name: Name
+    email: str | None = Field(default=None, max_length=100)
+
+
+class CustomField(Model):
+    """A custom field of a sales form: `name` as the company policy maps it, `value` at most 31 characters."""
+
+    name: Name
+    value: str = Field(max_length=31)
+
+
+class InvoiceLine(Model):
+    """One line of an invoice. `item` is a key of the company's item mapping ("procedure"), not a QuickBooks id."""
+
+    item: Name = "default"
+    description: str | None = Field(default=None, max_length=4000)
+    quantity: Quantity | None = None
+    unit_price: Quantity | None = None
+    amount: Amount
+
+
+class BillLine(Model):
+    """One line of a bill. `account` is a key of the company's account mapping."""
+
+    account: Name = "default"
+    description: str | None = Field(default=None, max_length=4000)
+    amount: Amount
+
+
+class InvoiceContent(Model):
+    """What an invoice shall contain: the fields that bookrelay owns in the books."""
+
+    customer: Party
+    txn_date: date
+    due_date: date | None = None
+    terms: str | None = Field(default=None, max_length=31)
+    class_name: str | None = Field(default=None, max_length=100)
+    department: str | None = Field(default=None, max_length=100)
+    memo: str | None = Field(default=None, max_length=2000)
+    custom_fields: tuple[CustomField, ...] = ()
+    lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=750)
+
+    @property
+    def total(self) -> Amount:
+        """The sum of the lines."""
+        return to_cents(sum((line.amount for line in self.lines), start=to_cents(self.lines[0].amount * 0)))
+
+
+class BillContent(Model):
+    """What a bill shall contain: the fields that bookrelay owns in the books."""
+
+    vendor: Party
+    txn_date: date
+    due_date: date | None = None
+    terms: str | None = Field(default=None, max_length=31)
+    class_name: str | None = Field(default=None, max_length=100)
+    department: str | None = Field(default=None, max_length=100)
+    memo: str | None = Field(default=None, max_length=2000)
+    lines: tuple[BillLine, ...] = Field(min_length=1, max_length=750)
+
+    @property
+    def total(self) -> Amount:
+        """The sum of the lines."""
+        return to_cents(sum((line.amount for line in self.lines), start=to_cents(self.lines[0].amount * 0)))
+
+
+Content = InvoiceContent | BillContent
+
+
+def canonical_json(value: BaseModel) -> str:
+    """Serialize for hashing: sorted keys, no spaces, defaults left out, so that an added optional field keeps old hashes."""
+    plain = value.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def content_hash(content: BaseModel | None) -> str:
+    """SHA-256 of the canonical JSON, 64 hex digits; of nothing (a retraction) the hash of the empty string."""
+    return hashlib.sha256(canonical_json(content).encode() if content is not None else b"").hexdigest()
+
+
+# --------------------------------------------------------------------------------------------------------------- envelope
+
+D = TypeVar("D", bound=Model)
+
+
+class CloudEvent(Model, Generic[D]):
+    """CloudEvents 1.0 in structured mode. `subject` is the Kafka key; `data` carries everything that has a meaning."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: UUID
+    source: Annotated[str, Field(pattern=r"^/bookrelay/[a-z-]+$")]
+    type: str
+    subject: Identifier
+    time: UtcDatetime
+    datacontenttype: Literal["application/json"] = "application/json"
+    data: D
+
+    TYPE: ClassVar[str]
+
+    def key(self) -> bytes:
+        """Return the Kafka key: order is kept for each document."""
+        return self.subject.encode()
+
+    def encode(self) -> bytes:
+        """Return the value for Kafka, UTF-8."""
+        return self.model_dump_json().encode()
+
+
+class DocumentData(Model):
+    """Which document: a business key within one company (realm). Identifiers are never parsed for meaning."""
+
+    realm: Identifier
+    source: Identifier
+    source_key: Identifier
+    kind: Kind
+    version: Annotated[int, Field(ge=0)]
+
+    @property
+    def subject(self) -> str:
+        """The Kafka key of everything about this document."""
+        return subject_of(self.realm, self.source, self.source_key)
+
+
+def subject_of(realm: str, source: str, source_key: str) -> str:
+    """Return the Kafka key of a document: `realm:source:source_key`."""
+    return f"{realm}:{source}:{source_key}"[:1000]
+
+
+# --------------------------------------------------------------------------------------------------------------- commands
+
+
+class CommandData(DocumentData):
+    """What should be true. Newer is (`version`, `modified_at`): a source that does not count up still has a time."""
+
+    modified_at: UtcDatetime
+    priority: Priority = Priority.LIVE
+
+    def id(self) -> UUID:
+        """Return the command's id: the same command read twice from its source is the same message."""
+        content = getattr(self, "content", None)
+        parts = (
+            self.realm, self.source, self.source_key, self.kind, str(self.version), _rfc3339(self.modified_at),
+            content_hash(content),
+        )  # fmt: skip
+        return uuid5(NAMESPACE, "\x1f".join(parts))
+
+
+class UpsertInvoiceData(CommandData):
+    kind: Literal[Kind.INVOICE] = Kind.INVOICE
+    content: InvoiceContent
+
+
+class UpsertBillData(CommandData):
+    kind: Literal[Kind.BILL] = Kind.BILL
+    content: BillContent
+
+
+class RetractDocumentData(CommandData):
+    reason: Text
+
+
+class _Command(CloudEvent[D], Generic[D]):
+    @classmethod
+    def of(cls, data: D, *, sender: str, time: datetime | None = None) -> Self:
+        """Wrap `data` from service `sender`. The envelope's time is the source's, so that replays are equal."""
+        assert isinstance(data, CommandData)
+        return cls(
+            id=data.id(), source=f"/bookrelay/{sender}", type=cls.TYPE, subject=data.subject,
+            time=time or data.modified_at, data=data,
+        )  # fmt: skip
+
+
+class UpsertInvoice(_Command[UpsertInvoiceData]):
+    """This invoice shall exist with this content."""
+
+    TYPE = "bookrelay.invoice.upsert.v1"
+    type: Literal["bookrelay.invoice.upsert.v1"] = "bookrelay.invoice.upsert.v1"
+
+
+class UpsertBill(_Command[UpsertBillData]):
+    """This bill shall exist with this content."""
+
+    TYPE = "bookrelay.bill.upsert.v1"
+    type: Literal["bookrelay.bill.upsert.v1"] = "bookrelay.bill.upsert.v1"
+
+
+class RetractDocument(_Command[RetractDocumentData]):
+    """This document shall not exist."""
+
+    TYPE = "bookrelay.document.retract.v1"
+    type: Literal["bookrelay.document.retract.v1"] = "bookrelay.document.retract.v1"
+
+
+Command = UpsertInvoice | UpsertBill | RetractDocument
+
+
+# ----------------------------------------------------------------------------------------------------------------- events
+
+
+class Difference(Model):
+    """One field in which the books and the source disagree; values as text, without names of patients."""
+
+    field: Name
+    ours: str | None = None
+    theirs: str | None = None
+
+
+class EventData(DocumentData):
+    """What became of a command. `command_id` is absent where a source refused a document before it became a command."""
+
+    command_id: UUID | None = None
+    occurrence: Annotated[int, Field(ge=0)] = 0  # a held command can end again: counts its ends
+
+    def id_for(self, type_: str) -> UUID:
+        """Return the event's id: the same end told twice is the same message."""
+        about = str(self.command_id) if self.command_id else f"{self.subject}\x1f{self.kind}\x1f{self.version}"
+        return uuid5(NAMESPACE, f"{about}\x1f{type_}\x1f{self.occurrence}")
+
+
+class Outcome(StrEnum):
+    """How a posted document came to hold its content."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    ADOPTED = "adopted"
+    RESTORED = "restored"
+
+
+class PostedData(EventData):
+    outcome: Outcome
+    qbo_id: Identifier
+    sync_token: str
+    doc_number: str | None = None
+    url: str
+    total: Amount
+
+
+class InvoicePostedData(PostedData):
+    kind: Literal[Kind.INVOICE] = Kind.INVOICE
+
+
+class BillPostedData(PostedData):
+    kind: Literal[Kind.BILL] = Kind.BILL
+
+
+class BillPaymentPostedData(PostedData):
+    kind: Literal[Kind.BILL_PAYMENT] = Kind.BILL_PAYMENT
+
+
+class DocumentUnchangedData(EventData):
+    """Nothing had to be done; the QuickBooks fields are absent where nothing is there (a retraction of nothing)."""
+
+    qbo_id: Identifier | None = None
+    doc_number: str | None = None
+    url: str | None = None
+    total: Amount | None = None
+
+
+class DocumentRetractedData(EventData):
+    how: Literal["voided", "deleted", "gone"]
+    qbo_id: Identifier | None = None
+
+
+class DocumentRejectedData(EventData):
+    code: str
+    intuit_code: str | None = None
+    reason: Text
+    fix: str = Field(default="", max_length=4000)
+
+
+class DocumentSkippedData(EventData):
+    reason: Text
+
+
+class DocumentHeldData(EventData):
+    reason: Text
+    fix: str = Field(default="", max_length=4000)
+    differences: tuple[Difference, ...] = ()
+
+
+class DocumentSupersededData(EventData):
+    by_version: int
+
+
+class DocumentDivergedData(EventData):
+    qbo_id: Identifier
+    differences: tuple[Difference, ...] = ()
+
+
+class CommandDeadLetteredData(EventData):
+    reason: Text
+
+
+class RealmData(Model):
+    """About a whole company."""
+
+    realm: Identifier
+    code: str
+    reason: Text
+    since: UtcDatetime
+
+
+class _Event(CloudEvent[D], Generic[D]):
+    @classmethod
+    def of(cls, data: D, *, sender: str, time: datetime) -> Self:
+        """Wrap `data`, told by service `sender` at `time`."""
+        assert isinstance(data, EventData)
+        return cls(
+            id=data.id_for(cls.TYPE),
+            source=f"/bookrelay/{sender}",
+            type=cls.TYPE,
+            subject=data.subject,
+            time=time,
+            data=data,
+        )
+
+
+class InvoicePosted(_Event[InvoicePostedData]):
+    """The invoice is in the books with the command's content."""
+
+    TYPE = "bookrelay.invoice.posted.v1"
+    type: Literal["bookrelay.invoice.posted.v1"] = "bookrelay.invoice.posted.v1"
+
+
+class BillPosted(_Event[BillPostedData]):
+    """The bill is in the books with the command's content."""
+
+    TYPE = "bookrelay.bill.posted.v1"
+    type: Literal["bookrelay.bill.posted.v1"] = "bookrelay.bill.posted.v1"
+
+
+class BillPaymentPosted(_Event[BillPaymentPostedData]):
+    """A bill was marked as paid by a payment of its own."""
+
+    TYPE = "bookrelay.bill-payment.posted.v1"
+    type: Literal["bookrelay.bill-payment.posted.v1"] = "bookrelay.bill-payment.posted.v1"
+
+
+class DocumentUnchanged(_Event[DocumentUnchangedData]):
+    """The books already hold what was asked for."""
+
+    TYPE = "bookrelay.document.unchanged.v1"
+    type: Literal["bookrelay.document.unchanged.v1"] = "bookrelay.document.unchanged.v1"
+
+
+class DocumentRetracted(_Event[DocumentRetractedData]):
+    """The document is no longer in force in the books."""
+
+    TYPE = "bookrelay.document.retracted.v1"
+    type: Literal["bookrelay.document.retracted.v1"] = "bookrelay.document.retracted.v1"
+
+
+class DocumentRejected(_Event[DocumentRejectedData]):
+    """The document is wrong; the reason is for the operator of its source."""
+
+    TYPE = "bookrelay.document.rejected.v1"
+    type: Literal["bookrelay.document.rejected.v1"] = "bookrelay.document.rejected.v1"
+
+
+class DocumentSkipped(_Event[DocumentSkippedData]):
+    """The document is left out on purpose (mode, plan)."""
+
+    TYPE = "bookrelay.document.skipped.v1"
+    type: Literal["bookrelay.document.skipped.v1"] = "bookrelay.document.skipped.v1"
+
+
+class DocumentHeld(_Event[DocumentHeldData]):
+    """A person must decide; the difference is shown."""
+
+    TYPE = "bookrelay.document.held.v1"
+    type: Literal["bookrelay.document.held.v1"] = "bookrelay.document.held.v1"
+
+
+class DocumentSuperseded(_Event[DocumentSupersededData]):
+    """A newer version was recorded first."""
+
+    TYPE = "bookrelay.document.superseded.v1"
+    type: Literal["bookrelay.document.superseded.v1"] = "bookrelay.document.superseded.v1"
+
+
+class DocumentDiverged(_Event[DocumentDivergedData]):
+    """A person changed the document in the books."""
+
+    TYPE = "bookrelay.document.diverged.v1"
+    type: Literal["bookrelay.document.diverged.v1"] = "bookrelay.document.diverged.v1"
+
+
+class CommandDeadLettered(_Event[CommandDeadLetteredData]):
+    """The command could not be handled; it waits in a dead-letter topic."""
+
+    TYPE = "bookrelay.command.dead-lettered.v1"
+    type: Literal["bookrelay.command.dead-lettered.v1"] = "bookrelay.command.dead-lettered.v1"
+
+
+class _RealmEvent(CloudEvent[RealmData]):
+    @classmethod
+    def of(cls, data: RealmData, *, sender: str, time: datetime) -> Self:
+        """Wrap `data`, told by service `sender` at `time`."""
+        id_ = uuid5(NAMESPACE, f"{data.realm}\x1f{cls.TYPE}\x1f{data.code}\x1f{_rfc3339(data.since)}")
+        return cls(id=id_, source=f"/bookrelay/{sender}", type=cls.TYPE, subject=data.realm, time=time, data=data)
+
+
+class RealmHalted(_RealmEvent):
+    """Posting for this company has stopped; an operator is needed."""
+
+    TYPE = "bookrelay.realm.halted.v1"
+    type: Literal["bookrelay.realm.halted.v1"] = "bookrelay.realm.halted.v1"
+
+
+class RealmResumed(_RealmEvent):
+    """Posting for this company goes on."""
+
+    TYPE = "bookrelay.realm.resumed.v1"
+    type: Literal["bookrelay.realm.resumed.v1"] = "bookrelay.realm.resumed.v1"
+
+
+Event = (
+    InvoicePosted | BillPosted | BillPaymentPosted | DocumentUnchanged | DocumentRetracted | DocumentRejected | DocumentSkipped
+    | DocumentHeld | DocumentSuperseded | DocumentDiverged | CommandDeadLettered | RealmHalted | RealmResumed
+)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------- what happens in the books
+
+
+class EntityChangedData(Model):
+    """One record of an Intuit webhook: thin, it says that something changed and not what."""
+
+    realm: Identifier
+    entity: Name
+    entity_id: Identifier
+    operation: Literal["created", "updated", "deleted", "merged", "voided", "emailed", "unknown"]
+    changed_at: UtcDatetime
+    deleted_id: str | None = None
+    notification_id: Identifier  # Intuit's CloudEvents id, or the hash of the classic record: the dedupe key
+    format: Literal["classic", "cloudevents"]
+
+
+class BooksChangedData(Model):
+    """What a changed entity looks like now. Amounts are decimal strings."""
+
+    realm: Identifier
+    entity: Name
+    entity_id: Identifier
+    operation: Name
+    sync_token: str | None = None
+    changed_at: UtcDatetime
+    ours: bool = False
+
+
+class EntityChanged(CloudEvent[EntityChangedData]):
+    """Intuit told us that an entity changed."""
+
+    TYPE = "bookrelay.intuit.entity-changed.v1"
+    type: Literal["bookrelay.intuit.entity-changed.v1"] = "bookrelay.intuit.entity-changed.v1"
+
+    @classmethod
+    def of(cls, data: EntityChangedData, *, sender: str, time: datetime) -> Self:
+        """Wrap `data`, received by service `sender` at `time`."""
+        id_ = uuid5(NAMESPACE, f"intuit\x1f{data.realm}\x1f{data.notification_id}")
+        subject = subject_of(data.realm, data.entity, data.entity_id)
+        return cls(id=id_, source=f"/bookrelay/{sender}", type=cls.TYPE, subject=subject, time=time, data=data)
+
+
+class BooksChanged(CloudEvent[BooksChangedData]):
+    """An entity in the books changed, read back from QuickBooks."""
+
+    TYPE = "bookrelay.books.changed.v1"
+    type: Literal["bookrelay.books.changed.v1"] = "bookrelay.books.changed.v1"
+
+    @classmethod
+    def of(cls, data: BooksChangedData, *, sender: str, time: datetime) -> Self:
+        """Wrap `data`, read by service `sender` at `time`."""
+        parts = (
+            data.realm,
+            data.entity,
+            data.entity_id,
+            data.operation,
+            data.sync_token or "",
+            _rfc3339(data.changed_at),
+        )
+        id_ = uuid5(NAMESPACE, "\x1f".join(("books", *parts)))
+        subject = subject_of(data.realm, data.entity, data.entity_id)
+        return cls(id=id_, source=f"/bookrelay/{sender}", type=cls.TYPE, subject=subject, time=time, data=data)
+
+
+AnyMessage = CloudEvent[Any]
+
+COMMANDS: tuple[type[AnyMessage], ...] = (UpsertInvoice, UpsertBill, RetractDocument)
+EVENTS: tuple[type[AnyMessage], ...] = (
+    InvoicePosted, BillPosted, BillPaymentPosted, DocumentUnchanged, DocumentRetracted, DocumentRejected, DocumentSkipped,
+    DocumentHeld, DocumentSuperseded, DocumentDiverged, CommandDeadLettered, RealmHalted, RealmResumed,
+)  # fmt: skip
+NOTIFICATIONS: tuple[type[AnyMessage], ...] = (EntityChanged,)
+CHANGES: tuple[type[AnyMessage], ...] = (BooksChanged,)
+REGISTRY: dict[str, type[AnyMessage]] = {m.TYPE: m for m in (*COMMANDS, *EVENTS, *NOTIFICATIONS, *CHANGES)}
+
+
+@cache
+def adapter(types: tuple[type[AnyMessage], ...]) -> TypeAdapter[Any]:
+    """Return the decoder for a closed set of message types, told apart by `type`."""
+    if len(types) == 1:
+        return TypeAdapter(types[0])
+    union: Any = types[0]
+    for message in types[1:]:
+        union = union | message
+    return TypeAdapter(Annotated[union, Field(discriminator="type")])

@@ -1,0 +1,66 @@
+"""Every Prometheus metric, declared once. Labels are closed sets: never a key, an id or a name of a person."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, *labels: str) -> Histogram:
+    return Histogram(name, text, labels, registry=REGISTRY, buckets=_SECONDS)
+
+
+# Every service
+SERVICE_INFO = _gauge("bookrelay_service_info", "1, with the service's name and version", "service", "version")
+SERVICE_READY = _gauge("bookrelay_service_ready", "1 while the service is ready, else 0")
+LOOP_LAST_SUCCESS = _gauge("bookrelay_loop_last_success_timestamp_seconds", "When a loop last finished a unit of work", "loop")
+LOOP_FAILURES = _counter("bookrelay_loop_failures_total", "Failed units of work of a loop", "loop")
+MESSAGES_PUBLISHED = _counter("bookrelay_messages_published_total", "Messages acknowledged by the broker", "topic")
+MESSAGES_CONSUMED = _counter("bookrelay_messages_consumed_total", "Messages handled and acknowledged", "topic", "group")
+MESSAGES_DEAD_LETTERED = _counter(
+    "bookrelay_messages_dead_lettered_total", "Messages sent to a dead-letter topic", "topic", "group"
+)
+CONSUMER_OLDEST_AGE = _gauge(
+    "bookrelay_consumer_oldest_age_seconds", "Age of the oldest record of the last batch", "topic", "group"
+)
+OUTBOX_PENDING = _gauge("bookrelay_outbox_pending", "Events committed and not yet published")
+OUTBOX_OLDEST_AGE = _gauge("bookrelay_outbox_oldest_age_seconds", "Age of the oldest event that is not yet published")
+
+# Sources
+SOURCE_DOCUMENTS = _counter("bookrelay_source_documents_total", "Documents read at a source", "source", "outcome")
+SOURCE_POLL_SECONDS = _histogram("bookrelay_source_poll_seconds", "Duration of one poll", "source")
+SOURCE_CURSOR_AGE = _gauge("bookrelay_source_cursor_age_seconds", "How far the cursor is behind now", "source")
+SHEET_WRITE_BACKS = _counter("bookrelay_sheet_write_backs_total", "Rows written back", "outcome")
+
+# qbo-writer
+COMMANDS_RECORDED = _counter("bookrelay_commands_recorded_total", "Commands recorded in the ledger", "outcome")
+COMMANDS_ENDED = _counter("bookrelay_commands_ended_total", "Commands by their end", "realm", "kind", "end")
+COMMANDS_DUE = _gauge("bookrelay_commands_due", "Commands that wait to be posted", "realm")
+COMMANDS_OLDEST_DUE_AGE = _gauge("bookrelay_commands_oldest_due_age_seconds", "Age of the oldest due command", "realm")
+COMMAND_SECONDS = _histogram("bookrelay_command_seconds", "From a command's record to its end", "kind")
+ATTEMPTS_OPEN = _gauge("bookrelay_attempts_open", "Open attempts by state", "realm", "state")
+DOCUMENTS_HELD = _gauge("bookrelay_documents_held", "Documents that wait for a person", "realm")
+QBO_REQUESTS = _counter("qbo_requests_total", "Requests to QuickBooks", "realm", "operation", "outcome")
+QBO_REQUEST_SECONDS = _histogram("qbo_request_seconds", "Duration of a request to QuickBooks", "operation")
+QBO_METERED_READS = _counter("qbo_metered_reads_total", "Reads that Intuit meters", "realm", "operation")
+QBO_THROTTLED = _counter("qbo_throttled_total", "Answers 429 or fault 3001", "realm")
+QBO_PACE = _gauge("qbo_pace_share", "Share of the allowed rate that the pacer uses now", "realm")
+LEASE_HELD = _gauge("qbo_lease_held", "1 while this process holds the company's lease", "realm")
+LEASE_TOKEN = _gauge("qbo_lease_fencing_token", "The fencing token of the lease held", "realm")
+TOKEN_EXPIRES = _gauge("qbo_token_expires_timestamp_seconds", "When a token ends", "realm", "token")
+TOKEN_REFRESHES = _counter("qbo_token_refreshes_total", "Refreshes of the access token", "realm", "outcome")
+REALM_HALTED = _gauge("qbo_realm_halted", "1 while posting for the company is halted", "realm", "code")
+
+# webhook-gateway
+WEBHOOK_DELIVERIES = _counter("bookrelay_webhook_deliveries_total", "Webhook deliveries by outcome", "outcome")
+WEBHOOK_NOTIFICATIONS = _counter("bookrelay_webhook_notifications_total", "Notifications republished", "format")
+WEBHOOK_SECONDS = _histogram("bookrelay_webhook_seconds", "From the request to its answer")

@@ -1,0 +1,92 @@
+"""Money: Decimal from the first byte to the last, rounded half up to cents in this one place.
+
+Amounts travel as decimal strings with two digits ("1861.08"). A float is refused wherever it would enter.
+"""
+
+import json
+import re
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
+
+CENT = Decimal("0.01")
+LARGEST = Decimal("9999999999999.99")  # QuickBooks: 15 digits for an amount
+
+_DECORATION = re.compile(r"[\s$€£,\u00a0]")
+
+
+def to_cents(value: Decimal) -> Decimal:
+    """Round half up to two digits, as QuickBooks does: 128.350 x 14.50 = 1861.075 -> 1861.08. Never minus zero."""
+    rounded = value.quantize(CENT, rounding=ROUND_HALF_UP)
+    return rounded if rounded else Decimal("0.00")
+
+
+def parse_amount(text: str) -> Decimal:
+    """Read an amount as people type it: "$1,234.50", "(12.00)", "1234.5". Raises ValueError with a reason for anything else.
+
+    Only a comma that groups three digits is taken as a separator: "12,50" is refused and not read as 1250.
+    """
+    body = text.strip()
+    negative = body.startswith("(") and body.endswith(")")
+    if negative:
+        body = body[1:-1]
+    bare = re.sub(r"[\s$€£\u00a0]", "", body)
+    if "," in bare and not re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", bare):
+        raise ValueError(f"{text!r} is not an amount: a comma must group three digits")
+    bare = _DECORATION.sub("", bare)
+    if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)", bare):
+        raise ValueError(f"{text!r} is not an amount")
+    value = Decimal(bare)
+    return -value if negative else value
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON with every number that has a fraction as Decimal."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def _no_float(value: Any) -> Any:
+    if isinstance(value, bool | float):
+        raise ValueError("an amount is a decimal string or a Decimal, never a float")
+    if isinstance(value, str):
+        try:
+            return Decimal(value)
+        except InvalidOperation:
+            raise ValueError(f"{value!r} is not a decimal number") from None
+    return value
+
+
+def _finite(value: Decimal) -> Decimal:
+    if not value.is_finite() or abs(value) > LARGEST:
+        raise ValueError("the amount is not a finite number of at most 15 digits")
+    return value
+
+
+def _whole_cents(value: Decimal) -> Decimal:
+    if _finite(value) != to_cents(value):
+        raise ValueError(f"{value} has more than two digits after the point: round it where it arises")
+    return to_cents(value)
+
+
+def _plain(value: Decimal) -> str:
+    return format(value, "f")
+
+
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_no_float),
+    AfterValidator(_whole_cents),
+    PlainSerializer(_plain, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^-?\d{1,13}\.\d{2}$", "examples": ["1861.08"]}),
+]
+"""An amount of money in the company's currency, in whole cents; a string such as "1861.08" on the wire."""
+
+Quantity = Annotated[
+    Decimal,
+    BeforeValidator(_no_float),
+    AfterValidator(_finite),
+    PlainSerializer(_plain, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^-?\d+(\.\d+)?$", "examples": ["1.5"]}),
+]
+"""A quantity or a unit price: any number of digits after the point; a decimal string on the wire."""

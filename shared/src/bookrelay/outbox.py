@@ -1,0 +1,114 @@
+"""The outbox: events are committed with their effect, then published, then marked. A crash in between publishes again.
+
+Each service that has one declares a table from `OutboxRow` in its own schema.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Index, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from bookrelay import metrics, telemetry
+from bookrelay.db import Connection, Pool, transaction
+from bookrelay.kafka import Publisher
+from bookrelay.messages import AnyMessage
+from bookrelay.topics import Topic
+
+log = telemetry.get_logger(__name__)
+
+RELAY_RECORDS = 1000
+
+
+class OutboxRow(SQLModel):
+    """A message that waits to be published, or was. `id` gives the order."""
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    topic: str = Field(sa_type=Text)
+    key: str = Field(sa_type=Text)
+    value: str = Field(sa_type=Text)
+    headers: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
+    created_at: datetime = Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": text("now()")})
+    published_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+
+
+def pending_index(schema: str) -> Index:
+    """Return the index that the relay reads by; put it into the table's `__table_args__`."""
+    return Index(f"ix_{schema}_outbox_pending", "id", postgresql_where=text("published_at IS NULL"))
+
+
+async def add(connection: Connection, schema: str, topic: Topic, messages: Sequence[AnyMessage]) -> None:
+    """Write messages into the schema's outbox, in the caller's transaction."""
+    if not messages:
+        return
+    headers = telemetry.traceparent()
+    await connection.executemany(
+        f"INSERT INTO {schema}.outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4)",  # noqa: S608
+        [(topic.name, m.subject, m.model_dump_json(), headers) for m in messages],
+    )
+
+
+class Relay:
+    """Publishes what the outbox holds, in order, then marks it. `step` is a loop's unit of work."""
+
+    def __init__(self, pool: Pool, schema: str, publisher: Publisher, *, keep_hours: int = 72) -> None:
+        self._pool, self._schema, self._publisher, self._keep_hours = pool, schema, publisher, keep_hours
+        self._wake = asyncio.Event()
+        self._pruned = 0.0
+
+    def wake(self) -> None:
+        """Tell the relay that something was committed; without it, it looks every 200 ms."""
+        self._wake.set()
+
+    async def step(self) -> float:
+        """Publish one batch. Return how many seconds to wait before the next: 0 if there may be more."""
+        self._wake.clear()
+        count = await self._publish_batch()
+        if count == RELAY_RECORDS:
+            return 0
+        if count == 0:
+            await self._prune()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), 0.2)
+        return 0
+
+    async def _publish_batch(self) -> int:
+        async with transaction(self._pool) as connection:
+            # FOR UPDATE without SKIP LOCKED: a second relay waits, so that the order of a key is kept.
+            rows = await connection.fetch(
+                f"SELECT id, topic, key, value, headers, created_at FROM {self._schema}.outbox "  # noqa: S608
+                f"WHERE published_at IS NULL ORDER BY id LIMIT {RELAY_RECORDS} FOR UPDATE"
+            )
+            metrics.OUTBOX_PENDING.set(len(rows))
+            if not rows:
+                metrics.OUTBOX_OLDEST_AGE.set(0)
+                return 0
+            metrics.OUTBOX_OLDEST_AGE.set((datetime.now(UTC) - rows[0]["created_at"]).total_seconds())
+            by_topic: dict[str, list[Any]] = {}
+            for row in rows:
+                by_topic.setdefault(row["topic"], []).append(row)
+            for topic, records in by_topic.items():
+                await self._publisher.publish_encoded(
+                    topic, [(r["key"].encode(), r["value"].encode(), r["headers"]) for r in records]
+                )
+            await connection.execute(
+                f"UPDATE {self._schema}.outbox SET published_at = now() WHERE id = ANY($1::bigint[])",  # noqa: S608
+                [r["id"] for r in rows],
+            )
+        log.info("outbox.published", count=len(rows))
+        return len(rows)
+
+    async def _prune(self) -> None:
+        """Forget, once an hour, what was published long ago."""
+        now = asyncio.get_running_loop().time()
+        if self._pruned and now - self._pruned < 3600:
+            return
+        self._pruned = now
+        await self._pool.execute(
+            f"DELETE FROM {self._schema}.outbox WHERE published_at < now() - make_interval(hours => $1)",  # noqa: S608
+            self._keep_hours,
+        )

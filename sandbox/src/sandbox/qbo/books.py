@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sandbox.qbo.amounts import DEBIT_TYPES, PAYABLE, PROFIT_TYPES, RECEIVABLE, Posting, cents_of, money
@@ -91,24 +92,27 @@ class Books:
 
     def on_change(self, kind: str, old: Doc | None, new: Doc | None) -> None:
         """Listener of `Company.subscribe`: reverse the old postings, post the new ones."""
-        maker = self._makers.get(kind)
-        if maker is None:
+        if kind not in self._makers:
             return
         if kind == "Account":
             self._learn_account(new)
         elif kind == "Item":
-            self._learn_item(old, new)
+            self._learn_item(new)
         if old is not None and new is not None and not _moves_money(old, new):
             return
-        doc: Doc = new if new is not None else old  # type: ignore[assignment]
-        doc_id: str = doc["Id"]
+        if new is None:
+            self._post(kind, (old or {})["Id"], None)
+        else:
+            self._post(kind, new["Id"], new)
+
+    def _post(self, kind: str, doc_id: str, doc: Doc | None) -> None:
         postings: tuple[Posting, ...] = ()
         moves: list[tuple[str, Decimal]] = []
         problem = ""
-        if new is not None:
+        if doc is not None:
             try:
-                postings = tuple(maker(new))
-                moves = self._stock_moves(kind, new)
+                postings = tuple(self._makers[kind](doc))
+                moves = self._stock_moves(kind, doc)
             except (ArithmeticError, KeyError, TypeError, ValueError, AttributeError) as error:
                 problem = f"{kind} {doc_id} could not be posted: {error!r}"
             difference = 0
@@ -151,16 +155,30 @@ class Books:
         if new.get("AccountType") in (RECEIVABLE, PAYABLE):
             self.control.add(new["Id"])
 
-    def _learn_item(self, old: Doc | None, new: Doc | None) -> None:
+    def _learn_item(self, new: Doc | None) -> None:
         if new is None:
             return
-        self.items[new["Id"]] = ItemAccounts(
+        known = self.items.get(new["Id"])
+        self.items[new["Id"]] = item = ItemAccounts(
             income=_value(new.get("IncomeAccountRef")),
             expense=_value(new.get("ExpenseAccountRef")),
             asset=_value(new.get("AssetAccountRef")),
             stocked=new.get("Type") == "Inventory" and bool(new.get("AssetAccountRef")),
             cost=new.get("PurchaseCost") or ZERO,
         )
+        if known is not None and known != item:
+            self._post_again(new["Id"])
+
+    def _post_again(self, item_id: str) -> None:
+        """Post every document that names the item once more.
+
+        An item's new account or cost also changes its history ("also update this account in historical transactions"), so
+        that the books stay a function of the stored documents and a restored snapshot has the same books.
+        """
+        for kind in STOCK_SIGN:
+            for doc in self.company.rows(kind):
+                if any(used == item_id for used, _ in self._line_items(doc.get("Line") or ())):
+                    self._post(kind, doc["Id"], doc)
 
     # -- helpers for the makers ------------------------------------------------------------------------------------
 
@@ -220,8 +238,12 @@ class Books:
                 account = _value(body.get("DiscountAccountRef")) or self._role("discounts")
                 out.append((account, sign * cents_of(amount), name, index))
         elif detail == "GroupLineDetail":
+            rest = amount or ZERO
             for inner in (line.get("GroupLineDetail") or {}).get("Line") or ():
                 self._sales_line(inner, name, sign, index, out)
+                rest -= inner.get("Amount") or ZERO
+            if rest:  # a bundle counts by its own Amount; what its parts do not explain is plain sales
+                out.append((self._role("sales"), -sign * cents_of(rest), name, index))
 
     def _fallback_income(self, ref: Any, body: Doc) -> str:
         if ref and ref["value"] == "SHIPPING_ITEM_ID":
@@ -285,13 +307,12 @@ class Books:
                 item = self._item((line.get(detail) or {}).get("ItemRef"))
                 account = (item.asset if item.stocked else item.expense or item.income) if item else ""
                 account = account or self._role("uncategorized_expense")
-            else:
+            elif detail == "DescriptionOnly":
                 continue
+            else:
+                account = self._role("uncategorized_expense")
             out.append((account, sign * cents_of(amount), self._line_name(account, line, name), index))
-        tax = (doc.get("TxnTaxDetail") or {}).get("TotalTax")
-        if tax:
-            out.append((self._role("tax_payable"), sign * cents_of(tax), name, -1))
-        return out
+        return out  # no tax: a US company's purchases carry it inside their lines
 
     def _line_name(self, account: str, line: Doc, name: str) -> str:
         """A line against accounts receivable belongs to the line's customer, everything else to the document's name."""
@@ -429,18 +450,23 @@ class Books:
         sign = STOCK_SIGN.get(kind, 0)
         if kind == "Purchase" and doc.get("Credit"):
             sign = -sign
-        return list(self._line_moves(doc.get("Line") or (), sign)) if sign else []
+        if not sign:
+            return []
+        return [
+            (item_id, sign * body["Qty"])
+            for item_id, body in self._line_items(doc.get("Line") or ())
+            if item_id in self.stock and body.get("Qty")
+        ]
 
-    def _line_moves(self, lines: Any, sign: int) -> Iterator[tuple[str, Decimal]]:
+    def _line_items(self, lines: Any) -> Iterator[tuple[str, Doc]]:
+        """(item Id, detail) of every line that names an item, also inside bundles."""
         for line in lines:
             inner = (line.get("GroupLineDetail") or {}).get("Line")
             if inner:
-                yield from self._line_moves(inner, sign)
+                yield from self._line_items(inner)
             body = line.get("SalesItemLineDetail") or line.get("ItemBasedExpenseLineDetail")
-            if body and body.get("Qty") and body.get("ItemRef"):
-                item_id = body["ItemRef"]["value"]
-                if item_id in self.stock:
-                    yield item_id, sign * body["Qty"]
+            if body and body.get("ItemRef"):
+                yield body["ItemRef"]["value"], body
 
     def _move_stock(self, kind: str, doc_id: str, moves: list[tuple[str, Decimal]]) -> None:
         if not moves and not self.moves:
@@ -478,6 +504,17 @@ class Books:
             if _value(child.get("ParentRef")) == account_id:
                 total += self.account_balance(child) + self._children_balance(child["Id"])
         return total
+
+    def present_name(self, doc: Doc, kind: str) -> Doc:
+        """Decorator for Customer and Vendor: Balance from the sub-ledger, which also knows journal entries."""
+        sign, wanted = (1, RECEIVABLE) if kind == "Customer" else (-1, PAYABLE)
+        name = f"{kind}:{doc['Id']}"
+        posted = sum(self.subledger.get((account, name), 0) for account in self.control if self.types[account] == wanted)
+        balance = sign * money(posted)
+        if kind == "Customer":
+            doc["BalanceWithJobs"] = doc.get("BalanceWithJobs", ZERO) + balance - doc.get("Balance", ZERO)
+        doc["Balance"] = balance
+        return doc
 
     def present_item(self, doc: Doc) -> Doc:
         """Decorator for Item: QtyOnHand follows the documents."""
@@ -530,6 +567,8 @@ def attach(company: Company) -> None:
     company.subscribe(books.on_change)
     company.decorators["Account"] = books.present_account
     company.decorators["Item"] = books.present_item
+    company.decorators["Customer"] = partial(books.present_name, kind="Customer")
+    company.decorators["Vendor"] = partial(books.present_name, kind="Vendor")
 
 
 def books_of(company: Company) -> Books:

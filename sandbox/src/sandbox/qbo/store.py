@@ -107,11 +107,15 @@ class Company:
         self.last_number: dict[str, int] = {}
         self.files: dict[str, bytes] = {}
         self.subscription_ended = False
+        self.country = "US"
+        self.close_balance = False  # refuse (6220) to make a customer with an open balance inactive
+        self.name_detail = 1.0  # share of 6240 answers whose Detail names the holder instead of ": null"
         self.mails_sent: dict[str, int] = {}
         self.changes = 0
         # Stale reads: what queries still see for a time; filled only while a fault rule asks for it.
         self.stale_seconds = 0.0
         self.past: dict[tuple[str, str], tuple[float, Doc | None]] = {}
+        self._references: dict[tuple[str, str], tuple[Doc, dict[str, str]]] = {}
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -126,6 +130,23 @@ class Company:
     def rows(self, kind: str) -> Iterable[Doc]:
         """All documents of a kind, in order of creation."""
         return self.entities.get(kind, {}).values()
+
+    def reference(self, kind: str, doc_id: str, doc: Doc) -> dict[str, str]:
+        """`{"value", "name"}` of a document; one shared dict for each version of it, as thousands of documents hold it."""
+        known = self._references.get((kind, doc_id))
+        if known is not None and known[0] is doc:
+            return known[1]
+        name = doc.get("DisplayName") or doc.get("FullyQualifiedName") or doc.get("Name") or ""
+        made = {"value": doc_id, "name": name}
+        self._references[(kind, doc_id)] = (doc, made)
+        return made
+
+    def warns(self, name: str) -> bool:
+        """A yes/no preference that lives in OtherPrefs.NameValue."""
+        for pair in self.preference("OtherPrefs", "NameValue") or ():
+            if pair.get("Name") == name:
+                return str(pair.get("Value")).lower() == "true"
+        return False
 
     @property
     def preferences(self) -> Doc:
@@ -281,9 +302,9 @@ class Company:
         for doc, sign in ((old, -1), (new, 1)):
             if doc is None:
                 continue
-            owner, amount = owed(kind, doc)
-            if owner and amount:
-                self.open_balance[owner] = self.open_balance.get(owner, ZERO) + sign * amount
+            for owner, amount in owed(self, kind, doc):
+                if amount:
+                    self.open_balance[owner] = self.open_balance.get(owner, ZERO) + sign * amount
 
     # -- stale reads -----------------------------------------------------------------------------------------------
 
@@ -309,19 +330,41 @@ def folded(name: str) -> str:
     return name.strip().casefold()
 
 
-def owed(kind: str, doc: Doc) -> tuple[tuple[str, str] | None, Decimal]:
+def owed(company: Company, kind: str, doc: Doc) -> list[tuple[tuple[str, str], Decimal]]:
     """Whose open balance a document moves, and by how much (positive: the customer owes us, we owe the vendor)."""
     if kind == "Invoice":
-        return ("Customer", doc["CustomerRef"]["value"]), doc.get("Balance", ZERO)
+        return [(("Customer", doc["CustomerRef"]["value"]), doc.get("Balance", ZERO))]
     if kind == "CreditMemo":
-        return ("Customer", doc["CustomerRef"]["value"]), -doc.get("RemainingCredit", ZERO)
+        return [(("Customer", doc["CustomerRef"]["value"]), -doc.get("RemainingCredit", ZERO))]
     if kind == "Payment":
-        return ("Customer", doc["CustomerRef"]["value"]), -doc.get("UnappliedAmt", ZERO)
+        return [(("Customer", doc["CustomerRef"]["value"]), -doc.get("UnappliedAmt", ZERO) - _on_journals(doc))]
     if kind == "Bill":
-        return ("Vendor", doc["VendorRef"]["value"]), doc.get("Balance", ZERO)
+        return [(("Vendor", doc["VendorRef"]["value"]), doc.get("Balance", ZERO))]
     if kind == "VendorCredit":
-        return ("Vendor", doc["VendorRef"]["value"]), -doc.get("Balance", ZERO)
-    return None, ZERO
+        return [(("Vendor", doc["VendorRef"]["value"]), -doc.get("Balance", ZERO))]
+    if kind == "BillPayment":
+        return [(("Vendor", doc["VendorRef"]["value"]), -_on_journals(doc))]
+    if kind == "JournalEntry":
+        return list(_owed_by_journal(company, doc))
+    return []
+
+
+def _on_journals(doc: Doc) -> Decimal:
+    """Part of a payment that pays journal lines, which carry no Balance of their own."""
+    return sum((line["Amount"] for line in doc.get("Line", ())
+                if any(link.get("TxnType") not in ("Invoice", "CreditMemo", "Bill", "VendorCredit") for link in line.get("LinkedTxn") or ())), ZERO)
+
+
+def _owed_by_journal(company: Company, doc: Doc) -> Iterable[tuple[tuple[str, str], Decimal]]:
+    for line in doc.get("Line", ()):
+        detail = line.get("JournalEntryLineDetail")
+        account = company.get("Account", detail["AccountRef"]["value"]) if detail else None
+        kind = (account or {}).get("AccountType")
+        if not detail or kind not in ("Accounts Receivable", "Accounts Payable"):
+            continue
+        sign = 1 if (detail["PostingType"] == "Debit") == (kind == "Accounts Receivable") else -1
+        entity = detail["Entity"]
+        yield (entity["Type"], entity["EntityRef"]["value"]), sign * line["Amount"]
 
 
 def snapshot(company: Company) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""`bookrelay-deploy`: migrate, topics, check-drift, new-migration, squash-initial, env-example.
+
+Exit status 0 when done, 1 with one line on stderr that says what is wrong and what to do.
+"""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from bookrelay.errors import BookrelayError, TransientError
+
+from bookrelay_deploy.settings import DeploySettings
+
+T = TypeVar("T")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command."""
+    given = _parser().parse_args(arguments)
+    try:
+        sys.exit(asyncio.run(given.run(given)))
+    except BookrelayError as error:
+        print(f"bookrelay-deploy: {error.sentence()}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bookrelay-deploy", description="Migrations, topics and the settings' reference.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, run: Callable[[argparse.Namespace], Awaitable[int]], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    migrate = add("migrate", _migrate, "Bring the services' schemas to their newest revision.")
+    migrate.add_argument("services", nargs="*", metavar="service", help="only these (default: all that have tables)")
+    add("topics", _topics, "Create the Kafka topics that are missing; warn where existing ones differ.")
+    drift = add("check-drift", _check_drift, "Exit 1 if a migrated database differs from the declared tables.")
+    drift.add_argument("services", nargs="*", metavar="service")
+    new = add("new-migration", _new_migration, "Write a migration from what changed in a service's tables.")
+    new.add_argument("service")
+    new.add_argument("message", help="what it does, e.g. 'attempts know their batch'")
+    squash = add("squash-initial", _squash_initial, "Rewrite the initial migrations (only before the first release).")
+    squash.add_argument("services", nargs="*", metavar="service")
+    example = add("env-example", _env_example, "Print .env.example: every setting of every service.")
+    example.add_argument("--write", metavar="FILE", help="write it there")
+    example.add_argument("--check", metavar="FILE", help="exit 1 if FILE differs")
+    return parser
+
+
+async def _until_there(what: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try until Postgres or Kafka is there; give up with a reason after `seconds`."""
+    from bookrelay.service import TRANSIENT, brief
+
+    started, wait = time.monotonic(), 0.1
+    while True:
+        try:
+            return await attempt()
+        except TRANSIENT as error:
+            if isinstance(error, BookrelayError) and not isinstance(error, TransientError):
+                raise
+            if time.monotonic() - started + wait > seconds:
+                raise BookrelayError(
+                    f"{what} did not answer within {seconds:g} s: {brief(error)}.", "Start it, or check its address."
+                ) from None
+            print(f"waiting for {what}: {brief(error)}", file=sys.stderr)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 2.0)
+
+
+def _chosen(names: list[str]) -> tuple[str, ...]:
+    from bookrelay_deploy.schemas import choose, owners
+
+    try:
+        return choose(names)
+    except KeyError as error:
+        raise BookrelayError(f"there is no service with tables called {error.args[0]}.", f"Use {', '.join(owners())}.") from None
+
+
+async def _migrate(given: argparse.Namespace) -> int:
+    from bookrelay_deploy.migrating import migrate
+
+    settings, services = DeploySettings.load(), _chosen(given.services)
+    dsn = settings.postgres_dsn()
+    done = await _until_there("Postgres", settings.deploy_wait_seconds, lambda: migrate(dsn, services))
+    for service, what in done.items():
+        print(f"{service}: {what}")
+    return 0
+
+
+async def _topics(_: argparse.Namespace) -> int:
+    from bookrelay.topics import all_topics
+
+    from bookrelay_deploy.provisioning import provision
+
+    settings = DeploySettings.load()
+    done = await _until_there("Kafka", settings.deploy_wait_seconds, lambda: provision(settings, all_topics()))
+    for name in done.created:
+        print(f"{name}: created")
+    for name in done.existing:
+        print(f"{name}: was there")
+    for warning in done.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+async def _check_drift(given: argparse.Namespace) -> int:
+    from bookrelay_deploy.migrating import drift
+
+    settings, services = DeploySettings.load(), _chosen(given.services)
+    dsn = settings.postgres_dsn()
+    found = await _until_there("Postgres", settings.deploy_wait_seconds, lambda: drift(dsn, services))
+    for service, differences in found.items():
+        for difference in differences:
+            print(f"{service}: {difference}", file=sys.stderr)
+    if any(found.values()):
+        print("The tables changed and no migration says so: `bookrelay-deploy new-migration <service> <text>`.", file=sys.stderr)
+        return 1
+    print(f"no drift: {', '.join(found)}")
+    return 0
+
+
+async def _new_migration(given: argparse.Namespace) -> int:
+    from bookrelay_deploy.migrating import migrate, new_migration
+
+    settings, (service,) = DeploySettings.load(), _chosen([given.service])
+    dsn = settings.postgres_dsn()
+    await _until_there("Postgres", settings.deploy_wait_seconds, lambda: migrate(dsn, [service]))
+    print(await new_migration(dsn, service, given.message))
+    return 0
+
+
+async def _squash_initial(given: argparse.Namespace) -> int:
+    from bookrelay_deploy.migrating import squash_initial
+
+    for service in _chosen(given.services):
+        print(squash_initial(service))
+    return 0
+
+
+async def _env_example(given: argparse.Namespace) -> int:
+    from bookrelay_deploy.env_example import render
+
+    text = render()
+    if given.check:
+        path = Path(given.check)
+        if not path.exists() or path.read_text() != text:
+            print(f"{given.check} differs from the settings: `bookrelay-deploy env-example --write {given.check}`.", file=sys.stderr)
+            return 1
+        return 0
+    if given.write:
+        Path(given.write).write_text(text)
+        return 0
+    print(text, end="")
+    return 0

@@ -1,0 +1,169 @@
+"""Migrations: one folder and one version table for each service's schema, forward only, one transaction for each schema.
+
+An advisory lock inside the transaction keeps two migrators apart, also through a pooler in transaction mode.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata, render_python_code
+from alembic.config import Config
+from alembic.operations import ops
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from bookrelay.errors import BookrelayError
+from sqlalchemy import MetaData, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from bookrelay_deploy.schemas import metadata_of
+
+HERE = Path(__file__).parent / "migrations"
+LOCK = 7_306_512_001  # any number that nothing else in the database uses
+
+
+def engine_for(dsn: str) -> AsyncEngine:
+    """Return an engine for a few statements: no pool, no prepared statements (PgBouncer)."""
+    return create_async_engine(
+        dsn.replace("postgresql://", "postgresql+asyncpg://", 1),
+        poolclass=NullPool,
+        connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0, "timeout": 10},
+    )
+
+
+async def migrate(dsn: str, services: Iterable[str]) -> dict[str, str]:
+    """Bring the schemas to their newest revision; return what was done, by service."""
+    done: dict[str, str] = {}
+    engine = engine_for(dsn)
+    try:
+        for service in services:
+            async with engine.begin() as connection:
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+                # A DDL statement that waits for a long transaction makes every later reader of the table wait behind it.
+                await connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+                done[service] = await connection.run_sync(_upgrade, service)
+    finally:
+        await engine.dispose()
+    return done
+
+
+def _upgrade(connection: Connection, service: str) -> str:
+    metadata = metadata_of(service)
+    connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{metadata.schema}"'))
+    config = _config(service, metadata, connection)
+    before, newest = _current(connection, metadata), ScriptDirectory.from_config(config).get_current_head()
+    if before == newest:
+        return f"{newest} (was there)"
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise BookrelayError(
+            f"the schema {metadata.schema} is at revision {before}, which this version does not know ({error}).",
+            "It was made by a newer version, or by a state from before the first release (`make reset` forgets that one).",
+        ) from None
+    return f"{before or 'nothing'} -> {newest}"
+
+
+def _current(connection: Connection, metadata: MetaData) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table_schema": metadata.schema})
+    return context.get_current_revision()
+
+
+def _config(service: str, metadata: MetaData, connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(HERE))
+    config.set_main_option("version_locations", str(HERE / "versions" / service))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes.update(connection=connection, metadata=metadata, schema=metadata.schema)
+    return config
+
+
+async def drift(dsn: str, services: Iterable[str]) -> dict[str, list[str]]:
+    """Return, by service, how the database differs from the declared tables; empty lists mean no difference."""
+    engine = engine_for(dsn)
+    try:
+        async with engine.connect() as connection:
+            return {service: await connection.run_sync(_differences, service) for service in services}
+    finally:
+        await engine.dispose()
+
+
+def _differences(connection: Connection, service: str) -> list[str]:
+    metadata = metadata_of(service)
+
+    def include_name(name: str | None, type_: str, _: Any) -> bool:
+        return name == metadata.schema if type_ == "schema" else True
+
+    context = MigrationContext.configure(
+        connection,
+        opts={
+            "version_table_schema": metadata.schema, "include_schemas": True, "include_name": include_name,
+            "compare_type": True, "compare_server_default": True,
+        },
+    )  # fmt: skip
+    return [_say(difference) for difference in compare_metadata(context, metadata)]
+
+
+def _say(difference: Any) -> str:
+    """Write one of Alembic's difference tuples (or a list of them, for one column) as one line."""
+    if isinstance(difference, list):
+        return "; ".join(_say(part) for part in difference)
+    what, *about = difference
+    return f"{what}: " + " ".join(str(part) for part in about if part is not None and not isinstance(part, dict))
+
+
+async def new_migration(dsn: str, service: str, message: str) -> Path:
+    """Write a migration from the difference between a migrated database and the declared tables; return its path."""
+    folder = HERE / "versions" / service
+    number = len(list(folder.glob("[0-9]*.py"))) + 1
+    revision = f"{number:04d}_{hashlib.sha256(message.encode()).hexdigest()[:8]}"
+    engine = engine_for(dsn)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_autogenerate, service, message, revision)
+    finally:
+        await engine.dispose()
+    return next(folder.glob(f"{revision}_*.py"))
+
+
+def _autogenerate(connection: Connection, service: str, message: str, revision: str) -> None:
+    config = _config(service, metadata_of(service), connection)
+    command.revision(config, message, autogenerate=True, rev_id=revision)
+
+
+def squash_initial(service: str) -> Path:
+    """Rewrite the only migration of a schema from the declared tables; needs no database. For before the first release.
+
+    The revision's id follows from its content: a database made by an earlier state is refused, not silently left different.
+    """
+    folder = HERE / "versions" / service
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.py"):
+        path.unlink()
+    path = folder / "0001_initial.py"
+    path.write_text(initial_source(service))
+    return path
+
+
+def initial_source(service: str) -> str:
+    """Return the source of the migration that creates all tables of `service`."""
+    metadata = metadata_of(service)
+    creates: list[ops.MigrateOperation] = []
+    for table in metadata.sorted_tables:
+        creates.append(ops.CreateTableOp.from_table(table))
+        creates += [ops.CreateIndexOp.from_index(index) for index in sorted(table.indexes, key=lambda index: str(index.name))]
+    context = MigrationContext.configure(dialect=postgresql.dialect())
+    body = render_python_code(ops.UpgradeOps(ops=creates), migration_context=context)
+    revision = f"0001_{hashlib.sha256(body.encode()).hexdigest()[:8]}"
+    template = (HERE / "script.py.mako").read_text()
+    from mako.template import Template
+
+    values = {"message": f"The tables of {service}.", "up_revision": revision, "down_revision": None, "upgrades": body}
+    return str(Template(template).render(**values))  # noqa: S702 - Python source, not HTML

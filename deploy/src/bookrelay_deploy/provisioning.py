@@ -1,0 +1,106 @@
+"""Topics: created as `bookrelay.topics` declares them; what exists is compared and reported, never changed silently."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
+from bookrelay.errors import BookrelayError, TransientError
+from bookrelay.topics import Topic
+
+from bookrelay_deploy.settings import DeploySettings
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """What was done: names of created topics, and sentences about topics that differ from their declaration."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+async def provision(settings: DeploySettings, topics: Iterable[Topic]) -> Provisioned:
+    """Create the topics that are missing; raise KafkaError while the broker is away."""
+    wanted = {topic.name: topic for topic in topics}
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, client_id="bookrelay-deploy")
+    try:
+        await admin.start()
+        there = set(await admin.list_topics())
+        missing = [topic for name, topic in wanted.items() if name not in there]
+        created = await _create(admin, settings, missing) if missing else ()
+        existing = tuple(sorted(wanted.keys() & there))
+        warnings = await _differences(admin, settings, [wanted[name] for name in existing])
+        return Provisioned(created, existing, warnings)
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: list[Topic]) -> tuple[str, ...]:
+    new = [
+        NewTopic(topic.name, topic.partitions, settings.kafka_replication_factor, topic_configs=config_of(topic, settings))
+        for topic in topics
+    ]
+    try:
+        response = await admin.create_topics(new, timeout_ms=20_000)
+    except IncompatibleBrokerVersion:
+        raise BookrelayError(
+            "this broker cannot create topics (the embedded one makes each at its first use).",
+            "Leave `topics` out there, or point KAFKA_BOOTSTRAP_SERVERS at an Apache Kafka.",
+        ) from None
+    refused: list[str] = []
+    for name, code, *rest in response.topic_errors:
+        error = for_code(code)
+        if code == 0 or error is TopicAlreadyExistsError:  # another provisioner was faster
+            continue
+        if error.retriable:
+            raise TransientError(f"the topic {name} could not be created yet: {error.__name__}.")
+        refused.append(f"{name}: {error.__name__} {rest[0] if rest and rest[0] else ''}".strip())
+    if refused:
+        raise BookrelayError(
+            f"topics were refused: {'; '.join(refused)}.", "Check KAFKA_REPLICATION_FACTOR against the number of brokers."
+        )
+    return tuple(topic.name for topic in topics)
+
+
+def config_of(topic: Topic, settings: DeploySettings) -> dict[str, str]:
+    """Return a topic's Kafka settings for this cluster."""
+    return {**topic.config(), "min.insync.replicas": str(settings.min_insync())}
+
+
+async def _differences(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: list[Topic]) -> tuple[str, ...]:
+    """Say where existing topics differ; more partitions would move keys, so nothing is changed here."""
+    if not topics:
+        return ()
+    warnings: list[str] = []
+    by_name = {topic.name: topic for topic in topics}
+    for found in await admin.describe_topics(list(by_name)):
+        topic = by_name[found["topic"]]
+        partitions = len(found["partitions"])
+        if partitions != topic.partitions:
+            warnings.append(
+                f"{topic.name} has {partitions} partitions, declared are {topic.partitions}: "
+                "changing them moves keys, so drain the topic first"
+            )
+        copies = {len(partition["replicas"]) for partition in found["partitions"]}
+        if copies != {settings.kafka_replication_factor}:
+            warnings.append(f"{topic.name} has {sorted(copies)} copies, KAFKA_REPLICATION_FACTOR is {settings.kafka_replication_factor}")
+    warnings += await _config_differences(admin, settings, by_name)
+    return tuple(warnings)
+
+
+async def _config_differences(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: dict[str, Topic]) -> list[str]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
+    try:
+        responses = await admin.describe_configs(resources)
+    except (IncompatibleBrokerVersion, KafkaError):
+        return []
+    warnings = []
+    for response in responses:
+        for _, _, _, name, entries in (resource[:5] for resource in response.resources):
+            actual = {entry[0]: entry[1] for entry in entries}
+            for key, value in config_of(topics[name], settings).items():
+                if key in actual and actual[key] != value:
+                    warnings.append(f"{name} has {key}={actual[key]}, declared is {value}")
+    return warnings

@@ -1,0 +1,33 @@
+"""Which service owns which Postgres schema: a service with a `tables` module owns the schema that bears its name."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+
+from sqlalchemy import MetaData
+from sqlmodel import SQLModel
+
+SERVICES = ("emr_poller", "sheet_watcher", "qbo_writer", "webhook_gateway")
+
+
+def owners() -> tuple[str, ...]:
+    """Return the services that have tables."""
+    return tuple(name for name in SERVICES if find_spec(f"{name}.tables"))
+
+
+def metadata_of(service: str) -> MetaData:
+    """Return the tables that `service` declares, alone."""
+    schema = import_module(f"{service}.tables").SCHEMA
+    own = MetaData(schema=schema)
+    for table in SQLModel.metadata.sorted_tables:
+        if table.schema == schema:
+            table.to_metadata(own)
+    return own
+
+
+def choose(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the owners called `names` ("qbo-writer" or "qbo_writer"), or all of them; raise KeyError for another name."""
+    chosen = tuple(name.replace("-", "_") for name in names)
+    if unknown := set(chosen) - set(owners()):
+        raise KeyError(", ".join(sorted(unknown)))
+    return chosen or owners()

@@ -1,0 +1,30 @@
+"""Settings of `bookrelay-deploy`: where Postgres and Kafka are, and how topics are kept."""
+
+from bookrelay.errors import SettingsError
+from bookrelay.settings import ServiceSettings
+from pydantic import Field, SecretStr
+
+
+class DeploySettings(ServiceSettings):
+    """What the deploy commands need. DATABASE_URL may be missing where a command touches Kafka only."""
+
+    database_url: SecretStr = Field(default=SecretStr(""), description="Postgres; the user must be allowed to create schemas.")
+    deploy_wait_seconds: float = Field(
+        default=60, gt=0, description="How long migrate and topics wait for Postgres or Kafka before they give up."
+    )
+    kafka_replication_factor: int = Field(
+        default=1, ge=1, le=9, description="Copies of each topic: 1 for a single broker, 3 in production."
+    )
+    kafka_min_insync_replicas: int = Field(
+        default=0, ge=0, le=9, description="Copies that must acknowledge; 0: one less than the replication factor, at least 1."
+    )
+
+    def postgres_dsn(self) -> str:
+        """Return the database's address; raise SettingsError if it is missing."""
+        if not self.database_url.get_secret_value():
+            raise SettingsError("DATABASE_URL is missing.", "Write postgresql://user:password@host:5432/name.")
+        return super().postgres_dsn()
+
+    def min_insync(self) -> int:
+        """Return min.insync.replicas: with three copies two, so that one broker may be away and nothing acknowledged is lost."""
+        return self.kafka_min_insync_replicas or max(1, self.kafka_replication_factor - 1)

@@ -74,8 +74,6 @@ class Books:
             "Deposit": self._deposit,
             "Transfer": self._transfer,
             "JournalEntry": self._journal_entry,
-            "Customer": self._customer_opening,
-            "Vendor": self._vendor_opening,
             "Item": self._item_opening,
             "Account": self._account_opening,
         }
@@ -413,22 +411,13 @@ class Books:
 
     # -- opening balances ------------------------------------------------------------------------------------------
 
-    def _customer_opening(self, doc: Doc) -> list[Posting]:
-        return self._opening(self.company.roles.get("receivable", ""), doc, 1, self._name("Customer", {"value": doc["Id"]}))
-
-    def _vendor_opening(self, doc: Doc) -> list[Posting]:
-        return self._opening(self.company.roles.get("payable", ""), doc, -1, self._name("Vendor", {"value": doc["Id"]}))
-
     def _account_opening(self, doc: Doc) -> list[Posting]:
-        sign = 1 if doc.get("AccountType") in DEBIT_TYPES else -1
-        return self._opening(doc["Id"], doc, sign, "")
-
-    def _opening(self, account: str, doc: Doc, sign: int, name: str) -> list[Posting]:
+        """OpeningBalance of an account; those of customers and vendors arrive as journal entries of their own."""
         amount = doc.get("OpeningBalance")
-        if not amount or not account:
+        if not amount:
             return []
-        cents = sign * cents_of(amount)
-        return [(account, cents, name, -1), (self._role("opening_balance"), -cents, name, -1)]
+        cents = cents_of(amount) * (1 if doc.get("AccountType") in DEBIT_TYPES else -1)
+        return [(doc["Id"], cents, "", -1), (self._role("opening_balance"), -cents, "", -1)]
 
     def _item_opening(self, doc: Doc) -> list[Posting]:
         item = self.items[doc["Id"]]

@@ -235,7 +235,7 @@ _SERVER = _silent("QuickBooks' server had an error.")
 NO_ANSWER = _silent("QuickBooks did not answer.")
 _STALE_REFERENCE = _stale(_REFERENCE)
 
-# 6000 is the catch-all: with one of Intuit's internal causes ("-30003") in its Detail the document was seen to exist all the same.
+# 6000 is the catch-all: with an internal cause ("-30003") in its Detail the document was seen to exist all the same.
 _INTERNAL_CAUSE = re.compile(r"(?<![\w.])-\d{4,6}\b")
 _TXN_ID = re.compile(r"TxnId\s*[=:]\s*(\d+)")
 _XML_ERROR = re.compile(r"<(?:\w+:)?Error\b([^>]*)>(.*?)</(?:\w+:)?Error>", re.S)

@@ -1,15 +1,20 @@
 """Contents to QuickBooks JSON and back. Pure; amounts are written from Decimal, digit by digit, and never pass through float."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from bookrelay.messages import BillContent, InvoiceContent, Model
-from bookrelay.money import Amount
+from bookrelay.messages import BillContent, BillLine, Difference, InvoiceContent, InvoiceLine, Model
+from bookrelay.money import Amount, to_cents
 
-from qbo_writer.domain import BatchItem, Comparison, LedgerKind, Resolved, Seen
-from qbo_writer.policy import Policy
+from qbo_writer.domain import BatchItem, Comparison, LedgerKind, Operation, Resolved, Seen
+from qbo_writer.policy import Policy, fold
 from qbo_writer.settings import WriterSettings
 
 ENTITY: dict[LedgerKind, str] = {
@@ -20,6 +25,24 @@ ENTITY: dict[LedgerKind, str] = {
     LedgerKind.VENDOR: "Vendor",
 }
 KIND: dict[str, LedgerKind] = {entity: kind for kind, entity in ENTITY.items()}
+
+DOC_NUMBER_LENGTH = 21
+NOTE_LENGTH = 4000
+_PLACES = 5  # QuickBooks keeps five digits after the point of quantities and prices
+_PLAIN_KEY = re.compile(r"[A-Z0-9][A-Z0-9._/-]*")  # no small letters: QuickBooks may not tell them from capitals
+_MARKER = re.compile(r"bookrelay:[a-z2-7]{16}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_UI_PATH = {
+    "Invoice": "invoice?txnId={}",
+    "Bill": "bill?txnId={}",
+    "BillPayment": "billpayment?txnId={}",
+    "Customer": "customerdetail?nameId={}",
+    "Vendor": "vendordetail?nameId={}",
+}
+_PARTY = {"Invoice": ("customer", "CustomerRef"), "Bill": ("vendor", "VendorRef"), "BillPayment": ("vendor", "VendorRef")}
+_DETAIL = {"Invoice": "SalesItemLineDetail", "Bill": "AccountBasedExpenseLineDetail"}
+# Fields of the header that a content may name or not: their key here, QuickBooks' name, whose ids they are.
+_HEADER_REFS = (("term", "SalesTermRef"), ("class", "ClassRef"), ("department", "DepartmentRef"), ("ap_account", "APAccountRef"))
 
 
 class BillPaymentContent(Model):
@@ -44,71 +67,384 @@ AnyContent = InvoiceContent | BillContent | BillPaymentContent | NameContent
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a document shall be: JSON-ready owned fields, and the same in comparable form (as Seen.fields)."""
+    """What a document shall be: JSON-ready owned fields, and the same in comparable form (as Seen.fields).
+
+    `cleared` is what an update sends besides: the owned fields that the content does not name. They are not compared, because
+    QuickBooks may fill them: that an update which only removes something was done, the SyncToken shows.
+    """
 
     kind: LedgerKind
     entity: str
     body_fields: dict[str, Any]
     fields: dict[str, str]
+    cleared: dict[str, Any] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------------------------------------------------------- identity
 
 
 def doc_number(policy: Policy, source: str, source_key: str) -> str:
-    """Return the document's number: at most 21 characters, from the key alone."""
-    raise NotImplementedError
+    """Return the document's number: at most 21 characters, from the key alone.
+
+    A short plain key of a source with a prefix is readable ("Q-12082"). Anything else is hashed: "Q~" or "~" and base32. No
+    literal equals a hash (no "~" in it), nor a literal of another source (prefixes differ and hold no "-").
+    """
+    prefix = policy.prefixes.get(source, "")
+    literal = f"{prefix}-{source_key}"
+    if prefix and len(literal) <= DOC_NUMBER_LENGTH and _PLAIN_KEY.fullmatch(source_key):
+        return literal
+    head = f"{prefix}~"
+    return head + _base32(source, source_key)[: DOC_NUMBER_LENGTH - len(head)]
 
 
 def marker(realm: str, source: str, source_key: str, kind: LedgerKind) -> str:
-    """Return the marker of a document, "bookrelay:" and 16 characters; says nothing about the key."""
-    raise NotImplementedError
+    """Return the marker of a document, "bookrelay:" and 16 characters; says nothing about the key to who does not know it."""
+    return "bookrelay:" + _base32("marker", realm, source, source_key, kind.value)[:16].lower()
+
+
+def _base32(*parts: str) -> str:
+    return base64.b32encode(hashlib.sha256("\x1f".join(parts).encode()).digest()).decode().rstrip("=")
+
+
+# -------------------------------------------------------------------------------------------------------------- our content
 
 
 def wanted(
     kind: LedgerKind, content: AnyContent, resolved: Resolved, policy: Policy, doc_number: str | None, marker: str
 ) -> Wanted:
     """Map any content (names included). `doc_number` None lets QuickBooks number the document."""
-    raise NotImplementedError
+    if isinstance(content, NameContent):
+        return _wanted_name(kind, content, marker)
+    if isinstance(content, BillPaymentContent):
+        return _wanted_payment(content, resolved, doc_number, marker)
+    entity, ids = ENTITY[kind], resolved.ids
+    key, name = _PARTY[entity]
+    memo = _clean(content.memo or "")
+    day = content.txn_date.isoformat()
+    body: dict[str, Any] = {name: {"value": ids[key]}, "TxnDate": day, "PrivateNote": _note(memo, marker)}
+    fields = {key: ids[key], "txn_date": day, "memo": memo}
+    cleared: dict[str, Any] = {}
+    if content.due_date:
+        body["DueDate"] = fields["due_date"] = content.due_date.isoformat()
+    else:
+        cleared["DueDate"] = None
+    if doc_number:
+        body["DocNumber"] = fields["doc_number"] = doc_number
+    for key, name in _HEADER_REFS:
+        if key in ids:
+            body[name], fields[key] = {"value": ids[key]}, ids[key]
+        elif key in ("term", "department") or (key == "class" and entity == "Invoice"):
+            cleared[name] = None
+    if isinstance(content, InvoiceContent):
+        _custom(content, ids, policy, body, fields, cleared)
+    given: Sequence[InvoiceLine | BillLine] = content.lines
+    lines = [_line(entity, line, ids, fields, number) for number, line in enumerate(given, 1)]
+    body["Line"], fields["lines"] = lines, str(len(lines))
+    return Wanted(kind, entity, body, fields, cleared)
+
+
+def _custom(
+    content: InvoiceContent,
+    ids: Mapping[str, str],
+    policy: Policy,
+    body: dict[str, Any],
+    fields: dict[str, str],
+    cleared: dict[str, Any],
+) -> None:
+    """Custom fields: an update names all that the policy maps, the absent ones empty."""
+    given = {
+        ids[f"custom:{custom.name}"]: _clean(custom.value) for custom in content.custom_fields if f"custom:{custom.name}" in ids
+    }
+    if given:
+        body["CustomField"] = [_custom_field(definition, value) for definition, value in given.items()]
+        fields.update({f"custom.{definition}": value for definition, value in given.items()})
+    absent = [definition for definition in policy.custom_fields.values() if definition not in given]
+    if absent:
+        cleared["CustomField"] = [*body.get("CustomField", ()), *(_custom_field(definition, "") for definition in absent)]
+
+
+def _custom_field(definition: str, value: str) -> dict[str, Any]:
+    return {"DefinitionId": definition, "Type": "StringType", "StringValue": value}
+
+
+def _line(
+    entity: str, line: InvoiceLine | BillLine, ids: Mapping[str, str], fields: dict[str, str], number: int
+) -> dict[str, Any]:
+    at = f"line.{number}."
+    detail: dict[str, Any] = {}
+    if isinstance(line, InvoiceLine):
+        detail["ItemRef"] = {"value": ids[f"item:{line.item}"]}
+        fields[at + "item"] = ids[f"item:{line.item}"]
+        if priced(line):
+            detail["Qty"], detail["UnitPrice"] = line.quantity, line.unit_price
+            fields[at + "quantity"], fields[at + "unit_price"] = _number(line.quantity), _number(line.unit_price)
+        tax = ids.get(f"tax:{line.item}") or ids.get("tax")
+    else:
+        detail["AccountRef"] = {"value": ids[f"account:{line.account}"]}
+        fields[at + "account"] = ids[f"account:{line.account}"]
+        tax = ids.get("tax")
+    if tax:
+        detail["TaxCodeRef"], fields[at + "tax"] = {"value": tax}, tax
+    if "line_class" in ids:
+        detail["ClassRef"], fields[at + "class"] = {"value": ids["line_class"]}, ids["line_class"]
+    fields[at + "amount"] = _cents(line.amount)
+    result: dict[str, Any] = {"Amount": line.amount, "DetailType": _DETAIL[entity], _DETAIL[entity]: detail}
+    description = _clean(line.description or "")
+    if description:
+        result["Description"] = fields[at + "description"] = description
+    return result
+
+
+def priced(line: InvoiceLine) -> bool:
+    """Whether quantity and price can be sent: both given, within QuickBooks' digits, their product the amount (else 6070)."""
+    if line.quantity is None or line.unit_price is None:
+        return False
+    exact = all(value == round(value, _PLACES) for value in (line.quantity, line.unit_price))
+    return exact and to_cents(line.quantity * line.unit_price) == line.amount
+
+
+def _wanted_payment(content: BillPaymentContent, resolved: Resolved, doc_number: str | None, marker: str) -> Wanted:
+    memo, bank = _clean(content.memo or ""), resolved.ids["bank_account"]
+    link = {"TxnId": content.bill_id, "TxnType": "Bill"}
+    body: dict[str, Any] = {
+        "VendorRef": {"value": content.vendor_id},
+        "TxnDate": content.txn_date.isoformat(),
+        "TotalAmt": content.amount,
+        "PayType": "Check",
+        "CheckPayment": {"BankAccountRef": {"value": bank}},
+        "PrivateNote": _note(memo, marker),
+        "Line": [{"Amount": content.amount, "LinkedTxn": [link]}],
+    }
+    fields = {
+        "vendor": content.vendor_id,
+        "txn_date": content.txn_date.isoformat(),
+        "memo": memo,
+        "amount": _cents(content.amount),
+        "bank_account": bank,
+        "lines": "1",
+        "line.1.amount": _cents(content.amount),
+        "line.1.bill": content.bill_id,
+    }
+    if doc_number:
+        body["DocNumber"] = fields["doc_number"] = doc_number
+    if "ap_account" in resolved.ids:
+        body["APAccountRef"] = {"value": resolved.ids["ap_account"]}
+        fields["ap_account"] = resolved.ids["ap_account"]
+    return Wanted(LedgerKind.BILL_PAYMENT, "BillPayment", body, fields)
+
+
+def _wanted_name(kind: LedgerKind, content: NameContent, marker: str) -> Wanted:
+    body: dict[str, Any] = {"DisplayName": _clean(content.name), "Notes": marker}
+    if content.email:
+        body["PrimaryEmailAddr"] = {"Address": _clean(content.email)}
+    return Wanted(kind, ENTITY[kind], body, {"name": fold(_clean(content.name))})
+
+
+# ------------------------------------------------------------------------------------------------------------------ bodies
 
 
 def create_body(wanted: Wanted) -> str:
     """Return the body of a create."""
-    raise NotImplementedError
+    return dumps(wanted.body_fields)
 
 
 def update_body(wanted: Wanted, qbo_id: str, sync_token: str) -> str:
     """Return the body of a sparse update that names every owned field, so that what was removed is cleared."""
-    raise NotImplementedError
+    head = {"Id": qbo_id, "SyncToken": sync_token, "sparse": True}
+    return dumps({**head, **wanted.body_fields, **wanted.cleared})
 
 
 def void_body(qbo_id: str, sync_token: str) -> str:
     """Return the body of a void."""
-    raise NotImplementedError
+    return dumps({"Id": qbo_id, "SyncToken": sync_token, "sparse": True})
 
 
 def delete_body(qbo_id: str, sync_token: str) -> str:
     """Return the body of a delete."""
-    raise NotImplementedError
+    return dumps({"Id": qbo_id, "SyncToken": sync_token})
 
 
 def name_body(kind: LedgerKind, name: str, email: str | None, marker: str) -> str:
-    """Return the body that creates a customer or vendor; the same as create_body(wanted(kind, NameContent(...), ...))."""
-    raise NotImplementedError
+    """Return the body that creates a customer or vendor."""
+    return create_body(_wanted_name(kind, NameContent(name=name, email=email), marker))
 
 
 def batch_body(items: Sequence[BatchItem]) -> str:
     """Return the body of a batch that embeds each item's exact body text."""
-    raise NotImplementedError
+    return '{"BatchItemRequest":[' + ",".join(_batch_item(item) for item in items) + "]}"
+
+
+def _batch_item(item: BatchItem) -> str:
+    request = item.request
+    voids = request.operation is Operation.VOID
+    operation = "update" if voids else request.operation.value
+    options = ',"optionsData":"void"' if voids else ""
+    return f'{{"bId":{json.dumps(item.b_id)},"operation":"{operation}"{options},{json.dumps(request.entity)}:{request.body}}}'
+
+
+def dumps(value: Any) -> str:
+    """Write JSON with Decimals as the numbers they are. A float is refused."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{dumps(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(dumps(item) for item in value) + "]"
+    if isinstance(value, float):
+        raise TypeError("a float must not reach QuickBooks")
+    return json.dumps(value, ensure_ascii=False)
+
+
+# -------------------------------------------------------------------------------------------------------- what QuickBooks has
 
 
 def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
     """Read an entity as QuickBooks shows it. Lines that the server adds (SubTotal) are ignored."""
-    raise NotImplementedError
+    note = _text(raw.get("PrivateNote") if entity not in ("Customer", "Vendor") else raw.get("Notes"))
+    markers = _MARKER.findall(note)
+    total, balance = _decimal(raw.get("TotalAmt")), _decimal(raw.get("Balance"))
+    if entity in ("Customer", "Vendor"):
+        fields = {"name": fold(_clean(_text(raw.get("DisplayName"))))}
+    else:
+        fields = _fields(entity, raw, _memo(note, markers))
+    return Seen(
+        entity=entity,
+        qbo_id=_text(raw.get("Id")),
+        sync_token=_text(raw.get("SyncToken")),
+        doc_number=_text(raw.get("DocNumber")) or None,
+        marker=markers[-1] if markers else None,
+        total=to_cents(total),
+        balance=to_cents(balance),
+        voided=entity in _PARTY and total == 0 and note.lstrip().lower().startswith("voided"),
+        fields=fields,
+        raw=dict(raw),
+    )
+
+
+def _fields(entity: str, raw: Mapping[str, Any], memo: str) -> dict[str, str]:
+    key, name = _PARTY.get(entity, ("customer", "CustomerRef"))
+    fields = {key: _ref(raw.get(name)), "memo": memo, "doc_number": _text(raw.get("DocNumber"))}
+    fields["txn_date"], fields["due_date"] = _text(raw.get("TxnDate"))[:10], _text(raw.get("DueDate"))[:10]
+    fields.update({key: value for key, name in _HEADER_REFS if (value := _ref(raw.get(name)))})
+    for custom in raw.get("CustomField") or ():
+        if isinstance(custom, dict) and custom.get("StringValue"):
+            fields[f"custom.{custom.get('DefinitionId')}"] = _clean(_text(custom["StringValue"]))
+    if entity == "BillPayment":
+        fields["amount"] = _cents(_decimal(raw.get("TotalAmt")))
+        fields["bank_account"] = _ref((raw.get("CheckPayment") or {}).get("BankAccountRef"))
+    lines = [line for line in raw.get("Line") or () if isinstance(line, dict) and not _is_subtotal(line)]
+    fields["lines"] = str(len(lines))
+    for number, line in enumerate(lines, 1):
+        fields.update({f"line.{number}.{key}": value for key, value in _line_fields(line) if value})
+    return fields
+
+
+def _is_subtotal(line: Mapping[str, Any]) -> bool:
+    return _enum(line.get("DetailType")) == "subtotallinedetail"
+
+
+def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    detail = _detail(line)
+    yield "amount", _cents(_decimal(line.get("Amount")))
+    yield "description", _clean(_text(line.get("Description")))
+    yield "item", _ref(detail.get("ItemRef"))
+    yield "account", _ref(detail.get("AccountRef"))
+    yield "class", _ref(detail.get("ClassRef"))
+    yield "tax", _ref(detail.get("TaxCodeRef"))
+    for key, name in (("quantity", "Qty"), ("unit_price", "UnitPrice")):
+        if detail.get(name) not in (None, ""):
+            yield key, _number(_decimal(detail[name]))
+    for link in line.get("LinkedTxn") or ():
+        if isinstance(link, dict) and _enum(link.get("TxnType")) == "bill":
+            yield "bill", _text(link.get("TxnId"))
+
+
+def _detail(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the detail of a line, whichever kind it is: the DetailType may be spelled SALES_ITEM_LINE_DETAIL."""
+    return next((value for key, value in line.items() if key.endswith("LineDetail") and isinstance(value, dict)), {})
 
 
 def compare(fields: Mapping[str, str], seen: Seen) -> Comparison:
-    """Compare fields (Wanted.fields, or earlier Seen.fields) with an entity: every key of `fields` must be the same in it."""
-    raise NotImplementedError
+    """Compare fields (Wanted.fields, or earlier Seen.fields) with an entity: every key of `fields` must be the same in it.
+
+    Missing and empty are the same. More lines than ours are a difference ("lines"); what we do not name is not ours.
+    """
+    return Comparison(
+        tuple(
+            Difference(field=key, ours=fields[key] or None, theirs=seen.fields.get(key) or None)
+            for key in sorted(fields, key=_natural)
+            if (fields[key] or "") != (seen.fields.get(key) or "")
+        )
+    )
+
+
+def paid(seen: Seen) -> bool:
+    """Whether something was paid on an invoice or bill."""
+    return not seen.voided and seen.balance < seen.total
+
+
+def emailed(seen: Seen) -> bool:
+    """Whether the invoice was e-mailed to the customer."""
+    return _enum(seen.raw.get("EmailStatus")) == "emailsent"
 
 
 def url(settings: WriterSettings, kind: LedgerKind, qbo_id: str, realm: str) -> str:
     """Return the link to the document for people."""
-    raise NotImplementedError
+    return f"{settings.ui_url}/app/{_UI_PATH[ENTITY[kind]].format(qbo_id)}&companyId={realm}"
+
+
+# ----------------------------------------------------------------------------------------------------------------- details
+
+
+def _note(memo: str, marker: str) -> str:
+    return f"{memo[: NOTE_LENGTH - len(marker) - 1]}\n{marker}" if memo else marker
+
+
+def _memo(note: str, markers: Sequence[str]) -> str:
+    if not markers:
+        return _clean(note)
+    at = note.rindex(markers[-1])
+    return _clean(note[:at] + note[at + len(markers[-1]) :])
+
+
+def _clean(text: str) -> str:
+    """Take out what QuickBooks refuses (control characters), unify line ends, trim."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _ref(value: object) -> str:
+    return _text(value.get("value")) if isinstance(value, dict) else ""
+
+
+def _enum(value: object) -> str:
+    """Return an enum as letters only: Intuit prints EmailSent and EMAIL_SENT."""
+    return _text(value).replace("_", "").replace(" ", "").lower()
+
+
+def _decimal(value: object) -> Decimal:
+    if value is None or value == "":
+        return Decimal(0)
+    try:
+        return value if isinstance(value, Decimal) else Decimal(str(value))
+    except InvalidOperation:
+        return Decimal("NaN")
+
+
+def _cents(value: Decimal) -> str:
+    return format(to_cents(value), "f") if value.is_finite() else "?"
+
+
+def _number(value: Decimal | None) -> str:
+    """Write a number in one form: 1.50 and 1.5 are equal, also 100 and 1E+2."""
+    if value is None or not value.is_finite():
+        return "?"
+    text = format(value, "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
+def _natural(key: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in key.split(".")]

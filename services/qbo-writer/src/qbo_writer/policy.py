@@ -1,25 +1,160 @@
-"""A company's policy, read from one TOML file: mappings, prefixes of document numbers, what a person decides. Pure."""
+"""A company's policy, read from TOML: mappings, prefixes of document numbers, what a person decides. See docs/company-policy.md.
 
+One file for all companies, or a directory with `<realm>.toml` for each and `default.toml` for the others.
+"""
+
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from bookrelay.errors import Code, SettingsError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from qbo_writer.domain import LedgerKind
 
 
-class Policy(BaseModel):
-    """Decisions of one company. The defaults are those that never surprise a bookkeeper."""
-
+class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    retract: Literal["void", "delete"] = "void"  # invoices; bills know no void and are deleted
+
+class Target(_Table):
+    """An entry of a QuickBooks list: by id, or by its exact name (of sub-entries the full one, "Parent:Child")."""
+
+    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_]+$")
+    name: str | None = Field(default=None, min_length=1, max_length=500)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.id is None) == (self.name is None):
+            raise ValueError('give either id or name, e.g. { id = "5" } or { name = "Services" }')
+        return self
+
+
+class ItemTarget(Target):
+    """An item, with the sales tax code of its lines: "TAX", "NON", or (outside of the US) a code's id."""
+
+    tax_code: str | None = None
+
+
+def _short(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _folded_keys(value: object) -> object:
+    return {fold(str(key)): entry for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+ShortTarget = Annotated[Target, BeforeValidator(_short)]
+ShortItem = Annotated[ItemTarget, BeforeValidator(_short)]
+Targets = Annotated[dict[str, ShortTarget], BeforeValidator(_folded_keys)]
+Items = Annotated[dict[str, ShortItem], BeforeValidator(_folded_keys)]
+
+
+def fold(name: str) -> str:
+    """Return a name as QuickBooks compares it: without regard to case and outer blanks."""
+    return name.strip().casefold()
+
+
+class Defaults(_Table):
+    """What is used where a document names nothing."""
+
+    item: ShortItem | None = None
+    account: ShortTarget | None = None
+    ap_account: ShortTarget | None = None
+    bank_account: ShortTarget | None = None
+    terms: ShortTarget | None = None
+    class_name: ShortTarget | None = Field(default=None, alias="class")
+    department: ShortTarget | None = None
+    tax_code: str | None = None
+
+
+class Policy(_Table):
+    """Decisions of one company. The defaults are those that never surprise a bookkeeper."""
+
+    kinds: tuple[LedgerKind, ...] = (LedgerKind.INVOICE, LedgerKind.BILL)
+    retract: Literal["void", "delete"] = "void"  # invoices; QuickBooks has no void for bills, they are deleted
     changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
     update_paid: Literal["hold", "update"] = "hold"
     update_emailed: Literal["hold", "update"] = "update"
-    kinds: tuple[LedgerKind, ...] = (LedgerKind.INVOICE, LedgerKind.BILL)
+    create_customers: bool = True
+    create_vendors: bool = True
+    document_numbers: Literal["auto", "ours", "quickbooks"] = "auto"
+    prefixes: dict[str, str] = Field(default_factory=dict)  # source -> prefix of its document numbers
+    defaults: Defaults = Defaults()
+    items: Items = Field(default_factory=dict)
+    accounts: Targets = Field(default_factory=dict)
+    customers: Targets = Field(default_factory=dict)
+    vendors: Targets = Field(default_factory=dict)
+    terms: Targets = Field(default_factory=dict)
+    classes: Targets = Field(default_factory=dict)
+    departments: Targets = Field(default_factory=dict)
+    custom_fields: dict[str, str] = Field(default_factory=dict)  # our name -> DefinitionId
+
+    _companies: dict[str, "Policy"] = PrivateAttr(default_factory=dict)
+
+    @field_validator("prefixes")
+    @classmethod
+    def _prefixes(cls, value: dict[str, str]) -> dict[str, str]:
+        for source, prefix in value.items():
+            if not (1 <= len(prefix) <= 6 and prefix.isascii() and prefix.isalnum() and prefix == prefix.upper()):
+                raise ValueError(f"the prefix of {source!r} must be 1 to 6 capital letters or digits")
+        if len(set(value.values())) != len(value):
+            raise ValueError("two sources have the same prefix: their numbers could be equal")
+        return value
+
+    @field_validator("custom_fields", mode="before")
+    @classmethod
+    def _definitions(cls, value: object) -> object:
+        if isinstance(value, dict):
+            value = {str(name): str(definition) for name, definition in value.items()}
+            if len(set(value.values())) != len(value):
+                raise ValueError("two custom fields have the same number")
+        return value
+
+    def for_realm(self, realm: str) -> "Policy":
+        """Return the policy of a company: its own where a directory of policies was read, else this one."""
+        return self._companies.get(realm, self)
 
     @classmethod
     def load(cls, path: Path | None) -> "Policy":
-        """Read the file; None gives the defaults. Raises SettingsError that names file, key and remedy."""
-        return cls()
+        """Read the file or directory; None gives the defaults. Raises SettingsError that names file, key and remedy."""
+        if path is None:
+            return cls()
+        if not path.is_dir():
+            return cls._read(path)
+        default = path / "default.toml"
+        policy = cls._read(default) if default.exists() else cls()
+        policy._companies.update({file.stem: cls._read(file) for file in sorted(path.glob("*.toml")) if file != default})
+        return policy
+
+    @classmethod
+    def _read(cls, path: Path) -> "Policy":
+        try:
+            value = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise _wrong(path, f"cannot be read: {error.strerror or error}", "Check COMPANY_POLICY_FILE.") from None
+        except UnicodeDecodeError:
+            raise _wrong(path, "is not UTF-8 text", "Save it as UTF-8.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise _wrong(path, f"is not TOML: {error}", "Names with blanks, dots or signs need quotes.") from None
+        return cls.parse(value, path)
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any], path: Path) -> "Policy":
+        """Check a parsed file."""
+        try:
+            return cls.model_validate(dict(value))
+        except ValidationError as error:
+            parts = []
+            for item in error.errors(include_input=False, include_url=False):
+                key = ".".join(str(part) for part in item["loc"]) or "the file"
+                if item["type"] == "extra_forbidden":
+                    parts.append(f"{key}: there is no such key")
+                else:
+                    parts.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
+            raise _wrong(path, "is wrong: " + "; ".join(parts), "See docs/company-policy.md for every key.") from None
+
+
+def _wrong(path: Path, what: str, fix: str) -> SettingsError:
+    return SettingsError(f"The company policy {path} {what}.", fix, Code.VALIDATION)

@@ -14,9 +14,7 @@ class WriterSettings(ServiceSettings):
     """What the writer needs: companies, Intuit's addresses and credentials, policy, lease, waits, pace."""
 
     # Companies
-    qbo_realm_ids: CommaSeparated = Field(
-        default=(), description="Companies (realm ids) this writer serves, comma separated."
-    )
+    qbo_realm_ids: CommaSeparated = Field(default=(), description="Companies (realm ids) this writer serves, comma separated.")
     qbo_realm_id: str | None = Field(default=None, description="A single company; instead of QBO_REALM_IDS.")
     qbo_environment: Literal["sandbox", "production"] = Field(default="sandbox", description="Which QuickBooks.")
     company_policy_file: Path | None = Field(default=None, description="The company's policy, TOML; see docs/company-policy.md.")
@@ -53,7 +51,9 @@ class WriterSettings(ServiceSettings):
     qbo_oauth_timeout_seconds: float = Field(default=20, gt=0, description="Time-out of a call to Intuit's token endpoint.")
 
     # Requests
-    qbo_request_timeout_seconds: float = Field(default=125, gt=0, description="Time-out of a request; Intuit ends its own at 120 s.")
+    qbo_request_timeout_seconds: float = Field(
+        default=125, gt=0, description="Time-out of a request; Intuit ends its own at 120 s."
+    )
     qbo_connect_timeout_seconds: float = Field(default=10, gt=0, description="Time-out of the connection to QuickBooks.")
 
     # Lease

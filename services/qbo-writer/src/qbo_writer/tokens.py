@@ -1,10 +1,95 @@
-"""The tokens of a company: encrypted at rest, refreshed once under the lease, stored before they are used."""
+"""The tokens of a company: encrypted at rest, refreshed once under the lease, stored before they are used.
 
-from bookrelay.db import Pool
+Intuit is asked outside of any transaction (an answer may take seconds, and the lease row must not be locked meanwhile). A pair that
+comes after the lease was lost is not put over the successor's, but kept in token_history: nothing that Intuit gave gets lost.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bookrelay import metrics, telemetry
+from bookrelay.db import Connection, Pool, transaction
+from bookrelay.errors import Code, HaltError, SettingsError, TransientError
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from qbo_writer.domain import AccessToken
-from qbo_writer.oauth_client import OAuthClient
+from qbo_writer.oauth_client import GrantRefused, OAuthClient, TokenPair
 from qbo_writer.settings import WriterSettings
+
+log = telemetry.get_logger(__name__)
+
+CONNECTED, NEEDS_RECONNECT = "connected", "needs_reconnect"
+_RECONNECT = "Connect again: qbo-writer auth login."
+_MANUAL = -1  # in place of a fencing token: the operator's command line, which holds no lease
+
+
+class LeaseLost(Exception):  # noqa: N818
+    """The caller no longer holds the company's lease."""
+
+
+class Vault:
+    """Fernet at rest. The first key encrypts, every key decrypts: a new key goes in front, the old one leaves later."""
+
+    def __init__(self, keys: str) -> None:
+        parts = [part.strip() for part in keys.split(",") if part.strip()]
+        if not parts:
+            raise SettingsError(
+                "QBO_TOKEN_ENCRYPTION_KEYS is missing.",
+                'Make a key: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())".',
+            )
+        try:
+            self._first, self._all = Fernet(parts[0]), MultiFernet([Fernet(part) for part in parts])
+        except ValueError:
+            raise SettingsError(
+                "QBO_TOKEN_ENCRYPTION_KEYS holds something that is not a Fernet key.", "A key has 44 characters of base64."
+            ) from None
+
+    def seal(self, text: str) -> str:
+        """Encrypt with the first key."""
+        return self._first.encrypt(text.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        """Decrypt with whichever key fits."""
+        try:
+            return self._all.decrypt(sealed.encode()).decode()
+        except InvalidToken:
+            raise HaltError(
+                "The stored tokens cannot be decrypted with QBO_TOKEN_ENCRYPTION_KEYS.",
+                "Put the key that encrypted them back into the list, or connect again: qbo-writer auth login.",
+                Code.OAUTH_FAILED,
+            ) from None
+
+    def is_current(self, sealed: str) -> bool:
+        """Whether the first key encrypted it."""
+        try:
+            self._first.decrypt(sealed.encode())
+        except InvalidToken:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class TokenStatus:
+    """What may be shown of a company's tokens."""
+
+    realm: str
+    state: str
+    reason: str | None
+    access_expires_at: datetime
+    refresh_expires_at: datetime
+    hard_expires_at: datetime | None
+    refreshed_at: datetime
+
+
+@dataclass(frozen=True)
+class _Cached:
+    token: AccessToken
+    fencing_token: int
+    good_until: float  # by the monotonic clock
 
 
 class TokenStore:
@@ -12,18 +97,232 @@ class TokenStore:
 
     def __init__(self, pool: Pool, settings: WriterSettings, oauth: OAuthClient) -> None:
         self._pool, self._settings, self._oauth = pool, settings, oauth
+        self._vault = Vault(settings.qbo_token_encryption_keys.get_secret_value())
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._cache: dict[str, _Cached] = {}
 
     async def current(self, realm: str, fencing_token: int) -> AccessToken:
         """Return an access token with life left; refreshes it when little is left. Cheap: kept in memory.
 
         Raises HaltError (needs reconnect), TransientError (Intuit or Postgres away), LeaseLost.
         """
-        raise NotImplementedError
+        cached = self._cache.get(realm)
+        if cached and cached.fencing_token == fencing_token and time.monotonic() < cached.good_until:
+            return cached.token
+        async with self._locks[realm]:
+            cached = self._cache.get(realm)
+            if cached and cached.fencing_token == fencing_token and time.monotonic() < cached.good_until:
+                return cached.token
+            return await self._load(realm, fencing_token, rejected=None)
 
     async def renew(self, realm: str, fencing_token: int, rejected: AccessToken) -> AccessToken:
         """Return another token after a 401; refreshes only if `rejected` is still the current one."""
-        raise NotImplementedError
+        async with self._locks[realm]:
+            self._cache.pop(realm, None)
+            return await self._load(realm, fencing_token, rejected=rejected)
 
+    async def connect(self, realm: str, pair: TokenPair, fencing_token: int = _MANUAL) -> None:
+        """Store a pair from a new consent (or the command line): the company is connected."""
+        async with transaction(self._pool) as connection:
+            await self._fence(connection, realm, fencing_token)
+            await self._store(connection, realm, pair)
+        self._cache.pop(realm, None)
 
-class LeaseLost(Exception):  # noqa: N818
-    """The caller no longer holds the company's lease."""
+    async def refresh_by_hand(self, realm: str) -> None:
+        """Refresh once now, from the command line."""
+        async with self._locks[realm]:
+            row = await self._row(realm)
+            if row is None:
+                raise HaltError(f"Company {realm} was never connected.", _RECONNECT, Code.OAUTH_FAILED)
+            await self._refresh(realm, _MANUAL, row)
+
+    async def revoke(self, realm: str) -> None:
+        """End the grant at Intuit and forget the tokens."""
+        row = await self._row(realm)
+        if row is None:
+            raise HaltError(f"Company {realm} is not connected.", _RECONNECT, Code.OAUTH_FAILED)
+        await self._oauth.revoke(self._vault.open(row["refresh_token"]))
+        async with transaction(self._pool) as connection:
+            await connection.execute("DELETE FROM qbo_writer.token_history WHERE realm = $1", realm)
+            await connection.execute(
+                "UPDATE qbo_writer.tokens SET state = $2, reason = 'revoked by an operator', access_expires_at = now() WHERE realm = $1",
+                realm,
+                NEEDS_RECONNECT,
+            )
+        self._cache.pop(realm, None)
+
+    async def status(self, realm: str) -> TokenStatus | None:
+        """Return what may be shown; None if the company was never connected."""
+        row = await self._row(realm)
+        if row is None:
+            return None
+        names = ("realm", "state", "reason", "access_expires_at", "refresh_expires_at", "hard_expires_at", "refreshed_at")
+        return TokenStatus(**{name: row[name] for name in names})
+
+    # --------------------------------------------------------------------------------------------------------- internals
+
+    async def _load(self, realm: str, fencing_token: int, rejected: AccessToken | None) -> AccessToken:
+        async with transaction(self._pool) as connection:
+            await self._fence(connection, realm, fencing_token)
+            row = await self._row(realm, connection)
+        if row is None:
+            row = await self._first_pair(realm, fencing_token)
+        if row["state"] != CONNECTED:
+            self._show(realm, row)
+            raise HaltError(
+                f"Company {realm} is not connected: {row['reason'] or 'the grant ended'}.", _RECONNECT, Code.REFRESH_FAILED
+            )
+        token = AccessToken(self._vault.open(row["access_token"]), row["access_expires_at"])
+        life = (token.expires_at - row["now"]).total_seconds()
+        if life <= self._early(row) or (rejected and rejected.value == token.value):
+            row = await self._refresh(realm, fencing_token, row)
+            token = AccessToken(self._vault.open(row["access_token"]), row["access_expires_at"])
+            life = (token.expires_at - row["now"]).total_seconds()
+        elif not self._vault.is_current(row["access_token"]):
+            await self._seal_again(realm, fencing_token, row)
+        self._show(realm, row)
+        self._cache[realm] = _Cached(token, fencing_token, time.monotonic() + max(life - self._early(row), 0))
+        return token
+
+    def _early(self, row: Any) -> float:
+        """How much life must be left: the setting, but at most a fifth of the token's whole life (sandboxes give short ones)."""
+        whole = (row["access_expires_at"] - row["refreshed_at"]).total_seconds()
+        return min(self._settings.token_refresh_before_seconds, max(whole, 0) / 5)
+
+    async def _first_pair(self, realm: str, fencing_token: int) -> Any:
+        """Start from the setting, once, where the company has no tokens yet."""
+        initial = self._settings.qbo_initial_refresh_token
+        if initial is None or len(self._settings.qbo_realm_ids) > 1:
+            raise HaltError(f"Company {realm} was never connected.", _RECONNECT, Code.OAUTH_FAILED)
+        pair = await self._oauth.refresh(initial.get_secret_value())
+        await self._keep(realm, fencing_token, pair, replaced=None)
+        return await self._row(realm)
+
+    async def _refresh(self, realm: str, fencing_token: int, row: Any) -> Any:
+        """Trade the refresh token. If it is refused, an earlier answer may have been lost: try those of the history, once each."""
+        sealed = row["refresh_token"]
+        try:
+            pair = await self._oauth.refresh(self._vault.open(sealed))
+        except GrantRefused as refused:
+            latest = await self._row(realm)
+            if latest is not None and self._vault.open(latest["refresh_token"]) != self._vault.open(sealed):
+                return latest  # somebody connected meanwhile
+            fallback = await self._from_history(realm, sealed)
+            if fallback is None:
+                await self._end(realm, fencing_token, refused.reason)
+                raise
+            pair = fallback
+        except (HaltError, TransientError) as error:
+            metrics.TOKEN_REFRESHES.labels(realm, "halt" if isinstance(error, HaltError) else "no_answer").inc()
+            raise
+        metrics.TOKEN_REFRESHES.labels(realm, "ok").inc()
+        await self._keep(realm, fencing_token, pair, replaced=sealed)
+        return await self._row(realm)
+
+    async def _from_history(self, realm: str, refused: str) -> TokenPair | None:
+        """Try the latest other refresh token of the last day: the previous one, or one whose storing the fence forbade."""
+        rows = await self._pool.fetch(
+            "SELECT refresh_token FROM qbo_writer.token_history WHERE realm = $1 AND replaced_at > now() - interval '24 hours' "
+            "ORDER BY id DESC LIMIT 5",
+            realm,
+        )
+        tried = {self._vault.open(refused)}
+        for row in rows:
+            token = self._vault.open(row["refresh_token"])
+            if token in tried:
+                continue
+            try:
+                pair = await self._oauth.refresh(token)
+            except GrantRefused:
+                return None  # once: Intuit may punish the use of dead tokens
+            log.warning("token.recovered", realm=realm)
+            return pair
+        return None
+
+    async def _keep(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
+        """Store the new pair, fenced; without the lease into the history. Retried: a lost pair is a lost grant."""
+        for attempt in range(5):
+            try:
+                async with transaction(self._pool) as connection:
+                    await self._fence(connection, realm, fencing_token)
+                    if replaced:
+                        await self._remember(connection, realm, replaced)
+                    await self._store(connection, realm, pair)
+                return
+            except LeaseLost:
+                await self._remember(self._pool, realm, self._vault.seal(pair.refresh_token))
+                raise
+            except Exception as error:
+                if attempt == 4:
+                    raise
+                log.warning("token.store_retried", realm=realm, error=type(error).__name__)
+                await asyncio.sleep(0.2 * 2**attempt)
+
+    async def _store(self, connection: Connection, realm: str, pair: TokenPair) -> None:
+        await connection.execute(
+            "INSERT INTO qbo_writer.tokens AS t (realm, access_token, access_expires_at, refresh_token, refresh_expires_at, "
+            "hard_expires_at, state, reason, refreshed_at) "
+            "VALUES ($1, $2, clock_timestamp() + $3, $4, now() + $5, now() + $6::interval, 'connected', NULL, clock_timestamp()) "
+            "ON CONFLICT (realm) DO UPDATE SET access_token = excluded.access_token, "
+            "access_expires_at = excluded.access_expires_at, refresh_token = excluded.refresh_token, "
+            "refresh_expires_at = excluded.refresh_expires_at, "
+            "hard_expires_at = coalesce(excluded.hard_expires_at, t.hard_expires_at), "
+            "state = 'connected', reason = NULL, refreshed_at = excluded.refreshed_at",
+            realm,
+            self._vault.seal(pair.access_token),
+            timedelta(seconds=pair.expires_in),
+            self._vault.seal(pair.refresh_token),
+            timedelta(seconds=pair.refresh_expires_in),
+            timedelta(seconds=pair.hard_expires_in) if pair.hard_expires_in is not None else None,
+        )
+
+    async def _remember(self, connection: Connection | Pool, realm: str, sealed: str) -> None:
+        await connection.execute("INSERT INTO qbo_writer.token_history (realm, refresh_token) VALUES ($1, $2)", realm, sealed)
+        await connection.execute(
+            "DELETE FROM qbo_writer.token_history WHERE realm = $1 AND replaced_at < now() - interval '7 days'", realm
+        )
+
+    async def _end(self, realm: str, fencing_token: int, reason: str) -> None:
+        """The grant is over: a state that an operator ends."""
+        metrics.TOKEN_REFRESHES.labels(realm, "refused").inc()
+        async with transaction(self._pool) as connection:
+            await self._fence(connection, realm, fencing_token)
+            await connection.execute(
+                "UPDATE qbo_writer.tokens SET state = $2, reason = $3 WHERE realm = $1", realm, NEEDS_RECONNECT, reason
+            )
+        log.error("token.needs_reconnect", realm=realm, fix=_RECONNECT)
+
+    async def _seal_again(self, realm: str, fencing_token: int, row: Any) -> None:
+        """Key rotation, lazily: what an old key encrypted is encrypted with the first one."""
+        async with transaction(self._pool) as connection:
+            await self._fence(connection, realm, fencing_token)
+            await connection.execute(
+                "UPDATE qbo_writer.tokens SET access_token = $2, refresh_token = $3 WHERE realm = $1 AND refresh_token = $4",
+                realm,
+                self._vault.seal(self._vault.open(row["access_token"])),
+                self._vault.seal(self._vault.open(row["refresh_token"])),
+                row["refresh_token"],
+            )
+
+    async def _fence(self, connection: Connection, realm: str, fencing_token: int) -> None:
+        if fencing_token == _MANUAL:
+            return
+        held = await connection.fetchval(
+            "SELECT 1 FROM qbo_writer.leases WHERE realm = $1 AND fencing_token = $2 FOR SHARE", realm, fencing_token
+        )
+        if held is None:
+            raise LeaseLost(realm)
+
+    async def _row(self, realm: str, connection: Connection | None = None) -> Any:
+        statement = "SELECT *, now() AS now FROM qbo_writer.tokens WHERE realm = $1"
+        return await (connection or self._pool).fetchrow(statement, realm)
+
+    def _show(self, realm: str, row: Any) -> None:
+        """Metrics of all three ends, and a warning while a refresh token's end is near."""
+        for name in ("access", "refresh", "hard"):
+            at = row[f"{name}_expires_at"]
+            if at is None:
+                continue
+            metrics.TOKEN_EXPIRES.labels(realm, name).set(at.timestamp())
+            if name != "access" and at - datetime.now(UTC) < timedelta(days=self._settings.token_warn_days):
+                log.warning("token.ends_soon", realm=realm, token=name, ends=at.isoformat(), fix=_RECONNECT)

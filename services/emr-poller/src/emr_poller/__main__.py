@@ -1,0 +1,5 @@
+"""`python -m emr_poller`."""
+
+from emr_poller.main import main
+
+main()

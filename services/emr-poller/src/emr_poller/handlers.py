@@ -1,0 +1,172 @@
+"""What is done with quotes: choose which to read, decide what each means, tell the bus, remember. Ports only, no I/O."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from bookrelay import topics
+from bookrelay.errors import Code
+from bookrelay.messages import (
+    AnyMessage,
+    Command,
+    DocumentRejected,
+    DocumentRejectedData,
+    Kind,
+    RetractDocument,
+    UpsertInvoice,
+    content_hash,
+)
+from bookrelay.topics import Topic
+
+from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, Quote, QuoteRefusedError
+from emr_poller.mapping import SENDER, command_of, total_finding
+
+TELL_UNAVAILABLE_AFTER = 3  # tries: a blip of the EMR is not worth an event
+UNREAD = datetime(1970, 1, 1, tzinfo=UTC)  # stands for the time of a quote that could not be read at all
+
+
+class PublishesMessages(Protocol):
+    """Tells the bus."""
+
+    async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
+        """Return when every message is acknowledged; raise otherwise."""
+
+
+class RemembersQuotes(Protocol):
+    """Remembers what was published and what is parked."""
+
+    async def remember(self, published: Sequence[PublishedQuote], parked: Sequence[ParkedQuote]) -> None:
+        """Store both in one transaction; a published quote is no longer parked."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of some quotes."""
+
+    published: Mapping[int, PublishedQuote] = field(default_factory=dict)
+    parked: Mapping[int, ParkedQuote] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A quote that could not be read or used. `passing`: it may be well next time, whatever the quote is."""
+
+    number: int
+    version: int
+    modified_at: datetime
+    reason: str
+    fix: str
+    code: Code
+    passing: bool
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A quote and the command it became; `finding` where the EMR's own total differs from the invoice."""
+
+    quote: Quote
+    command: Command
+    finding: Mapping[str, str] | None
+
+
+Outcome = Decided | Failed
+
+
+def choose(rows: Sequence[ListedQuote], unreadable: Collection[int], memory: Memory, due: Collection[int]) -> list[ListedQuote]:
+    """Return what must be read in detail: new, changed, due again, or listed in a way that says nothing. Oldest change first."""
+    chosen = {row.number: row for row in rows if _is_news(row, memory)}
+    for number in (*unreadable, *due):
+        parked = memory.parked.get(number)
+        if number in chosen or (parked and number not in due):
+            continue
+        stamp = (parked.version, parked.modified_at) if parked else (0, UNREAD)
+        chosen[number] = ListedQuote(number=number, version=stamp[0], modified_at=stamp[1])
+    return sorted(chosen.values(), key=lambda row: (row.modified_at, row.number))
+
+
+def _is_news(row: ListedQuote, memory: Memory) -> bool:
+    published, parked = memory.published.get(row.number), memory.parked.get(row.number)
+    if parked and row.stamp <= parked.stamp:
+        return False
+    return published is None or row.stamp > published.stamp
+
+
+def decide(listed: ListedQuote, quote: Quote, *, realm: str, source: str, time_zone: ZoneInfo) -> Outcome:
+    """Say what the quote means for the books."""
+    if quote.stamp < listed.stamp:
+        return failed(listed, f"4D listed a newer version of quote {quote.number} than it shows.", passing=True)
+    try:
+        command = command_of(quote, realm=realm, source=source, time_zone=time_zone)
+    except QuoteRefusedError as refused:
+        return Failed(quote.number, quote.version, quote.modified_at, refused.reason, refused.fix, refused.code, False)
+    finding = total_finding(quote, command.data.content) if isinstance(command, UpsertInvoice) else None
+    return Decided(quote, command, finding)
+
+
+def failed(listed: ListedQuote, reason: str, fix: str = "", code: Code = Code.AUTOMATION_FAILED, *, passing: bool) -> Failed:
+    """Return the failure of a quote whose detail says nothing."""
+    return Failed(listed.number, listed.version, listed.modified_at, reason, fix, code, passing)
+
+
+async def settle(
+    outcomes: Sequence[Outcome],
+    memory: Memory,
+    *,
+    realm: str,
+    source: str,
+    now: datetime,
+    publisher: PublishesMessages,
+    store: RemembersQuotes,
+) -> None:
+    """Publish commands and rejections, acknowledged, then remember. A crash in between publishes the same messages again."""
+    decided = [o for o in outcomes if isinstance(o, Decided) and _newer(o.quote, memory)]
+    parked, events = [], []
+    for outcome in outcomes:
+        if isinstance(outcome, Failed):
+            row, event = park(outcome, memory.parked.get(outcome.number), realm=realm, source=source, now=now)
+            parked.append(row)
+            events += [event] if event else []
+    if decided:
+        await publisher.publish(topics.COMMANDS, [o.command for o in decided])
+    if events:
+        await publisher.publish(topics.EVENTS, events)
+    known = [memory.published[o.quote.number] for o in outcomes if isinstance(o, Decided) and not _newer(o.quote, memory)]
+    await store.remember([*(_published(o) for o in decided), *known], parked)
+
+
+def park(
+    failure: Failed, before: ParkedQuote | None, *, realm: str, source: str, now: datetime
+) -> tuple[ParkedQuote, DocumentRejected | None]:
+    """Return the parked quote, and the event that tells about it: once for each reason and version."""
+    attempts = before.attempts + 1 if before else 1
+    told, told_reason = (before.told, before.told_reason) if before else (0, None)
+    news = before is None or told_reason != failure.reason or before.version != failure.version
+    event = None
+    if news and (not failure.passing or attempts >= TELL_UNAVAILABLE_AFTER):
+        data = DocumentRejectedData(
+            realm=realm, source=source, source_key=str(failure.number), kind=Kind.INVOICE, version=failure.version,
+            occurrence=told, code=failure.code.value, reason=failure.reason, fix=failure.fix,
+        )  # fmt: skip
+        event = DocumentRejected.of(data, sender=SENDER, time=now)
+        told, told_reason = told + 1, failure.reason
+    row = ParkedQuote(
+        number=failure.number, version=failure.version, modified_at=failure.modified_at, reason=failure.reason,
+        fix=failure.fix, code=failure.code, attempts=attempts, told=told, told_reason=told_reason,
+    )  # fmt: skip
+    return row, event
+
+
+def _newer(quote: Quote, memory: Memory) -> bool:
+    published = memory.published.get(quote.number)
+    return published is None or quote.stamp > published.stamp
+
+
+def _published(decided: Decided) -> PublishedQuote:
+    retracts = isinstance(decided.command, RetractDocument)
+    content = None if isinstance(decided.command, RetractDocument) else decided.command.data.content
+    return PublishedQuote(
+        number=decided.quote.number, version=decided.quote.version, modified_at=decided.quote.modified_at,
+        content_hash=content_hash(content), operation="retract" if retracts else "upsert",
+    )  # fmt: skip

@@ -1,0 +1,160 @@
+"""From a quote to the command that says what should be true in the books. Pure; amounts are never corrected here."""
+
+from datetime import date
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from bookrelay.messages import (
+    Command,
+    CustomField,
+    InvoiceContent,
+    InvoiceLine,
+    Kind,
+    Party,
+    RetractDocument,
+    RetractDocumentData,
+    UpsertInvoice,
+    UpsertInvoiceData,
+)
+from bookrelay.money import LARGEST, to_cents
+
+from emr_poller.domain import Quote, QuoteRefusedError, QuoteStatus
+
+SENDER = "emr-poller"
+MAX_LINES = 750  # QuickBooks' limit for one invoice
+MAX_DESCRIPTION = 4000
+
+
+def command_of(quote: Quote, *, realm: str, source: str, time_zone: ZoneInfo) -> Command:
+    """Return what should be true for this quote; raise QuoteRefusedError with reason and remedy.
+
+    Completed quotes shall be invoices. Active and inactive ones shall not, and that is said for every one of them, also if we
+    never saw it completed: a retraction of nothing costs the writer no call, and no memory of ours can then be wrong.
+    """
+    if quote.status_id == QuoteStatus.COMPLETED:
+        content = content_of(quote, time_zone)
+        return UpsertInvoice.of(
+            UpsertInvoiceData(
+                realm=realm, source=source, source_key=str(quote.number), version=quote.version,
+                modified_at=quote.modified_at, content=content,
+            ),
+            sender=SENDER,
+        )  # fmt: skip
+    if quote.status_id in (QuoteStatus.ACTIVE, QuoteStatus.INACTIVE):
+        name = QuoteStatus(quote.status_id).name.lower()
+        return RetractDocument.of(
+            RetractDocumentData(
+                realm=realm, source=source, source_key=str(quote.number), kind=Kind.INVOICE, version=quote.version,
+                modified_at=quote.modified_at, reason=f"Quote {quote.number} is {name}.",
+            ),
+            sender=SENDER,
+        )  # fmt: skip
+    shown = "no status" if quote.status_id is None else f"status {quote.status_id}"
+    raise QuoteRefusedError(
+        f"Quote {quote.number} has {shown}; only completed (4), active (1) and inactive (0) are known.",
+        "Set the quote to one of these in 4D, or tell the developers what the status means.",
+    )
+
+
+def content_of(quote: Quote, time_zone: ZoneInfo) -> InvoiceContent:
+    """Return the invoice of a completed quote; raise QuoteRefusedError."""
+    lines = (*_procedure_lines(quote), *_supply_lines(quote), *_fee_lines(quote))
+    if not lines:
+        raise QuoteRefusedError(
+            f"Quote {quote.number} is completed but has no lines: no procedure, no shown supply, no fee.",
+            "Add its procedures in 4D, or set it to inactive.",
+        )
+    if len(lines) > MAX_LINES:
+        raise QuoteRefusedError(
+            f"Quote {quote.number} has {len(lines)} lines; QuickBooks takes {MAX_LINES}.", "Split the quote in 4D."
+        )
+    by = (CustomField(name="Quoted By", value=quote.quoted_by[:31]),) if quote.quoted_by else ()
+    return InvoiceContent(
+        customer=Party(name=_customer(quote)),
+        txn_date=_txn_date(quote, time_zone),
+        custom_fields=(CustomField(name="Quote Version", value=str(quote.version)), *by),
+        lines=lines,
+    )
+
+
+def quoted_total(quote: Quote) -> Decimal:
+    """Return what `TotalAmt` would be if it were the natural sum: a check of the data, never a rule (no source proves it)."""
+    procedures = sum(((p.amount or Decimal(0)) - p.discount for p in quote.procedures), Decimal(0))
+    supplies = sum(((s.unit_cost or Decimal(0)) * (s.quantity or Decimal(0)) + s.tax for s in quote.supplies), Decimal(0))
+    fees = quote.anesthesia_amount + quote.facility_amount
+    return to_cents(procedures + supplies + fees - quote.discount - quote.credit)
+
+
+def total_finding(quote: Quote, content: InvoiceContent) -> dict[str, str] | None:
+    """Return how the invoice and the EMR's own total disagree; None if they agree or the EMR gave no total."""
+    if quote.total is None or to_cents(quote.total) == content.total:
+        return None
+    return {
+        "quoted_total": str(to_cents(quote.total)),
+        "invoice_total": str(content.total),
+        "difference": str(content.total - to_cents(quote.total)),
+        "sum_of_parts": str(quoted_total(quote)),
+    }
+
+
+def _procedure_lines(quote: Quote) -> list[InvoiceLine]:
+    lines = []
+    for position, procedure in enumerate(quote.procedures, 1):
+        where = f"Procedure {position} of quote {quote.number}"
+        if procedure.amount is None:
+            raise QuoteRefusedError(f"{where} has no amount.", "Enter its amount in 4D.")
+        amount = procedure.amount - procedure.discount
+        lines.append(_line("procedure", procedure.name, amount, where))
+    return lines
+
+
+def _supply_lines(quote: Quote) -> list[InvoiceLine]:
+    lines = []
+    for position, supply in enumerate(quote.supplies, 1):
+        if not supply.shown:
+            continue
+        where = f"Supply {position} of quote {quote.number}"
+        if supply.unit_cost is None or supply.quantity is None:
+            missing = "unit cost" if supply.unit_cost is None else "quantity"
+            raise QuoteRefusedError(f"{where} has no {missing}.", f"Enter its {missing} in 4D.")
+        lines.append(_line("supply", supply.title, supply.unit_cost * supply.quantity, where))
+    return lines
+
+
+def _fee_lines(quote: Quote) -> list[InvoiceLine]:
+    lines = []
+    fees = (
+        ("anesthesia", quote.anesthesia_amount, f"{quote.anesthesia_group or 'Anesthesia'} Fee", "The anesthesia fee"),
+        ("facility", quote.facility_amount, "PSC Facility Fee", "The facility fee"),
+    )
+    for item, amount, description, what in fees:
+        if amount:
+            lines.append(_line(item, description, amount, f"{what} of quote {quote.number}"))
+    return lines
+
+
+def _line(item: str, description: str | None, amount: Decimal, where: str) -> InvoiceLine:
+    cents = to_cents(amount) if abs(amount) <= LARGEST else amount
+    if cents < 0:
+        raise QuoteRefusedError(f"{where} comes to {cents}: less than nothing.", "Correct its amount or discount in 4D.")
+    if cents > LARGEST:
+        raise QuoteRefusedError(f"{where} is larger than QuickBooks takes ({LARGEST}).", "Correct its amount in 4D.")
+    text = (description or "").strip()[:MAX_DESCRIPTION]
+    return InvoiceLine(item=item, description=text or None, amount=cents)
+
+
+def _customer(quote: Quote) -> str:
+    if not quote.patient_id:
+        raise QuoteRefusedError(f"Quote {quote.number} has no patient.", "Choose the patient of the quote in 4D.")
+    if not quote.patient_initials:
+        raise QuoteRefusedError(
+            f"The patient of quote {quote.number} has no readable name, so the customer's name cannot be made.",
+            "Enter the patient's name in 4D.",
+        )
+    return f"{quote.patient_id}.{quote.patient_initials}"
+
+
+def _txn_date(quote: Quote, time_zone: ZoneInfo) -> date:
+    if quote.quoted_at is None:
+        raise QuoteRefusedError(f"Quote {quote.number} has no date.", "Enter the date of the quote in 4D.")
+    return quote.quoted_at.astimezone(time_zone).date()

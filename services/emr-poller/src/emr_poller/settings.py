@@ -1,0 +1,49 @@
+"""Settings of the EMR poller."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from bookrelay.settings import ServiceSettings
+from pydantic import Field, SecretStr, field_validator
+
+
+class Settings(ServiceSettings):
+    """What the EMR poller needs. The environment variable is the field's name in capitals."""
+
+    qbo_realm_id: str = Field(min_length=1, description="The QuickBooks company (realm) that the quotes belong to.")
+    emr_base_url: str = Field(
+        default="https://api.4d-emr.com/api/public", pattern=r"^https?://", description="Address of the 4D EMR API."
+    )
+    emr_client_id: str = Field(min_length=1, description="client-id of the practice's integration in 4D.")
+    emr_client_secret: SecretStr = Field(min_length=1, description="client-secret of the practice's integration in 4D.")
+    emr_subscription_key: SecretStr | None = Field(default=None, description="subscription-key, where the gateway wants one.")
+    emr_source: str = Field(default="4d-emr", pattern=r"^[a-z0-9-]{1,40}$", description="Name of this source in commands.")
+    emr_start_from: datetime = Field(
+        description="First start only: quotes modified since then are carried, e.g. 2026-01-01T00:00:00Z."
+    )
+    emr_poll_seconds: float = Field(default=60, gt=0, description="Pause between two polls.")
+    emr_overlap_seconds: float = Field(default=300, ge=0, description="How far each poll looks back behind the cursor.")
+    emr_detail_concurrency: int = Field(default=4, ge=1, le=32, description="Details read at the same time.")
+    emr_timeout_seconds: float = Field(default=30, gt=0, description="How long one answer may take.")
+    emr_paused_seconds: float = Field(default=60, gt=0, description="Pause between tries while the EMR refuses us.")
+    emr_retry_seconds: float = Field(default=60, gt=0, description="First pause before a parked quote is tried again; doubles.")
+    emr_time_zone: str = Field(default="America/New_York", description="The practice's time zone: it gives an invoice its date.")
+
+    @field_validator("emr_start_from")
+    @classmethod
+    def _aware(cls, value: datetime) -> datetime:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    @field_validator("emr_time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is not a time zone; write it like America/New_York") from None
+        return value
+
+    @property
+    def time_zone(self) -> ZoneInfo:
+        """The practice's time zone."""
+        return ZoneInfo(self.emr_time_zone)

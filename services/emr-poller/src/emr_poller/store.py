@@ -1,0 +1,102 @@
+"""The poller's memory in Postgres: what was published, what is parked, the cursor."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from bookrelay import cursor
+from bookrelay.db import Pool, transaction
+from bookrelay.errors import Code
+
+from emr_poller.domain import ParkedQuote, PublishedQuote
+from emr_poller.handlers import Memory
+from emr_poller.tables import SCHEMA
+
+LONGEST_PAUSE_SECONDS = 6 * 3600  # a quote that is wrong as it is: a change in the EMR brings it back at once
+LONGEST_PASSING_SECONDS = 600  # one that could merely not be read
+
+
+class Store:
+    """Memory of one source of one company."""
+
+    def __init__(self, pool: Pool, realm: str, source: str, retry_seconds: float) -> None:
+        self._pool, self._realm, self._source, self._retry = pool, realm, source, retry_seconds
+        self._cursor = f"quotes:{realm}:{source}"
+
+    async def position(self) -> datetime | None:
+        """Return the cursor, None before its first move."""
+        return await cursor.read(self._pool, SCHEMA, self._cursor)
+
+    async def move(self, position: datetime) -> None:
+        """Move the cursor forward."""
+        await cursor.move(self._pool, SCHEMA, self._cursor, position)
+
+    async def due(self, limit: int) -> list[int]:
+        """Return the parked quotes that shall be tried again now."""
+        rows = await self._pool.fetch(
+            "SELECT number FROM emr_poller.parked WHERE realm = $1 AND source = $2 AND due_at <= now() ORDER BY due_at LIMIT $3",
+            self._realm, self._source, limit,
+        )  # fmt: skip
+        return [row["number"] for row in rows]
+
+    async def parked_count(self) -> int:
+        """Return how many quotes are parked."""
+        value = await self._pool.fetchval(
+            "SELECT count(*) FROM emr_poller.parked WHERE realm = $1 AND source = $2", self._realm, self._source
+        )
+        return int(value)
+
+    async def recall(self, numbers: Sequence[int]) -> Memory:
+        """Return what is remembered of these quotes."""
+        arguments = (self._realm, self._source, list(numbers))
+        published = await self._pool.fetch(
+            "SELECT number, version, modified_at, content_hash, operation FROM emr_poller.quotes "
+            "WHERE realm = $1 AND source = $2 AND number = ANY($3::bigint[])",
+            *arguments,
+        )
+        parked = await self._pool.fetch(
+            "SELECT number, version, modified_at, code, reason, fix, attempts, told, told_reason FROM emr_poller.parked "
+            "WHERE realm = $1 AND source = $2 AND number = ANY($3::bigint[])",
+            *arguments,
+        )
+        return Memory(
+            {row["number"]: PublishedQuote(**dict(row)) for row in published},
+            {row["number"]: _parked(row) for row in parked},
+        )
+
+    async def remember(self, published: Sequence[PublishedQuote], parked: Sequence[ParkedQuote]) -> None:
+        """Store both in one transaction; a published quote is no longer parked. Older revisions never win."""
+        async with transaction(self._pool) as connection:
+            await connection.executemany(
+                "INSERT INTO emr_poller.quotes AS q (realm, source, number, version, modified_at, content_hash, operation) "
+                "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (realm, source, number) DO UPDATE SET "
+                "version = excluded.version, modified_at = excluded.modified_at, content_hash = excluded.content_hash, "
+                "operation = excluded.operation, published_at = now() "
+                "WHERE (q.version, q.modified_at) < (excluded.version, excluded.modified_at)",
+                [(self._realm, self._source, q.number, q.version, q.modified_at, q.content_hash, q.operation) for q in published],
+            )
+            await connection.execute(
+                "DELETE FROM emr_poller.parked WHERE realm = $1 AND source = $2 AND number = ANY($3::bigint[])",
+                self._realm, self._source, [q.number for q in published],
+            )  # fmt: skip
+            await connection.executemany(
+                "INSERT INTO emr_poller.parked (realm, source, number, version, modified_at, code, reason, fix, attempts, told, "
+                "told_reason, due_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() + make_interval(secs => $12)) "
+                "ON CONFLICT (realm, source, number) DO UPDATE SET version = excluded.version, "
+                "modified_at = excluded.modified_at, code = excluded.code, reason = excluded.reason, fix = excluded.fix, "
+                "attempts = excluded.attempts, told = excluded.told, told_reason = excluded.told_reason, "
+                "due_at = excluded.due_at",
+                [self._parked_values(q) for q in parked],
+            )
+
+    def _parked_values(self, quote: ParkedQuote) -> tuple[Any, ...]:
+        longest = LONGEST_PASSING_SECONDS if quote.code == Code.AUTOMATION_FAILED else LONGEST_PAUSE_SECONDS
+        pause = min(self._retry * 2 ** min(quote.attempts - 1, 20), longest)
+        return (
+            self._realm, self._source, quote.number, quote.version, quote.modified_at, quote.code.value, quote.reason, quote.fix,
+            quote.attempts, quote.told, quote.told_reason, pause,
+        )  # fmt: skip
+
+
+def _parked(row: Any) -> ParkedQuote:
+    return ParkedQuote(**(dict(row) | {"code": Code(row["code"])}))

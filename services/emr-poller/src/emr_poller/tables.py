@@ -1,0 +1,57 @@
+"""The poller's tables, schema `emr_poller`. Quotes stand in them by number only: nothing about a patient."""
+
+from datetime import datetime
+from typing import Any
+
+from bookrelay.cursor import CursorRow
+from sqlalchemy import BigInteger, DateTime, Index, Integer, Text, text
+from sqlmodel import Field, SQLModel
+
+SCHEMA = "emr_poller"
+
+_NOW: dict[str, Any] = {"server_default": text("now()")}
+_TIME = DateTime(timezone=True)
+
+
+class Cursor(CursorRow, table=True):
+    """How far the list of quotes was read."""
+
+    __tablename__ = "cursor"
+    __table_args__ = ({"schema": SCHEMA},)
+
+
+class QuoteRow(SQLModel, table=True):
+    """The newest revision of a quote that was published: the overlap then costs no detail and no message."""
+
+    __tablename__ = "quotes"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    source: str = Field(sa_type=Text, primary_key=True)
+    number: int = Field(sa_type=BigInteger, primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    modified_at: datetime = Field(sa_type=_TIME)
+    content_hash: str = Field(sa_type=Text)
+    operation: str = Field(sa_type=Text)  # upsert | retract
+    published_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class ParkedRow(SQLModel, table=True):
+    """A quote put aside with its reason; it is tried again at `due_at` or when the EMR changes it."""
+
+    __tablename__ = "parked"
+    __table_args__ = (Index("ix_parked_due", "realm", "source", "due_at"), {"schema": SCHEMA})
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    source: str = Field(sa_type=Text, primary_key=True)
+    number: int = Field(sa_type=BigInteger, primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    modified_at: datetime = Field(sa_type=_TIME)
+    code: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    fix: str = Field(sa_type=Text)
+    attempts: int = Field(sa_type=Integer)
+    told: int = Field(sa_type=Integer)
+    told_reason: str | None = Field(default=None, sa_type=Text)
+    due_at: datetime = Field(sa_type=_TIME)
+    parked_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)

@@ -22,7 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
     given = _parser().parse_args(arguments)
     try:
-        sys.exit(asyncio.run(given.run(given)))
+        status = given.run(given)
+        sys.exit(asyncio.run(status) if asyncio.iscoroutine(status) else status)
     except BookrelayError as error:
         print(f"bookrelay-deploy: {error.sentence()}", file=sys.stderr)
         sys.exit(1)
@@ -34,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bookrelay-deploy", description="Migrations, topics and the settings' reference.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    def add(name: str, run: Callable[[argparse.Namespace], Awaitable[int]], text: str) -> argparse.ArgumentParser:
+    def add(name: str, run: Callable[[argparse.Namespace], Awaitable[int] | int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         return command
@@ -57,20 +58,20 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _until_there(what: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
     """Try until Postgres or Kafka is there; give up with a reason after `seconds`."""
-    from bookrelay.service import TRANSIENT, brief
+    from aiokafka.errors import KafkaError
+    from bookrelay.db import TRANSIENT_POSTGRES
 
     started, wait = time.monotonic(), 0.1
     while True:
         try:
             return await attempt()
-        except TRANSIENT as error:
-            if isinstance(error, BookrelayError) and not isinstance(error, TransientError):
-                raise
+        except (*TRANSIENT_POSTGRES, KafkaError, TransientError) as error:
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
             if time.monotonic() - started + wait > seconds:
                 raise BookrelayError(
-                    f"{what} did not answer within {seconds:g} s: {brief(error)}.", "Start it, or check its address."
+                    f"{what} did not answer within {seconds:g} s: {why}.", "Start it, or check its address."
                 ) from None
-            print(f"waiting for {what}: {brief(error)}", file=sys.stderr)
+            print(f"waiting for {what}: {why}", file=sys.stderr)
             await asyncio.sleep(wait)
             wait = min(wait * 2, 2.0)
 
@@ -137,7 +138,7 @@ async def _new_migration(given: argparse.Namespace) -> int:
     return 0
 
 
-async def _squash_initial(given: argparse.Namespace) -> int:
+def _squash_initial(given: argparse.Namespace) -> int:
     from bookrelay_deploy.migrating import squash_initial
 
     for service in _chosen(given.services):
@@ -145,14 +146,16 @@ async def _squash_initial(given: argparse.Namespace) -> int:
     return 0
 
 
-async def _env_example(given: argparse.Namespace) -> int:
+def _env_example(given: argparse.Namespace) -> int:
     from bookrelay_deploy.env_example import render
 
     text = render()
     if given.check:
         path = Path(given.check)
         if not path.exists() or path.read_text() != text:
-            print(f"{given.check} differs from the settings: `bookrelay-deploy env-example --write {given.check}`.", file=sys.stderr)
+            print(
+                f"{given.check} differs from the settings: `bookrelay-deploy env-example --write {given.check}`.", file=sys.stderr
+            )
             return 1
         return 0
     if given.write:

@@ -4,10 +4,13 @@ An advisory lock inside the transaction keeps two migrators apart, also through 
 """
 
 import hashlib
-from collections.abc import Iterable
+from argparse import Namespace
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from alembic import command
 from alembic.autogenerate import compare_metadata, render_python_code
 from alembic.config import Config
@@ -15,10 +18,11 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
+from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import BookrelayError
 from sqlalchemy import MetaData, text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -28,28 +32,42 @@ HERE = Path(__file__).parent / "migrations"
 LOCK = 7_306_512_001  # any number that nothing else in the database uses
 
 
-def engine_for(dsn: str) -> AsyncEngine:
-    """Return an engine for a few statements: no pool, no prepared statements (PgBouncer)."""
-    return create_async_engine(
+@asynccontextmanager
+async def _engine(dsn: str) -> AsyncIterator[AsyncEngine]:
+    """Open an engine for a few statements: no pool, no prepared statements (PgBouncer).
+
+    Raises asyncpg's own error where the same may succeed later, BookrelayError where an operator must do something.
+    """
+    engine = create_async_engine(
         dsn.replace("postgresql://", "postgresql+asyncpg://", 1),
         poolclass=NullPool,
         connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0, "timeout": 10},
     )
+    try:
+        yield engine
+    except DBAPIError as error:
+        cause = error.orig.__cause__ if error.orig else None
+        if isinstance(cause, TRANSIENT_POSTGRES):
+            raise cause from None
+        raise BookrelayError(f"Postgres refuses: {cause or error.orig}.", "Check DATABASE_URL and the user's rights.") from None
+    except asyncpg.PostgresError as error:
+        if isinstance(error, TRANSIENT_POSTGRES):
+            raise
+        raise BookrelayError(f"Postgres refuses: {error}.", "Check DATABASE_URL and the user's rights.") from None
+    finally:
+        await engine.dispose()
 
 
 async def migrate(dsn: str, services: Iterable[str]) -> dict[str, str]:
     """Bring the schemas to their newest revision; return what was done, by service."""
     done: dict[str, str] = {}
-    engine = engine_for(dsn)
-    try:
+    async with _engine(dsn) as engine:
         for service in services:
             async with engine.begin() as connection:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
                 # A DDL statement that waits for a long transaction makes every later reader of the table wait behind it.
                 await connection.execute(text("SET LOCAL lock_timeout = '10s'"))
                 done[service] = await connection.run_sync(_upgrade, service)
-    finally:
-        await engine.dispose()
     return done
 
 
@@ -76,7 +94,7 @@ def _current(connection: Connection, metadata: MetaData) -> str | None:
 
 
 def _config(service: str, metadata: MetaData, connection: Connection | None = None) -> Config:
-    config = Config()
+    config = Config(cmd_opts=Namespace(quiet=True))
     config.set_main_option("script_location", str(HERE))
     config.set_main_option("version_locations", str(HERE / "versions" / service))
     config.set_main_option("path_separator", "newline")
@@ -87,12 +105,8 @@ def _config(service: str, metadata: MetaData, connection: Connection | None = No
 
 async def drift(dsn: str, services: Iterable[str]) -> dict[str, list[str]]:
     """Return, by service, how the database differs from the declared tables; empty lists mean no difference."""
-    engine = engine_for(dsn)
-    try:
-        async with engine.connect() as connection:
-            return {service: await connection.run_sync(_differences, service) for service in services}
-    finally:
-        await engine.dispose()
+    async with _engine(dsn) as engine, engine.connect() as connection:
+        return {service: await connection.run_sync(_differences, service) for service in services}
 
 
 def _differences(connection: Connection, service: str) -> list[str]:
@@ -124,12 +138,8 @@ async def new_migration(dsn: str, service: str, message: str) -> Path:
     folder = HERE / "versions" / service
     number = len(list(folder.glob("[0-9]*.py"))) + 1
     revision = f"{number:04d}_{hashlib.sha256(message.encode()).hexdigest()[:8]}"
-    engine = engine_for(dsn)
-    try:
-        async with engine.connect() as connection:
-            await connection.run_sync(_autogenerate, service, message, revision)
-    finally:
-        await engine.dispose()
+    async with _engine(dsn) as engine, engine.connect() as connection:
+        await connection.run_sync(_autogenerate, service, message, revision)
     return next(folder.glob(f"{revision}_*.py"))
 
 
@@ -147,23 +157,18 @@ def squash_initial(service: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.py"):
         path.unlink()
-    path = folder / "0001_initial.py"
-    path.write_text(initial_source(service))
-    return path
+    body = _creation(metadata_of(service))
+    revision = f"0001_{hashlib.sha256(body.encode()).hexdigest()[:8]}"
+    script = ScriptDirectory.from_config(_config(service, MetaData()))
+    script.generate_revision(revision, "initial", version_path=str(folder), upgrades=body)
+    return next(folder.glob(f"{revision}_*.py"))
 
 
-def initial_source(service: str) -> str:
-    """Return the source of the migration that creates all tables of `service`."""
-    metadata = metadata_of(service)
+def _creation(metadata: MetaData) -> str:
+    """Return the Python statements that create all tables and their indexes."""
     creates: list[ops.MigrateOperation] = []
     for table in metadata.sorted_tables:
         creates.append(ops.CreateTableOp.from_table(table))
         creates += [ops.CreateIndexOp.from_index(index) for index in sorted(table.indexes, key=lambda index: str(index.name))]
-    context = MigrationContext.configure(dialect=postgresql.dialect())
-    body = render_python_code(ops.UpgradeOps(ops=creates), migration_context=context)
-    revision = f"0001_{hashlib.sha256(body.encode()).hexdigest()[:8]}"
-    template = (HERE / "script.py.mako").read_text()
-    from mako.template import Template
-
-    values = {"message": f"The tables of {service}.", "up_revision": revision, "down_revision": None, "upgrades": body}
-    return str(Template(template).render(**values))  # noqa: S702 - Python source, not HTML
+    context = MigrationContext.configure(dialect_name="postgresql")
+    return render_python_code(ops.UpgradeOps(ops=creates), migration_context=context)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from bookrelay.errors import BookrelayError, TransientError
 from bookrelay.topics import Topic
 
@@ -42,13 +42,8 @@ async def _create(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: 
         NewTopic(topic.name, topic.partitions, settings.kafka_replication_factor, topic_configs=config_of(topic, settings))
         for topic in topics
     ]
-    try:
-        response = await admin.create_topics(new, timeout_ms=20_000)
-    except IncompatibleBrokerVersion:
-        raise BookrelayError(
-            "this broker cannot create topics (the embedded one makes each at its first use).",
-            "Leave `topics` out there, or point KAFKA_BOOTSTRAP_SERVERS at an Apache Kafka.",
-        ) from None
+    await _require_controller(admin)
+    response = await admin.create_topics(new, timeout_ms=20_000)
     refused: list[str] = []
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
@@ -62,6 +57,19 @@ async def _create(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: 
             f"topics were refused: {'; '.join(refused)}.", "Check KAFKA_REPLICATION_FACTOR against the number of brokers."
         )
     return tuple(topic.name for topic in topics)
+
+
+async def _require_controller(admin: AIOKafkaAdminClient) -> None:
+    cluster = await admin.describe_cluster()
+    controller = cluster["controller_id"]
+    if controller in {node["node_id"] for node in cluster["brokers"]}:
+        return
+    if controller < 0:
+        raise TransientError("the cluster has no controller yet.")
+    raise BookrelayError(
+        "this broker cannot create topics: it names a controller that is not there, as the embedded one does.",
+        "The embedded stack makes its topics itself; for anything else point KAFKA_BOOTSTRAP_SERVERS at an Apache Kafka.",
+    )
 
 
 def config_of(topic: Topic, settings: DeploySettings) -> dict[str, str]:
@@ -85,7 +93,9 @@ async def _differences(admin: AIOKafkaAdminClient, settings: DeploySettings, top
             )
         copies = {len(partition["replicas"]) for partition in found["partitions"]}
         if copies != {settings.kafka_replication_factor}:
-            warnings.append(f"{topic.name} has {sorted(copies)} copies, KAFKA_REPLICATION_FACTOR is {settings.kafka_replication_factor}")
+            warnings.append(
+                f"{topic.name} has {sorted(copies)} copies, KAFKA_REPLICATION_FACTOR is {settings.kafka_replication_factor}"
+            )
     warnings += await _config_differences(admin, settings, by_name)
     return tuple(warnings)
 
@@ -94,7 +104,7 @@ async def _config_differences(admin: AIOKafkaAdminClient, settings: DeploySettin
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
     try:
         responses = await admin.describe_configs(resources)
-    except (IncompatibleBrokerVersion, KafkaError):
+    except KafkaError:  # some brokers do not tell
         return []
     warnings = []
     for response in responses:

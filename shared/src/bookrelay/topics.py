@@ -49,7 +49,22 @@ SUBSCRIPTIONS: tuple[tuple[Topic, str], ...] = (
     (WEBHOOKS, WRITER_GROUP),
 )
 
+# Who publishes what. Relays of a dead letter and the dead-letter topics themselves are not repeated here.
+POLLER, GATEWAY = "emr-poller", "webhook-gateway"
+PUBLICATIONS: tuple[tuple[Topic, str], ...] = (
+    (COMMANDS, POLLER),
+    (COMMANDS, SHEET_GROUP),
+    (EVENTS, POLLER),  # what a source refuses before it becomes a command
+    (EVENTS, SHEET_GROUP),
+    (EVENTS, WRITER_GROUP),
+    (CHANGES, WRITER_GROUP),
+    (WEBHOOKS, GATEWAY),
+)
+
+# Who has a dead-letter topic: every consumer group, and the gateway, for single records of a delivery that it cannot read.
+DEAD_LETTERS: tuple[tuple[Topic, str], ...] = (*SUBSCRIPTIONS, (WEBHOOKS, GATEWAY))
+
 
 def all_topics() -> tuple[Topic, ...]:
     """Return every topic that must exist before a service starts, dead-letter topics included."""
-    return TOPICS + tuple(topic.dead_letters(group) for topic, group in SUBSCRIPTIONS)
+    return TOPICS + tuple(topic.dead_letters(group) for topic, group in DEAD_LETTERS)

@@ -1,10 +1,10 @@
-"""The tables of qbo_writer."""
+"""initial"""
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_8fe95d7a'
+revision = '0001_fa89bec8'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -48,6 +48,8 @@ def upgrade() -> None:
     sa.Column('content_hash', sa.Text(), nullable=True),
     sa.Column('fields', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
     sa.Column('total', sa.Numeric(precision=15, scale=2), nullable=True),
+    sa.Column('balance', sa.Numeric(precision=15, scale=2), nullable=True),
+    sa.Column('differences', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
     sa.Column('diverged', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('held', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('newest_version', sa.BigInteger(), server_default=sa.text('-1'), nullable=False),
@@ -89,6 +91,7 @@ def upgrade() -> None:
     sa.Column('halted_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('requestid_proven', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('batch_proven', sa.Boolean(), server_default=sa.text('false'), nullable=False),
+    sa.Column('bounds_unreliable', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('probe', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('pace', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('company', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
@@ -160,6 +163,7 @@ def upgrade() -> None:
     sa.Column('ambiguous', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('lost', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('stuck', sa.Boolean(), server_default=sa.text('false'), nullable=False),
+    sa.Column('operator_says', sa.Text(), nullable=True),
     sa.Column('due_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('outcome', sa.Text(), nullable=True),
     sa.Column('http_status', sa.Integer(), nullable=True),
@@ -189,6 +193,7 @@ def upgrade() -> None:
     sa.Column('priority', sa.SmallInteger(), server_default=sa.text('1'), nullable=False),
     sa.Column('state', sa.Text(), server_default=sa.text("'due'"), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('waits_for', sa.BigInteger(), nullable=True),
     sa.Column('failures', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('forced', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('code', sa.Text(), nullable=True),
@@ -203,6 +208,7 @@ def upgrade() -> None:
     schema='qbo_writer'
     )
     op.create_index('ix_commands_document', 'commands', ['document_id', 'version', 'modified_at'], unique=False, schema='qbo_writer')
-    op.create_index('ix_commands_due', 'commands', ['realm', 'due_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'due'"))
+    op.create_index('ix_commands_due', 'commands', ['realm', 'priority', 'due_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'due'"))
     op.create_index('ix_commands_state', 'commands', ['realm', 'state'], unique=False, schema='qbo_writer')
+    op.create_index('ix_commands_waits_for', 'commands', ['waits_for'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'received'"))
     # ### end Alembic commands ###

@@ -1,0 +1,64 @@
+"""`.env.example`, written from the settings classes: every setting once, with its description and default."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from bookrelay.settings import ServiceSettings
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from bookrelay_deploy.schemas import SERVICES
+from bookrelay_deploy.settings import DeploySettings
+
+HEAD = """\
+# Every setting of every service: copy this file to .env and fill in what you need.
+# A line that starts with "# NAME=" shows a default; a line without "#" must be set for the service named above it.
+# Written by `bookrelay-deploy env-example --write .env.example`; a test keeps it true.
+"""
+
+
+def settings_classes() -> dict[str, type[ServiceSettings]]:
+    """Return each service's settings class by the service's name, deploy's included."""
+    found = {name.replace("_", "-"): _declared_in(f"{name}.settings") for name in SERVICES if find_spec(f"{name}.settings")}
+    return {**found, "bookrelay-deploy": DeploySettings}
+
+
+def _declared_in(module: str) -> type[ServiceSettings]:
+    (found,) = (
+        value
+        for value in vars(import_module(module)).values()
+        if isinstance(value, type) and issubclass(value, ServiceSettings) and value.__module__ == module
+    )
+    return found
+
+
+def render() -> str:
+    """Return the text of `.env.example`."""
+    common = ServiceSettings.model_fields
+    parts = [HEAD, _section("Every service", common)]
+    for name, settings in settings_classes().items():
+        own = {key: field for key, field in settings.model_fields.items() if key not in common}
+        if own:
+            parts.append(_section(name, own))
+    return "\n".join(parts)
+
+
+def _section(title: str, fields: dict[str, FieldInfo]) -> str:
+    lines = [f"# ---- {title}"]
+    for name, field in fields.items():
+        lines += ["", f"# {field.description or ''}".rstrip()]
+        lines.append(f"{name.upper()}=" if field.is_required() else f"# {name.upper()}={_written(field)}")
+    return "\n".join(lines) + "\n"
+
+
+def _written(field: FieldInfo) -> str:
+    """Write a default as the environment takes it; secrets have none."""
+    value: Any = field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined or value is None or "SecretStr" in str(field.annotation):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list | set | frozenset):
+        return ",".join(str(part) for part in value)
+    return str(value)

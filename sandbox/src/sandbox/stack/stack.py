@@ -1,0 +1,98 @@
+"""Postgres and a broker together, in parallel, in one directory; each replaced by one that exists where an address is given."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from sandbox.stack.apache_kafka import ApacheKafka, create_topics
+from sandbox.stack.embedded_broker import EmbeddedBroker
+from sandbox.stack.postgres import Postgres
+from sandbox.stack.processes import Supervisor
+
+Broker = Literal["embedded", "kafka"]
+TopicSpec = tuple[str, int, Mapping[str, str]]  # name, partitions, settings (which the embedded broker has none of)
+
+
+class Stack:
+    """`async with Stack(broker=..., topics=...) as stack:` gives `.database_url`, `.bootstrap_servers`, `.supervisor`.
+
+    Without a directory it is temporary, fast and gone at the end. With one it is durable (except the embedded broker,
+    which never is).
+    Migrations and services are started by the caller, through the supervisor; they are stopped before what they run on.
+    """
+
+    def __init__(
+        self,
+        broker: Broker = "embedded",
+        directory: Path | None = None,
+        database_url: str | None = None,
+        kafka_bootstrap_servers: str | None = None,
+        topics: Iterable[TopicSpec] = (),
+        broker_port: int = 0,
+    ) -> None:
+        self._temporary = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="bookrelay-"))
+        self.topics = list(topics)
+        self.supervisor = Supervisor(self.directory / "logs")
+        self.postgres = None if database_url else Postgres(self.directory / "postgres", ephemeral=self._temporary)
+        self.embedded: EmbeddedBroker | None = None
+        self.kafka: ApacheKafka | None = None
+        if kafka_bootstrap_servers is None and broker == "embedded":
+            self.embedded = EmbeddedBroker(
+                [(name, partitions) for name, partitions, _ in self.topics],
+                port=broker_port,
+                log_path=self.directory / "logs" / "broker.log",
+            )
+        elif kafka_bootstrap_servers is None:
+            self.kafka = ApacheKafka(self.directory / "kafka", port=broker_port or None)
+        self.database_url = database_url or ""
+        self.bootstrap_servers = kafka_bootstrap_servers or ""
+
+    async def __aenter__(self) -> Self:
+        if self._temporary:
+            self.directory.chmod(0o755)  # Postgres may run as another user
+        (self.directory / "logs").mkdir(parents=True, exist_ok=True)
+        try:
+            started = await asyncio.gather(self._start_postgres(), self._start_broker(), return_exceptions=True)
+            for result in started:
+                if isinstance(result, BaseException):
+                    raise result
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    # Processes are spawned in this thread, not in a worker: they die with the thread that forked them.
+    async def _start_postgres(self) -> None:
+        if self.postgres:
+            await asyncio.to_thread(self.postgres.initialise)
+            self.postgres.spawn()
+            await asyncio.to_thread(self.postgres.wait_ready)
+            self.database_url = self.postgres.url
+
+    async def _start_broker(self) -> None:
+        if self.embedded:
+            self.embedded.spawn()
+            self.bootstrap_servers = await asyncio.to_thread(self.embedded.wait_ready)
+        elif self.kafka:
+            await asyncio.to_thread(self.kafka.prepare)
+            self.kafka.spawn()
+            await self.kafka.wait_ready(self.topics)
+            self.bootstrap_servers = self.kafka.bootstrap_servers
+        else:
+            await create_topics(self.bootstrap_servers, self.topics)
+
+    async def stop(self) -> None:
+        """Stop the supervisor's processes, then the broker and Postgres; a temporary directory is removed."""
+        await self.supervisor.stop_all()
+        parts = [part for part in (self.embedded, self.kafka, self.postgres) if part]
+        await asyncio.gather(*(asyncio.to_thread(part.stop) for part in parts))
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.stop()

@@ -144,7 +144,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         metrics.SERVICE_INFO.labels(self.name, package_version(self.name)).set(1)
-        log.info("service.starting", http_port=self.http_port, **self.settings.summary())
+        log.info("service.starting", **(self.settings.summary() | {"http_port": self.http_port}))
         server = uvicorn.Server(
             uvicorn.Config(self.asgi(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
         )

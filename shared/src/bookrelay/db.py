@@ -31,6 +31,8 @@ TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
     asyncpg.DeadlockDetectedError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.UndefinedTableError,  # not migrated yet: `bookrelay-deploy migrate` may still be on its way
+    asyncpg.InvalidSchemaNameError,
     ConnectionError,
     OSError,
     TimeoutError,

@@ -1,0 +1,360 @@
+"""`make demo`: start everything, feed it, edit it, kill it if asked to, and check the books. Exit status 0 only if right."""
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from bookrelay import topics
+from rich.console import Console
+
+from sandbox.demo import report
+from sandbox.demo.books import Verdict, judge, live_by_token
+from sandbox.demo.dataset import CANARY, HEADERS, Dataset, Expectation, build, quote_total, stamp
+from sandbox.demo.listening import Heard, listen
+from sandbox.stack.processes import ProcessFailedError
+from sandbox.stack.stack import Stack
+from sandbox.system import SERVICES, System
+
+FAST = {  # the demo's haste: sources are read every second; everything that guards the books keeps its defaults
+    "EMR_POLL_SECONDS": "0.5", "SHEETS_POLL_SECONDS": "0.5", "EMR_OVERLAP_SECONDS": "5", "SHEETS_MISSING_SECONDS": "2",
+}  # fmt: skip
+SHORT_WAITS = {  # with kills: the protocol's waits, shortened together with what they bound (the stand-in's own limits)
+    "PROTOCOL_TRANSIT_SECONDS": "2", "PROTOCOL_STALENESS_SECONDS": "1", "PROTOCOL_RESEND_WINDOW_SECONDS": "60",
+    "PROTOCOL_TOKEN_LIFE_SECONDS": "6", "LEASE_SECONDS": "3", "LEASE_RENEW_SECONDS": "1", "QBO_REQUEST_TIMEOUT_SECONDS": "3",
+    "TOKEN_REFRESH_BEFORE_SECONDS": "3",
+}  # fmt: skip
+
+
+class Demo:
+    """One run: the system, the data, and what is known of the result so far."""
+
+    def __init__(self, system: System, data: Dataset, console: Console, *, seed: int) -> None:
+        self.system, self.data, self.console = system, data, console
+        self.heard = Heard()
+        self.verdict = Verdict()
+        self.rng = random.Random(seed)
+        self.kills: dict[str, int] = {}
+        self.sheet: dict[str, dict[str, Any]] = {}
+        self.started = time.monotonic()
+
+    @property
+    def expectations(self) -> list[Expectation]:
+        """What must be true, as it stands after the edits made so far."""
+        return [quote.expect for quote in self.data.quotes] + [row.expect for row in self.data.rows]
+
+    def say(self, text: str) -> None:
+        """Print a line of progress."""
+        self.console.print(f"[dim]{time.monotonic() - self.started:5.1f} s[/dim]  {text}")
+
+    # ------------------------------------------------------------------------------------------------------------- feeding
+
+    async def feed(self) -> None:
+        """Load the quotes and the rows."""
+        await self.system.control("emr", "POST", "/quotes", {"quotes": [plain(q.body) for q in self.data.quotes]})
+        values = [list(HEADERS), *([plain(v) for v in row.values()] for row in self.data.rows)]
+        await self.system.control("sheets", "POST", "/load", {"sheet": "inv_tbl", "values": values})
+
+    async def save_quote(self, index: int, **changes: Any) -> None:
+        """Change a quote as a coordinator does: a new version with a new time."""
+        quote = self.data.quotes[index]
+        quote.body |= changes
+        quote.body["Version"] += 1
+        quote.body["ModifiedDate"] = stamp(datetime.now(UTC), 7)
+        quote.body["TotalAmt"] = quote_total(quote.body)
+        await self.system.control("emr", "POST", "/quotes", {"quotes": [plain(quote.body)]})
+
+    async def reprice(self, index: int) -> None:
+        """Give a quote's first procedure another price."""
+        body = self.data.quotes[index].body
+        procedure = dict(body["Procedures"][0])
+        procedure["Amount"] += Decimal("123.45")
+        await self.save_quote(index, Procedures=[procedure, *body["Procedures"][1:]])
+
+    async def edit_row(self, index: int, **cells: Any) -> None:
+        """Change cells of a row as its owner does, wherever the row stands now."""
+        row = self.data.rows[index]
+        row.cells |= cells
+        await self.system.control(
+            "sheets", "POST", "/edit",
+            {"sheet": "inv_tbl", "match": {"task_descr": row.cells["task_descr"]}, "set": plain(cells)},
+        )  # fmt: skip
+
+    async def edit(self) -> None:
+        """What people do while it runs: prices, withdrawals, completions, repairs, a sort of the sheet."""
+        edits, quotes, rows = self.data.edits, self.data.quotes, self.data.rows
+        for i in edits["quote changes"]:
+            await self.reprice(i)
+            quotes[i].expect = replace(quotes[i].expect, amount=quote_total(quotes[i].body))
+        for i in edits["quote withdrawn"]:
+            await self.save_quote(i, PriceQuoteStatus={"Id": 0, "Name": "Inactive"})
+            quotes[i].expect = replace(quotes[i].expect, outcome="retracted", amount=None)
+        for i in [*edits["quote completed"], *edits["quote repaired"]]:
+            await self.save_quote(i, PriceQuoteStatus={"Id": 4, "Name": "Completed"})
+            quotes[i].expect = replace(quotes[i].expect, outcome="posted", amount=quote_total(quotes[i].body), why="")
+        await self.system.control("sheets", "POST", "/sort", {"sheet": "inv_tbl", "column": "inv_dollars"})
+        for i in edits["row changes"]:
+            amount = (rows[i].expect.amount or Decimal(0)) + Decimal("10.10")
+            await self.edit_row(i, inv_dollars=amount)
+            rows[i].expect = replace(rows[i].expect, amount=amount)
+        for i in edits["row repaired"]:
+            amount = Decimal("777.70")
+            await self.edit_row(i, inv_dollars=amount, inv_from="ACD", to_client="Northwind Learning")
+            rows[i].expect = replace(rows[i].expect, outcome="posted", kind="invoice", amount=amount, why="")
+
+    async def edit_as_bookkeeper(self) -> None:
+        """A person changes an invoice in QuickBooks; then the source changes, too: bookrelay must hold, not overwrite."""
+        for i in self.data.edits["quote changed after a person's edit"]:
+            quote = self.data.quotes[i]
+            found = live_by_token(await self.books(), {quote.expect.token})[quote.expect.kind, quote.expect.token]
+            await self.system.control(
+                "qbo", "POST", "/person",
+                {"realm": self.realm, "operation": "edit", "entity": "Invoice", "id": found[0]["Id"],
+                 "changes": {"TxnDate": "2026-01-15"}},
+            )  # fmt: skip
+            await self.reprice(i)
+            quote.expect = replace(quote.expect, outcome="held", amount=None, why="a person changed it in QuickBooks")
+
+    # ------------------------------------------------------------------------------------------------------------- looking
+
+    @property
+    def realm(self) -> str:
+        """The company."""
+        return str(self.system.first["qbo"]["realm_id"])
+
+    async def books(self) -> dict[str, Any]:
+        """Return what stands in QuickBooks."""
+        answer = await self.system.control("qbo", "GET", f"/books?realm={self.realm}")
+        return dict(answer.get("entities", answer))
+
+    async def look(self) -> list[str]:
+        """Compare everything; return what is missing, in words."""
+        self.verdict = judge(self.expectations, await self.books())
+        missing = list(self.verdict.lost) + self.verdict.wrong
+        missing += [f"{self.verdict.doubles} documents too many in QuickBooks"] if self.verdict.doubles else []
+        if not missing and self.verdict.difference:
+            missing.append(f"the amounts differ by {self.verdict.difference}")
+        missing += await self.look_at_sheet()
+        rejected = {(e["source"], e["source_key"]) for e in self.heard.events.values() if e["end"] == "rejected"}
+        for quote in self.data.quotes:
+            if quote.expect.outcome == "rejected" and ("4d-emr", str(quote.number)) not in rejected:
+                missing.append(f"4D EMR {quote.expect.token}: no reason told")
+            if quote.expect.outcome == "held" and not any(
+                e["end"] == "held" and e["source_key"] == str(quote.number) for e in self.heard.events.values()
+            ):
+                missing.append(f"4D EMR {quote.expect.token}: not held")
+        if self.heard.open:
+            missing.append(f"{self.heard.open} commands without an end")
+        return missing
+
+    async def look_at_sheet(self) -> list[str]:
+        """Read the sheet as its owner sees it: every row must say what became of it."""
+        grid = (await self.system.control("sheets", "GET", "/grid?sheet=inv_tbl"))["values"]
+        headers = [str(h).lower() for h in grid[0]]
+        self.sheet = {}
+        for values in grid[1:]:
+            cells = dict(zip(headers, values, strict=False))
+            if token := next((w for w in str(cells.get("task_descr", "")).split() if w.startswith("#R")), None):
+                self.sheet[token] = cells
+        missing = []
+        for row in self.data.rows:
+            expect, cells = row.expect, self.sheet.get(row.expect.token, {})
+            prefix = "qb_bill" if expect.kind == "bill" else "qb_invoice"
+            status = str(
+                cells.get("qb_bill_status" if expect.kind == "bill" else "qb_sync_status", "") or cells.get("qb_sync_status", "")
+            )
+            if expect.outcome == "posted" and not (
+                cells.get(f"{prefix}_id") and cells.get(f"{prefix}_url") and status == "synced"
+            ):
+                missing.append(f"sheet {expect.token}: id, link or status not written back (status {status or 'empty'})")
+            elif expect.outcome == "rejected" and not (
+                status == "failed" and (cells.get("qb_error") or cells.get("qb_bill_error"))
+            ):
+                missing.append(f"sheet {expect.token}: no reason in the row")
+        return missing
+
+    async def until_right(self, what: str, seconds: float) -> bool:
+        """Look until everything is right; say how it goes."""
+        deadline, told = time.monotonic() + seconds, ""
+        while True:
+            missing = await self.look()
+            line = f"{self.heard.ends['posted']} posted, {self.heard.ends['rejected']} rejected, {len(missing)} to go"
+            if line != told:
+                self.say(f"{what}: {line}")
+                told = line
+            if not missing:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.3)
+
+    # ------------------------------------------------------------------------------------------------------------- killing
+
+    async def kill_at_random(self, each: int, gap: tuple[float, float]) -> None:
+        """SIGKILL every service `each` times, at random moments, in random order."""
+        order = list(SERVICES) * each
+        self.rng.shuffle(order)
+        for name in order:
+            await asyncio.sleep(self.rng.uniform(*gap))
+            while not self.system.supervisor[name].running:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            self.system.supervisor.kill(name)
+            self.kills[name] = self.kills.get(name, 0) + 1
+            self.say(f"killed {name} ({self.kills[name]})")
+
+    def leaks(self) -> list[str]:
+        """Search every topic's text and every log for a patient's name."""
+        found = ["a topic"] if any(CANARY.encode() in text for text in self.heard.text) else []
+        for path in (self.system.stack.directory / "logs").glob("*.log"):
+            if path.name != "standin-emr.log" and CANARY in path.read_text(errors="replace"):
+                found.append(path.name)
+        return found
+
+
+def plain(value: Any) -> Any:
+    """Make a value ready for JSON; amounts keep their digits."""
+    if isinstance(value, Decimal):
+        return float(value)  # the EMR and the sheet hold doubles; two digits survive
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return value
+
+
+async def run(options: argparse.Namespace, console: Console) -> int:
+    """Run the demo; return the exit status."""
+    began = time.monotonic()
+    specs = [(t.name, t.partitions, t.config()) for t in topics.all_topics()]
+    environment = FAST | (SHORT_WAITS if options.kills else {}) | dict(pair.split("=", 1) for pair in options.set)
+    with tempfile.TemporaryDirectory(prefix="bookrelay-demo-") as scratch:
+        async with Stack(broker=options.broker, topics=specs) as stack:
+            now = datetime.now(UTC)
+            environment.setdefault("EMR_START_FROM", (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"))
+            system = System(stack, Path(scratch), environment=environment, seed=options.seed)
+            demo = Demo(system, build(options.quotes, options.rows, options.seed, now), console, seed=options.seed)
+            demo.started = began
+            demo.say(f"Postgres and the broker ({options.broker}) are up")
+            try:
+                return await _run(demo, options)
+            except ProcessFailedError as error:
+                console.print(f"[red]{error}[/red]")
+                return 1
+            finally:
+                if options.keep_logs:
+                    copy_logs(stack.directory / "logs", Path(options.keep_logs))
+                await system.close()
+
+
+async def _run(demo: Demo, options: argparse.Namespace) -> int:
+    system = demo.system
+    await asyncio.gather(system.start_standins(), system.migrate())
+    if options.kills:  # the token's life bounds how late a lost sender can send (B), so it shrinks with the waits
+        await system.control("qbo", "POST", "/tokens", {"access_token_seconds": 6})
+    await demo.feed()
+    await system.register_webhooks()
+    demo.say(f"stand-ins are up: {options.quotes} quotes and {options.rows} rows loaded")
+    listener = asyncio.create_task(listen(system.stack.bootstrap_servers, demo.heard))
+    await system.start_services()
+    demo.say("the four services are ready")
+    killer = asyncio.create_task(demo.kill_at_random(options.kills, (0.2, 1.5))) if options.kills else None
+    good = await demo.until_right("first round", options.seconds)
+    if good:
+        demo.say("now people edit: prices, states, a sort of the sheet, repairs")
+        await demo.edit()
+        good = await demo.until_right("after the edits", options.seconds)
+    if good:
+        demo.say("a bookkeeper changes an invoice in QuickBooks, then its quote changes, too")
+        await demo.edit_as_bookkeeper()
+        good = await demo.until_right("after the bookkeeper's edit", options.seconds)
+    if killer:
+        await killer
+        good = await demo.until_right("after the last kill", options.seconds) and good
+    missing = await demo.look()
+    listener.cancel()
+    with suppress(asyncio.CancelledError):
+        await listener
+    leaks = demo.leaks()
+    missing += [f"a patient's name leaked into {place}" for place in leaks]
+    figures = summary(demo)
+    report.show(demo.console, demo.expectations, demo.verdict, demo.heard, demo.sheet, missing, figures)
+    print(json.dumps(figures), flush=True)
+    return 0 if good and not missing else 1
+
+
+def summary(demo: Demo) -> dict[str, Any]:
+    """Return the figures of the last line."""
+    latencies = sorted(demo.heard.latencies)
+    outcomes = [e.outcome for e in demo.expectations]
+    figures: dict[str, Any] = {
+        "documents": len(outcomes),
+        "posted": outcomes.count("posted") - len(demo.verdict.lost),
+        "rejected": outcomes.count("rejected"),
+        "held": outcomes.count("held"),
+        "doubles": demo.verdict.doubles,
+        "lost": len(demo.verdict.lost),
+        "difference": str(demo.verdict.difference),
+        "latency_ms_p50": percentile(latencies, 50),
+        "latency_ms_p95": percentile(latencies, 95),
+        "seconds": round(time.monotonic() - demo.started, 1),
+    }
+    if demo.kills:
+        figures["kills"] = demo.kills
+        figures["restarts"] = {name: demo.system.supervisor[name].restarts for name in SERVICES}
+    return figures
+
+
+def percentile(values: list[int], share: int) -> int | None:
+    """Return a percentile of sorted values; None of nothing."""
+    if len(values) < 2:
+        return values[0] if values else None
+    return round(statistics.quantiles(values, n=100, method="inclusive")[share - 1])
+
+
+def copy_logs(source: Path, target: Path) -> None:
+    """Keep the logs of a run."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.glob("*.log"):
+        (target / path.name).write_bytes(path.read_bytes())
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="make demo", description="The main job once, end to end, checked against the books.")
+    parser.add_argument("--broker", choices=("embedded", "kafka"), default="embedded")
+    parser.add_argument("--quotes", type=int, default=60)
+    parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--kills", type=int, default=0, help="SIGKILL each service so many times, at random moments")
+    parser.add_argument("--seconds", type=float, default=60, help="deadline of each part")
+    parser.add_argument("--keep-logs", metavar="DIRECTORY", help="copy the logs there")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for all services")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Run and exit."""
+    options = parse()
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 130)
+    try:
+        status = asyncio.run(run(options, console))
+    except KeyboardInterrupt:
+        status = 130
+    except ProcessFailedError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        status = 1
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

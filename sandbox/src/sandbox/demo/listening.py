@@ -1,0 +1,69 @@
+"""Listens to the topics like any other subscriber: which command ended how, when, and why. Plain aiokafka, none of our code."""
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+COMMANDS, EVENTS = "billing.commands.v1", "billing.events.v1"
+ENDS = {
+    "bookrelay.invoice.posted.v1": "posted", "bookrelay.bill.posted.v1": "posted", "bookrelay.document.unchanged.v1": "unchanged",
+    "bookrelay.document.retracted.v1": "retracted", "bookrelay.document.rejected.v1": "rejected",
+    "bookrelay.document.skipped.v1": "skipped", "bookrelay.document.held.v1": "held",
+    "bookrelay.document.superseded.v1": "superseded",
+}  # fmt: skip
+
+
+@dataclass
+class Heard:
+    """What stood in the topics so far."""
+
+    asked_at: dict[str, int] = field(default_factory=dict)  # command id -> milliseconds
+    latencies: list[int] = field(default_factory=list)  # milliseconds from a command to its posted event
+    ended: set[str] = field(default_factory=set)
+    ends: Counter[str] = field(default_factory=Counter)
+    events: dict[str, dict[str, Any]] = field(default_factory=dict)  # event id -> data of the rejected and held
+    seen: set[str] = field(default_factory=set)
+    text: list[bytes] = field(default_factory=list)  # every value, for the search for canaries
+
+    def hear(self, topic: str, timestamp: int, value: bytes) -> None:
+        """Take one record."""
+        self.text.append(value)
+        message = json.loads(value)
+        if topic == COMMANDS:
+            self.asked_at.setdefault(message["id"], timestamp)
+        elif message["id"] not in self.seen and (end := ENDS.get(message["type"])):
+            self.seen.add(message["id"])
+            self.ends[end] += 1
+            command = message["data"].get("command_id")
+            if command:
+                self.ended.add(command)
+            if end == "posted" and command in self.asked_at:
+                self.latencies.append(max(0, timestamp - self.asked_at[command]))
+            if end in ("rejected", "held"):
+                self.events[message["id"]] = {"end": end, **message["data"]}
+
+    @property
+    def open(self) -> int:
+        """How many commands have not ended yet."""
+        return len(set(self.asked_at) - self.ended)
+
+
+async def listen(bootstrap_servers: str, heard: Heard) -> None:
+    """Read both topics from the beginning until cancelled."""
+    while True:
+        consumer = AIOKafkaConsumer(
+            COMMANDS, EVENTS, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest", enable_auto_commit=False
+        )
+        try:
+            await consumer.start()
+            async for record in consumer:
+                heard.hear(record.topic, record.timestamp, record.value or b"{}")
+        except KafkaError:
+            await asyncio.sleep(0.2)
+        finally:
+            await consumer.stop()

@@ -1,34 +1,158 @@
-"""QuickBooks' Accounting API over one httpx client. It sends what it is given, once: no retry, no redirect; it implements `Books`."""
+"""QuickBooks' Accounting API over one httpx client: it sends what it is given, once. No retry, no redirect. It implements `Books`."""
 
-from collections.abc import Sequence
-from datetime import datetime
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from qbo_writer.domain import AccessToken, Answer, BatchRequest, Deleted, Request, Seen
+import httpx
+from bookrelay import metrics, telemetry
+from bookrelay.messages import Priority
+from bookrelay.money import loads
+
+from qbo_writer import faults, mapping
+from qbo_writer.domain import AccessToken, Answer, AnswerKind, BatchRequest, Deleted, LookupFailed, Operation, Request, Seen
 from qbo_writer.pacing import Pacer
 from qbo_writer.settings import WriterSettings
+
+log = telemetry.get_logger(__name__)
+
+MINOR_VERSION = "75"
+PAGE = 1000  # rows of a query's page, at most
+CDC_CAP = 1000  # objects in one answer of the change feed: at the cap something may be missing
+CDC_DAYS = 29  # it looks back 30 days
+_CLOCKS = timedelta(minutes=5)  # how far our clock and QuickBooks' may be apart in a window of CreateTime
+_VOID_BY_UPDATE = frozenset({"Payment", "BillPayment", "SalesReceipt"})
+_NAMES = ("Customer", "Vendor", "Employee")
+# Not taken by the lexer of the query: typographic quotes and dashes. LIKE with % in their place, filtered here.
+_ODD = re.compile("[\u2010-\u201f\u2026\u2032-\u2035]")
+# httpx raises these for what happens on the way; everything of it is silence for a write.
+_NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 
 class QboClient:
     """The port to QuickBooks. Writes are paced by the caller (who journals between slot and send), reads pace themselves."""
 
-    def __init__(self, settings: WriterSettings, pacer: Pacer | None = None) -> None:
+    def __init__(
+        self, settings: WriterSettings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._settings, self._pacer = settings, pacer
+        seconds = settings.qbo_request_timeout_seconds
+        connections = max(20, settings.pace_in_flight * max(1, len(settings.qbo_realm_ids)) * 2)
+        self._client = httpx.AsyncClient(
+            transport=transport or httpx.AsyncHTTPTransport(
+                retries=0, http2=False, limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+            ),
+            timeout=httpx.Timeout(seconds, connect=min(settings.qbo_connect_timeout_seconds, seconds)),
+            follow_redirects=False,
+            headers={"Accept": "application/json", "User-Agent": "bookrelay"},
+        )  # fmt: skip
+        self._seconds = seconds
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._client.aclose()
+
+    # ------------------------------------------------------------------------------------------------------------ writes
 
     async def send(self, request: Request, token: AccessToken) -> Answer:
         """Send one journalled request; every outcome is an Answer, also a time-out."""
-        raise NotImplementedError
+        params = {"minorversion": MINOR_VERSION, "requestid": request.requestid}
+        if request.operation is Operation.DELETE:
+            params["operation"] = "delete"
+        elif request.operation is Operation.VOID and request.entity in _VOID_BY_UPDATE:
+            params.update(operation="update", include="void")
+        elif request.operation is Operation.VOID:
+            params["operation"] = "void"
+        path = f"/{request.entity.lower()}"
+        answer, value = await self._post(
+            request.realm, path, params, request.body, token, request.operation, request.operation.value
+        )
+        if answer.kind is not AnswerKind.SUCCESS:
+            return answer
+        return _done(answer, value, request)
 
     async def send_batch(self, batch: BatchRequest, token: AccessToken) -> Answer | dict[str, Answer]:
-        """Send a journalled batch: one Answer for the whole call (silence, 429, 401, error), or one for each bId."""
-        raise NotImplementedError
+        """Send a journalled batch: one Answer for the whole call (silence, 429, 401, error), or one for each bId.
+
+        A bId that is missing from a readable reply is silence.
+        """
+        params = {"minorversion": MINOR_VERSION, "requestid": batch.requestid}
+        answer, value = await self._post(batch.realm, "/batch", params, batch.body, token, None, "batch")
+        if answer.kind is not AnswerKind.SUCCESS:
+            return answer
+        replies = value.get("BatchItemResponse") if isinstance(value, dict) else None
+        if not isinstance(replies, list):
+            return faults.unreadable(answer)
+        by_id = {str(reply.get("bId")): reply for reply in replies if isinstance(reply, dict)}
+        answers = {item.b_id: _item(answer, by_id.get(item.b_id), item.request) for item in batch.items}
+        throttled = sum(found.throttled for found in answers.values())
+        if throttled and self._pacer:
+            self._pacer.throttled(batch.realm, None)
+        return answers
+
+    async def _post(
+        self,
+        realm: str,
+        path: str,
+        params: Mapping[str, str],
+        body: str,
+        token: AccessToken,
+        operation: Operation | None,
+        name: str,
+    ) -> tuple[Answer, Any]:
+        started = time.perf_counter()
+        try:
+            response = await self._exchange("POST", realm, path, params, token, body=body, batch=name == "batch")
+            text = _decoded(response)
+        except (*_NO_ANSWER, UnicodeDecodeError, TimeoutError) as error:
+            answer, value = faults.silence(type(error).__name__), None
+        else:
+            answer = faults.classify(response.status_code, response.headers, text, operation)
+            value = loads(text) if answer.kind is AnswerKind.SUCCESS else None
+        metrics.QBO_REQUESTS.labels(realm, name, answer.kind.value).inc()
+        metrics.QBO_REQUEST_SECONDS.labels(name).observe(time.perf_counter() - started)
+        if answer.throttled and self._pacer:
+            self._pacer.throttled(realm, answer.retry_after)
+        return answer, value
+
+    async def _exchange(
+        self,
+        method: str,
+        realm: str,
+        path: str,
+        params: Mapping[str, str],
+        token: AccessToken,
+        *,
+        body: str | None = None,
+        batch: bool = False,
+    ) -> httpx.Response:
+        """One request, one answer, within the time-out as a whole (httpx counts it for each read, a dripping body has no end)."""
+        if self._pacer:
+            await self._pacer.depart(realm, batch)
+        headers = {"Authorization": f"Bearer {token.value}"}
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = body.encode()
+        url = f"{self._settings.api_url}/v3/company/{realm}{path}"
+        async with asyncio.timeout(self._seconds):
+            return await self._client.request(method, url, params=params, headers=headers, content=content)
+
+    # ------------------------------------------------------------------------------------------------------------- reads
 
     async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
-        """Read by Id; None if it is not there. Raises LookupFailed."""
-        raise NotImplementedError
+        """Read by Id; None if QuickBooks says that it is not there (deleted). Raises LookupFailed without a readable answer."""
+        value = await self.get(realm, f"/{entity.lower()}/{qbo_id}", {}, token, name="read", absent=True)
+        if value is None:
+            return None
+        raw = value.get(entity)
+        if not isinstance(raw, dict):
+            raise LookupFailed(f"the answer to reading {entity} holds none")
+        return None if _enum(raw.get("status")) == "deleted" else mapping.seen(entity, raw)
 
     async def find(
         self,
@@ -41,13 +165,195 @@ class QboClient:
         name: str | None,
         token: AccessToken,
     ) -> list[Seen]:
-        """Look up by marker, DocNumber or name. Raises LookupFailed."""
-        raise NotImplementedError
+        """Look up what carries our marker (or, for names, has this name): by DocNumber, then by MetaData.CreateTime.
+
+        A number alone is not enough for "absent": QuickBooks may have given another, or a person changed it. Also returns a document
+        with this DocNumber and another marker: the caller decides. Raises LookupFailed.
+        """
+        if name is not None:
+            return [found for found in await self.find_names(realm, name, token) if found.entity == entity]
+        found: list[Seen] = []
+        if doc_number:
+            statement = f"select * from {entity} where DocNumber = {literal(doc_number)}"
+            found = [mapping.seen(entity, raw) for raw in await self.query(realm, statement, token)]
+            if any(one.marker == marker for one in found):
+                return found
+        from_ = (since.astimezone(UTC) - _CLOCKS).strftime("%Y-%m-%dT%H:%M:%SZ")
+        statement = f"select * from {entity} where MetaData.CreateTime >= '{from_}'"
+        window = [mapping.seen(entity, raw) for raw in await self.query(realm, statement, token)]
+        known = {one.qbo_id for one in found}
+        return found + [one for one in window if one.marker == marker and one.qbo_id not in known]
+
+    async def find_names(self, realm: str, name: str, token: AccessToken) -> list[Seen]:
+        """Return who holds a name: customers, vendors and employees share one name space; inactive ones keep their name."""
+        wanted = fold_name(name)
+        where = f"DisplayName {like(name)}"
+        found: list[Seen] = []
+        for entity in _NAMES:
+            statement = f"select * from {entity} where {where} and Active in (true, false)"
+            rows = await self.query(realm, statement, token)
+            found += [mapping.seen(entity, raw) for raw in rows if fold_name(str(raw.get("DisplayName", ""))) == wanted]
+        return found
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
-        """Read the change feed. Raises LookupFailed, also at the cap."""
-        raise NotImplementedError
+        """Read the change feed. Raises LookupFailed, also where the answer is at its cap and so may be incomplete."""
+        if since < datetime.now(UTC) - timedelta(days=CDC_DAYS):
+            raise LookupFailed("the change feed looks back 30 days only")
+        from_ = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        params = {"entities": ",".join(entities), "changedSince": from_}
+        value = await self.get(realm, "/cdc", params, token, name="changes")
+        found: list[Seen | Deleted] = []
+        for response in _list(value, "CDCResponse"):
+            if faults.faults_of(response):
+                raise LookupFailed("the change feed answered with a fault")
+            for part in _list(response, "QueryResponse"):
+                for entity in entities:
+                    found += [_change(entity, raw) for raw in part.get(entity) or () if isinstance(raw, dict)]
+        if len(found) >= CDC_CAP:
+            raise LookupFailed(f"the change feed is at its cap of {CDC_CAP}: ask for fewer entities or a later time")
+        return found
 
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
-        """Run a query, all pages. Raises LookupFailed."""
-        raise NotImplementedError
+        """Run a query, all pages. Raises LookupFailed.
+
+        Pages are not isolated from each other: what is changed meanwhile can move. Ordered by CreateTime, new rows come last.
+        """
+        entity = statement.split(" from ", 1)[1].split(" ", 1)[0]
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = f"{statement} orderby MetaData.CreateTime startposition {len(rows) + 1} maxresults {PAGE}"
+            if entity in ("CompanyInfo", "Preferences"):
+                page = statement
+            value = await self.get(realm, "/query", {"query": page}, token, name="query")
+            response = value.get("QueryResponse")
+            if not isinstance(response, dict):
+                raise LookupFailed("the answer to a query holds no QueryResponse")
+            part = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
+            rows += part
+            if len(part) < PAGE:
+                return rows
+
+    async def get(
+        self, realm: str, path: str, params: Mapping[str, str], token: AccessToken, *, name: str = "read", absent: bool = False
+    ) -> Any:
+        """One GET, metered by Intuit. Returns the parsed body, or None with `absent` where the entity is not there.
+
+        A read changes nothing, so unlike a write it is asked once more after the token or the pace was refused by the caller; here
+        it is sent once and raises LookupFailed.
+        """
+        if self._pacer is None:
+            return await self._get(realm, path, params, token, name, absent)
+        async with self._pacer.slot(realm, priority=Priority.LIVE):
+            return await self._get(realm, path, params, token, name, absent)
+
+    async def _get(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken, name: str, absent: bool) -> Any:
+        started = time.perf_counter()
+        metrics.QBO_METERED_READS.labels(realm, name).inc()
+        try:
+            response = await self._exchange("GET", realm, path, {"minorversion": MINOR_VERSION, **params}, token)
+            text = _decoded(response)
+        except (*_NO_ANSWER, UnicodeDecodeError, TimeoutError) as error:
+            metrics.QBO_REQUESTS.labels(realm, name, "silence").inc()
+            raise LookupFailed(f"no answer ({type(error).__name__})") from None
+        finally:
+            metrics.QBO_REQUEST_SECONDS.labels(name).observe(time.perf_counter() - started)
+        answer = faults.classify(response.status_code, response.headers, text, None)
+        metrics.QBO_REQUESTS.labels(realm, name, answer.kind.value).inc()
+        if answer.throttled and self._pacer:
+            self._pacer.throttled(realm, answer.retry_after)
+        if answer.kind is AnswerKind.SUCCESS:
+            value = loads(text)
+            if isinstance(value, dict):
+                return value
+            raise LookupFailed("the answer is no object")
+        if absent and answer.intuit_code == "610":
+            return None
+        raise ReadRefused(answer)
+
+
+class ReadRefused(LookupFailed):
+    """A read was answered with a fault; `answer` tells whether the token was refused, the company throttled or cut off."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(
+            f"{answer.reason} (HTTP {answer.http_status}, code {answer.intuit_code}, intuit_tid {answer.intuit_tid})"
+        )
+        self.answer = answer
+
+
+# ------------------------------------------------------------------------------------------------------------------ answers
+
+
+def _done(answer: Answer, value: Any, request: Request) -> Answer:
+    """Fill in what a success shows; without the entity in it the answer is silence."""
+    raw = value.get(request.entity) if isinstance(value, dict) else None
+    if not isinstance(raw, dict) or not raw.get("Id"):
+        return faults.unreadable(answer)
+    if request.operation is Operation.DELETE:
+        deleted = _enum(raw.get("status")) == "deleted"
+        return replace(answer, deleted=True) if deleted else faults.unreadable(answer)
+    if raw.get("SyncToken") is None:
+        return faults.unreadable(answer)
+    return replace(answer, seen=mapping.seen(request.entity, raw))
+
+
+def _item(whole: Answer, reply: Mapping[str, Any] | None, request: Request) -> Answer:
+    """Return the answer to one item of a batch."""
+    if reply is None:
+        return replace(
+            faults.silence("the item is missing from the reply"), http_status=whole.http_status, intuit_tid=whole.intuit_tid
+        )
+    answer = replace(
+        faults.item(reply, request.operation),
+        http_status=whole.http_status,
+        intuit_tid=whole.intuit_tid,
+        body=mapping.dumps(_plain(reply)),
+    )
+    return _done(answer, reply, request) if answer.kind is AnswerKind.SUCCESS else answer
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _change(entity: str, raw: Mapping[str, Any]) -> Seen | Deleted:
+    if _enum(raw.get("status")) == "deleted" and "SyncToken" not in raw:
+        return Deleted(entity, str(raw.get("Id")))
+    return mapping.seen(entity, raw)
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    """Return a list that may be missing, or a single element where a list is due."""
+    part = value.get(name) if isinstance(value, dict) else None
+    items = part if isinstance(part, list) else [part]
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _decoded(response: httpx.Response) -> str:
+    return response.content.decode("utf-8")
+
+
+def _enum(value: object) -> str:
+    return str(value or "").replace("_", "").lower()
+
+
+# ------------------------------------------------------------------------------------------------------------------ queries
+
+
+def literal(text: str) -> str:
+    """Quote a text for a query: only `\\'` and `\\\\` are escapes; doubling the quote is wrong."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def like(name: str) -> str:
+    """Return the operator and literal that find `name`: equal, or LIKE where it has signs that the query's lexer refuses."""
+    name = name.strip()
+    if not _ODD.search(name) and "%" not in name:
+        return f"= {literal(name)}"
+    return f"like {literal(_ODD.sub('%', name))}"
+
+
+def fold_name(name: str) -> str:
+    """Return a name in comparable form; an inactive entry shows " (deleted)" behind its name."""
+    folded = name.strip().casefold()
+    return folded.removesuffix(" (deleted)").rstrip()

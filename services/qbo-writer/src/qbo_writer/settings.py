@@ -76,8 +76,9 @@ class WriterSettings(ServiceSettings):
     pace_in_flight: int = Field(default=10, ge=1, description="Requests at the same time for each company.")
     pace_batches_per_minute: int = Field(default=40, ge=0, description="Batch calls a minute for each company.")
     pace_batch_items: int = Field(default=30, ge=1, le=30, description="Items of a batch.")
-    pace_margin_seconds: float = Field(default=0.25, ge=0, description="Room for requests that bunch on their way.")
+    pace_margin_seconds: float = Field(default=0.2, ge=0, description="Room for requests that bunch on their way.")
     pace_throttle_wait_seconds: float = Field(default=60, ge=0, description="How long a 429 freezes the company.")
+    pace_persist_seconds: float = Field(default=5, ge=0, description="How old the kept state of the pace may be.")
     batch_threshold: int = Field(default=30, ge=1, description="Backlog from which batches are used.")
 
     # Feed, references, probe

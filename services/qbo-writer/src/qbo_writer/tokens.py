@@ -1,7 +1,7 @@
 """The tokens of a company: encrypted at rest, refreshed once under the lease, stored before they are used.
 
-Intuit is asked outside of any transaction (an answer may take seconds, and the lease row must not be locked meanwhile). A pair that
-comes after the lease was lost is not put over the successor's, but kept in token_history: nothing that Intuit gave gets lost.
+Intuit is asked outside of any transaction (an answer may take seconds, and the lease row must not be locked meanwhile). A pair
+that comes after the lease was lost is not put over the successor's, but kept in token_history: what Intuit gave is not lost.
 """
 
 import asyncio
@@ -145,7 +145,8 @@ class TokenStore:
         async with transaction(self._pool) as connection:
             await connection.execute("DELETE FROM qbo_writer.token_history WHERE realm = $1", realm)
             await connection.execute(
-                "UPDATE qbo_writer.tokens SET state = $2, reason = 'revoked by an operator', access_expires_at = now() WHERE realm = $1",
+                "UPDATE qbo_writer.tokens SET state = $2, reason = 'revoked by an operator', access_expires_at = now() "
+                "WHERE realm = $1",
                 realm,
                 NEEDS_RECONNECT,
             )
@@ -186,7 +187,7 @@ class TokenStore:
 
     def _early(self, row: Any) -> float:
         """How much life must be left: the setting, but at most a fifth of the token's whole life (sandboxes give short ones)."""
-        whole = (row["access_expires_at"] - row["refreshed_at"]).total_seconds()
+        whole: float = (row["access_expires_at"] - row["refreshed_at"]).total_seconds()
         return min(self._settings.token_refresh_before_seconds, max(whole, 0) / 5)
 
     async def _first_pair(self, realm: str, fencing_token: int) -> Any:
@@ -199,7 +200,7 @@ class TokenStore:
         return await self._row(realm)
 
     async def _refresh(self, realm: str, fencing_token: int, row: Any) -> Any:
-        """Trade the refresh token. If it is refused, an earlier answer may have been lost: try those of the history, once each."""
+        """Trade the refresh token. If it is refused, an earlier answer may have been lost: try one of the history, once."""
         sealed = row["refresh_token"]
         try:
             pair = await self._oauth.refresh(self._vault.open(sealed))
@@ -228,7 +229,10 @@ class TokenStore:
         )
         tried = {self._vault.open(refused)}
         for row in rows:
-            token = self._vault.open(row["refresh_token"])
+            try:
+                token = self._vault.open(row["refresh_token"])
+            except HaltError:  # encrypted with a key that has left the list
+                continue
             if token in tried:
                 continue
             try:

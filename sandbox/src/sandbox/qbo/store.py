@@ -106,7 +106,10 @@ class Company:
         self.sequences: dict[str, int] = {}
         self.last_number: dict[str, int] = {}
         self.files: dict[str, bytes] = {}
+        self.wanted_id: str | None = None  # the control API loads a document under an Id of its own
         self.subscription_ended = False
+        self.subscription_status = 200  # HTTP status of 6190, which was seen with 200
+        self.online_payments = False
         self.country = "US"
         self.close_balance = False  # refuse (6220) to make a customer with an open balance inactive
         self.name_detail = 1.0  # share of 6240 answers whose Detail names the holder instead of ": null"
@@ -203,6 +206,9 @@ class Company:
 
     def new_id(self, kind: str) -> str:
         """The next free Id. Transactions share one sequence, so do the three name lists."""
+        if self.wanted_id is not None:
+            wanted, self.wanted_id = self.wanted_id, None
+            return wanted
         if kind in TXN_KINDS:
             sequence, start = "txn", 100
         elif kind in NAME_KINDS:
@@ -402,3 +408,24 @@ def restore(company: Company, state: dict[str, Any]) -> None:
     company.stubs = {kind: dict(rows) for kind, rows in state["stubs"].items()}
     company.touched = {kind: dict(rows) for kind, rows in state["touched"].items()}
     company.past = {}
+
+
+def broken_indexes(company: Company) -> list[str]:
+    """What does not hold between the documents and the store's own indexes; [] when all is well."""
+    found = []
+    for kind, index in company.doc_numbers.items():
+        for number, ids in index.items():
+            found += [f"{kind} number {number} points to {i}" for i in ids if (company.get(kind, i) or {}).get("DocNumber") != number]
+    for name, (kind, doc_id) in company.names.items():
+        doc = company.get(kind, doc_id)
+        if doc is None or folded(doc["DisplayName"]) != name:
+            found.append(f"name index: {kind} {doc_id}")
+    expected: dict[tuple[str, str], Decimal] = {}
+    for kind in TXN_KINDS:
+        for doc in company.rows(kind):
+            for owner, amount in owed(company, kind, doc):
+                expected[owner] = expected.get(owner, ZERO) + amount
+    for owner in {*expected, *company.open_balance}:
+        if expected.get(owner, ZERO) != company.open_balance.get(owner, ZERO):
+            found.append(f"open balance of {owner[0]} {owner[1]}: {company.open_balance.get(owner, ZERO)} instead of {expected.get(owner, ZERO)}")
+    return found

@@ -466,6 +466,8 @@ def _finish_invoice(change: Change, customer: Doc | None, total: Decimal) -> Non
         doc["DueDate"] = due_date(company, doc["TxnDate"], term)
     deposit = doc.get("Deposit", ZERO)
     doc["Deposit"] = deposit
+    if deposit < 0 or deposit > total:
+        raise Fault("6000", detail="Business Validation Error: The deposit must be between 0 and the total.")
     if change.old is None:
         doc["LinkedTxn"] = _estimate_links(change)
         doc["Balance"] = total - deposit

@@ -1,0 +1,100 @@
+"""A person works in QuickBooks' own pages: edit, pay, void, delete, merge. No API gates, but the same books and webhooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.qbo import writes
+from sandbox.qbo.clock import pacific
+from sandbox.qbo.faults import Fault
+from sandbox.qbo.schema import KINDS
+from sandbox.qbo.store import NAME_KINDS, Company, Doc
+
+REF_FIELDS = {"Customer": ("CustomerRef", "ParentRef", "EntityRef"), "Vendor": ("VendorRef", "EntityRef", "PrefVendorRef"),
+              "Item": ("ItemRef", "ParentRef"), "Class": ("ClassRef", "ParentRef"), "Account": ("AccountRef",), "Employee": ("EmployeeRef", "EntityRef")}
+
+
+def act(company: Company, operation: str, kind: str, doc_id: str, changes: dict[str, Any]) -> Doc | None:
+    """One operation; returns the document as it is then, None when it is gone. Raises Fault, or KeyError for unknown words."""
+    entity = KINDS[kind]
+    options = writes.Options(person=True)
+    body = {"Id": doc_id, **{k: v for k, v in changes.items() if k != "Id"}}
+    if operation == "create":
+        return writes.save(company, entity, {k: v for k, v in changes.items() if k != "Id"}, options)
+    if operation == "edit":
+        return writes.save(company, entity, {**body, "sparse": True}, options)
+    if operation == "void":
+        return writes.void(company, entity, {"Id": doc_id}, options)
+    if operation == "delete":
+        if entity.group in ("name", "list"):
+            return writes.save(company, entity, {"Id": doc_id, "sparse": True, "Active": False}, options)
+        writes.delete(company, entity, {"Id": doc_id}, options)
+        return None
+    if operation in ("activate", "deactivate"):
+        return writes.save(company, entity, {"Id": doc_id, "sparse": True, "Active": operation == "activate"}, options)
+    if operation == "pay":
+        return _pay(company, kind, doc_id, changes)
+    if operation == "merge":
+        return _merge(company, kind, doc_id, str(changes["into"]))
+    raise KeyError(operation)
+
+
+def _pay(company: Company, kind: str, doc_id: str, changes: dict[str, Any]) -> Doc:
+    doc = company.get(kind, doc_id)
+    if doc is None:
+        raise Fault("610")
+    amount = changes.get("amount", changes.get("Amount", doc.get("Balance", 0)))
+    line = {"Amount": amount, "LinkedTxn": [{"TxnId": doc_id, "TxnType": kind}]}
+    extra = {k: v for k, v in changes.items() if k not in ("amount", "Amount")}
+    options = writes.Options(person=True)
+    if kind == "Invoice":
+        body = {"CustomerRef": {"value": doc["CustomerRef"]["value"]}, "TotalAmt": amount, "Line": [line], **extra}
+        return writes.save(company, KINDS["Payment"], body, options)
+    if kind == "Bill":
+        body = {"VendorRef": {"value": doc["VendorRef"]["value"]}, "TotalAmt": amount, "PayType": "Check",
+                "CheckPayment": {"BankAccountRef": {"value": company.roles["checking"]}}, "Line": [line], **extra}
+        return writes.save(company, KINDS["BillPayment"], body, options)
+    raise KeyError(f"pay {kind}")
+
+
+def _merge(company: Company, kind: str, loser_id: str, winner_id: str) -> Doc:
+    """The loser disappears, everything that named it names the winner."""
+    loser, winner = company.get(kind, loser_id), company.get(kind, winner_id)
+    if loser is None or winner is None or loser_id == winner_id:
+        raise Fault("610")
+    if kind not in NAME_KINDS and kind not in ("Item", "Class"):
+        raise KeyError(f"merge {kind}")
+    target = company.reference(kind, winner_id, winner)
+    now = pacific(company.clock.now())
+    for other_kind, rows in list(company.entities.items()):
+        for doc in list(rows.values()):
+            moved = _repointed(doc, frozenset(REF_FIELDS[kind]), loser_id, target)
+            if moved is not doc:
+                moved["SyncToken"] = str(int(doc["SyncToken"]) + 1)
+                moved["MetaData"] = {**doc["MetaData"], "LastUpdatedTime": now}
+                company.put(other_kind, moved, quiet=True)
+    sinks, company.event_sinks = company.event_sinks, []
+    company.remove(kind, loser_id)
+    company.event_sinks = sinks
+    merged = writes.bump(company, winner, dict(winner))
+    company.put(kind, merged, quiet=True)
+    company.emit(kind, winner_id, "Merge", loser_id)
+    return merged
+
+
+def _repointed(value: Any, names: frozenset[str], loser_id: str, target: dict[str, str]) -> Any:
+    """`value` with references to the loser replaced; the same object where there is none."""
+    if isinstance(value, dict):
+        changed = {}
+        for key, item in value.items():
+            if key in names and isinstance(item, dict) and item.get("value") == loser_id:
+                changed[key] = {**item, **target}
+            elif isinstance(item, dict | list):
+                new = _repointed(item, names, loser_id, target)
+                if new is not item:
+                    changed[key] = new
+        return {**value, **changed} if changed else value
+    if isinstance(value, list):
+        new_items = [_repointed(item, names, loser_id, target) for item in value]
+        return new_items if any(a is not b for a, b in zip(value, new_items, strict=True)) else value
+    return value

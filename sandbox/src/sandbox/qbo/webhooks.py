@@ -1,0 +1,236 @@
+"""Webhook deliveries: both formats, signed over the raw body, retried on Intuit's schedule on the controllable clock."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import random
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from sandbox.qbo.schema import KINDS
+from sandbox.qbo.store import Event
+
+if TYPE_CHECKING:
+    from sandbox.qbo.world import World
+
+SCHEDULE = (10, 20, 30, 300, 1200, 7200, 14400, 21600)  # seconds; then every 6 hours
+LETTERS = {"Create": "C", "Update": "U", "Delete": "D", "Merge": "M", "Void": "V", "Emailed": "E"}
+WORDS = {"Create": "created", "Update": "updated", "Delete": "deleted", "Merge": "merged", "Void": "voided", "Emailed": "emailed"}
+ANSWER_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class Subscriber:
+    """One endpoint of an app."""
+
+    id: str
+    url: str
+    format: str = "cloudevents"  # classic | cloudevents
+    realms: list[str] | None = None  # None: all
+    verifier_token: str = ""
+    delay: float = 0.0  # seconds on the clock before an event may leave
+    duplicate: float = 0.0  # probability that a delivery is sent twice
+    reorder: float = 0.0  # probability that a delivery's events are shuffled, and swapped with the next
+    bundle_seconds: float = 0.05  # real seconds in which events gather into one delivery
+    max_events: int = 100
+    void_word: str = "voided"
+    paused: bool = False
+    waiting: list[tuple[float, Event, str]] = field(default_factory=list)  # (may leave at, event, id)
+    attempts: int = 0  # of the delivery at the head of the line
+    next_attempt: float = 0.0
+    head: list[tuple[float, Event, str]] = field(default_factory=list)
+    delivered: int = 0
+    failed: int = 0
+    sent: list[dict[str, Any]] = field(default_factory=list)  # last attempts, for tests
+
+    def show(self) -> dict[str, Any]:
+        """For the control API."""
+        return {"id": self.id, "url": self.url, "format": self.format, "realms": self.realms, "waiting": len(self.waiting) + len(self.head),
+                "attempts": self.attempts, "next_attempt": self.next_attempt, "delivered": self.delivered, "failed": self.failed,
+                "paused": self.paused, "delay": self.delay, "duplicate": self.duplicate, "reorder": self.reorder, "sent": self.sent[-50:]}
+
+
+class Webhooks:
+    """Gathers events and sends them, for each subscriber in order: a delivery that fails holds back the later ones."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.subscribers: dict[str, Subscriber] = {}
+        self.random = random.Random(f"{world.config.seed}:webhooks")
+        self.task: asyncio.Task[None] | None = None
+        self.wake: asyncio.Event | None = None
+        self.client: httpx.AsyncClient | None = None
+
+    def on_event(self, event: Event) -> None:
+        """Called by the companies after each change."""
+        if not self.subscribers:
+            return
+        letters = KINDS[event.kind].webhook
+        op = event.op if LETTERS[event.op] in letters else "Update"
+        if LETTERS[op] not in letters:
+            return
+        if op != event.op:
+            event = Event(event.realm_id, event.kind, event.id, op, event.epoch, event.deleted_id)
+        for subscriber in self.subscribers.values():
+            if subscriber.realms is None or event.realm_id in subscriber.realms:
+                event_id = str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+                subscriber.waiting.append((event.epoch + subscriber.delay, event, event_id))
+        self.kick()
+
+    def kick(self) -> None:
+        """Something changed: look again (also after the clock moved)."""
+        if self.wake is not None:
+            self.wake.set()
+
+    def add(self, spec: dict[str, Any]) -> Subscriber:
+        """Register an endpoint; raises ValueError with a reason."""
+        url = str(spec.get("url") or "")
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("url must be http or https")
+        form = str(spec.get("format", "cloudevents"))
+        if form not in ("classic", "cloudevents"):
+            raise ValueError("format must be classic or cloudevents")
+        realms = spec.get("realms")
+        subscriber = Subscriber(str(spec.get("id") or len(self.subscribers) + 1), url, form, None if realms is None else [str(r) for r in realms],
+                                str(spec.get("verifier_token") or self.world.verifier_token))
+        for name in ("delay", "duplicate", "reorder", "bundle_seconds"):
+            if name in spec:
+                setattr(subscriber, name, float(spec[name]))
+        subscriber.max_events = int(spec.get("max_events", 100))
+        subscriber.void_word = str(spec.get("void_word", "voided"))
+        subscriber.paused = bool(spec.get("paused", False))
+        self.subscribers[subscriber.id] = subscriber
+        return subscriber
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin sending; called when the server starts."""
+        self.wake = asyncio.Event()
+        self.client = httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False)
+        self.task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End sending; what waits is lost, as the stand-in's state is memory."""
+        if self.task:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+        if self.client:
+            await self.client.aclose()
+
+    async def _run(self) -> None:
+        assert self.wake is not None
+        while True:
+            busy = [s for s in self.subscribers.values() if (s.waiting or s.head) and not s.paused]
+            if busy:
+                await asyncio.sleep(min(s.bundle_seconds for s in busy))
+                await asyncio.gather(*(self._serve(subscriber) for subscriber in busy))
+            pending = any((s.waiting or s.head) and not s.paused for s in self.subscribers.values())
+            self.wake.clear()
+            try:
+                # the clock may be moved at any time, which kicks; real time passes too, so look every half second
+                await asyncio.wait_for(self.wake.wait(), 0.5 if pending else None)
+            except TimeoutError:
+                continue
+
+    async def _serve(self, subscriber: Subscriber) -> None:
+        while not subscriber.paused:
+            now = self.world.clock.now()
+            if not subscriber.head:
+                self._take(subscriber, now)
+            if not subscriber.head or subscriber.next_attempt > now:
+                return
+            if not await self._attempt(subscriber):
+                return
+
+    def _take(self, subscriber: Subscriber, now: float) -> None:
+        ready = [entry for entry in subscriber.waiting if entry[0] <= now]
+        if subscriber.reorder and len(ready) > 1 and self.random.random() < subscriber.reorder:
+            self.random.shuffle(ready)
+        subscriber.head = ready[: subscriber.max_events]
+        taken = {entry[2] for entry in subscriber.head}
+        subscriber.waiting = [entry for entry in subscriber.waiting if entry[2] not in taken]
+        subscriber.attempts, subscriber.next_attempt = 0, 0.0
+
+    async def _attempt(self, subscriber: Subscriber) -> bool:
+        """One delivery; True when acknowledged."""
+        body = render(subscriber, [(event, event_id) for _, event, event_id in subscriber.head])
+        twice = subscriber.duplicate and self.random.random() < subscriber.duplicate
+        ok = await self._post(subscriber, body)
+        if ok and twice:
+            await self._post(subscriber, body)
+        if ok:
+            subscriber.delivered += len(subscriber.head)
+            subscriber.head, subscriber.attempts = [], 0
+            return True
+        subscriber.failed += 1
+        wait = SCHEDULE[min(subscriber.attempts, len(SCHEDULE) - 1)]
+        subscriber.attempts += 1
+        subscriber.next_attempt = self.world.clock.now() + wait
+        return False
+
+    async def _post(self, subscriber: Subscriber, body: bytes) -> bool:
+        assert self.client is not None
+        now = self.world.clock.now()
+        headers = {
+            "content-type": "application/json; charset=utf-8",
+            "intuit-signature": signature(subscriber.verifier_token, body),
+            "intuit-created-time": _iso(now),
+            "intuit-t-id": str(uuid.UUID(int=self.random.getrandbits(128), version=4)),
+            "intuit-notification-schema-version": "0.1" if subscriber.format == "classic" else "1.0",
+        }
+        status = 0
+        try:
+            answer = await self.client.post(subscriber.url, content=body, headers=headers)
+            status = answer.status_code
+        except httpx.HTTPError:
+            status = 0
+        subscriber.sent = [*subscriber.sent[-49:], {"time": now, "status": status, "attempt": subscriber.attempts, "body": body.decode()}]
+        return status == 200
+
+
+def signature(verifier_token: str, body: bytes) -> str:
+    """`intuit-signature`: base64 of HMAC-SHA256 over the raw body."""
+    return base64.b64encode(hmac.new(verifier_token.encode(), body, hashlib.sha256).digest()).decode()
+
+
+def _iso(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(epoch * 1000) % 1000:03d}Z"
+
+
+def render(subscriber: Subscriber, events: list[tuple[Event, str]]) -> bytes:
+    """The raw body of a delivery; several realms may share it."""
+    if subscriber.format == "classic":
+        realms: dict[str, list[dict[str, Any]]] = {}
+        for event, _ in events:
+            entry = {"name": event.kind, "id": event.id, "operation": event.op, "lastUpdated": _iso(event.epoch)}
+            if event.deleted_id:
+                entry["deletedId"] = event.deleted_id
+            realms.setdefault(event.realm_id, []).append(entry)
+        return orjson.dumps({"eventNotifications": [
+            {"realmId": realm, "dataChangeEvent": {"entities": entries}} for realm, entries in realms.items()]})
+    return orjson.dumps([_cloud_event(subscriber, event, event_id) for event, event_id in events])
+
+
+def _cloud_event(subscriber: Subscriber, event: Event, event_id: str) -> dict[str, Any]:
+    word = subscriber.void_word if event.op == "Void" else WORDS[event.op]
+    data: dict[str, Any] = {"deletedid": event.deleted_id} if event.deleted_id else {}
+    return {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": "intuit." + base64.b64encode(b"sandbox").decode(),
+        "type": f"qbo.{event.kind.lower()}.{word}.v1",
+        "datacontenttype": "application/json",
+        "time": datetime.fromtimestamp(event.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z",
+        "intuitentityid": event.id,
+        "intuitaccountid": event.realm_id,
+        "data": data,
+    }

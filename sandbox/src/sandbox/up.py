@@ -1,0 +1,176 @@
+"""`make up`: the same system to stay. State lives in .bookrelay/ and survives a restart; Ctrl-C ends everything cleanly.
+
+Sources and books are stand-ins unless the environment (or .env) has their credentials: QBO_CLIENT_ID, EMR_CLIENT_ID,
+GOOGLE_CREDENTIALS_FILE. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL use what exists.
+"""
+
+import argparse
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from bookrelay import topics
+from dotenv import dotenv_values
+from rich.console import Console
+
+from sandbox.stack.processes import ProcessFailedError
+from sandbox.stack.stack import Stack
+from sandbox.system import SERVICES, System
+
+CREDENTIALS = {"qbo": "QBO_CLIENT_ID", "emr": "EMR_CLIENT_ID", "sheets": "GOOGLE_CREDENTIALS_FILE"}
+NAMES = {"qbo": "QuickBooks Online and Intuit OAuth", "emr": "4D EMR", "sheets": "Google Sheets"}
+FIRST_PORTS = {"emr-poller": 8101, "sheet-watcher": 8102, "qbo-writer": 8103, "webhook-gateway": 8104}
+STANDIN_PORTS = {"qbo": 8201, "emr": 8202, "sheets": 8203}
+BROKER_PORT = 8192
+
+
+def settings_of(env_file: Path) -> dict[str, str]:
+    """Return what .env and the environment say; the environment wins."""
+    values = {k: v for k, v in dotenv_values(env_file).items() if v} if env_file.exists() else {}
+    names = (*values, *CREDENTIALS.values(), "KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
+    return values | {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def standin_options(directory: Path, standins: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return how the stand-ins start: on ports that stay, with state that stays."""
+    return {
+        name: ("--port", str(STANDIN_PORTS[name]), "--state-file", str(directory / f"standin-{name}.state")) for name in standins
+    }
+
+
+def only_one(directory: Path) -> IO[str]:
+    """Lock the state directory; two systems on one state would fight."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = (directory / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ProcessFailedError(
+            f"another `make up` runs on {directory}. Stop it with Ctrl-C, or give this one --directory elsewhere."
+        ) from None
+    return lock
+
+
+async def run(options: argparse.Namespace, console: Console) -> int:
+    """Start, stay, stop."""
+    directory: Path = options.directory.resolve()
+    lock = only_one(directory)
+    given = settings_of(Path(options.env_file))
+    standins = tuple(name for name, variable in CREDENTIALS.items() if not given.get(variable))
+    specs = [(t.name, t.partitions, t.config()) for t in topics.all_topics()]
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    console.print(f"state in {directory}; starting Postgres and the broker ({options.broker}) ...")
+    stack = Stack(
+        broker=options.broker, directory=directory, topics=specs, broker_port=BROKER_PORT,
+        database_url=given.get("DATABASE_URL"), kafka_bootstrap_servers=given.get("KAFKA_BOOTSTRAP_SERVERS"),
+    )  # fmt: skip
+    async with stack:
+        ours = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HTTP_HOST")
+        laid_over = {name: value for name, value in given.items() if name not in ours}
+        system = System(
+            stack, directory, environment=laid_over, standins=standins, standin_options=standin_options(directory, standins),
+            ports=FIRST_PORTS, forward=sys.stdout if options.logs else None,
+        )  # fmt: skip
+        try:
+            await _start(system, console, stop)
+            show(system, console)
+            await stop.wait()
+            console.print("\nstopping ...")
+        finally:
+            await system.close()
+    lock.close()
+    console.print("stopped; the state stays in " + str(directory) + " (make reset forgets it)")
+    return 0
+
+
+async def _start(system: System, console: Console, stop: asyncio.Event) -> None:
+    starting = asyncio.create_task(_start_all(system))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        console.print("stopped while starting")
+        await asyncio.wait({starting})
+    else:
+        starting.result()
+
+
+async def _start_all(system: System) -> None:
+    await asyncio.gather(system.start_standins(), system.migrate())
+    await system.start_services(ready_within=None)  # what is away is waited for; readiness is shown below
+    await asyncio.gather(*(_soon_ready(system, name) for name in SERVICES))
+    if "qbo" in system.first:
+        await system.register_webhooks()
+
+
+async def _soon_ready(system: System, name: str) -> None:
+    try:
+        await system.supervisor[name].wait_ready(20)
+    except ProcessFailedError:
+        return  # shown with its reason
+
+
+def show(system: System, console: Console) -> None:
+    """Print the addresses and a line for each service."""
+    console.print("\n[bold]bookrelay is up[/bold]")
+    for name in SERVICES:
+        console.print(f"  {name:<16} {system.url(name)}  {state(system, name)}")
+    console.print(f"  {'Kafka':<16} {system.stack.bootstrap_servers}")
+    console.print(f"  {'Postgres':<16} {without_password(system.stack.database_url)}")
+    for standin, words in NAMES.items():
+        if first := system.first.get(standin):
+            console.print(f"  stand-in: {words:<34} {first['base_url']}  (control {first['control_url']})")
+        else:
+            console.print(f"  real:     {words:<34} configured")
+    console.print(f"  logs: {system.supervisor.log_directory}    Ctrl-C ends all of it\n")
+
+
+def state(system: System, name: str) -> str:
+    """Return why a service is not ready, or that it is."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(f"{system.url(name)}/health/ready", timeout=3):  # noqa: S310
+            return "ready"
+    except urllib.error.HTTPError as error:
+        reasons: list[Any] = json.loads(error.read()).get("reasons", [])
+        return "not ready: " + "; ".join(str(reason) for reason in reasons)
+    except OSError:
+        log = system.supervisor[name].log_path
+        text = log.read_text(errors="replace") if log.exists() else ""
+        lines = [line for line in text.splitlines() if line.startswith(f"{name}: ")]
+        return "not running: " + (lines[-1] if lines else f"see {log}")
+
+
+def without_password(url: str) -> str:
+    """Hide the password of a database address."""
+    head, _, tail = url.rpartition("@")
+    return f"{head.split('://')[0]}://...@{tail}" if head else url
+
+
+def main() -> None:
+    """Run and exit: 0 after Ctrl-C, 1 with a reason."""
+    parser = argparse.ArgumentParser(prog="make up", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--broker", choices=("embedded", "kafka"), default="kafka")
+    parser.add_argument("--directory", type=Path, default=Path(".bookrelay"))
+    parser.add_argument("--env-file", default=".env")
+    parser.add_argument("--logs", action="store_true", help="show the services' logs here")
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        sys.exit(asyncio.run(run(parser.parse_args(), console)))
+    except ProcessFailedError as error:
+        print(f"up: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

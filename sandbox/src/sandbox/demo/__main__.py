@@ -119,7 +119,7 @@ class Demo:
             found = live_by_token(await self.books(), {quote.expect.token})[quote.expect.kind, quote.expect.token]
             await self.system.control(
                 "qbo", "POST", "/person",
-                {"realm": self.realm, "operation": "edit", "entity": "Invoice", "id": found[0]["Id"],
+                {"realm": self.realm, "operation": "edit", "entity": "Invoice", "Id": found[0]["Id"],
                  "changes": {"TxnDate": "2026-01-15"}},
             )  # fmt: skip
             await self.reprice(i)
@@ -260,7 +260,7 @@ async def _run(demo: Demo, options: argparse.Namespace) -> int:
     system = demo.system
     await asyncio.gather(system.start_standins(), system.migrate())
     if options.kills:  # the token's life bounds how late a lost sender can send (B), so it shrinks with the waits
-        await system.control("qbo", "POST", "/tokens", {"access_token_seconds": 6})
+        await system.control("qbo", "POST", "/tokens", {"access_seconds": 6})
     await demo.feed()
     await system.register_webhooks()
     demo.say(f"stand-ins are up: {options.quotes} quotes and {options.rows} rows loaded")

@@ -15,6 +15,7 @@ from sandbox.qbo.cdc import change_data
 from sandbox.qbo.clock import pacific_millis
 from sandbox.qbo.faults import Fault, envelope, item_fault, lower_envelope, xml_envelope
 from sandbox.qbo.injection import Call
+from sandbox.qbo.rules import Options, check_plan
 from sandbox.qbo.schema import KINDS, PATHS, Entity
 from sandbox.qbo.store import Company, Doc
 from sandbox.qbo.validation import parse_json
@@ -36,7 +37,7 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class Cut(Exception):
+class Cut(Exception):  # noqa: N818 - not an error: what the fault rule asked for
     """The connection is to be cut without an answer (a batch that dies half-way)."""
 
 
@@ -102,7 +103,7 @@ def _operation(method: str, params: dict[str, str], rest: list[str], entity: Ent
         return "void"
     if operation in ("delete", "void"):
         return operation
-    return "update" if operation == "update" or b'"Id"' in body and b'"SyncToken"' in body else "create"
+    return "update" if operation == "update" or (b'"Id"' in body and b'"SyncToken"' in body) else "create"
 
 
 class Api:
@@ -152,7 +153,9 @@ class Api:
         if grant.realm_id != request.realm_id:
             return "", self.fault(Fault("3100"), request.record)
         if "com.intuit.quickbooks.accounting" not in grant.scopes:
-            return "", self.fault(Fault("3100", detail="AuthorizationFailed: the token does not have sufficient scope"), request.record)
+            return "", self.fault(
+                Fault("3100", detail="AuthorizationFailed: the token does not have sufficient scope"), request.record
+            )
         return grant.client_id, None
 
     # -- one request -----------------------------------------------------------------------------------------------
@@ -278,7 +281,7 @@ class Api:
             raise Fault("500", detail=f"Operation GET is not supported for {entity.kind} without an Id.")
         if not doc_id.isascii() or not doc_id.isdigit():
             raise Fault("2030", element="Id", value=doc_id)
-        writes.check_plan(company, entity)
+        check_plan(company, entity)
         doc = company.get(entity.kind, doc_id)
         if doc is None:
             raise Fault("610")
@@ -292,7 +295,7 @@ class Api:
         if any(word in content_type for word in ("xml", "form", "multipart")):
             raise Fault("1050", value=content_type)
         body = parse_json(request.body)
-        options = writes.Options(include=self._include(request))
+        options = Options(include=self._include(request))
         operation = request.params.get("operation", "").lower()
         if operation in ("", "create", "update"):
             if operation == "update" and "void" in options.include:
@@ -314,12 +317,16 @@ class Api:
         if request.method == "POST" and not text:
             text = _text_of(request)
         include = self._include(request)
-        answer = query.run(company, text, include=include, sort_by_id=self.world.modes.sort_by_id, dress=self.dress(company, include))
+        answer = query.run(
+            company, text, include=include, sort_by_id=self.world.modes.sort_by_id, dress=self.dress(company, include)
+        )
         return self._ok({"QueryResponse": answer})
 
     def _do_cdc(self, company: Company, request: Request) -> Reply:
         self._method(request, "GET")
-        answer = change_data(company, request.params.get("entities", ""), request.params.get("changedSince", ""), self.dress(company))
+        answer = change_data(
+            company, request.params.get("entities", ""), request.params.get("changedSince", ""), self.dress(company)
+        )
         return self._ok({"CDCResponse": answer})
 
     def _do_batch(self, company: Company, request: Request) -> Reply:
@@ -361,7 +368,9 @@ class Api:
             return None
         names = [key for key in item if key not in batch.ITEM_KEYS]
         operation = "query" if "Query" in item else str(item.get("operation") or "create").lower()
-        call = Call("POST", request.path, operation, names[0] if names else "", request.realm_id, request.record.requestid, dumps(item))
+        call = Call(
+            "POST", request.path, operation, names[0] if names else "", request.realm_id, request.record.requestid, dumps(item)
+        )
         for rule in self.world.injector.firing(call, lambda name: name.startswith("item_")):
             request.record.faults.append(rule.fault)
             return Fault("3001" if rule.fault == "item_throttle" else str(rule.arguments["code"]))
@@ -386,7 +395,9 @@ class Api:
     def _do_send(self, company: Company, request: Request) -> Reply:
         self._method(request, "POST")
         assert request.entity is not None
-        doc = extras.send(company, request.entity, request.rest[1], request.params.get("sendTo"), self.world.limits.settings.mails_per_day)
+        doc = extras.send(
+            company, request.entity, request.rest[1], request.params.get("sendTo"), self.world.limits.settings.mails_per_day
+        )
         request.record.committed = True
         return self._ok({request.entity.kind: self.dress(company)(request.entity.kind, doc)})
 

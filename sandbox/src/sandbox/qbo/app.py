@@ -7,7 +7,9 @@ import contextlib
 import importlib
 import socket
 import struct
+import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +17,7 @@ from urllib.parse import parse_qsl
 from sandbox.qbo import attachments, oauth
 from sandbox.qbo.api import JSON, PREFIX, XML, Api, Cut, Reply, Request, dumps, take_apart
 from sandbox.qbo.control import Control
-from sandbox.qbo.faults import HTML_503, Fault, xml_envelope
+from sandbox.qbo.faults import HTML_503, Fault, envelope, xml_envelope
 from sandbox.qbo.injection import Call, Rule, seconds_of
 from sandbox.qbo.world import Config, World
 
@@ -27,7 +29,7 @@ TOKEN_PATHS = frozenset({"/oauth2/v1/tokens/bearer", "/oauth2/v1/tokens/bearer/"
 REVOKE_PATHS = frozenset({"/v2/oauth2/tokens/revoke", "/v2/oauth2/tokens/revoke/"})
 
 
-class Unanswered(Exception):
+class Unanswered(Exception):  # noqa: N818 - not an error: what the fault rule asked for
     """The connection is cut after `hold` seconds, or when the client goes; no answer."""
 
     def __init__(self, hold: float = 0.0, *, reset: bool = False) -> None:
@@ -79,9 +81,18 @@ class App:
         except Unanswered as cut:
             await _cut(receive, send, cut)
             return
+        except Exception:  # a bug of ours: say so where the operator looks, and answer as Intuit would
+            self.world.internal_errors += 1
+            traceback.print_exc(file=sys.stderr)
+            reply = Reply(500, JSON, dumps(envelope(Fault("10000"), self.api.time())))
         tid = f"1-{int(time.time()):08x}-{self.world.sequence:024x}".encode()
-        out = [(b"content-type", reply.content_type.encode()), (b"content-length", str(len(reply.body)).encode()),
-               (b"intuit_tid", tid), (b"qbo-version", b"1995.123"), *reply.headers]
+        out = [
+            (b"content-type", reply.content_type.encode()),
+            (b"content-length", str(len(reply.body)).encode()),
+            (b"intuit_tid", tid),
+            (b"qbo-version", b"1995.123"),
+            *reply.headers,
+        ]
         await send({"type": "http.response.start", "status": reply.status, "headers": out})
         await send({"type": "http.response.body", "body": reply.body})
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.qbo import writes
 from sandbox.qbo.faults import Fault, item_fault
+from sandbox.qbo.rules import bump
 from sandbox.qbo.schema import KINDS, UPLOAD_TYPES
 from sandbox.qbo.store import Company, Doc
 from sandbox.qbo.validation import parse_json
@@ -108,14 +109,17 @@ def touch_parents(company: Company, doc: Doc) -> None:
         target = reference.get("EntityRef") or {}
         parent = company.get(str(target.get("type")), str(target.get("value")))
         if parent is not None:
-            company.put(str(target["type"]), writes.bump(company, parent, dict(parent)))
+            company.put(str(target["type"]), bump(company, parent, dict(parent)))
 
 
 def with_links(world: World, company: Company, doc: Doc) -> Doc:
     """An attachable as a reader sees it: with its short-lived link."""
     if doc["Id"] not in company.files:
         return doc
-    return {**doc, "TempDownloadUri": f"{world.config.base_url}/files/{company.realm_id}/{doc['Id']}?sig={_sign(world, company, doc['Id'])}"}
+    return {
+        **doc,
+        "TempDownloadUri": f"{world.config.base_url}/files/{company.realm_id}/{doc['Id']}?sig={_sign(world, company, doc['Id'])}",
+    }
 
 
 def download_link(world: World, company: Company, doc_id: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from sandbox.qbo import query, writes
 from sandbox.qbo.cdc import change_data
 from sandbox.qbo.faults import Fault, item_fault
+from sandbox.qbo.rules import Options
 from sandbox.qbo.schema import KINDS, Entity
 from sandbox.qbo.store import Company, Doc
 
@@ -72,11 +73,21 @@ def _run(company: Company, item: dict[str, Any], sort_by_id: bool, dress: Callab
         asked = item["CDCQuery"]
         if type(asked) is not dict:
             raise Fault("2120", element="CDCQuery", value=asked)
-        return {"CDCResponse": change_data(company, str(asked.get("Entities", asked.get("entities", ""))),
-                                           str(asked.get("ChangedSince", asked.get("changedSince", ""))), dress)}
+        return {
+            "CDCResponse": change_data(
+                company,
+                str(asked.get("Entities", asked.get("entities", ""))),
+                str(asked.get("ChangedSince", asked.get("changedSince", ""))),
+                dress,
+            )
+        }
     names = [key for key in item if key not in ITEM_KEYS]
     if len(names) != 1:
-        raise Fault("2020", element="BatchItemRequest entity") if not names else Fault("2600", element=" and ".join(map(str, names)))
+        raise (
+            Fault("2020", element="BatchItemRequest entity")
+            if not names
+            else Fault("2600", element=" and ".join(map(str, names)))
+        )
     entity = _KINDS_FOLDED.get(names[0].lower())
     if entity is None:
         raise Fault("2010", element=names[0])
@@ -84,12 +95,12 @@ def _run(company: Company, item: dict[str, Any], sort_by_id: bool, dress: Callab
     return {entity.kind: dress(entity.kind, doc) if "MetaData" in doc else doc}
 
 
-def options_of(data: Any) -> writes.Options:
+def options_of(data: Any) -> Options:
     """`optionsData` of an item, or the `include` of a URL: words separated by commas."""
-    return writes.Options(include=frozenset(part.strip().lower() for part in str(data or "").split(",") if part.strip()))
+    return Options(include=frozenset(part.strip().lower() for part in str(data or "").split(",") if part.strip()))
 
 
-def write(company: Company, entity: Entity, operation: str, body: Any, options: writes.Options) -> Doc:
+def write(company: Company, entity: Entity, operation: str, body: Any, options: Options) -> Doc:
     """One write by its operation word, as single requests and batch items both spell it."""
     operation = operation.lower()
     if operation == "delete":

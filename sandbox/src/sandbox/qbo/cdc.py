@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.qbo.clock import epoch_of
 from sandbox.qbo.faults import Fault
-from sandbox.qbo.schema import QUERY_NAMES, KINDS
+from sandbox.qbo.schema import KINDS, QUERY_NAMES
 from sandbox.qbo.store import Company, Doc
 
 LOOK_BACK = 30 * 86_400

@@ -14,6 +14,7 @@ from sandbox.qbo import store, writes
 from sandbox.qbo.clock import epoch_of
 from sandbox.qbo.faults import Fault, item_fault
 from sandbox.qbo.injection import FAULTS, PROFILES
+from sandbox.qbo.rules import Options, bump
 from sandbox.qbo.schema import KINDS, PLANS
 from sandbox.qbo.store import Company
 from sandbox.qbo.world import World
@@ -70,7 +71,10 @@ class Control:
                 return self.books(params, name.removeprefix("books").strip("/"))
             route = self.routes.get((method, name))
             if route is None:
-                return 404, {"error": f"no {method} /control/{name}", "known": sorted(f"{m} /control/{n}" for m, n in self.routes)}
+                return 404, {
+                    "error": f"no {method} /control/{name}",
+                    "known": sorted(f"{m} /control/{n}" for m, n in self.routes),
+                }
             return route(params, parsed)
         except Fault as fault:
             return 400, {"Fault": item_fault(fault)}
@@ -88,8 +92,12 @@ class Control:
 
     def health(self, params: dict[str, str], body: Any) -> Answer:
         """Is it up; what does it hold."""
-        return 200, {"status": "ok", "companies": len(self.world.companies), "requests": self.world.requests,
-                     "documents": {r: sum(len(rows) for rows in c.entities.values()) for r, c in self.world.companies.items()}}
+        return 200, {
+            "status": "ok",
+            "companies": len(self.world.companies),
+            "requests": self.world.requests,
+            "documents": {r: sum(len(rows) for rows in c.entities.values()) for r, c in self.world.companies.items()},
+        }
 
     def reset(self, params: dict[str, str], body: Any) -> Answer:
         """Back to the state of the start: same seed, same tokens, same client; webhook subscribers stay only with keep_webhooks."""
@@ -108,8 +116,10 @@ class Control:
 
     def companies(self, params: dict[str, str], body: Any) -> Answer:
         """All realms."""
-        return 200, [{"realm_id": c.realm_id, "name": c.name, "plan": c.plan, "documents": {k: len(v) for k, v in c.entities.items() if v}}
-                     for c in self.world.companies.values()]
+        return 200, [
+            {"realm_id": c.realm_id, "name": c.name, "plan": c.plan, "documents": {k: len(v) for k, v in c.entities.items() if v}}
+            for c in self.world.companies.values()
+        ]
 
     def add_company(self, params: dict[str, str], body: Any) -> Answer:
         """A new realm with its tokens, or more settings for one that is there (plan, subscription, ...)."""
@@ -122,7 +132,9 @@ class Control:
             if "plan" in body:
                 company.plan = plan
         else:
-            company = self.world.add_company(None if realm is None else str(realm), plan, seeded=body.get("seeded", True), name=body.get("name"))
+            company = self.world.add_company(
+                None if realm is None else str(realm), plan, seeded=body.get("seeded", True), name=body.get("name")
+            )
         for name in ("subscription_ended", "subscription_status", "online_payments", "close_balance", "country", "name_detail"):
             if name in body:
                 setattr(company, name, type(getattr(company, name))(body[name]))
@@ -145,8 +157,12 @@ class Control:
 
     def faults(self, params: dict[str, str], body: Any) -> Answer:
         """The rules in force, and what there is."""
-        return 200, {"rules": [rule.show() for rule in self.world.injector.rules], "modes": self._modes(),
-                     "known": {name: {"arguments": arguments, "does": text} for name, (arguments, text) in FAULTS.items()}, "profiles": PROFILES}
+        return 200, {
+            "rules": [rule.show() for rule in self.world.injector.rules],
+            "modes": self._modes(),
+            "known": {name: {"arguments": arguments, "does": text} for name, (arguments, text) in FAULTS.items()},
+            "profiles": PROFILES,
+        }
 
     def add_faults(self, params: dict[str, str], body: Any) -> Answer:
         """A rule, {"rules": [...]}, or {"profile": name, "seed": n, "scale": x}; {"replace": true} clears first."""
@@ -201,8 +217,16 @@ class Control:
     def requests(self, params: dict[str, str], body: Any) -> Answer:
         """The request log after `since` (a sequence number)."""
         since, limit = int(params.get("since", 0)), int(params.get("limit", 20_000))
-        rows = [entry.show() for entry in self.world.log if entry.seq > since
-                and all(str(getattr(entry, name)).lower() == params[name].lower() for name in ("operation", "entity", "realm", "requestid") if name in params)]
+        rows = [
+            entry.show()
+            for entry in self.world.log
+            if entry.seq > since
+            and all(
+                str(getattr(entry, name)).lower() == params[name].lower()
+                for name in ("operation", "entity", "realm", "requestid")
+                if name in params
+            )
+        ]
         return 200, {"requests": rows[:limit], "last": self.world.sequence}
 
     def clear_requests(self, params: dict[str, str], body: Any) -> Answer:
@@ -213,14 +237,27 @@ class Control:
     def counters(self, params: dict[str, str], body: Any) -> Answer:
         """Totals since the start or reset."""
         limits = self.world.limits
-        return 200, {"requests": self.world.requests, "throttled": self.world.throttled, "metered_reads": limits.metered,
-                     "metered_by_month": limits.metered_by_month, "core_calls": limits.core, "writes": self.world.writes,
-                     "in_flight_peak": limits.in_flight_peak, "creates_by_requestid": self.world.creates_by_requestid,
-                     "token_refreshes": self.world.oauth.refreshes, "token_rotations": self.world.oauth.rotations}
+        return 200, {
+            "requests": self.world.requests,
+            "throttled": self.world.throttled,
+            "metered_reads": limits.metered,
+            "metered_by_month": limits.metered_by_month,
+            "core_calls": limits.core,
+            "writes": self.world.writes,
+            "internal_errors": self.world.internal_errors,
+            "in_flight_peak": limits.in_flight_peak,
+            "creates_by_requestid": self.world.creates_by_requestid,
+            "token_refreshes": self.world.oauth.refreshes,
+            "token_rotations": self.world.oauth.rotations,
+        }
 
     def clock(self, params: dict[str, str], body: Any) -> Answer:
         """The stand-in's time."""
-        return 200, {"now": self.world.clock.now(), "offset": self.world.clock.offset, "frozen": self.world.clock.frozen_at is not None}
+        return 200, {
+            "now": self.world.clock.now(),
+            "offset": self.world.clock.offset,
+            "frozen": self.world.clock.frozen_at is not None,
+        }
 
     def set_clock(self, params: dict[str, str], body: Any) -> Answer:
         """{"advance": seconds}, {"set": epoch or ISO time}, {"frozen": true|false}."""
@@ -246,8 +283,13 @@ class Control:
     def tokens(self, params: dict[str, str], body: Any) -> Answer:
         """Settings and grants (no token values)."""
         oauth = self.world.oauth
-        return 200, {"settings": {f.name: getattr(oauth.settings, f.name) for f in fields(oauth.settings)},
-                     "grants": [{"realm_id": g.realm_id, "revoked": g.revoked, "refresh_expires": g.refresh_expires, "rotated": g.rotated} for g in oauth.grants]}
+        return 200, {
+            "settings": {f.name: getattr(oauth.settings, f.name) for f in fields(oauth.settings)},
+            "grants": [
+                {"realm_id": g.realm_id, "revoked": g.revoked, "refresh_expires": g.refresh_expires, "rotated": g.rotated}
+                for g in oauth.grants
+            ],
+        }
 
     def set_tokens(self, params: dict[str, str], body: Any) -> Answer:
         """{"expire_access": true, "revoke": true, "realm": ..., "new": true, and any setting}."""
@@ -287,11 +329,14 @@ class Control:
             pairs = {pair["Name"]: pair["Value"] for pair in new["OtherPrefs"]["NameValue"]}
             pairs.update({name: str(value).lower() for name, value in body["warnings"].items()})
             new["OtherPrefs"] = {**new["OtherPrefs"], "NameValue": [{"Name": k, "Value": v} for k, v in pairs.items()]}
-        return 200, company.put("Preferences", writes.bump(company, old, new))
+        return 200, company.put("Preferences", bump(company, old, new))
 
     def webhooks(self, params: dict[str, str], body: Any) -> Answer:
         """Subscribers with their queues."""
-        return 200, {"subscribers": [s.show() for s in self.world.webhooks.subscribers.values()], "verifier_token": self.world.verifier_token}
+        return 200, {
+            "subscribers": [s.show() for s in self.world.webhooks.subscribers.values()],
+            "verifier_token": self.world.verifier_token,
+        }
 
     def add_webhook(self, params: dict[str, str], body: Any) -> Answer:
         """Register or change an endpoint: {"url", "format", "realms", "delay", "duplicate", "reorder", "bundle_seconds", "paused"}."""
@@ -331,7 +376,11 @@ class Control:
     def invariants(self, params: dict[str, str], body: Any) -> Answer:
         """What does not hold, by realm; status 200 when all holds, 409 otherwise."""
         found = self.world.invariants()
-        return (409 if any(found.values()) else 200), {"ok": not any(found.values()), "broken": found, "books": self.world.books is not None}
+        return (409 if any(found.values()) else 200), {
+            "ok": not any(found.values()),
+            "broken": found,
+            "books": self.world.books is not None,
+        }
 
 
 def _assign(target: Any, values: dict[str, Any]) -> None:
@@ -348,7 +397,7 @@ def _assign(target: Any, values: dict[str, Any]) -> None:
 
 
 def _load(company: Company, kind: str, doc: dict[str, Any]) -> str:
-    options = writes.Options(include=frozenset({"allowduplicatedocnum"}), person=True)
+    options = Options(include=frozenset({"allowduplicatedocnum"}), person=True)
     wanted = doc.get("Id")
     if wanted is None:
         return str(writes.save(company, KINDS[kind], doc, options)["Id"])
@@ -367,8 +416,22 @@ def save_state(world: World, path: Path) -> None:
         "version": 1,
         "companies": {realm: store.snapshot(company) for realm, company in world.companies.items()},
         "remembered": world.remembered,
-        "oauth": (world.oauth.grants, world.oauth.access, world.oauth.refresh, world.oauth.codes, world.oauth.settings, world.oauth.clients),
-        "first": (world.first_realm, world.first_grant, world.first_access, world.client_id, world.client_secret, world.verifier_token),
+        "oauth": (
+            world.oauth.grants,
+            world.oauth.access,
+            world.oauth.refresh,
+            world.oauth.codes,
+            world.oauth.settings,
+            world.oauth.clients,
+        ),
+        "first": (
+            world.first_realm,
+            world.first_grant,
+            world.first_access,
+            world.client_id,
+            world.client_secret,
+            world.verifier_token,
+        ),
         "random": world.random.getstate(),
         "offset": world.clock.offset,
     }
@@ -381,7 +444,7 @@ def save_state(world: World, path: Path) -> None:
 def load_state(world: World, path: Path) -> None:
     """The state of a file; raises ValueError for a file of another version."""
     with path.open("rb") as file:
-        state = pickle.load(file)  # noqa: S301 - see the import
+        state = pickle.load(file)
     if state.get("version") != 1:
         raise ValueError("the state file has another version")
     world.clock.offset = state["offset"]
@@ -395,5 +458,7 @@ def load_state(world: World, path: Path) -> None:
     world.remembered = state["remembered"]
     oauth = world.oauth
     oauth.grants, oauth.access, oauth.refresh, oauth.codes, oauth.settings, oauth.clients = state["oauth"]
-    (world.first_realm, world.first_grant, world.first_access, world.client_id, world.client_secret, world.verifier_token) = state["first"]
+    (world.first_realm, world.first_grant, world.first_access, world.client_id, world.client_secret, world.verifier_token) = (
+        state["first"]
+    )
     world.random.setstate(state["random"])

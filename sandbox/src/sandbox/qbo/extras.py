@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.qbo import writes
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.faults import Fault
+from sandbox.qbo.rules import Options, bump
 from sandbox.qbo.schema import KINDS, Entity
 from sandbox.qbo.store import Company, Doc
 from sandbox.qbo.validation import number
@@ -43,8 +44,14 @@ def pdf(company: Company, entity: Entity, doc_id: str) -> bytes:
 
 
 def _pdf(lines: list[str]) -> bytes:
-    text = "BT /F1 11 Tf 50 780 Td 13 TL\n" + "".join(
-        "(" + re.sub(r"([\\()])", r"\\\1", line.encode("latin-1", "replace").decode("latin-1")) + ") Tj T*\n" for line in lines) + "ET"
+    text = (
+        "BT /F1 11 Tf 50 780 Td 13 TL\n"
+        + "".join(
+            "(" + re.sub(r"([\\()])", r"\\\1", line.encode("latin-1", "replace").decode("latin-1")) + ") Tj T*\n"
+            for line in lines
+        )
+        + "ET"
+    )
     stream = text.encode("latin-1")
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
@@ -76,10 +83,14 @@ def send(company: Company, entity: Entity, doc_id: str, to: str | None, per_day:
     if company.mails_sent.get(today, 0) >= per_day:
         raise Fault("3001", detail=f"The limit of {per_day} e-mails a day is reached.")
     company.mails_sent[today] = company.mails_sent.get(today, 0) + 1
-    new = {**doc, "EmailStatus": "EmailSent", "DeliveryInfo": {"DeliveryType": "Email", "DeliveryTime": pacific(company.clock.now())}}
+    new = {
+        **doc,
+        "EmailStatus": "EmailSent",
+        "DeliveryInfo": {"DeliveryType": "Email", "DeliveryTime": pacific(company.clock.now())},
+    }
     if entity.kind != "Payment":
         new["POEmail" if entity.kind == "PurchaseOrder" else "BillEmail"] = {"Address": address}
-    writes.bump(company, doc, new)
+    bump(company, doc, new)
     return company.put(entity.kind, new, "Emailed")
 
 
@@ -102,22 +113,42 @@ def create_tax_code(company: Company, body: Any) -> dict[str, Any]:
         raise Fault("2020", element="TaxCode")
     if not details or type(details) is not list:
         raise Fault("2020", element="TaxRateDetails")
-    options = writes.Options(person=True)
+    options = Options(person=True)
     rate_ids, shown = [], []
     for detail in details:
         if type(detail) is not dict:
             raise Fault("2120", element="TaxRateDetails", value=detail)
         rate = _tax_rate(company, detail, options)
         rate_ids.append(rate["Id"])
-        shown.append({**{k: v for k, v in detail.items() if not isinstance(v, float)}, "RateValue": rate["RateValue"], "TaxRateId": rate["Id"]})
-    code = writes.save(company, KINDS["TaxCode"], {
-        "Name": name, "Description": name, "Taxable": True, "TaxGroup": True, "Hidden": False,
-        "SalesTaxRateList": {"TaxRateDetail": [{"TaxRateRef": {"value": i}, "TaxTypeApplicable": "TaxOnAmount", "TaxOrder": 0} for i in rate_ids]},
-        "PurchaseTaxRateList": {"TaxRateDetail": []}}, options)
+        shown.append(
+            {
+                **{k: v for k, v in detail.items() if not isinstance(v, float)},
+                "RateValue": rate["RateValue"],
+                "TaxRateId": rate["Id"],
+            }
+        )
+    code = writes.save(
+        company,
+        KINDS["TaxCode"],
+        {
+            "Name": name,
+            "Description": name,
+            "Taxable": True,
+            "TaxGroup": True,
+            "Hidden": False,
+            "SalesTaxRateList": {
+                "TaxRateDetail": [
+                    {"TaxRateRef": {"value": i}, "TaxTypeApplicable": "TaxOnAmount", "TaxOrder": 0} for i in rate_ids
+                ]
+            },
+            "PurchaseTaxRateList": {"TaxRateDetail": []},
+        },
+        options,
+    )
     return {"TaxCode": name, "TaxCodeId": code["Id"], "TaxRateDetails": shown}
 
 
-def _tax_rate(company: Company, detail: dict[str, Any], options: writes.Options) -> Doc:
+def _tax_rate(company: Company, detail: dict[str, Any], options: Options) -> Doc:
     known = detail.get("TaxRateId")
     if known:
         rate = company.get("TaxRate", str(known))
@@ -130,5 +161,14 @@ def _tax_rate(company: Company, detail: dict[str, Any], options: writes.Options)
     percent: Decimal = number(detail["RateValue"], "RateValue", "2150")
     if not 0 <= percent <= 100:
         raise Fault("2150", element="RateValue", value=percent)
-    return writes.save(company, KINDS["TaxRate"], {"Name": str(detail["TaxRateName"]), "Description": str(detail["TaxRateName"]), "RateValue": percent,
-                                                   "AgencyRef": {"value": str(detail["TaxAgencyId"])}}, options)
+    return writes.save(
+        company,
+        KINDS["TaxRate"],
+        {
+            "Name": str(detail["TaxRateName"]),
+            "Description": str(detail["TaxRateName"]),
+            "RateValue": percent,
+            "AgencyRef": {"value": str(detail["TaxAgencyId"])},
+        },
+        options,
+    )

@@ -15,8 +15,10 @@ from typing import Any
 
 # name -> (arguments with defaults, what it does)
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "latency": ({"distribution": "fixed", "seconds": 0.1, "low": 0.0, "high": 0.2, "median": 0.1, "sigma": 0.5, "after": False},
-                "wait before the request is handled (after: before it is answered)"),
+    "latency": (
+        {"distribution": "fixed", "seconds": 0.1, "low": 0.0, "high": 0.2, "median": 0.1, "sigma": 0.5, "after": False},
+        "wait before the request is handled (after: before it is answered)",
+    ),
     "commit_then_timeout": ({"hold": 120.0}, "commit, never answer, cut the connection after `hold` seconds"),
     "commit_then_reset": ({}, "commit, then reset the connection"),
     "commit_then_504": ({}, "commit, answer 504 as XML"),
@@ -27,13 +29,19 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "server_error": ({"commit": False}, "500 with code 10000"),
     "html_503": ({"commit": False}, "503 as nginx HTML"),
     "throttle": ({"format": "json", "retry_after": None}, "429 with code 3001"),
-    "fault": ({"code": "6000", "status": None, "detail": None, "message": None, "format": "json", "commit": False}, "any code of the table"),
+    "fault": (
+        {"code": "6000", "status": None, "detail": None, "message": None, "format": "json", "commit": False},
+        "any code of the table",
+    ),
     "unauthorized": ({"detail": "Token expired: AB01..."}, "401 with code 3200"),
     "item_throttle": ({}, "one batch item fails with 3001 (match applies to the item)"),
     "item_fault": ({"code": "10000"}, "one batch item fails with a code, nothing done"),
     "batch_cut": ({"after": 5}, "`after` items are committed, none is remembered, the connection is cut"),
     "ignore_requestid": ({}, "as if no requestid had been sent"),
-    "requestid_race": ({"window": 0.2}, "requestid is checked, then `window` seconds pass before the commit: an equal one gets through too"),
+    "requestid_race": (
+        {"window": 0.2},
+        "requestid is checked, then `window` seconds pass before the commit: an equal one gets through too",
+    ),
     "slow_token": ({"seconds": 5.0}, "the token endpoint answers late"),
     "token_answer_lost": ({}, "the token endpoint does its work, its answer is lost"),
     "token_server_error": ({"status": 503}, "the token endpoint fails before doing anything"),
@@ -117,8 +125,17 @@ class Rule:
 
     def show(self) -> dict[str, Any]:
         """For the control API."""
-        return {"id": self.id, "fault": self.fault, "match": self.match, "probability": self.probability, "skip": self.skip,
-                "count": self.count, "seen": self.seen, "fired": self.fired, **self.arguments}
+        return {
+            "id": self.id,
+            "fault": self.fault,
+            "match": self.match,
+            "probability": self.probability,
+            "skip": self.skip,
+            "count": self.count,
+            "seen": self.seen,
+            "fired": self.fired,
+            **self.arguments,
+        }
 
 
 @dataclass(slots=True)
@@ -147,9 +164,16 @@ class Injector:
             match[key] = [str(v) if key in ("path", "body") else str(v).lower() for v in values]
         self.made += 1
         count = spec.get("count")
-        rule = Rule(str(spec.get("id") or self.made), name, {**defaults, **{k: v for k, v in spec.items() if k in defaults}}, match,
-                    float(spec.get("probability", 1)), int(spec.get("skip", 0)), None if count is None else int(count),
-                    random.Random(f"{spec.get('seed', self.seed)}:{self.made}"))
+        rule = Rule(
+            str(spec.get("id") or self.made),
+            name,
+            {**defaults, **{k: v for k, v in spec.items() if k in defaults}},
+            match,
+            float(spec.get("probability", 1)),
+            int(spec.get("skip", 0)),
+            None if count is None else int(count),
+            random.Random(f"{spec.get('seed', self.seed)}:{self.made}"),
+        )
         self.rules.append(rule)
         return rule
 

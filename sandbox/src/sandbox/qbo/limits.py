@@ -95,9 +95,12 @@ class Limits:
         second = realm.second.get(app) or realm.second.setdefault(app, Bucket(s.per_second, 1))
         buckets = [realm.minute, second]
         if batch:
-            buckets += [realm.batch, realm.batch_app.get(app) or realm.batch_app.setdefault(app, Bucket(s.batch_per_minute_app, 60))]
+            buckets += [
+                realm.batch,
+                realm.batch_app.get(app) or realm.batch_app.setdefault(app, Bucket(s.batch_per_minute_app, 60)),
+            ]
         flying = realm.in_flight.get(app, 0)
-        if flying >= s.in_flight or not all([bucket.ready(now) for bucket in buckets]):
+        if flying >= s.in_flight or not all(bucket.ready(now) for bucket in buckets):
             self.flying -= 1
             return False
         for bucket in buckets:
@@ -120,7 +123,9 @@ class Limits:
         month = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m")
         used = self.metered_by_month.get(month, 0)
         if self.settings.metered_block and used + reads > self.settings.metered_cap:
-            raise Fault("3001", detail="The monthly limit of CorePlus API calls was reached. The app is blocked until next month.")
+            raise Fault(
+                "3001", detail="The monthly limit of CorePlus API calls was reached. The app is blocked until next month."
+            )
         self.metered_by_month[month] = used + reads
         self.metered += reads
 

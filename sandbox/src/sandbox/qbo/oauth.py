@@ -15,9 +15,21 @@ import orjson
 from sandbox.qbo.clock import Clock
 
 ACCOUNTING = "com.intuit.quickbooks.accounting"
-KNOWN_SCOPES = frozenset({ACCOUNTING, "com.intuit.quickbooks.payment", "openid", "profile", "email", "phone", "address",
-                          "com.intuit.quickbooks.payroll", "com.intuit.quickbooks.payroll.timetracking",
-                          "com.intuit.quickbooks.payroll.benefits", "intuit_name"})
+KNOWN_SCOPES = frozenset(
+    {
+        ACCOUNTING,
+        "com.intuit.quickbooks.payment",
+        "openid",
+        "profile",
+        "email",
+        "phone",
+        "address",
+        "com.intuit.quickbooks.payroll",
+        "com.intuit.quickbooks.payroll.timetracking",
+        "com.intuit.quickbooks.payroll.benefits",
+        "intuit_name",
+    }
+)
 DAY = 86_400
 Answer = tuple[int, str, bytes, dict[str, str]]
 
@@ -130,7 +142,12 @@ class OAuth:
         redirect = params.get("redirect_uri", "")
         problem = self._authorize_problem(params, redirect)
         if problem:
-            return 400, "text/html; charset=utf-8", f"<h1>Sorry, the connection failed</h1><p>{html.escape(problem)}</p>".encode(), {}
+            return (
+                400,
+                "text/html; charset=utf-8",
+                f"<h1>Sorry, the connection failed</h1><p>{html.escape(problem)}</p>".encode(),
+                {},
+            )
         state = params.get("state")
         scopes = frozenset(params.get("scope", "").split())
         if not scopes or not scopes <= KNOWN_SCOPES:
@@ -143,8 +160,14 @@ class OAuth:
         if realm_id not in {r for r, _ in companies}:
             return self._redirect(redirect, {"error": "access_denied", "state": state})
         code = self._token("AB", 48)
-        self.codes[code] = {"client_id": params["client_id"], "redirect_uri": redirect, "realm_id": realm_id, "scopes": scopes,
-                            "expires": self.clock.now() + self.settings.code_seconds, "grant": None}
+        self.codes[code] = {
+            "client_id": params["client_id"],
+            "redirect_uri": redirect,
+            "realm_id": realm_id,
+            "scopes": scopes,
+            "expires": self.clock.now() + self.settings.code_seconds,
+            "grant": None,
+        }
         return self._redirect(redirect, {"code": code, "state": state, "realmId": realm_id})
 
     def _authorize_problem(self, params: dict[str, str], redirect: str) -> str:
@@ -256,8 +279,18 @@ class OAuth:
             return _json(401, {"error": "invalid_token", "error_description": problem})
         if "openid" not in grant.scopes:
             return _json(403, {"error": "insufficient_scope"})
-        return _json(200, {"sub": "1182d6ec-2a1f-4aa3-af3f-bb3b95db45af", "email": "pat@example.com", "emailVerified": True,
-                           "givenName": "Pat", "familyName": "Bookkeeper", "phoneNumber": "+1 4081234567", "phoneNumberVerified": False})
+        return _json(
+            200,
+            {
+                "sub": "1182d6ec-2a1f-4aa3-af3f-bb3b95db45af",
+                "email": "pat@example.com",
+                "emailVerified": True,
+                "givenName": "Pat",
+                "familyName": "Bookkeeper",
+                "phoneNumber": "+1 4081234567",
+                "phoneNumberVerified": False,
+            },
+        )
 
 
 def discovery(base: str) -> dict[str, Any]:
@@ -317,20 +350,31 @@ def jwks() -> dict[str, Any]:
     def number(value: int) -> str:
         return base64.urlsafe_b64encode(value.to_bytes((value.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
 
-    return {"keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "sandbox", "n": number(numbers.n), "e": number(numbers.e)}]}
+    return {
+        "keys": [{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "sandbox", "n": number(numbers.n), "e": number(numbers.e)}]
+    }
 
 
 def _id_token(grant: Grant, now: float) -> str:
     import jwt
 
-    claims = {"sub": "1182d6ec-2a1f-4aa3-af3f-bb3b95db45af", "aud": [grant.client_id], "realmid": grant.realm_id, "auth_time": int(now),
-              "iss": "https://oauth.platform.intuit.com/op/v1", "exp": int(now) + 3600, "iat": int(now)}
+    claims = {
+        "sub": "1182d6ec-2a1f-4aa3-af3f-bb3b95db45af",
+        "aud": [grant.client_id],
+        "realmid": grant.realm_id,
+        "auth_time": int(now),
+        "iss": "https://oauth.platform.intuit.com/op/v1",
+        "exp": int(now) + 3600,
+        "iat": int(now),
+    }
     return str(jwt.encode(claims, signing_key(), algorithm="RS256", headers={"kid": "sandbox"}))
 
 
 def _consent_page(params: dict[str, str], companies: list[tuple[str, str]]) -> bytes:
     hidden = "".join(f'<input type="hidden" name="{html.escape(k)}" value="{html.escape(v)}">' for k, v in params.items())
-    options = "".join(f'<option value="{html.escape(r)}">{html.escape(name)} ({html.escape(r)})</option>' for r, name in companies)
+    options = "".join(
+        f'<option value="{html.escape(r)}">{html.escape(name)} ({html.escape(r)})</option>' for r, name in companies
+    )
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>Authorize</title>"
         "<body style='font-family:sans-serif;max-width:32em;margin:4em auto'><h1>Connect a company</h1>"

@@ -7,17 +7,24 @@ from typing import Any
 from sandbox.qbo import writes
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.faults import Fault
+from sandbox.qbo.rules import Options, bump
 from sandbox.qbo.schema import KINDS
 from sandbox.qbo.store import NAME_KINDS, Company, Doc
 
-REF_FIELDS = {"Customer": ("CustomerRef", "ParentRef", "EntityRef"), "Vendor": ("VendorRef", "EntityRef", "PrefVendorRef"),
-              "Item": ("ItemRef", "ParentRef"), "Class": ("ClassRef", "ParentRef"), "Account": ("AccountRef",), "Employee": ("EmployeeRef", "EntityRef")}
+REF_FIELDS = {
+    "Customer": ("CustomerRef", "ParentRef", "EntityRef"),
+    "Vendor": ("VendorRef", "EntityRef", "PrefVendorRef"),
+    "Item": ("ItemRef", "ParentRef"),
+    "Class": ("ClassRef", "ParentRef"),
+    "Account": ("AccountRef",),
+    "Employee": ("EmployeeRef", "EntityRef"),
+}
 
 
 def act(company: Company, operation: str, kind: str, doc_id: str, changes: dict[str, Any]) -> Doc | None:
     """One operation; returns the document as it is then, None when it is gone. Raises Fault, or KeyError for unknown words."""
     entity = KINDS[kind]
-    options = writes.Options(person=True)
+    options = Options(person=True)
     body = {"Id": doc_id, **{k: v for k, v in changes.items() if k != "Id"}}
     if operation == "create":
         return writes.save(company, entity, {k: v for k, v in changes.items() if k != "Id"}, options)
@@ -46,13 +53,19 @@ def _pay(company: Company, kind: str, doc_id: str, changes: dict[str, Any]) -> D
     amount = changes.get("amount", changes.get("Amount", doc.get("Balance", 0)))
     line = {"Amount": amount, "LinkedTxn": [{"TxnId": doc_id, "TxnType": kind}]}
     extra = {k: v for k, v in changes.items() if k not in ("amount", "Amount")}
-    options = writes.Options(person=True)
+    options = Options(person=True)
     if kind == "Invoice":
         body = {"CustomerRef": {"value": doc["CustomerRef"]["value"]}, "TotalAmt": amount, "Line": [line], **extra}
         return writes.save(company, KINDS["Payment"], body, options)
     if kind == "Bill":
-        body = {"VendorRef": {"value": doc["VendorRef"]["value"]}, "TotalAmt": amount, "PayType": "Check",
-                "CheckPayment": {"BankAccountRef": {"value": company.roles["checking"]}}, "Line": [line], **extra}
+        body = {
+            "VendorRef": {"value": doc["VendorRef"]["value"]},
+            "TotalAmt": amount,
+            "PayType": "Check",
+            "CheckPayment": {"BankAccountRef": {"value": company.roles["checking"]}},
+            "Line": [line],
+            **extra,
+        }
         return writes.save(company, KINDS["BillPayment"], body, options)
     raise KeyError(f"pay {kind}")
 
@@ -76,7 +89,7 @@ def _merge(company: Company, kind: str, loser_id: str, winner_id: str) -> Doc:
     sinks, company.event_sinks = company.event_sinks, []
     company.remove(kind, loser_id)
     company.event_sinks = sinks
-    merged = writes.bump(company, winner, dict(winner))
+    merged = bump(company, winner, dict(winner))
     company.put(kind, merged, quiet=True)
     company.emit(kind, winner_id, "Merge", loser_id)
     return merged

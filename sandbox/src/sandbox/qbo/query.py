@@ -11,9 +11,9 @@ from typing import Any
 
 from sandbox.qbo.clock import epoch_of
 from sandbox.qbo.faults import Fault
+from sandbox.qbo.rules import check_plan
 from sandbox.qbo.schema import KINDS, QUERY_NAMES, SHAPES, Entity
 from sandbox.qbo.store import Company, Doc, folded
-from sandbox.qbo.writes import check_plan
 
 PAGE, PAGE_MAX = 100, 1000
 _TOKEN = re.compile(
@@ -22,7 +22,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _CURLY = re.compile("[\u2018\u2019\u201c\u201d\u2013\u2014]")
-KEYWORDS = frozenset({"where", "and", "order", "orderby", "startposition", "maxresults", "asc", "desc", "by", "or", "group", "join", "not"})
+KEYWORDS = frozenset(
+    {"where", "and", "order", "orderby", "startposition", "maxresults", "asc", "desc", "by", "or", "group", "join", "not"}
+)
 
 
 @dataclass(slots=True)
@@ -60,8 +62,11 @@ class Statement:
 def _tokens(text: str) -> list[Token]:
     bad = _CURLY.search(text)
     if bad:
-        raise Fault("4000", value=f'Lexical error at line 1, column {bad.start() + 1}.  Encountered: "\\u{ord(bad.group()):04x}" '
-                                  f"({ord(bad.group())}), after : \"\"")
+        raise Fault(
+            "4000",
+            value=f'Lexical error at line 1, column {bad.start() + 1}.  Encountered: "\\u{ord(bad.group()):04x}" '
+            f'({ord(bad.group())}), after : ""',
+        )
     tokens, at = [], 0
     text = text.rstrip().rstrip(";").rstrip()
     while at < len(text):
@@ -69,7 +74,10 @@ def _tokens(text: str) -> list[Token]:
         if not found:
             while at < len(text) and text[at].isspace():
                 at += 1
-            raise Fault("4000", value=f'Lexical error at line 1, column {at + 1}.  Encountered: "{text[at]}" ({ord(text[at])}), after : ""')
+            raise Fault(
+                "4000",
+                value=f'Lexical error at line 1, column {at + 1}.  Encountered: "{text[at]}" ({ord(text[at])}), after : ""',
+            )
         kind = found.lastgroup or ""
         tokens.append(Token(kind, found.group(kind), found.start(kind)))
         at = found.end()
@@ -92,15 +100,23 @@ class _Parser:
     def take(self) -> Token:
         token = self.peek()
         if token is None:
-            raise Fault("4000", value=f'Encountered "<EOF>" at line 1, column {len(self.text)}.\nWas expecting one of:\n    <IDENTIFIER> ...')
+            raise Fault(
+                "4000",
+                value=f'Encountered "<EOF>" at line 1, column {len(self.text)}.\nWas expecting one of:\n    <IDENTIFIER> ...',
+            )
         self.position += 1
         return token
 
     def fail(self, token: Token | None, expecting: str) -> Fault:
         if token is None:
-            return Fault("4000", value=f'Encountered "<EOF>" at line 1, column {len(self.text)}.\nWas expecting one of:\n    {expecting} ...')
-        shown = f"<IDENTIFIER> \"{token.text} \"" if token.kind == "word" else f'"{token.text} "'
-        return Fault("4000", value=f'Encountered " {shown}" at line 1, column {token.at + 1}.\nWas expecting one of:\n    {expecting} ...')
+            return Fault(
+                "4000",
+                value=f'Encountered "<EOF>" at line 1, column {len(self.text)}.\nWas expecting one of:\n    {expecting} ...',
+            )
+        shown = f'<IDENTIFIER> "{token.text} "' if token.kind == "word" else f'"{token.text} "'
+        return Fault(
+            "4000", value=f'Encountered " {shown}" at line 1, column {token.at + 1}.\nWas expecting one of:\n    {expecting} ...'
+        )
 
     def expect(self, *words: str) -> None:
         if self.word() not in words:
@@ -185,7 +201,9 @@ class _Parser:
         if token.kind == "number":
             return token.text
         if token.kind == "word" and token.text.lower() in ("true", "false", "current_date", "null"):
-            return "\0today" if token.text.lower() == "current_date" else "" if token.text.lower() == "null" else token.text.lower()
+            return (
+                "\0today" if token.text.lower() == "current_date" else "" if token.text.lower() == "null" else token.text.lower()
+            )
         raise self.fail(token, "<STRING> <NUMBER> <BOOLEAN>")
 
     def tail(self, statement: Statement) -> None:
@@ -404,20 +422,32 @@ _PROPS: dict[str, dict[str, str]] = {kind: {name.lower(): name for name in entit
 
 def _property(entity: Entity, name: str) -> str:
     found = _PROPS[entity.kind].get(name.lower().split(".")[0])
-    if found is None or (found == "MetaData" and "." in name and name.split(".")[1].lower() not in {k.lower() for k in SHAPES["MetaData"]}):
+    if found is None or (
+        found == "MetaData" and "." in name and name.split(".")[1].lower() not in {k.lower() for k in SHAPES["MetaData"]}
+    ):
         raise Fault("4001", value=f"property '{name}' not found for Entity {entity.kind}")
     return found
 
 
-def run(company: Company, text: str, *, include: frozenset[str] = frozenset(), sort_by_id: bool = False,
-        dress: Callable[[str, Doc], Doc] | None = None) -> dict[str, Any]:
+def run(
+    company: Company,
+    text: str,
+    *,
+    include: frozenset[str] = frozenset(),
+    sort_by_id: bool = False,
+    dress: Callable[[str, Doc], Doc] | None = None,
+) -> dict[str, Any]:
     """The QueryResponse object of a query text; raises Fault 4000, 4001, 5030."""
     statement = parse(text)
     entity = KINDS[statement.kind]
     check_plan(company, entity)
     fields = _fields(entity, statement.fields)
     predicates = [_predicate(entity, condition, company) for condition in statement.where]
-    if "Active" in entity.props and entity.group in ("name", "list") and not any(c.name.lower() == "active" for c in statement.where):
+    if (
+        "Active" in entity.props
+        and entity.group in ("name", "list")
+        and not any(c.name.lower() == "active" for c in statement.where)
+    ):
         # a list shows what is in use, unless asked; an Id asked for by name is shown whatever its state
         predicates.append(lambda doc: doc.get("Active", True) is True)
     rows: Iterable[Doc] = _candidates(company, entity, statement)

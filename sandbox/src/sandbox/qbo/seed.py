@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from sandbox.qbo.clock import pacific
+from sandbox.qbo.lists import CLASSIFICATION
 from sandbox.qbo.schema import PLANS
 from sandbox.qbo.store import ZERO, Company, Doc
-from sandbox.qbo.writes import CLASSIFICATION
 
 # role, Id, name, type, subtype
 ACCOUNTS = (
@@ -52,11 +52,26 @@ ITEMS = (
     ("65", "OR Facility Fee", "Service", "services", "0"),
 )
 TERMS = (("1", "Due on receipt", 0), ("2", "Net 15", 15), ("3", "Net 30", 30), ("4", "Net 60", 60))
-METHODS = (("1", "Cash", "NON_CREDIT_CARD"), ("2", "Check", "NON_CREDIT_CARD"), ("3", "Visa", "CREDIT_CARD"), ("4", "MasterCard", "CREDIT_CARD"))
+METHODS = (
+    ("1", "Cash", "NON_CREDIT_CARD"),
+    ("2", "Check", "NON_CREDIT_CARD"),
+    ("3", "Visa", "CREDIT_CARD"),
+    ("4", "MasterCard", "CREDIT_CARD"),
+)
 CUSTOMERS = ("Amy's Bird Sanctuary", "Bill's Windsurf Shop", "Cool Cars", "Diego Rodriguez", "Freeman Sporting Goods")
-VENDORS = ("Bob's Burger Joint", "Books by Bessie", "Brosnahan Insurance Agency", "Hicks Hardware", "Norton Lumber and Building Materials")
-SKUS = {"simple_start": "QuickBooks Online Simple Start", "essentials": "QuickBooks Online Essentials", "plus": "QuickBooks Online Plus",
-        "advanced": "QuickBooks Online Advanced"}
+VENDORS = (
+    "Bob's Burger Joint",
+    "Books by Bessie",
+    "Brosnahan Insurance Agency",
+    "Hicks Hardware",
+    "Norton Lumber and Building Materials",
+)
+SKUS = {
+    "simple_start": "QuickBooks Online Simple Start",
+    "essentials": "QuickBooks Online Essentials",
+    "plus": "QuickBooks Online Plus",
+    "advanced": "QuickBooks Online Advanced",
+}
 
 
 def fill(company: Company) -> None:
@@ -74,8 +89,20 @@ def fill(company: Company) -> None:
     for role, doc_id, name, kind, subtype in ACCOUNTS:
         if role:
             company.roles[role] = doc_id
-        add("Account", doc_id, Name=name, SubAccount=False, FullyQualifiedName=name, Active=True, Classification=CLASSIFICATION[kind],
-            AccountType=kind, AccountSubType=subtype, CurrentBalance=ZERO, CurrentBalanceWithSubAccounts=ZERO, CurrencyRef=home)
+        add(
+            "Account",
+            doc_id,
+            Name=name,
+            SubAccount=False,
+            FullyQualifiedName=name,
+            Active=True,
+            Classification=CLASSIFICATION[kind],
+            AccountType=kind,
+            AccountSubType=subtype,
+            CurrentBalance=ZERO,
+            CurrentBalanceWithSubAccounts=ZERO,
+            CurrencyRef=home,
+        )
     for doc_id, name, days in TERMS:
         add("Term", doc_id, Name=name, Active=True, Type="STANDARD", DiscountPercent=0, DueDays=days)
     for doc_id, name, kind in METHODS:
@@ -84,16 +111,65 @@ def fill(company: Company) -> None:
     for doc_id, name, kind, role, price in ITEMS:
         account = company.get("Account", company.roles[role])
         assert account is not None
-        add("Item", doc_id, Name=name, Active=True, FullyQualifiedName=name, Taxable=False, UnitPrice=Decimal(price), Type=kind, SubItem=False,
-            IncomeAccountRef=company.reference("Account", account["Id"], account), PurchaseCost=ZERO, TrackQtyOnHand=False)
+        add(
+            "Item",
+            doc_id,
+            Name=name,
+            Active=True,
+            FullyQualifiedName=name,
+            Taxable=False,
+            UnitPrice=Decimal(price),
+            Type=kind,
+            SubItem=False,
+            IncomeAccountRef=company.reference("Account", account["Id"], account),
+            PurchaseCost=ZERO,
+            TrackQtyOnHand=False,
+        )
     for index, name in enumerate(company.random.sample(CUSTOMERS, len(CUSTOMERS)), 1):
-        add("Customer", str(index), DisplayName=name, FullyQualifiedName=name, PrintOnCheckName=name, Active=True, Taxable=False, Job=False,
-            BillWithParent=False, Level=0, CurrencyRef=home, PreferredDeliveryMethod="Print", CompanyName=name,
+        add(
+            "Customer",
+            str(index),
+            DisplayName=name,
+            FullyQualifiedName=name,
+            PrintOnCheckName=name,
+            Active=True,
+            Taxable=False,
+            Job=False,
+            BillWithParent=False,
+            Level=0,
+            CurrencyRef=home,
+            PreferredDeliveryMethod="Print",
+            CompanyName=name,
             PrimaryEmailAddr={"Address": f"customer{index}@example.com"},
-            BillAddr={"Id": str(index), "Line1": f"{index}21 Main St.", "City": "Mountain View", "CountrySubDivisionCode": "CA", "PostalCode": "94042"})
+            BillAddr={
+                "Id": str(index),
+                "Line1": f"{index}21 Main St.",
+                "City": "Mountain View",
+                "CountrySubDivisionCode": "CA",
+                "PostalCode": "94042",
+            },
+        )
     for index, name in enumerate(company.random.sample(VENDORS, len(VENDORS)), 51):
-        add("Vendor", str(index), DisplayName=name, PrintOnCheckName=name, Active=True, Vendor1099=False, CurrencyRef=home, CompanyName=name)
-    add("Employee", "61", DisplayName="Emily Platt", GivenName="Emily", FamilyName="Platt", PrintOnCheckName="Emily Platt", Active=True, BillableTime=False)
+        add(
+            "Vendor",
+            str(index),
+            DisplayName=name,
+            PrintOnCheckName=name,
+            Active=True,
+            Vendor1099=False,
+            CurrencyRef=home,
+            CompanyName=name,
+        )
+    add(
+        "Employee",
+        "61",
+        DisplayName="Emily Platt",
+        GivenName="Emily",
+        FamilyName="Platt",
+        PrintOnCheckName="Emily Platt",
+        Active=True,
+        BillableTime=False,
+    )
     add("CustomerType", "1", Name="Retail", Active=True)
     add("CustomerType", "2", Name="Wholesale", Active=True)
     if PLANS.index(company.plan) >= PLANS.index("essentials"):
@@ -104,19 +180,63 @@ def fill(company: Company) -> None:
 
 
 def _tax(add: Any) -> None:
-    add("TaxAgency", "1", DisplayName="California Department of Tax and Fee Administration", TaxTrackedOnSales=True, TaxTrackedOnPurchases=False)
-    add("TaxRate", "1", Name="California", Description="Sales Tax", Active=True, RateValue=Decimal(8), AgencyRef={"value": "1"}, SpecialTaxType="NONE",
-        DisplayType="ReadOnly")
-    add("TaxRate", "2", Name="Tucson City", Description="Sales Tax", Active=True, RateValue=Decimal(2), AgencyRef={"value": "1"}, SpecialTaxType="NONE",
-        DisplayType="ReadOnly")
+    add(
+        "TaxAgency",
+        "1",
+        DisplayName="California Department of Tax and Fee Administration",
+        TaxTrackedOnSales=True,
+        TaxTrackedOnPurchases=False,
+    )
+    add(
+        "TaxRate",
+        "1",
+        Name="California",
+        Description="Sales Tax",
+        Active=True,
+        RateValue=Decimal(8),
+        AgencyRef={"value": "1"},
+        SpecialTaxType="NONE",
+        DisplayType="ReadOnly",
+    )
+    add(
+        "TaxRate",
+        "2",
+        Name="Tucson City",
+        Description="Sales Tax",
+        Active=True,
+        RateValue=Decimal(2),
+        AgencyRef={"value": "1"},
+        SpecialTaxType="NONE",
+        DisplayType="ReadOnly",
+    )
 
     def rates(*ids: str) -> Doc:
         return {"TaxRateDetail": [{"TaxRateRef": {"value": i}, "TaxTypeApplicable": "TaxOnAmount", "TaxOrder": 0} for i in ids]}
 
-    add("TaxCode", "2", Name="California", Description="California", Active=True, Taxable=True, TaxGroup=True, Hidden=False,
-        SalesTaxRateList=rates("1"), PurchaseTaxRateList={"TaxRateDetail": []})
-    add("TaxCode", "3", Name="Tucson", Description="Tucson", Active=True, Taxable=True, TaxGroup=True, Hidden=False,
-        SalesTaxRateList=rates("1", "2"), PurchaseTaxRateList={"TaxRateDetail": []})
+    add(
+        "TaxCode",
+        "2",
+        Name="California",
+        Description="California",
+        Active=True,
+        Taxable=True,
+        TaxGroup=True,
+        Hidden=False,
+        SalesTaxRateList=rates("1"),
+        PurchaseTaxRateList={"TaxRateDetail": []},
+    )
+    add(
+        "TaxCode",
+        "3",
+        Name="Tucson",
+        Description="Tucson",
+        Active=True,
+        Taxable=True,
+        TaxGroup=True,
+        Hidden=False,
+        SalesTaxRateList=rates("1", "2"),
+        PurchaseTaxRateList={"TaxRateDetail": []},
+    )
 
 
 def preferences(company: Company) -> Doc:
@@ -124,43 +244,91 @@ def preferences(company: Company) -> Doc:
     advanced = PLANS.index(company.plan)
     plus = advanced >= PLANS.index("plus")
     return {
-        "AccountingInfoPrefs": {"FirstMonthOfFiscalYear": "January", "UseAccountNumbers": False, "TaxYearMonth": "January",
-                                "ClassTrackingPerTxn": False, "ClassTrackingPerTxnLine": plus, "TrackDepartments": advanced >= 1,
-                                "DepartmentTerminology": "Location", "CustomerTerminology": "Customers"},
-        "ProductAndServicesPrefs": {"ForSales": True, "ForPurchase": plus, "QuantityWithPriceAndRate": True, "QuantityOnHand": plus},
-        "SalesFormsPrefs": {"CustomTxnNumbers": True, "AllowDeposit": True, "AllowDiscount": True, "AllowEstimates": True, "AllowShipping": True,
-                            "AutoApplyCredit": False, "AutoApplyPayments": False, "AllowServiceDate": True, "DefaultTerms": {"value": "3"},
-                            "DefaultCustomerMessage": "Thank you for your business.", "ETransactionEnabledStatus": "NotApplicable",
-                            "IPNSupportEnabled": False, "CustomField": []},
-        "EmailMessagesPrefs": {"InvoiceMessage": {"Subject": f"Invoice from {company.name}", "Message": "Your invoice is attached."}},
+        "AccountingInfoPrefs": {
+            "FirstMonthOfFiscalYear": "January",
+            "UseAccountNumbers": False,
+            "TaxYearMonth": "January",
+            "ClassTrackingPerTxn": False,
+            "ClassTrackingPerTxnLine": plus,
+            "TrackDepartments": advanced >= 1,
+            "DepartmentTerminology": "Location",
+            "CustomerTerminology": "Customers",
+        },
+        "ProductAndServicesPrefs": {
+            "ForSales": True,
+            "ForPurchase": plus,
+            "QuantityWithPriceAndRate": True,
+            "QuantityOnHand": plus,
+        },
+        "SalesFormsPrefs": {
+            "CustomTxnNumbers": True,
+            "AllowDeposit": True,
+            "AllowDiscount": True,
+            "AllowEstimates": True,
+            "AllowShipping": True,
+            "AutoApplyCredit": False,
+            "AutoApplyPayments": False,
+            "AllowServiceDate": True,
+            "DefaultTerms": {"value": "3"},
+            "DefaultCustomerMessage": "Thank you for your business.",
+            "ETransactionEnabledStatus": "NotApplicable",
+            "IPNSupportEnabled": False,
+            "CustomField": [],
+        },
+        "EmailMessagesPrefs": {
+            "InvoiceMessage": {"Subject": f"Invoice from {company.name}", "Message": "Your invoice is attached."}
+        },
         "VendorAndPurchasesPrefs": {"TrackingByCustomer": True, "BillableExpenseTracking": True, "POCustomField": []},
-        "TimeTrackingPrefs": {"UseServices": True, "BillCustomers": True, "ShowBillRateToAll": False, "WorkWeekStartDate": "Monday",
-                              "MarkTimeEntriesBillable": True},
+        "TimeTrackingPrefs": {
+            "UseServices": True,
+            "BillCustomers": True,
+            "ShowBillRateToAll": False,
+            "WorkWeekStartDate": "Monday",
+            "MarkTimeEntriesBillable": True,
+        },
         "TaxPrefs": {"UsingSalesTax": True, "PartnerTaxEnabled": False, "TaxGroupCodeRef": {"value": "2"}},
         "CurrencyPrefs": {"MultiCurrencyEnabled": False, "HomeCurrency": {"value": "USD", "name": "United States Dollar"}},
         "ReportPrefs": {"ReportBasis": "Accrual", "CalcAgingReportFromTxnDate": False},
-        "OtherPrefs": {"NameValue": [
-            {"Name": "SalesFormsPrefs.DefaultItem", "Value": "1"},
-            {"Name": "DTXCopyMemo", "Value": "false"},
-            {"Name": "WarnDuplicateInvoiceNumber", "Value": "true"},
-            {"Name": "WarnDuplicateBillNumber", "Value": "true"},
-            {"Name": "WarnDuplicateCheckNumber", "Value": "false"},
-            {"Name": "WarnDuplicateJournalNumber", "Value": "true"},
-            {"Name": "VendorAndPurchasesPrefs.UseCustomTxnNumbers", "Value": "false"},
-        ]},
+        "OtherPrefs": {
+            "NameValue": [
+                {"Name": "SalesFormsPrefs.DefaultItem", "Value": "1"},
+                {"Name": "DTXCopyMemo", "Value": "false"},
+                {"Name": "WarnDuplicateInvoiceNumber", "Value": "true"},
+                {"Name": "WarnDuplicateBillNumber", "Value": "true"},
+                {"Name": "WarnDuplicateCheckNumber", "Value": "false"},
+                {"Name": "WarnDuplicateJournalNumber", "Value": "true"},
+                {"Name": "VendorAndPurchasesPrefs.UseCustomTxnNumbers", "Value": "false"},
+            ]
+        },
     }
 
 
 def company_info(company: Company) -> Doc:
     """CompanyInfo of a new company; OfferingSku tells the plan."""
     return {
-        "CompanyName": company.name, "LegalName": company.name, "Country": "US", "FiscalYearStartMonth": "January", "SupportedLanguages": "en",
-        "CompanyStartDate": "2015-06-05", "Email": {"Address": "books@example.com"}, "WebAddr": {},
+        "CompanyName": company.name,
+        "LegalName": company.name,
+        "Country": "US",
+        "FiscalYearStartMonth": "January",
+        "SupportedLanguages": "en",
+        "CompanyStartDate": "2015-06-05",
+        "Email": {"Address": "books@example.com"},
+        "WebAddr": {},
         "PrimaryPhone": {"FreeFormNumber": "4081234567"},
-        "CompanyAddr": {"Id": "1", "Line1": "123 Sierra Way", "City": "San Pablo", "CountrySubDivisionCode": "CA", "PostalCode": "87999"},
+        "CompanyAddr": {
+            "Id": "1",
+            "Line1": "123 Sierra Way",
+            "City": "San Pablo",
+            "CountrySubDivisionCode": "CA",
+            "PostalCode": "87999",
+        },
         "NameValue": [
-            {"Name": "NeoEnabled", "Value": "true"}, {"Name": "IndustryType", "Value": "Medical"}, {"Name": "CompanyType", "Value": "Other"},
-            {"Name": "SubscriptionStatus", "Value": "PAID"}, {"Name": "OfferingSku", "Value": SKUS[company.plan]},
-            {"Name": "PayrollFeature", "Value": "false"}, {"Name": "AccountantFeature", "Value": "false"},
+            {"Name": "NeoEnabled", "Value": "true"},
+            {"Name": "IndustryType", "Value": "Medical"},
+            {"Name": "CompanyType", "Value": "Other"},
+            {"Name": "SubscriptionStatus", "Value": "PAID"},
+            {"Name": "OfferingSku", "Value": SKUS[company.plan]},
+            {"Name": "PayrollFeature", "Value": "false"},
+            {"Name": "AccountantFeature", "Value": "false"},
         ],
     }

@@ -30,8 +30,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def build(listener: socket.socket, *, seed: int = 0, plan: str = "plus", limits: bool = True, state_file: str | None = None,
-          host: str = "127.0.0.1") -> App:
+def build(
+    listener: socket.socket,
+    *,
+    seed: int = 0,
+    plan: str = "plus",
+    limits: bool = True,
+    state_file: str | None = None,
+    host: str = "127.0.0.1",
+) -> App:
     """The app for a bound socket, with the state of the state file where there is one."""
     port = listener.getsockname()[1]
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else host
@@ -43,13 +50,32 @@ def build(listener: socket.socket, *, seed: int = 0, plan: str = "plus", limits:
 
 def server_for(app: App) -> uvicorn.Server:
     """uvicorn as fast as it goes: uvloop where there is one, httptools, no logs."""
-    config = uvicorn.Config(app, http="httptools", loop="auto", ws="none", lifespan="on", access_log=False, log_level="critical",
-                            timeout_keep_alive=75, proxy_headers=False, server_header=False, date_header=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="auto",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_level="critical",
+        timeout_keep_alive=75,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=2,
+    )
     return uvicorn.Server(config)
 
 
-def serve(port: int = 0, seed: int = 0, *, plan: str = "plus", limits: bool = True, state_file: str | None = None,
-          host: str = "127.0.0.1") -> int:
+def serve(
+    port: int = 0,
+    seed: int = 0,
+    *,
+    plan: str = "plus",
+    limits: bool = True,
+    state_file: str | None = None,
+    host: str = "127.0.0.1",
+) -> int:
     """Serve until SIGTERM or Ctrl-C; the first line on stdout is one JSON object with what a client needs.
 
     Returns the exit status: 0, or 1 with a reason on stderr when the port is taken or the state file cannot be read.
@@ -86,4 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-limits", action="store_true", help="no 429s: for benchmarks and fast tests")
     parser.add_argument("--state-file", help="read the state from here at start, write it here at the end")
     options = parser.parse_args(arguments)
-    return serve(options.port, options.seed, plan=options.plan, limits=not options.no_limits, state_file=options.state_file, host=options.host)
+    return serve(
+        options.port,
+        options.seed,
+        plan=options.plan,
+        limits=not options.no_limits,
+        state_file=options.state_file,
+        host=options.host,
+    )

@@ -357,8 +357,17 @@ def owed(company: Company, kind: str, doc: Doc) -> list[tuple[tuple[str, str], D
 
 def _on_journals(doc: Doc) -> Decimal:
     """Part of a payment that pays journal lines, which carry no Balance of their own."""
-    return sum((line["Amount"] for line in doc.get("Line", ())
-                if any(link.get("TxnType") not in ("Invoice", "CreditMemo", "Bill", "VendorCredit") for link in line.get("LinkedTxn") or ())), ZERO)
+    return sum(
+        (
+            line["Amount"]
+            for line in doc.get("Line", ())
+            if any(
+                link.get("TxnType") not in ("Invoice", "CreditMemo", "Bill", "VendorCredit")
+                for link in line.get("LinkedTxn") or ()
+            )
+        ),
+        ZERO,
+    )
 
 
 def _owed_by_journal(company: Company, doc: Doc) -> Iterable[tuple[tuple[str, str], Decimal]]:
@@ -415,7 +424,9 @@ def broken_indexes(company: Company) -> list[str]:
     found = []
     for kind, index in company.doc_numbers.items():
         for number, ids in index.items():
-            found += [f"{kind} number {number} points to {i}" for i in ids if (company.get(kind, i) or {}).get("DocNumber") != number]
+            found += [
+                f"{kind} number {number} points to {i}" for i in ids if (company.get(kind, i) or {}).get("DocNumber") != number
+            ]
     for name, (kind, doc_id) in company.names.items():
         doc = company.get(kind, doc_id)
         if doc is None or folded(doc["DisplayName"]) != name:
@@ -427,5 +438,7 @@ def broken_indexes(company: Company) -> list[str]:
                 expected[owner] = expected.get(owner, ZERO) + amount
     for owner in {*expected, *company.open_balance}:
         if expected.get(owner, ZERO) != company.open_balance.get(owner, ZERO):
-            found.append(f"open balance of {owner[0]} {owner[1]}: {company.open_balance.get(owner, ZERO)} instead of {expected.get(owner, ZERO)}")
+            found.append(
+                f"open balance of {owner[0]} {owner[1]}: {company.open_balance.get(owner, ZERO)} instead of {expected.get(owner, ZERO)}"
+            )
     return found

@@ -142,7 +142,12 @@ def _id(value: Any, name: str, company: Company) -> Any:
         value = str(value)
     if value in ("", "0", "-1"):
         return DROP
-    if type(value) is not str or not value.removeprefix("-").isascii() or not value.removeprefix("-").isdigit() or len(value) > 20:
+    if (
+        type(value) is not str
+        or not value.removeprefix("-").isascii()
+        or not value.removeprefix("-").isdigit()
+        or len(value) > 20
+    ):
         raise Fault("2030", element=name, value=value)
     return value
 
@@ -342,8 +347,16 @@ def _checker(spec: str) -> Checker:
         "list": lambda: _list(rest),
     }
     plain: dict[str, Checker] = {
-        "money": _money, "num": _num, "pos": _pos, "id": _id, "bool": _bool, "date": _date, "time": _time, "email": _email,
-        "url": _url, "any": _any,
+        "money": _money,
+        "num": _num,
+        "pos": _pos,
+        "id": _id,
+        "bool": _bool,
+        "date": _date,
+        "time": _time,
+        "email": _email,
+        "url": _url,
+        "any": _any,
     }
     return plain[kind] if kind in plain else makers[kind]()
 

@@ -53,9 +53,22 @@ class Subscriber:
 
     def show(self) -> dict[str, Any]:
         """For the control API."""
-        return {"id": self.id, "url": self.url, "format": self.format, "realms": self.realms, "waiting": len(self.waiting) + len(self.head),
-                "attempts": self.attempts, "next_attempt": self.next_attempt, "delivered": self.delivered, "failed": self.failed,
-                "paused": self.paused, "delay": self.delay, "duplicate": self.duplicate, "reorder": self.reorder, "sent": self.sent[-50:]}
+        return {
+            "id": self.id,
+            "url": self.url,
+            "format": self.format,
+            "realms": self.realms,
+            "waiting": len(self.waiting) + len(self.head),
+            "attempts": self.attempts,
+            "next_attempt": self.next_attempt,
+            "delivered": self.delivered,
+            "failed": self.failed,
+            "paused": self.paused,
+            "delay": self.delay,
+            "duplicate": self.duplicate,
+            "reorder": self.reorder,
+            "sent": self.sent[-50:],
+        }
 
 
 class Webhooks:
@@ -99,8 +112,13 @@ class Webhooks:
         if form not in ("classic", "cloudevents"):
             raise ValueError("format must be classic or cloudevents")
         realms = spec.get("realms")
-        subscriber = Subscriber(str(spec.get("id") or len(self.subscribers) + 1), url, form, None if realms is None else [str(r) for r in realms],
-                                str(spec.get("verifier_token") or self.world.verifier_token))
+        subscriber = Subscriber(
+            str(spec.get("id") or len(self.subscribers) + 1),
+            url,
+            form,
+            None if realms is None else [str(r) for r in realms],
+            str(spec.get("verifier_token") or self.world.verifier_token),
+        )
         for name in ("delay", "duplicate", "reorder", "bundle_seconds"):
             if name in spec:
                 setattr(subscriber, name, float(spec[name]))
@@ -193,7 +211,10 @@ class Webhooks:
             status = answer.status_code
         except httpx.HTTPError:
             status = 0
-        subscriber.sent = [*subscriber.sent[-49:], {"time": now, "status": status, "attempt": subscriber.attempts, "body": body.decode()}]
+        subscriber.sent = [
+            *subscriber.sent[-49:],
+            {"time": now, "status": status, "attempt": subscriber.attempts, "body": body.decode()},
+        ]
         return status == 200
 
 
@@ -215,8 +236,13 @@ def render(subscriber: Subscriber, events: list[tuple[Event, str]]) -> bytes:
             if event.deleted_id:
                 entry["deletedId"] = event.deleted_id
             realms.setdefault(event.realm_id, []).append(entry)
-        return orjson.dumps({"eventNotifications": [
-            {"realmId": realm, "dataChangeEvent": {"entities": entries}} for realm, entries in realms.items()]})
+        return orjson.dumps(
+            {
+                "eventNotifications": [
+                    {"realmId": realm, "dataChangeEvent": {"entities": entries}} for realm, entries in realms.items()
+                ]
+            }
+        )
     return orjson.dumps([_cloud_event(subscriber, event, event_id) for event, event_id in events])
 
 

@@ -93,9 +93,11 @@ class World:
         self.config = config
         self.clock = Clock()
         self.random = random.Random(config.seed)
-        self.client_id = "AB" + "".join(self.random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", k=48))
+        self.client_id = "AB" + "".join(
+            self.random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", k=48)
+        )
         self.client_secret = "".join(self.random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", k=40))
-        self.verifier_token = "-".join("%08x" % self.random.getrandbits(32) for _ in range(4))
+        self.verifier_token = "-".join(f"{self.random.getrandbits(32):08x}" for _ in range(4))
         self.oauth = OAuth(self.clock, self.random, client_id=self.client_id, client_secret=self.client_secret)
         self.limits = Limits(LimitSettings(enabled=config.limits))
         self.modes = Modes()
@@ -107,6 +109,7 @@ class World:
         self.requests = 0
         self.throttled = 0
         self.writes = 0
+        self.internal_errors = 0
         self.creates_by_requestid: dict[str, int] = {}
         self.books = _optional("books")
         self.reports = _optional("reports")
@@ -129,7 +132,9 @@ class World:
         company.event_sinks.append(self.webhooks.on_event)
         return company
 
-    def add_company(self, realm_id: str | None = None, plan: str = "plus", *, seeded: bool = True, name: str | None = None) -> Company:
+    def add_company(
+        self, realm_id: str | None = None, plan: str = "plus", *, seeded: bool = True, name: str | None = None
+    ) -> Company:
         """A new company with the seed data."""
         realm_id = realm_id or str(max((int(r) for r in self.companies), default=FIRST_REALM - 1) + 1)
         company = self.new_company(realm_id, plan)
@@ -144,8 +149,13 @@ class World:
     def connect(self, realm_id: str) -> dict[str, Any]:
         """A fresh grant for a company, as a client needs it."""
         grant = self.oauth.new_grant(realm_id, self.client_id, frozenset({ACCOUNTING}))
-        return {"realm_id": realm_id, "access_token": self.oauth.new_access(grant), "refresh_token": grant.refresh_token,
-                "client_id": self.client_id, "client_secret": self.client_secret}
+        return {
+            "realm_id": realm_id,
+            "access_token": self.oauth.new_access(grant),
+            "refresh_token": grant.refresh_token,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+        }
 
     def person(self, realm_id: str, operation: str, kind: str, doc_id: str, changes: dict[str, Any] | None = None) -> Doc | None:
         """A person works in the product: edit, pay, void, delete, merge, activate, deactivate, create. Raises Fault or KeyError."""

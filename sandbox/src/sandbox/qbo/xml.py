@@ -13,8 +13,10 @@ def to_xml(body: bytes) -> bytes:
     answer: dict[str, Any] = orjson.loads(body)
     time = answer.pop("time", "")
     inner = "".join(_element(name, value) for name, value in answer.items())
-    return ('<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
-            f'<IntuitResponse time="{escape(str(time))}" xmlns="http://schema.intuit.com/finance/v3">{inner}</IntuitResponse>').encode()
+    return (
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
+        f'<IntuitResponse time="{escape(str(time))}" xmlns="http://schema.intuit.com/finance/v3">{inner}</IntuitResponse>'
+    ).encode()
 
 
 def _element(name: str, value: Any) -> str:

@@ -1,0 +1,219 @@
+"""Invoice, estimate, credit memo, sales receipt, refund receipt: lines, discount, tax, totals, due date."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sandbox.qbo.faults import Fault
+from sandbox.qbo.rules import Change, amount_applied, due_date, line_amount, amount_paid, role_ref, term_moved
+from sandbox.qbo.settlements import reduce_payments
+from sandbox.qbo.store import ZERO, Company, Doc
+from sandbox.qbo.validation import cents
+
+
+def finish_sales(change: Change) -> None:
+    company, doc, kind = change.company, change.doc, change.entity.kind
+    customer_ref = doc.get("CustomerRef")
+    customer = company.get("Customer", customer_ref["value"]) if customer_ref else None
+    if customer:
+        for name in ("BillAddr", "ShipAddr"):
+            if name not in doc and name in customer:
+                doc[name] = customer[name]
+    subtotal, taxable, discount = _sales_lines(change)
+    tax = _tax(change, taxable)
+    doc["TotalAmt"] = total = subtotal - discount + tax
+    if total < 0:
+        raise Fault("6000", detail="Business Validation Error: Transaction amount must be 0 or greater.")
+    doc.setdefault("ApplyTaxAfterDiscount", False)
+    doc.setdefault("PrintStatus", "NeedToPrint")
+    status = doc.setdefault("EmailStatus", "NotSet")
+    if status == "NeedToSend" and not (doc.get("BillEmail") or {}).get("Address"):
+        raise Fault("6420", element="BillEmail")
+    doc.setdefault("CustomField", [])
+    doc.setdefault("LinkedTxn", [])
+    if kind == "Invoice":
+        _finish_invoice(change, customer, total)
+    elif kind == "CreditMemo":
+        used = amount_applied(change.old)
+        doc["RemainingCredit"] = total - used
+        doc["Balance"] = total - used
+        if total < used:
+            raise Fault("6000", detail="Business Validation Error: The credit memo is applied already for more than this amount.")
+    elif kind == "Estimate":
+        doc.setdefault("TxnStatus", "Pending")
+    else:
+        doc["Balance"] = ZERO
+        if "DepositToAccountRef" not in doc:
+            doc["DepositToAccountRef"] = role_ref(company, "undeposited")
+
+
+def _finish_invoice(change: Change, customer: Doc | None, total: Decimal) -> None:
+    company, doc = change.company, change.doc
+    if "DueDate" not in doc or (change.old is not None and term_moved(change.old, doc)):
+        term = doc.get("SalesTermRef") or (customer or {}).get("SalesTermRef")
+        if term and "SalesTermRef" not in doc:
+            doc["SalesTermRef"] = term
+        doc["DueDate"] = due_date(company, doc["TxnDate"], term)
+    deposit = doc.get("Deposit", ZERO)
+    doc["Deposit"] = deposit
+    if deposit < 0 or deposit > total:
+        raise Fault("6000", detail="Business Validation Error: The deposit must be between 0 and the total.")
+    if change.old is None:
+        doc["LinkedTxn"] = _estimate_links(change)
+        doc["Balance"] = total - deposit
+        return
+    doc["LinkedTxn"] = change.old.get("LinkedTxn", [])
+    paid = amount_paid(change.old)
+    if total - deposit < paid:
+        reduce_payments(change, paid - (total - deposit))
+        paid = total - deposit
+    doc["Balance"] = total - deposit - paid
+
+
+def _estimate_links(change: Change) -> list[Doc]:
+    """An invoice may be linked to one estimate and to time activities; other links sent are read-only and ignored."""
+    links = []
+    for link in change.doc.get("LinkedTxn", ()):
+        kind = link.get("TxnType")
+        if kind in ("Estimate", "TimeActivity"):
+            if change.company.get(kind, str(link.get("TxnId"))) is None:
+                raise Fault("620", element="LinkedTxn", value=link.get("TxnId"))
+            links.append({"TxnId": str(link["TxnId"]), "TxnType": kind})
+    if sum(link["TxnType"] == "Estimate" for link in links) > 1:
+        raise Fault("2600", element="LinkedTxn")
+    return links
+
+
+def _sales_lines(change: Change) -> tuple[Decimal, Decimal, Decimal]:
+    """Cleans the lines; returns sum of the items, taxable part, discount. Appends the SubTotal line."""
+    company, doc = change.company, change.doc
+    lines, discounts, subtotal, taxable = [], [], ZERO, ZERO
+    for line in doc.get("Line", ()):
+        detail_type = line.get("DetailType")
+        if detail_type == "SubTotalLineDetail":
+            continue  # the server makes its own
+        if detail_type == "DiscountLineDetail":
+            discounts.append(line)
+            continue
+        if detail_type in ("DescriptionOnly", "DescriptionLineDetail"):
+            line["DetailType"] = "DescriptionOnly"
+            line.setdefault("DescriptionLineDetail", {})
+            lines.append(line)
+            continue
+        if detail_type is None:
+            raise Fault("2020", element="Line.DetailType")
+        if detail_type == "GroupLineDetail":
+            amount = line["Amount"] = cents(line.get("Amount", ZERO))
+        else:
+            amount = _sales_item(change, line)
+            if _is_taxed(company, line["SalesItemLineDetail"]):
+                taxable += amount
+        subtotal += amount
+        lines.append(line)
+    if not lines and change.entity.kind != "Estimate":
+        raise Fault("2250" if doc.get("Line") else "2020", element="Line")
+    if taxable and len(lines) > 750:
+        raise Fault("6000", detail="Business Validation Error: a taxable transaction can have at most 750 lines.")
+    for index, line in enumerate(lines, 1):
+        line["LineNum"] = index
+        if not line.get("LinkedTxn", True):
+            del line["LinkedTxn"]
+        if not line.get("CustomField", True):
+            del line["CustomField"]
+    discount = ZERO
+    for line in discounts:
+        discount += _discount(change, line, subtotal)
+    doc["Line"] = [*lines, {"Amount": subtotal, "DetailType": "SubTotalLineDetail", "SubTotalLineDetail": {}}, *discounts]
+    if discount and doc.get("ApplyTaxAfterDiscount") and subtotal:
+        taxable -= cents(discount * taxable / subtotal)
+    return subtotal, taxable, discount
+
+
+def _sales_item(change: Change, line: Doc) -> Decimal:
+    company, doc = change.company, change.doc
+    detail = line.setdefault("SalesItemLineDetail", {})
+    amount = line_amount(line, detail)
+    if "ItemRef" not in detail:
+        default = company.get("Item", "1")
+        if default is None:
+            raise Fault("6440")
+        detail["ItemRef"] = company.reference("Item", "1", default)
+    item = company.get("Item", detail["ItemRef"]["value"])
+    if item is not None:
+        if item.get("Type") == "Category":
+            raise Fault("2500", element="ItemRef", value=item["Id"], target="Items")
+        if item.get("Type") == "Inventory" and item.get("InvStartDate", "") > doc["TxnDate"] and change.entity.kind != "Estimate":
+            raise Fault("6270", value=item["Name"])
+    if "TaxCodeRef" not in detail:
+        detail["TaxCodeRef"] = {"value": "TAX" if item and item.get("Taxable") else "NON"}
+    elif detail["TaxCodeRef"]["value"] == "CustomSalesTax":
+        raise Fault("6160", element="TaxCodeRef")
+    elif company.country == "US" and detail["TaxCodeRef"]["value"] not in ("TAX", "NON"):
+        raise Fault("6100", element="TaxCodeRef", value=detail["TaxCodeRef"]["value"])
+    return amount
+
+
+def _discount(change: Change, line: Doc, subtotal: Decimal) -> Decimal:
+    company = change.company
+    detail = line.setdefault("DiscountLineDetail", {})
+    amount = line.get("Amount")
+    if detail.get("PercentBased"):
+        if "DiscountPercent" not in detail:
+            raise Fault("6090")
+        amount = cents(subtotal * detail["DiscountPercent"] / 100)
+    elif amount is None:
+        raise Fault("6090")
+    if amount < 0:
+        raise Fault("2290", element="Line.Amount", value=amount)
+    if amount and company.preference("SalesFormsPrefs", "AllowDiscount") is False:
+        raise Fault("6000", detail="Business Validation Error: discounts are switched off for this company.")
+    line["Amount"] = cents(amount)
+    detail.setdefault("PercentBased", False)
+    if "DiscountAccountRef" not in detail:
+        detail["DiscountAccountRef"] = role_ref(company, "discounts")
+    line.pop("Id", None)
+    return cents(amount)
+
+
+def _is_taxed(company: Company, detail: Doc) -> bool:
+    code = detail.get("TaxCodeRef", {}).get("value")
+    return bool(code and code != "NON")
+
+
+def _tax(change: Change, taxable: Decimal) -> Decimal:
+    """Sales tax by the rates of TxnTaxCodeRef; without sales tax in the company the detail is ignored."""
+    company, doc = change.company, change.doc
+    given = doc.get("TxnTaxDetail") or {}
+    if doc.get("GlobalTaxCalculation") == "NotApplicable" and given.get("TxnTaxCodeRef"):
+        raise Fault("6230" if change.old else "6170", element="TxnTaxDetail")
+    doc.pop("GlobalTaxCalculation", None) if company.country == "US" else None
+    if not company.preference("TaxPrefs", "UsingSalesTax"):
+        doc["TxnTaxDetail"] = {"TotalTax": ZERO}
+        return ZERO
+    code_ref = given.get("TxnTaxCodeRef") or (company.preference("TaxPrefs", "TaxGroupCodeRef") if taxable else None)
+    if not code_ref or not taxable:
+        doc["TxnTaxDetail"] = {**({"TxnTaxCodeRef": code_ref} if code_ref else {}), "TotalTax": ZERO}
+        return ZERO
+    code = company.get("TaxCode", code_ref["value"])
+    lines, total = [], ZERO
+    for entry in ((code or {}).get("SalesTaxRateList") or {}).get("TaxRateDetail", ()):
+        rate = company.get("TaxRate", entry["TaxRateRef"]["value"])
+        if rate is None:
+            raise Fault("6470")
+        percent = rate["RateValue"]
+        amount = cents(taxable * percent / 100)
+        total += amount
+        lines.append(
+            {
+                "Amount": amount,
+                "DetailType": "TaxLineDetail",
+                "TaxLineDetail": {
+                    "TaxRateRef": {"value": rate["Id"]},
+                    "PercentBased": True,
+                    "TaxPercent": percent,
+                    "NetAmountTaxable": taxable,
+                },
+            }
+        )
+    doc["TxnTaxDetail"] = {"TxnTaxCodeRef": {"value": code_ref["value"]}, "TotalTax": total, "TaxLine": lines}
+    return total

@@ -79,7 +79,7 @@ class Policy(_Table):
     update_emailed: Literal["hold", "update"] = "update"
     create_customers: bool = True
     create_vendors: bool = True
-    document_numbers: Literal["auto", "ours", "quickbooks"] = "auto"
+    unmapped: Literal["default", "reject"] = "default"  # items and accounts without a mapping: [defaults], or QB006
     prefixes: dict[str, str] = Field(default_factory=dict)  # source -> prefix of its document numbers
     defaults: Defaults = Defaults()
     items: Items = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""QuickBooks' Accounting API over one httpx client: it sends what it is given, once. No retry, no redirect. It implements `Books`."""
+"""QuickBooks' Accounting API over one httpx client (port `Books`): it sends what it is given, once. No retry, no redirect."""
 
 import asyncio
 import re
@@ -26,7 +26,8 @@ CDC_CAP = 1000  # objects in one answer of the change feed: at the cap something
 CDC_DAYS = 29  # it looks back 30 days
 _CLOCKS = timedelta(minutes=5)  # how far our clock and QuickBooks' may be apart in a window of CreateTime
 _VOID_BY_UPDATE = frozenset({"Payment", "BillPayment", "SalesReceipt"})
-_NAMES = ("Customer", "Vendor", "Employee")
+NAMES = ("Customer", "Vendor", "Employee")
+DELETED = " (deleted)"  # QuickBooks appends it to the name of what is made inactive
 # Not taken by the lexer of the query: typographic quotes and dashes. LIKE with % in their place, filtered here.
 _ODD = re.compile("[\u2010-\u201f\u2026\u2032-\u2035]")
 # httpx raises these for what happens on the way; everything of it is silence for a write.
@@ -167,30 +168,33 @@ class QboClient:
     ) -> list[Seen]:
         """Look up what carries our marker (or, for names, has this name): by DocNumber, then by MetaData.CreateTime.
 
-        A number alone is not enough for "absent": QuickBooks may have given another, or a person changed it. Also returns a document
-        with this DocNumber and another marker: the caller decides. Raises LookupFailed.
+        A number alone is not enough for "absent": QuickBooks may have given another, or a person changed it. Also returns a
+        document with this DocNumber and another marker: the caller decides. Raises LookupFailed.
         """
         if name is not None:
-            return [found for found in await self.find_names(realm, name, token) if found.entity == entity]
+            return await self.find_names(realm, name, token, (entity,))
         found: list[Seen] = []
         if doc_number:
-            statement = f"select * from {entity} where DocNumber = {literal(doc_number)}"
+            statement = f"select * from {entity} where DocNumber = {literal(doc_number)}"  # noqa: S608
             found = [mapping.seen(entity, raw) for raw in await self.query(realm, statement, token)]
             if any(one.marker == marker for one in found):
                 return found
         from_ = (since.astimezone(UTC) - _CLOCKS).strftime("%Y-%m-%dT%H:%M:%SZ")
-        statement = f"select * from {entity} where MetaData.CreateTime >= '{from_}'"
+        statement = f"select * from {entity} where MetaData.CreateTime >= '{from_}'"  # noqa: S608
         window = [mapping.seen(entity, raw) for raw in await self.query(realm, statement, token)]
         known = {one.qbo_id for one in found}
         return found + [one for one in window if one.marker == marker and one.qbo_id not in known]
 
-    async def find_names(self, realm: str, name: str, token: AccessToken) -> list[Seen]:
-        """Return who holds a name: customers, vendors and employees share one name space; inactive ones keep their name."""
+    async def find_names(self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAMES) -> list[Seen]:
+        """Return who holds a name, inactive ones (whose name ends in " (deleted)") included.
+
+        Customers, vendors and employees share one name space.
+        """
         wanted = fold_name(name)
         where = f"DisplayName {like(name)}"
         found: list[Seen] = []
-        for entity in _NAMES:
-            statement = f"select * from {entity} where {where} and Active in (true, false)"
+        for entity in entities:
+            statement = f"select * from {entity} where {where} and Active in (true, false)"  # noqa: S608
             rows = await self.query(realm, statement, token)
             found += [mapping.seen(entity, raw) for raw in rows if fold_name(str(raw.get("DisplayName", ""))) == wanted]
         return found
@@ -237,9 +241,7 @@ class QboClient:
         self, realm: str, path: str, params: Mapping[str, str], token: AccessToken, *, name: str = "read", absent: bool = False
     ) -> Any:
         """One GET, metered by Intuit. Returns the parsed body, or None with `absent` where the entity is not there.
-
-        A read changes nothing, so unlike a write it is asked once more after the token or the pace was refused by the caller; here
-        it is sent once and raises LookupFailed.
+        It is sent once; raises LookupFailed (ReadRefused where there was an answer).
         """
         if self._pacer is None:
             return await self._get(realm, path, params, token, name, absent)
@@ -346,14 +348,16 @@ def literal(text: str) -> str:
 
 
 def like(name: str) -> str:
-    """Return the operator and literal that find `name`: equal, or LIKE where it has signs that the query's lexer refuses."""
+    """Return the operator and literals that find `name`, also as an inactive entry.
+
+    LIKE where it has signs that the query's lexer refuses; more is found then, and filtered by the caller.
+    """
     name = name.strip()
     if not _ODD.search(name) and "%" not in name:
-        return f"= {literal(name)}"
-    return f"like {literal(_ODD.sub('%', name))}"
+        return f"in ({literal(name)}, {literal(name + DELETED)})"
+    return f"like {literal(_ODD.sub('%', name) + '%')}"
 
 
 def fold_name(name: str) -> str:
     """Return a name in comparable form; an inactive entry shows " (deleted)" behind its name."""
-    folded = name.strip().casefold()
-    return folded.removesuffix(" (deleted)").rstrip()
+    return name.strip().casefold().removesuffix(DELETED).rstrip()

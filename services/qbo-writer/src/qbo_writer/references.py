@@ -1,14 +1,40 @@
-"""References of a content to QuickBooks' lists: mapping table first, then exact name; cached; no read where the answer is known."""
+"""What a content refers to, in QuickBooks' lists: mapping table first, then exact name. Cached: no read of what is known.
 
-from collections.abc import Collection
+The cache (memory, and qbo_writer.references across restarts) holds facts about QuickBooks, no decisions: it needs no fence.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol
 
+from bookrelay import telemetry
 from bookrelay.db import Connection, Pool
+from bookrelay.errors import Code
+from bookrelay.messages import BillContent, InvoiceContent
 
-from qbo_writer.domain import AccessToken, LedgerKind, NameNeeded, Resolved, Seen, Unmapped
-from qbo_writer.mapping import AnyContent
-from qbo_writer.policy import Policy
+from qbo_writer.domain import AccessToken, LedgerKind, LookupFailed, NameNeeded, Reference, Resolved, Seen, Skipped, Unmapped
+from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
+from qbo_writer.policy import Defaults, ItemTarget, Policy, Target, fold
+from qbo_writer.qbo_client import fold_name
 from qbo_writer.settings import WriterSettings
+
+log = telemetry.get_logger(__name__)
+
+NAMES = ("Customer", "Vendor", "Employee")
+LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode")
+_TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words in place of ids
+_FORBIDDEN = {":": "a colon", "\t": "a tab", "\n": "a line break", "\r": "a line break"}
+_ABSENT_SECONDS = 30.0  # how long "nobody has this name" is believed; a name made meanwhile is refused by 6240
+_RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
+_PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
+_WORD = {"Customer": "customer", "Vendor": "vendor", "Employee": "employee", "Item": "product or service", "Account": "account",
+         "Term": "term", "Class": "class", "Department": "location", "TaxCode": "tax code"}  # fmt: skip
+_TABLE = {"Customer": "customers", "Vendor": "vendors", "Item": "items", "Account": "accounts", "Term": "terms",
+          "Class": "classes", "Department": "departments"}  # fmt: skip
 
 
 class Lists(Protocol):
@@ -17,23 +43,555 @@ class Lists(Protocol):
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages."""
 
+    async def find_names(self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAMES) -> list[Seen]:
+        """Return who holds a name, inactive ones included."""
+
+    async def get(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> Any:
+        """Read one address."""
+
+
+@dataclass(frozen=True)
+class CompanyFacts:
+    """What the company can do: plan and preferences, read at connect and once a day."""
+
+    plan: str = "unknown"  # simple_start | essentials | plus | advanced | unknown
+    class_per: str | None = None  # "transaction" | "line"; None: classes are off
+    departments: bool = True
+    custom_numbers: bool = True  # document numbers are ours to give
+    closing_date: date | None = None  # books are closed up to it
+
+    @property
+    def has_bills(self) -> bool:
+        """Bills begin with the plan Essentials."""
+        return self.plan != "simple_start"
+
+
+class _Missing(Exception):  # noqa: N818
+    def __init__(self, unmapped: Unmapped) -> None:
+        super().__init__(unmapped.reason)
+        self.unmapped = unmapped
+
+
+class _New(Exception):  # noqa: N818
+    def __init__(self, needed: NameNeeded) -> None:
+        super().__init__(needed.name)
+        self.needed = needed
+
+
+@dataclass
+class _List:
+    by_id: dict[str, Reference]
+    by_name: dict[str, Reference]
+    loaded_at: float
+
 
 class References:
     """Resolves what documents refer to."""
 
     def __init__(self, pool: Pool, books: Lists, policy: Policy, settings: WriterSettings) -> None:
         self._pool, self._books, self._policy, self._settings = pool, books, policy, settings
+        self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, folded name
+        self._name_read_at: dict[tuple[str, str, str], float] = {}
+        self._absent: dict[tuple[str, str, str], float] = {}
+        self._lists: dict[tuple[str, str], _List] = {}
+        self._facts: dict[str, tuple[CompanyFacts, float]] = {}
+        self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def resolve(
         self, realm: str, kind: LedgerKind, content: AnyContent, token: AccessToken
     ) -> Resolved | NameNeeded | Unmapped:
         """Resolve every reference. Raises LookupFailed; Skipped where mode or plan leave the document out."""
-        raise NotImplementedError
+        if isinstance(content, NameContent):
+            problem = _wrong_name(content.name)
+            return problem or Resolved({})
+        policy = self._policy.for_realm(realm)
+        if isinstance(content, BillContent | BillPaymentContent) and self._settings.qb_sync_mode == "invoice_only":
+            raise Skipped("Bills are left out: QB_SYNC_MODE is invoice_only.")
+        if kind not in policy.kinds and kind is not LedgerKind.BILL_PAYMENT:
+            raise Skipped(f"The company policy leaves out documents of kind {kind.value}.")
+        facts = await self.company(realm, token)
+        if isinstance(content, BillContent | BillPaymentContent) and not facts.has_bills:
+            raise Skipped("Bills are left out: the company's QuickBooks plan (Simple Start) has none.")
+        try:
+            return Resolved(await self._ids(realm, content, policy, facts, token))
+        except _Missing as missing:
+            return missing.unmapped
+        except _New as new:
+            return new.needed
+
+    async def company(self, realm: str, token: AccessToken) -> CompanyFacts:
+        """Return plan and preferences; read once, kept in realms.company, read again after a day."""
+        cached = self._facts.get(realm)
+        if cached and time.monotonic() < cached[1]:
+            return cached[0]
+        async with self._locks[(realm, "company")]:
+            cached = self._facts.get(realm)
+            if cached and time.monotonic() < cached[1]:
+                return cached[0]
+            age = self._settings.references_max_age_seconds
+            row = await self._pool.fetchrow(
+                "SELECT company, extract(epoch FROM now() - (company->>'read_at')::timestamptz)::float8 AS age "
+                "FROM qbo_writer.realms WHERE realm = $1",
+                realm,
+            )
+            if row and row["company"].get("info") and row["age"] is not None and row["age"] < age:
+                raw, left = row["company"], age - row["age"]
+            else:
+                raw, left = await self._read_company(realm, token), age
+            facts = facts_of(raw["info"], raw["preferences"])
+            self._facts[realm] = (facts, time.monotonic() + left)
+            return facts
 
     async def learn(self, connection: Connection, realm: str, entity: str, seen: Seen) -> None:
-        """Take a created (or changed) customer or vendor into the cache, in the caller's transaction."""
-        raise NotImplementedError
+        """Take a created or changed entry of any list into the cache, in the caller's transaction."""
+        if entity not in NAMES and entity not in LISTS:
+            return
+        reference = _reference(entity, seen.raw)
+        if entity in NAMES:
+            self._take(realm, reference)
+        elif (realm, entity) in self._lists:
+            _put(self._lists[(realm, entity)], reference)
+        await self._keep(connection, realm, [reference])
 
     async def forget(self, realm: str, ids: Collection[str] | None = None) -> None:
-        """Drop cached entries (all of them for None) after 2500 or 610, so that they are read again."""
-        raise NotImplementedError
+        """Drop cached entries after 2500, 610 or 6240, so that they are read again: those with these ids; for None all.
+
+        Which names nobody has is forgotten in any case.
+        """
+        for absent in [key for key in self._absent if key[0] == realm]:
+            del self._absent[absent]
+        for name in [key for key, held in self._names.items() if key[0] == realm and (ids is None or held.qbo_id in ids)]:
+            del self._names[name]
+        stale = [
+            key
+            for key, entries in self._lists.items()
+            if key[0] == realm and (ids is None or any(id_ in entries.by_id for id_ in ids))
+        ]
+        for key in stale:
+            del self._lists[key]
+        if ids is None:
+            self._facts.pop(realm, None)
+            await self._pool.execute("DELETE FROM qbo_writer.references WHERE realm = $1", realm)
+        elif ids:
+            await self._pool.execute(  # of a list everything: what is left of it would pass for the whole
+                "DELETE FROM qbo_writer.references r WHERE realm = $1 AND (qbo_id = ANY($2::text[]) OR entity IN "
+                "(SELECT entity FROM qbo_writer.references WHERE realm = $1 AND qbo_id = ANY($2::text[]) "
+                "AND entity = ANY($3::text[])))",
+                realm,
+                list(ids),
+                list(LISTS),
+            )
+
+    # ------------------------------------------------------------------------------------------------------ one content
+
+    async def _ids(
+        self, realm: str, content: AnyContent, policy: Policy, facts: CompanyFacts, token: AccessToken
+    ) -> dict[str, str]:
+        defaults = self._defaults(policy)
+        ids: dict[str, str] = {}
+        if isinstance(content, BillPaymentContent):
+            if defaults.bank_account is None:
+                raise _Missing(
+                    Unmapped(
+                        "No bank account is set that pays bills.",
+                        "Set QB_DEFAULT_BANK_ACCOUNT, or bank_account under [defaults] in the company policy.",
+                    )
+                )
+            ids["bank_account"] = await self._target(realm, "Account", defaults.bank_account, token)
+            if defaults.ap_account:
+                ids["ap_account"] = await self._target(realm, "Account", defaults.ap_account, token)
+            return ids
+        assert isinstance(content, InvoiceContent | BillContent)
+        if isinstance(content, InvoiceContent):
+            await self._lines(realm, "Item", "item", [line.item for line in content.lines], policy, defaults, token, ids)
+            ids.update(
+                {
+                    f"custom:{custom.name}": policy.custom_fields[custom.name]
+                    for custom in content.custom_fields
+                    if custom.name in policy.custom_fields
+                }
+            )
+        else:
+            await self._lines(realm, "Account", "account", [line.account for line in content.lines], policy, defaults, token, ids)
+            if defaults.ap_account:
+                ids["ap_account"] = await self._target(realm, "Account", defaults.ap_account, token)
+        if defaults.tax_code:
+            ids["tax"] = await self._tax(realm, defaults.tax_code, token)
+        await self._header(realm, content, policy, facts, token, ids)
+        # The name last: nobody is created for a document that cannot be posted for another reason.
+        if isinstance(content, InvoiceContent):
+            ids["customer"] = await self._name(realm, "Customer", content.customer.name, content.customer.email, policy, token)
+        else:
+            ids["vendor"] = await self._name(realm, "Vendor", content.vendor.name, content.vendor.email, policy, token)
+        return ids
+
+    def _defaults(self, policy: Policy) -> Defaults:
+        """The policy's defaults, then those of the environment."""
+        own, settings = policy.defaults, self._settings
+        given: dict[str, Any] = {
+            "item": _from_setting(settings.qbo_default_item_id, ItemTarget),
+            "account": _from_setting(settings.qb_default_expense_account, Target),
+            "ap_account": _from_setting(settings.qb_default_vendor_account, Target),
+            "bank_account": _from_setting(settings.qb_default_bank_account, Target),
+        }
+        return own.model_copy(update={key: value for key, value in given.items() if value and getattr(own, key) is None})
+
+    async def _lines(
+        self,
+        realm: str,
+        entity: str,
+        prefix: str,
+        keys: list[str],
+        policy: Policy,
+        defaults: Defaults,
+        token: AccessToken,
+        ids: dict[str, str],
+    ) -> None:
+        """Items or accounts of the lines: mapping, exact name in QuickBooks, default."""
+        table: Mapping[str, Target] = policy.items if entity == "Item" else policy.accounts
+        default: Target | None = defaults.item if entity == "Item" else defaults.account
+        for key in dict.fromkeys(keys):
+            target = table.get(fold(key))
+            if target is None and fold(key) != "default":
+                found = await self._listed(realm, entity, key, token)
+                if found and found.active:
+                    ids[f"{prefix}:{key}"] = found.qbo_id
+                    continue
+            target = target or (default if policy.unmapped == "default" or fold(key) == "default" else None)
+            if target is None:
+                raise _Missing(_unmapped(entity, key))
+            ids[f"{prefix}:{key}"] = await self._target(realm, entity, target, token)
+            if isinstance(target, ItemTarget) and target.tax_code:
+                ids[f"tax:{key}"] = await self._tax(realm, target.tax_code, token)
+
+    async def _header(
+        self,
+        realm: str,
+        content: InvoiceContent | BillContent,
+        policy: Policy,
+        facts: CompanyFacts,
+        token: AccessToken,
+        ids: dict[str, str],
+    ) -> None:
+        defaults = policy.defaults
+        term = await self._optional(realm, "Term", content.terms, policy.terms, defaults.terms, token)
+        if term:
+            ids["term"] = term
+        if (content.class_name or defaults.class_name) and facts.class_per is None:
+            raise _Missing(
+                Unmapped(
+                    "The document names a class, but the company does not use classes.",
+                    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or leave the class empty.",
+                )
+            )
+        class_ = await self._optional(realm, "Class", content.class_name, policy.classes, defaults.class_name, token)
+        if class_:
+            ids["class" if facts.class_per == "transaction" and isinstance(content, InvoiceContent) else "line_class"] = class_
+        if (content.department or defaults.department) and not facts.departments:
+            raise _Missing(
+                Unmapped(
+                    "The document names a location, but the company does not use locations.",
+                    "Turn on locations in QuickBooks (Account and settings > Advanced), or leave the location empty.",
+                )
+            )
+        department = await self._optional(realm, "Department", content.department, policy.departments, defaults.department, token)
+        if department:
+            ids["department"] = department
+
+    async def _optional(
+        self,
+        realm: str,
+        entity: str,
+        name: str | None,
+        table: Mapping[str, Target],
+        default: Target | None,
+        token: AccessToken,
+    ) -> str | None:
+        if not name:
+            return await self._target(realm, entity, default, token) if default else None
+        return await self._target(realm, entity, table.get(fold(name)) or Target(name=name), token)
+
+    async def _tax(self, realm: str, code: str, token: AccessToken) -> str:
+        if code.upper() in _TAX_WORDS:
+            return code.upper()
+        return await self._target(realm, "TaxCode", Target(id=code) if code.isdigit() else Target(name=code), token)
+
+    # ------------------------------------------------------------------------------------------------------------ names
+
+    async def _name(self, realm: str, entity: str, name: str, email: str | None, policy: Policy, token: AccessToken) -> str:
+        table = policy.customers if entity == "Customer" else policy.vendors
+        target = table.get(fold(name))
+        if target and target.id:
+            return target.id  # no read: 2500 would tell
+        looked_up = target.name if target and target.name else name
+        if not target and (wrong := _wrong_name(name)):
+            raise _Missing(wrong)
+        found = await self._named(realm, entity, looked_up, token)
+        if found and found.entity == entity and found.active:
+            return found.qbo_id
+        if found is None:
+            may = policy.create_customers if entity == "Customer" else policy.create_vendors
+            if target or not may:
+                raise _Missing(_unmapped(entity, looked_up))
+            kind = LedgerKind.CUSTOMER if entity == "Customer" else LedgerKind.VENDOR
+            raise _New(NameNeeded(kind, name.strip(), email))
+        raise _Missing(_taken(entity, looked_up, found))
+
+    async def _named(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
+        """Return who holds the name: the active one of our kind, else the active one of another, else an inactive one."""
+        key = (realm, entity, fold_name(name))
+        fresh = time.monotonic() - self._settings.references_max_age_seconds
+        if key in self._names and self._name_read_at.get(key, 0.0) > fresh and self._names[key].active:
+            return self._names[key]
+        async with self._locks[key]:  # thirty documents that name the same new customer ask once
+            if key in self._names and self._name_read_at.get(key, 0.0) > fresh and self._names[key].active:
+                return self._names[key]
+            if time.monotonic() < self._absent.get(key, 0.0):
+                return None
+            kept = await self._kept_name(realm, entity, key[2])
+            if kept:
+                self._take(realm, kept)
+                return kept
+            return await self._read_name(realm, entity, name, key, token)
+
+    async def _read_name(
+        self, realm: str, entity: str, name: str, key: tuple[str, str, str], token: AccessToken
+    ) -> Reference | None:
+        seen = await self._books.find_names(realm, name, token, (entity,))
+        if not any(_active(one) for one in seen):
+            others = tuple(other for other in NAMES if other != entity)
+            seen += await self._books.find_names(realm, name, token, others)
+        if not seen:
+            self._absent[key] = time.monotonic() + _ABSENT_SECONDS
+            return None
+        best = min(seen, key=lambda one: (not _active(one), one.entity != entity))
+        found = _reference(best.entity, best.raw)
+        if best.entity == entity and found.active:
+            self._take(realm, found)
+            await self._keep(self._pool, realm, [found])
+        return found
+
+    async def _kept_name(self, realm: str, entity: str, folded: str) -> Reference | None:
+        row = await self._pool.fetchrow(
+            "SELECT entity, qbo_id, name, active FROM qbo_writer.references "
+            "WHERE realm = $1 AND entity = $2 AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4) LIMIT 1",
+            realm,
+            entity,
+            folded,
+            self._settings.references_max_age_seconds,
+        )
+        return Reference(row["entity"], row["qbo_id"], row["name"], row["active"]) if row else None
+
+    def _take(self, realm: str, reference: Reference) -> None:
+        key = (realm, reference.entity, fold_name(reference.name))
+        stale = [other for other, held in self._names.items() if other[:2] == key[:2] and held.qbo_id == reference.qbo_id]
+        for other in stale:  # renamed
+            del self._names[other]
+        self._absent.pop(key, None)
+        self._names[key] = reference
+        self._name_read_at[key] = time.monotonic()
+
+    # ------------------------------------------------------------------------------------------------------------ lists
+
+    async def _target(self, realm: str, entity: str, target: Target, token: AccessToken) -> str:
+        key = target.id or target.name or ""
+        found = await self._listed(realm, entity, key, token, by_id=target.id is not None)
+        if found is None:
+            raise _Missing(_unmapped(entity, key if target.name else f"id {key}"))
+        if not found.active:
+            raise _Missing(
+                Unmapped(
+                    f"The {_WORD[entity]} {found.name!r} is inactive in QuickBooks.",
+                    "Make it active in QuickBooks, or map to another one in the company policy.",
+                )
+            )
+        return found.qbo_id
+
+    async def _listed(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
+        """Find an entry of a list; a list that lacks it is read again, if it was not just read."""
+        folded = fold_name(key)
+        for attempt in (0, 1):
+            entries = await self._list(realm, entity, token, newer_than=_RELOAD_SECONDS if attempt else None)
+            found = entries.by_id.get(key) if by_id else entries.by_name.get(folded)
+            if found:
+                return found
+        return None
+
+    async def _list(self, realm: str, entity: str, token: AccessToken, newer_than: float | None) -> _List:
+        age = self._settings.references_max_age_seconds if newer_than is None else newer_than
+        cached = self._lists.get((realm, entity))
+        if cached and time.monotonic() - cached.loaded_at < age:
+            return cached
+        async with self._locks[(realm, "list", entity)]:
+            cached = self._lists.get((realm, entity))
+            if cached and time.monotonic() - cached.loaded_at < age:
+                return cached
+            loaded = (await self._kept_list(realm, entity, age) if cached is None else None) or await self._read_list(
+                realm, entity, token
+            )
+            self._lists[(realm, entity)] = loaded
+            return loaded
+
+    async def _kept_list(self, realm: str, entity: str, age: float) -> _List | None:
+        rows = await self._pool.fetch(
+            "SELECT entity, qbo_id, name, active, details, extract(epoch FROM now() - seen_at)::float8 AS age "
+            "FROM qbo_writer.references WHERE realm = $1 AND entity = $2",
+            realm,
+            entity,
+        )
+        oldest = max((row["age"] for row in rows), default=age)
+        if oldest >= age:
+            return None
+        entries = _List({}, {}, time.monotonic() - oldest)
+        for row in rows:
+            _put(entries, Reference(row["entity"], row["qbo_id"], row["name"], row["active"]), row["details"])
+        return entries
+
+    async def _read_list(self, realm: str, entity: str, token: AccessToken) -> _List:
+        """Read a whole list: one or two metered reads a day serve every document."""
+        rows = await self._books.query(realm, f"select * from {entity} where Active in (true, false)", token)  # noqa: S608
+        entries, references = _List({}, {}, time.monotonic()), [_reference(entity, raw) for raw in rows]
+        details = [_details(raw) for raw in rows]
+        for reference, detail in zip(references, details, strict=True):
+            _put(entries, reference, detail)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("DELETE FROM qbo_writer.references WHERE realm = $1 AND entity = $2", realm, entity)
+            await self._keep(connection, realm, references, details)
+        log.info("references.read", realm=realm, entity=entity, entries=len(references))
+        return entries
+
+    async def _keep(
+        self,
+        connection: Connection | Pool,
+        realm: str,
+        references: list[Reference],
+        details: list[dict[str, Any]] | None = None,
+    ) -> None:
+        details = details or [{} for _ in references]
+        await connection.executemany(
+            "INSERT INTO qbo_writer.references (realm, entity, qbo_id, name, name_folded, active, details, seen_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, now()) ON CONFLICT (realm, entity, qbo_id) DO UPDATE SET name = excluded.name, "
+            "name_folded = excluded.name_folded, active = excluded.active, details = excluded.details, seen_at = now()",
+            [
+                (realm, one.entity, one.qbo_id, one.name, fold_name(one.name), one.active, detail)
+                for one, detail in zip(references, details, strict=True)
+            ],
+        )
+
+    async def _read_company(self, realm: str, token: AccessToken) -> dict[str, Any]:
+        info = await self._books.get(realm, f"/companyinfo/{realm}", {}, token)
+        preferences = await self._books.get(realm, "/preferences", {}, token)
+        if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
+            raise LookupFailed("CompanyInfo or Preferences could not be read")
+        kept = ("AccountingInfoPrefs", "SalesFormsPrefs")
+        raw = {
+            "info": {"NameValue": info["CompanyInfo"].get("NameValue") or [], "Country": info["CompanyInfo"].get("Country")},
+            "preferences": {name: _json(preferences["Preferences"].get(name) or {}) for name in kept},
+        }
+        await self._pool.execute(
+            "INSERT INTO qbo_writer.realms AS r (realm, company) VALUES ($1, $2 || jsonb_build_object('read_at', now())) "
+            "ON CONFLICT (realm) DO UPDATE SET company = r.company || excluded.company, updated_at = now()",
+            realm,
+            raw,
+        )
+        return raw
+
+
+# ----------------------------------------------------------------------------------------------------------------- details
+
+
+def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> CompanyFacts:
+    """Read plan and preferences; what is missing is taken as allowed: QuickBooks refuses what is not."""
+    values = {str(pair.get("Name")): str(pair.get("Value")) for pair in info.get("NameValue") or () if isinstance(pair, dict)}
+    sku = values.get("OfferingSku", "").casefold()
+    accounting, sales = preferences.get("AccountingInfoPrefs") or {}, preferences.get("SalesFormsPrefs") or {}
+    per_line, per_transaction = accounting.get("ClassTrackingPerTxnLine"), accounting.get("ClassTrackingPerTxn")
+    class_per = "line" if _true(per_line) else "transaction" if _true(per_transaction) else None
+    if per_line is None and per_transaction is None:
+        class_per = "line"
+    closing = str(accounting.get("BookCloseDate") or "")[:10]
+    return CompanyFacts(
+        plan=next((plan for word, plan in _PLANS.items() if word in sku), "unknown"),
+        class_per=class_per,
+        departments=_true(accounting.get("TrackDepartments", True)),
+        custom_numbers=_true(sales.get("CustomTxnNumbers", True)),
+        closing_date=date.fromisoformat(closing) if closing else None,
+    )
+
+
+def _true(value: object) -> bool:
+    return str(value).lower() == "true"
+
+
+def _json(value: Any) -> Any:
+    """Drop what JSONB cannot hold as it is (Decimals): only words and switches are needed."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if isinstance(item, str | bool | int) or item is None}
+
+
+def _from_setting(value: str | None, type_: type[Target]) -> Target | None:
+    if not value:
+        return None
+    return type_(id=value) if value.isdigit() else type_(name=value)
+
+
+def _reference(entity: str, raw: Mapping[str, Any]) -> Reference:
+    name = raw.get("DisplayName") if entity in NAMES else (raw.get("FullyQualifiedName") or raw.get("Name"))
+    return Reference(entity, str(raw.get("Id")), str(name or ""), _true(raw.get("Active", True)))
+
+
+def _details(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What else an entry is found by: its short name, an account's number."""
+    return {key: str(raw[key]) for key in ("Name", "AcctNum") if raw.get(key)}
+
+
+def _put(entries: _List, reference: Reference, details: Mapping[str, Any] | None = None) -> None:
+    """Full names come before short ones, active entries before inactive ones; an ambiguous short name finds nobody else's."""
+    entries.by_id[reference.qbo_id] = reference
+    for name in (reference.name, *(details or {}).values()):
+        held = entries.by_name.get(fold_name(str(name)))
+        if held is None or held.qbo_id == reference.qbo_id or name == reference.name or (reference.active and not held.active):
+            entries.by_name[fold_name(str(name))] = reference
+
+
+def _active(seen: Seen) -> bool:
+    return _true(seen.raw.get("Active", True))
+
+
+def _wrong_name(name: str) -> Unmapped | None:
+    if not name.strip():
+        return Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION)
+    for sign, word in _FORBIDDEN.items():
+        if sign in name.strip():
+            return Unmapped(
+                f"The name holds {word}, which QuickBooks does not take in names.",
+                "Change the name at the source, or map it to a QuickBooks name in the company policy.",
+                Code.VALIDATION,
+            )
+    return None
+
+
+def _unmapped(entity: str, key: str) -> Unmapped:
+    table = _TABLE.get(entity)
+    fix = (
+        f"Create it in QuickBooks, or map {key!r} under [{table}] in the company policy." if table else "Create it in QuickBooks."
+    )
+    return Unmapped(f"There is no {_WORD[entity]} {key!r} in QuickBooks, and no mapping for it.", fix)
+
+
+def _taken(entity: str, name: str, found: Reference) -> Unmapped:
+    wanted, holder = _WORD[entity], _WORD[found.entity]
+    if found.entity == entity:
+        return Unmapped(
+            f"The {wanted} {name!r} is inactive in QuickBooks.",
+            f"Make the {wanted} active in QuickBooks, or map the name under [{_TABLE[entity]}] in the company policy.",
+            Code.CONFLICT,
+        )
+    state = "" if found.active else "inactive "
+    return Unmapped(
+        f"The name {name!r} belongs to the {state}{holder} {found.qbo_id} in QuickBooks, where a {wanted} is needed.",
+        f"QuickBooks has one name space for all: create the {wanted} under another name, "
+        f"for example {name.strip() + ' (' + wanted + ')'!r}, and map {name!r} to it under [{_TABLE[entity]}] in the company policy.",
+        Code.CONFLICT,
+    )

@@ -50,6 +50,8 @@ class Document(SQLModel, table=True):
         default=None, sa_type=JSONB(none_as_null=True)
     )  # Seen.fields as QuickBooks answered them
     total: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))
+    balance: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # open amount when last seen: less than total = paid
+    differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # what a person made of it
     diverged: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     held: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     newest_version: int = Field(default=-1, sa_type=BigInteger, sa_column_kwargs={"server_default": text("-1")})
@@ -64,7 +66,8 @@ class CommandRow(SQLModel, table=True):
 
     __tablename__ = "commands"
     __table_args__ = (
-        Index("ix_commands_due", "realm", "due_at", postgresql_where=text("state = 'due'")),
+        Index("ix_commands_due", "realm", "priority", "due_at", postgresql_where=text("state = 'due'")),
+        Index("ix_commands_waits_for", "waits_for", postgresql_where=text("state = 'received'")),
         Index("ix_commands_document", "document_id", "version", "modified_at"),
         Index("ix_commands_state", "realm", "state"),
         {"schema": SCHEMA},
@@ -84,6 +87,7 @@ class CommandRow(SQLModel, table=True):
     )  # 0 interactive ... 3 sweep
     state: str = Field(default="due", sa_type=Text, sa_column_kwargs={"server_default": text("'due'")})
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    waits_for: int | None = Field(default=None, sa_type=BigInteger)  # the document that must be posted first, while `received`
     failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)
     forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over the difference
     code: str | None = Field(default=None, sa_type=Text)
@@ -152,6 +156,7 @@ class Attempt(SQLModel, table=True):
         default=False, sa_type=Boolean, sa_column_kwargs=_FALSE
     )  # the sender of an earlier send may still hold a copy
     stuck: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # only a person can resolve it
+    operator_says: str | None = Field(default=None, sa_type=Text)  # 'absent': a person found nothing in QuickBooks
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)  # when to look again
     outcome: str | None = Field(default=None, sa_type=Text)
     http_status: int | None = Field(default=None, sa_type=Integer)
@@ -184,6 +189,7 @@ class Realm(SQLModel, table=True):
     halted_since: datetime | None = Field(default=None, sa_type=_TIME)
     requestid_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     batch_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
+    bounds_unreliable: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # silence is held for a person
     probe: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     pace: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     company: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})

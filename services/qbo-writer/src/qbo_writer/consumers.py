@@ -1,0 +1,26 @@
+"""What the writer listens to: commands and Intuit's notifications. Each consumer decodes, calls one handler, returns."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from bookrelay import topics
+from bookrelay.kafka import Received, consume
+from bookrelay.messages import EntityChanged
+from bookrelay.service import Service
+
+from qbo_writer import handlers
+from qbo_writer.policy import Policy
+
+Wake = Callable[[Iterable[str]], None]
+
+
+def subscribe(service: Service, ledger: handlers.Records, policy: Policy, wake: Wake, feed_soon: Wake) -> None:
+    """Subscribe the writer to its topics."""
+
+    async def on_commands(batch: Sequence[Received[handlers.Command]]) -> None:
+        await handlers.record(batch, ledger, policy, wake)
+
+    async def on_entity_changed(batch: Sequence[Received[EntityChanged]]) -> None:
+        await handlers.note_changes(batch, feed_soon)
+
+    consume(service.broker, topics.COMMANDS, topics.WRITER_GROUP, on_commands, service.publisher)
+    consume(service.broker, topics.WEBHOOKS, topics.WRITER_GROUP, on_entity_changed, service.publisher)

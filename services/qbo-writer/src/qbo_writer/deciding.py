@@ -1,0 +1,182 @@
+"""What the writer does: what should be, against what QuickBooks is known to hold (design.md's table). Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from bookrelay.errors import Code
+from bookrelay.messages import Difference
+
+from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
+
+
+@dataclass(frozen=True)
+class Known:
+    """The row of a document: what QuickBooks is known to hold for it."""
+
+    id: int
+    realm: str
+    kind: LedgerKind
+    source: str
+    source_key: str
+    marker: str
+    doc_number: str | None = None
+    status: DocumentStatus = DocumentStatus.NOTHING
+    qbo_id: str | None = None
+    sync_token: str | None = None
+    content_hash: str | None = None
+    fields: dict[str, str] | None = None
+    total: Decimal | None = None
+    balance: Decimal | None = None
+    diverged: bool = False
+    differences: tuple[Difference, ...] = ()  # between what we knew and what a person made of it
+    attempts: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether a document is there in QuickBooks, voided or not."""
+        return self.qbo_id is not None and self.status in (DocumentStatus.PRESENT, DocumentStatus.VOIDED)
+
+    @property
+    def paid(self) -> bool:
+        """Whether a payment, in full or in part, is known."""
+        return (
+            self.status is DocumentStatus.PRESENT
+            and self.total is not None
+            and self.balance is not None
+            and self.total not in (0, self.balance)
+        )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The row of a command: what should be true."""
+
+    id: UUID
+    operation: Literal["upsert", "retract"]
+    version: int
+    modified_at: datetime
+    content_hash: str
+    state: CommandState
+    content: dict[str, Any] | None = field(default=None, repr=False)
+    forced: bool = False
+    failures: int = 0
+    occurrence: int = 0
+    priority: int = 1
+    recorded_at: datetime | None = None
+    due_at: datetime | None = None
+
+    @property
+    def newer_key(self) -> tuple[int, datetime, datetime | None, str]:
+        """Orders versions; the last two only break ties of a source that neither counts nor tells time."""
+        return (self.version, self.modified_at, self.recorded_at, str(self.id))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The company's decisions as far as they stand in the table."""
+
+    retract_invoice_by: Literal["void", "delete"] = "void"
+    changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
+    update_paid: Literal["hold", "update"] = "hold"
+    skipped_kinds: dict[LedgerKind, str] = field(default_factory=dict)  # kind -> why it is left out
+
+
+@dataclass(frozen=True)
+class End:
+    """The command ends without a request."""
+
+    state: CommandState
+    reason: str = ""
+    fix: str = ""
+    code: Code = Code.AUTOMATION_FAILED
+    intuit_code: str | None = None
+    differences: tuple[Difference, ...] = ()
+    by_version: int | None = None  # superseded
+    forget: bool = False  # the document is no longer known to hold anything
+
+
+@dataclass(frozen=True)
+class Write:
+    """A request is needed."""
+
+    operation: Operation
+    restores: bool = False
+
+
+FIX_HELD = "Compare both in QuickBooks, then release, force or drop it."
+
+
+def newest(commands: Sequence[Asked]) -> Asked:
+    """Return the newest recorded command, whatever became of it."""
+    return max(commands, key=lambda c: c.newer_key)
+
+
+def superseded(by: Asked) -> End:
+    """Return the end of every due command that is older than `by`."""
+    return End(CommandState.SUPERSEDED, f"Version {by.version} was recorded first.", by_version=by.version)
+
+
+def decide(known: Known, asked: Asked, rules: Rules) -> End | Write:
+    """Decide what becomes of the newest recorded version of a document that has no open attempt."""
+    if asked.operation == "upsert" and (why := rules.skipped_kinds.get(known.kind)):
+        return End(CommandState.SKIPPED, why)
+    if known.diverged and not asked.forced:
+        held = _diverged(known, asked, rules)
+        if held:
+            return held
+    return _present(known, asked, rules) if asked.operation == "upsert" else _absent(known, asked, rules)
+
+
+def _diverged(known: Known, asked: Asked, rules: Rules) -> End | None:
+    if asked.operation == "retract" and known.status in (DocumentStatus.GONE, DocumentStatus.NOTHING):
+        return None
+    if rules.changed_by_person == "source_wins":
+        return None
+    what = "deleted" if known.status is DocumentStatus.GONE else "changed"
+    if rules.changed_by_person == "qbo_wins":
+        return End(CommandState.SKIPPED, f"A person {what} the document in QuickBooks, and the policy lets QuickBooks win.")
+    return End(
+        CommandState.HELD,
+        f"A person {what} the document in QuickBooks.",
+        FIX_HELD,
+        Code.CONFLICT,
+        differences=known.differences,
+    )
+
+
+def _present(known: Known, asked: Asked, rules: Rules) -> End | Write:
+    if not known.live:
+        return Write(Operation.CREATE)
+    if known.status is DocumentStatus.VOIDED:
+        return Write(Operation.UPDATE, restores=True)
+    if known.content_hash == asked.content_hash and not known.diverged:
+        return End(CommandState.UNCHANGED)
+    if known.paid and rules.update_paid == "hold" and not asked.forced:
+        return _paid(known, "changed")
+    return Write(Operation.UPDATE)
+
+
+def _absent(known: Known, asked: Asked, rules: Rules) -> End | Write:
+    if not known.live:
+        return End(CommandState.UNCHANGED, forget=known.status is DocumentStatus.GONE)
+    if known.status is DocumentStatus.VOIDED and not known.diverged:
+        return End(CommandState.UNCHANGED)
+    if known.paid and not asked.forced:
+        return _paid(known, "withdrawn")
+    if known.kind is LedgerKind.INVOICE and rules.retract_invoice_by == "void":
+        return Write(Operation.VOID)
+    return Write(Operation.DELETE)
+
+
+def _paid(known: Known, what: str) -> End:
+    return End(
+        CommandState.HELD,
+        f"The document is paid or partly paid in QuickBooks (open: {known.balance} of {known.total}) and should be {what}.",
+        "Unlink the payment in QuickBooks and release it, force it, or drop it.",
+        Code.CONFLICT,
+        differences=(Difference(field="balance", ours=str(known.total), theirs=str(known.balance)),),
+    )

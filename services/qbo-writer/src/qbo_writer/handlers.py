@@ -1,0 +1,93 @@
+"""What the writer does with a message: record commands, note that the books changed. No I/O of its own."""
+
+import base64
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from bookrelay.kafka import Received
+from bookrelay.messages import EntityChanged, Priority, RetractDocument, UpsertBill, UpsertInvoice, content_hash
+
+from qbo_writer import mapping
+from qbo_writer.crashpoints import Place, reach
+from qbo_writer.domain import LedgerKind
+from qbo_writer.policy import Policy
+
+PRIORITY = {Priority.INTERACTIVE: 0, Priority.LIVE: 1, Priority.BACKFILL: 2, Priority.SWEEP: 3}
+Command = UpsertInvoice | UpsertBill | RetractDocument
+
+
+@dataclass(frozen=True)
+class NewCommand:
+    """A command as it is recorded."""
+
+    id: UUID
+    realm: str
+    source: str
+    source_key: str
+    kind: LedgerKind
+    doc_number: str | None
+    marker: str
+    operation: str
+    version: int
+    modified_at: datetime
+    content: str | None  # JSON
+    content_hash: str
+    priority: int
+    traceparent: str | None = None
+
+    @property
+    def document(self) -> tuple[str, str, str, str]:
+        """The business key."""
+        return (self.realm, self.source, self.source_key, self.kind.value)
+
+
+class Records(Protocol):
+    """The ledger, as far as recording needs it."""
+
+    async def record(self, commands: Sequence[NewCommand]) -> int:
+        """Record all in one transaction; return how many were new."""
+
+
+def new_command(received: Received[Command], policy: Policy) -> NewCommand:
+    """Translate a message into the row that is recorded."""
+    message = received.message
+    data = message.data
+    content = None if isinstance(message, RetractDocument) else message.data.content
+    kind = LedgerKind(data.kind.value)
+    return NewCommand(
+        id=message.id, realm=data.realm, source=data.source, source_key=data.source_key, kind=kind,
+        doc_number=mapping.doc_number(policy, data.source, data.source_key),
+        marker=mapping.marker(data.realm, data.source, data.source_key, kind),
+        operation="retract" if content is None else "upsert", version=data.version, modified_at=data.modified_at,
+        content=content.model_dump_json(exclude_defaults=True) if content is not None else None,
+        content_hash=content_hash(content), priority=PRIORITY[data.priority], traceparent=received.headers.get("traceparent"),
+    )  # fmt: skip
+
+
+def spare_doc_number(realm: str, source: str, source_key: str) -> str:
+    """Return the number for a document whose own one is taken by another key: 21 characters, from the key alone."""
+    digest = hashlib.sha256(f"{realm}\x1f{source}\x1f{source_key}".encode()).digest()
+    return "BX" + base64.b32encode(digest).decode()[:19]
+
+
+async def record(
+    batch: Sequence[Received[Command]], ledger: Records, policy: Policy, wake: Callable[[Iterable[str]], None]
+) -> None:
+    """Record the commands, then wake the posting loops of their companies. A redelivery changes nothing."""
+    reach(Place.POLLED)
+    commands = [new_command(received, policy) for received in batch]
+    await ledger.record(commands)
+    reach(Place.RECORDED)
+    wake({command.realm for command in commands})
+
+
+async def note_changes(batch: Sequence[Received[EntityChanged]], feed_soon: Callable[[Iterable[str]], None]) -> None:
+    """Intuit says that something changed: read the change feed of those companies soon."""
+    feed_soon({received.message.data.realm for received in batch})
+
+
+Handler = Callable[[Sequence[Received[Command]]], Awaitable[None]]

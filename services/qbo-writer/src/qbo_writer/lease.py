@@ -1,0 +1,117 @@
+"""Who may write for a company: a row with a growing fencing token, by the database's clock, renewed by one loop.
+
+What guards the ledger is the lock on the lease row in each transaction (`fence`), never this process's belief.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bookrelay import metrics, telemetry
+from bookrelay.db import Connection, Pool, transaction
+
+from qbo_writer.crashpoints import Place, reach
+from qbo_writer.tokens import LeaseLost
+
+__all__ = ["LeaseLost", "Leases", "fence", "fenced"]
+
+log = telemetry.get_logger(__name__)
+
+
+async def fence(connection: Connection, realm: str, fencing_token: int) -> None:
+    """Lock the lease row until the transaction ends; raise LeaseLost if it is no longer ours."""
+    row = await connection.fetchval(
+        "SELECT 1 FROM qbo_writer.leases WHERE realm = $1 AND fencing_token = $2 FOR SHARE", realm, fencing_token
+    )
+    if row is None:
+        raise LeaseLost(realm)
+
+
+@asynccontextmanager
+async def fenced(pool: Pool, realm: str, fencing_token: int) -> AsyncIterator[Connection]:
+    """Open a ledger transaction: the lease row is locked first."""
+    async with transaction(pool) as connection:
+        await fence(connection, realm, fencing_token)
+        yield connection
+
+
+@dataclass(frozen=True)
+class _Held:
+    fencing_token: int
+    until: float  # by the monotonic clock of this process: a belief that saves calls, no guard
+
+
+class Leases:
+    """The leases of this process. `step` is a loop's unit of work: it acquires what is free and renews what is held."""
+
+    def __init__(self, pool: Pool, realms: Sequence[str], *, seconds: float, renew_seconds: float, holder: str = "") -> None:
+        self._pool, self._realms = pool, tuple(realms)
+        self._seconds, self._renew_seconds = seconds, renew_seconds
+        self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self._held: dict[str, _Held] = {}
+        self.on_change: Callable[[str], None] = lambda realm: None
+
+    def holding(self, realm: str) -> int | None:
+        """Return the fencing token under which this process may write for the company now, or None."""
+        held = self._held.get(realm)
+        return held.fencing_token if held and time.monotonic() < held.until else None
+
+    async def step(self) -> float:
+        """Acquire and renew every company's lease; return how long to wait."""
+        started = time.monotonic()
+        for realm in self._realms:
+            # While Postgres is away the belief ends by itself; the same token is renewed if nobody took the lease meanwhile.
+            await asyncio.wait_for(self._acquire_or_renew(realm), self._seconds)
+        pause = self._renew_seconds if self._held else min(self._renew_seconds, 1.0)
+        return max(0.05, pause - (time.monotonic() - started))
+
+    async def _acquire_or_renew(self, realm: str) -> None:
+        held, asked_at = self._held.get(realm), time.monotonic()
+        token: int | None = None
+        if held:
+            token = await self._pool.fetchval(
+                "UPDATE qbo_writer.leases SET expires_at = clock_timestamp() + make_interval(secs => $4) "
+                "WHERE realm = $1 AND holder = $2 AND fencing_token = $3 RETURNING fencing_token",
+                realm, self.holder, held.fencing_token, self._seconds,
+            )  # fmt: skip
+            if token is None:
+                log.warning("lease.lost", realm=realm, fencing_token=held.fencing_token)
+                self.lost(realm)
+        if token is None:
+            token = await self._pool.fetchval(
+                "INSERT INTO qbo_writer.leases AS l (realm, holder, fencing_token, expires_at) "
+                "VALUES ($1, $2, 1, clock_timestamp() + make_interval(secs => $3)) ON CONFLICT (realm) DO UPDATE SET "
+                "holder = excluded.holder, fencing_token = l.fencing_token + 1, expires_at = excluded.expires_at "
+                "WHERE l.expires_at < clock_timestamp() RETURNING fencing_token",
+                realm, self.holder, self._seconds,
+            )  # fmt: skip
+            if token is None:
+                return
+            log.info("lease.taken", realm=realm, fencing_token=token)
+            reach(Place.LEASE_TAKEN)
+        self._held[realm] = _Held(token, asked_at + self._seconds)
+        metrics.LEASE_HELD.labels(realm).set(1)
+        metrics.LEASE_TOKEN.labels(realm).set(token)
+        if held is None or held.fencing_token != token:
+            self.on_change(realm)
+
+    def lost(self, realm: str) -> None:
+        """Stop believing in the lease of a company: a transaction found that it is gone."""
+        if self._held.pop(realm, None):
+            metrics.LEASE_HELD.labels(realm).set(0)
+            self.on_change(realm)
+
+    async def release(self) -> None:
+        """Give up all leases at a graceful stop, so that a standby takes over at once."""
+        for realm, held in list(self._held.items()):
+            await self._pool.execute(
+                "UPDATE qbo_writer.leases SET expires_at = clock_timestamp() - interval '1 second' "
+                "WHERE realm = $1 AND fencing_token = $2",
+                realm, held.fencing_token,
+            )  # fmt: skip
+            self.lost(realm)

@@ -1,0 +1,670 @@
+"""All SQL of the ledger. Recording is open to every writer; everything else is one transaction under the locked lease row."""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from bookrelay import metrics, outbox, topics
+from bookrelay.db import Connection, Pool, transaction
+from bookrelay.messages import Difference
+
+from qbo_writer.crashpoints import Place, reach
+from qbo_writer.deciding import Asked, Known
+from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
+from qbo_writer.handlers import NewCommand, spare_doc_number
+from qbo_writer.lease import fence, fenced
+from qbo_writer.mapping import marker
+from qbo_writer.settling import Attempt, AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, Requeue
+from qbo_writer.tables import SCHEMA
+from qbo_writer.transitions import Sent
+
+
+class Learns(Protocol):
+    """The reference cache, as far as the ledger's commits need it."""
+
+    async def learn(self, connection: Connection, realm: str, entity: str, seen: Seen) -> None:
+        """Take a created name into the cache, in the ledger's transaction."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A document with something due: its newest recorded command, and the older due ones."""
+
+    known: Known
+    newest: Asked
+    older: tuple[Asked, ...]
+
+
+@dataclass(frozen=True)
+class NewAttempt:
+    """What is journalled before it is sent."""
+
+    candidate: Candidate
+    request: Request
+    fields: dict[str, str]
+    content_hash: str
+    number: int
+    token_expires_at: datetime
+    b_id: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """A batch as it was journalled."""
+
+    id: int
+    requestid: str
+    body: str
+
+
+@dataclass(frozen=True)
+class RealmRow:
+    """What the ledger knows of a company."""
+
+    halted_code: str | None
+    halted_reason: str | None
+    halted_since: datetime | None
+    requestid_proven: bool
+    batch_proven: bool
+    bounds_unreliable: bool
+    pace: dict[str, Any]
+    feed_position: datetime | None
+
+
+_KNOWN = (
+    "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
+    "d.doc_number AS d_number, d.status AS d_status, d.qbo_id AS d_qbo_id, d.sync_token AS d_sync_token, "
+    "d.content_hash AS d_hash, d.fields AS d_fields, d.total AS d_total, d.balance AS d_balance, d.diverged AS d_diverged, "
+    "d.differences AS d_differences, d.attempts AS d_attempts"
+)
+_ASKED = (
+    "c.id AS c_id, c.operation AS c_operation, c.version AS c_version, c.modified_at AS c_modified_at, c.content AS c_content, "
+    "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.failures AS c_failures, "
+    "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at"
+)
+_NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
+
+
+def known_of(row: Any) -> Known:
+    """Read a document's columns (d_...)."""
+    return Known(
+        id=row["d_id"], realm=row["d_realm"], kind=LedgerKind(row["d_kind"]), source=row["d_source"], source_key=row["d_key"],
+        marker=row["d_marker"], doc_number=row["d_number"], status=DocumentStatus(row["d_status"]), qbo_id=row["d_qbo_id"],
+        sync_token=row["d_sync_token"], content_hash=row["d_hash"], fields=row["d_fields"], total=row["d_total"],
+        balance=row["d_balance"], diverged=row["d_diverged"],
+        differences=tuple(Difference.model_validate(d) for d in row["d_differences"] or ()), attempts=row["d_attempts"],
+    )  # fmt: skip
+
+
+def asked_of(row: Any) -> Asked:
+    """Read a command's columns (c_...)."""
+    return Asked(
+        id=row["c_id"], operation=row["c_operation"], version=row["c_version"], modified_at=row["c_modified_at"],
+        content=row["c_content"], content_hash=row["c_hash"], state=CommandState(row["c_state"]), forced=row["c_forced"],
+        failures=row["c_failures"], occurrence=row["c_occurrence"], priority=row["c_priority"],
+        recorded_at=row["c_recorded_at"], due_at=row["c_due_at"],
+    )  # fmt: skip
+
+
+class Ledger:
+    """The inbox and memory of the writer."""
+
+    def __init__(self, pool: Pool, learner: Learns | None = None) -> None:
+        self._pool, self._learner = pool, learner
+
+    # ------------------------------------------------------------------------------------------------------------ record
+
+    async def record(self, commands: Sequence[NewCommand]) -> int:
+        """Record all in one transaction; a command id that is there already changes nothing. Returns how many were new."""
+        async with transaction(self._pool) as connection:
+            new = await _record(connection, commands)
+            reach(Place.RECORDING)
+        metrics.COMMANDS_RECORDED.labels("new").inc(new)
+        metrics.COMMANDS_RECORDED.labels("known").inc(len(commands) - new)
+        return new
+
+    # ------------------------------------------------------------------------------------------------------------- claim
+
+    async def backlog(self, realm: str, limit: int) -> int:
+        """Count the due commands, up to `limit`."""
+        count: int = await self._pool.fetchval(
+            "SELECT count(*) FROM (SELECT 1 FROM qbo_writer.commands "
+            "WHERE realm = $1 AND state = 'due' AND due_at <= now() LIMIT $2) x",
+            realm, limit,
+        )  # fmt: skip
+        return count
+
+    async def candidates(self, realm: str, limit: int, without: Collection[int] = ()) -> list[Candidate]:
+        """Read documents with something due and no open attempt, by priority, then age."""
+        rows = await self._pool.fetch(
+            f"""
+            WITH due AS (
+              SELECT c.document_id, c.priority, c.due_at FROM qbo_writer.commands c
+              WHERE c.realm = $1 AND c.state = 'due' AND c.due_at <= now() AND NOT c.document_id = ANY($3::bigint[])
+                AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
+              ORDER BY c.priority, c.due_at LIMIT $2
+            ), picked AS (
+              SELECT document_id, min(priority) AS priority, min(due_at) AS due_at FROM due GROUP BY document_id
+            )
+            SELECT {_KNOWN}, {_ASKED}, c.older FROM picked p
+            JOIN qbo_writer.documents d ON d.id = p.document_id
+            CROSS JOIN LATERAL (
+              SELECT n.*, (
+                SELECT jsonb_agg(o.id ORDER BY o.version, o.modified_at) FROM qbo_writer.commands o
+                WHERE o.document_id = d.id AND o.state IN ('due', 'received') AND o.id <> n.id
+              ) AS older
+              FROM qbo_writer.commands n WHERE n.document_id = d.id ORDER BY {_NEWEST_FIRST} LIMIT 1
+            ) c
+            ORDER BY p.priority, p.due_at
+            """,  # noqa: S608
+            realm, limit, list(without),
+        )  # fmt: skip
+        older = [id_ for row in rows for id_ in row["older"] or ()]
+        older_rows = {}
+        if older:
+            found = await self._pool.fetch(
+                f"SELECT {_ASKED} FROM qbo_writer.commands c WHERE c.id = ANY($1::uuid[])",  # noqa: S608
+                older,
+            )
+            older_rows = {str(row["c_id"]): asked_of(row) for row in found}
+        return [
+            Candidate(known_of(row), asked_of(row), tuple(older_rows[id_] for id_ in row["older"] or () if id_ in older_rows))
+            for row in rows
+        ]
+
+    async def journal(
+        self, realm: str, fencing_token: int, attempts: Sequence[NewAttempt], batch: tuple[str, str] | None = None
+    ) -> list[Attempt]:
+        """Commit the attempts before they leave. Left out is what changed since it was read, or has an open attempt."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            batch_id = None
+            if batch:
+                batch_id = await connection.fetchval(
+                    "INSERT INTO qbo_writer.batches (realm, requestid, body) VALUES ($1, $2, $3) RETURNING id", realm, *batch
+                )
+            rows = await connection.fetch(
+                """
+                INSERT INTO qbo_writer.attempts (realm, document_id, command_id, version, number, entity, operation, requestid,
+                  body, qbo_id, sync_token, content_hash, fields, batch_id, b_id, state, fencing_token, token_expires_at,
+                  first_sent_at, last_sent_at)
+                SELECT $1, t.document_id, t.command_id, t.version, t.number, t.entity, t.operation, t.requestid, t.body, t.qbo_id,
+                  t.sync_token, t.content_hash, t.fields::jsonb, $16, t.b_id, 'sending', $2, t.token_expires_at,
+                  clock_timestamp(), clock_timestamp()
+                FROM unnest($3::bigint[], $4::uuid[], $5::bigint[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[],
+                  $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $17::timestamptz[])
+                  AS t(document_id, command_id, version, number, entity, operation, requestid, body, qbo_id, sync_token,
+                       content_hash, fields, b_id, token_expires_at)
+                JOIN qbo_writer.documents d ON d.id = t.document_id AND d.attempts = t.number - 1
+                JOIN qbo_writer.commands c ON c.id = t.command_id AND c.state = 'due'
+                WHERE NOT EXISTS (
+                  SELECT 1 FROM qbo_writer.commands n WHERE n.document_id = t.document_id
+                    AND (n.version, n.modified_at) > (c.version, c.modified_at))
+                ON CONFLICT (document_id) WHERE state <> 'resolved' DO NOTHING
+                RETURNING id, document_id, first_sent_at
+                """,
+                realm, fencing_token,
+                [a.candidate.known.id for a in attempts], [a.candidate.newest.id for a in attempts],
+                [a.candidate.newest.version for a in attempts], [a.number for a in attempts],
+                [a.request.entity for a in attempts], [a.request.operation.value for a in attempts],
+                [a.request.requestid for a in attempts], [a.request.body for a in attempts],
+                [a.request.qbo_id for a in attempts], [a.request.sync_token for a in attempts],
+                [a.content_hash for a in attempts], [json.dumps(a.fields) for a in attempts], [a.b_id for a in attempts],
+                batch_id, [a.token_expires_at for a in attempts],
+            )  # fmt: skip
+            if batch and len(rows) != len(attempts):
+                raise BatchChanged  # the body names items that may not be sent: nothing of it is committed
+            await connection.execute(
+                "UPDATE qbo_writer.documents SET attempts = attempts + 1, updated_at = now() WHERE id = ANY($1::bigint[])",
+                [row["document_id"] for row in rows],
+            )
+            reach(Place.JOURNALLING)
+        by_document = {a.candidate.known.id: a for a in attempts}
+        return [
+            self._journalled(by_document[r["document_id"]], r["id"], r["first_sent_at"], fencing_token, batch_id) for r in rows
+        ]
+
+    @staticmethod
+    def _journalled(a: NewAttempt, id_: int, at: datetime, fencing_token: int, batch_id: int | None) -> Attempt:
+        sent = Sent(
+            a.request.operation, AttemptState.SENDING, False, False, False, False, batch_id is not None, at, at, None,
+            a.token_expires_at,
+        )  # fmt: skip
+        return Attempt(
+            id_, a.candidate.known, a.candidate.newest, a.request, sent, a.fields, a.content_hash, a.number, 1, fencing_token,
+            batch_id, a.b_id,
+        )  # fmt: skip
+
+    async def resend(
+        self, realm: str, fencing_token: int, attempts: Sequence[Attempt], token_expires_at: datetime, *, absent: bool
+    ) -> list[Attempt]:
+        """Journal that the attempts leave again. `absent`: looked up after the wait, so no earlier copy can take effect."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            rows = await connection.fetch(
+                """
+                UPDATE qbo_writer.attempts SET state = 'sending', answered = false, sends = sends + 1,
+                  last_sent_at = clock_timestamp(), fencing_token = $2, operator_says = NULL,
+                  -- A copy in a lost sender's hands lives as long as the longest-lived token it may carry.
+                  token_expires_at = CASE WHEN $4 THEN $3 ELSE greatest(token_expires_at, $3) END,
+                  lost = CASE WHEN $4 THEN false ELSE lost OR (ambiguous AND silent_at IS NULL) END,
+                  first_sent_at = CASE WHEN ambiguous THEN first_sent_at ELSE clock_timestamp() END,
+                  silent_at = NULL
+                WHERE id = ANY($1::bigint[]) AND state <> 'resolved' RETURNING *
+                """,
+                [a.id for a in attempts], fencing_token, token_expires_at, absent,
+            )  # fmt: skip
+        by_id = {a.id: a for a in attempts}
+        return [replace(by_id[row["id"]], sent=_sent(row), sends=row["sends"], fencing_token=fencing_token) for row in rows]
+
+    # ------------------------------------------------------------------------------------------------------------ settle
+
+    async def commit(self, realm: str, fencing_token: int, effects: Sequence[Effects]) -> list[Effects]:
+        """Commit document, attempt, ends and events of all effects together; return those that were not committed before."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            fresh = await _apply(connection, effects)
+            for effect in fresh:
+                if effect.learned and self._learner:
+                    await self._learner.learn(connection, realm, *effect.learned)
+            reach(Place.SETTLING)
+        for effect in fresh:
+            for end in effect.ends:
+                metrics.COMMANDS_ENDED.labels(realm, end.known.kind.value, end.end.state.value).inc()
+        return fresh
+
+    # ----------------------------------------------------------------------------------------------------------- resolve
+
+    async def mark_lost(self, realm: str, fencing_token: int) -> int:
+        """Step 3 after taking the lease: what was sent and has no recorded answer is unknown, its sender lost."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            status: str = await connection.execute(
+                "UPDATE qbo_writer.attempts SET state = 'unknown', lost = true, ambiguous = true, due_at = clock_timestamp() "
+                "WHERE realm = $1 AND state = 'sending' AND NOT answered",
+                realm,
+            )
+            # Nobody is left to remember these: whoever waits for a name that has no pending command is due.
+            await connection.execute(
+                "UPDATE qbo_writer.commands c SET state = 'due', waits_for = NULL WHERE c.realm = $1 AND c.state = 'received' "
+                "AND NOT EXISTS (SELECT 1 FROM qbo_writer.commands n WHERE n.document_id = c.waits_for "
+                "AND n.state IN ('due', 'received'))",
+                realm,
+            )
+            reach(Place.LOST_MARKED)
+        return int(status.rsplit(maxsplit=1)[-1])
+
+    async def open_attempts(
+        self, realm: str, *, limit: int, without: Collection[int] = (), ids: Collection[int] | None = None,
+        batch_id: int | None = None, due: bool = True,
+    ) -> list[Attempt]:  # fmt: skip
+        """Read open attempts that nobody in this process is sending, those that are due first."""
+        rows = await self._pool.fetch(
+            f"""
+            SELECT {_KNOWN}, {_ASKED}, a.* FROM qbo_writer.attempts a
+            JOIN qbo_writer.documents d ON d.id = a.document_id JOIN qbo_writer.commands c ON c.id = a.command_id
+            WHERE a.realm = $1 AND a.state <> 'resolved' AND NOT a.id = ANY($2::bigint[])
+              AND ($3::bigint[] IS NULL OR a.id = ANY($3)) AND ($4::bigint IS NULL OR a.batch_id = $4)
+              AND (NOT $6 OR a.due_at <= clock_timestamp() OR a.operator_says IS NOT NULL)
+            ORDER BY a.due_at LIMIT $5
+            """,  # noqa: S608
+            realm, list(without), None if ids is None else list(ids), batch_id, limit, due,
+        )  # fmt: skip
+        return [_attempt_of(row) for row in rows]
+
+    async def batch(self, batch_id: int) -> BatchRow:
+        """Read a batch as it was journalled."""
+        row = await self._pool.fetchrow("SELECT id, requestid, body FROM qbo_writer.batches WHERE id = $1", batch_id)
+        return BatchRow(row["id"], row["requestid"], row["body"])
+
+    async def look_again(self, realm: str, fencing_token: int, attempt_id: int, at: datetime) -> None:
+        """Note when to look for an unknown attempt again."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute("UPDATE qbo_writer.attempts SET due_at = $2 WHERE id = $1", attempt_id, at)
+
+    async def behind(self, realm: str) -> list[Candidate]:
+        """Read documents with due commands behind an attempt that only a person can resolve."""
+        rows = await self._pool.fetch(
+            f"""
+            SELECT {_KNOWN}, {_ASKED} FROM qbo_writer.attempts a
+            JOIN qbo_writer.documents d ON d.id = a.document_id
+            JOIN qbo_writer.commands c ON c.document_id = d.id AND c.state = 'due'
+            WHERE a.realm = $1 AND a.state = 'unknown' AND a.stuck AND a.operator_says IS NULL LIMIT 100
+            """,  # noqa: S608
+            realm,
+        )
+        return [Candidate(known_of(row), asked_of(row), ()) for row in rows]
+
+    async def next_due_in(self, realm: str, without: Collection[int]) -> float:
+        """Return in how many seconds something becomes due; at most a minute."""
+        value = await self._pool.fetchval(
+            """
+            SELECT extract(epoch FROM least(
+              (SELECT min(c.due_at) FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND NOT EXISTS
+                (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')),
+              (SELECT min(due_at) FROM qbo_writer.attempts
+                WHERE realm = $1 AND state <> 'resolved' AND NOT id = ANY($2::bigint[])),
+              clock_timestamp() + interval '60 seconds') - clock_timestamp())
+            """,
+            realm, list(without),
+        )  # fmt: skip
+        return max(0.0, float(value))
+
+    async def now(self) -> datetime:
+        """Return the database's clock."""
+        value: datetime = await self._pool.fetchval("SELECT clock_timestamp()")
+        return value
+
+    # ------------------------------------------------------------------------------------------------------------- names
+
+    async def need_name(
+        self, realm: str, fencing_token: int, wanted: FollowUp, waiting: Sequence[Asked]
+    ) -> tuple[CommandState, str, str] | Known | None:
+        """Let commands wait for a customer or vendor; make it a document of its own if nobody did.
+
+        Returns None if they wait now; how the name's command ended if that was after they became due; the name's document if
+        it is posted already.
+        """
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            new = NewCommand(
+                wanted.id(), realm, wanted.source, wanted.source_key, wanted.kind, None,
+                marker(realm, wanted.source, wanted.source_key, wanted.kind), "upsert", wanted.version,
+                await connection.fetchval("SELECT now()"), json.dumps(wanted.content), wanted.content_hash, wanted.priority,
+            )  # fmt: skip
+            await _insert_documents(connection, [new])
+            document = await connection.fetchrow(
+                f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND source = $2 AND source_key = $3 AND kind = $4 "  # noqa: S608
+                "FOR NO KEY UPDATE",
+                *new.document,
+            )
+            newest = await connection.fetchrow(
+                f"SELECT state, code, reason, ended_at, version FROM qbo_writer.commands WHERE document_id = $1 "  # noqa: S608
+                f"ORDER BY {_NEWEST_FIRST} LIMIT 1",
+                document["d_id"],
+            )
+            if newest and newest["state"] not in ("due", "received"):
+                if newest["state"] == "posted" and document["d_status"] == "present":
+                    return known_of(document)
+                since = max((w.due_at for w in waiting if w.due_at), default=None)
+                if since and newest["ended_at"] and newest["ended_at"] >= since:
+                    return CommandState(newest["state"]), newest["code"] or "", newest["reason"] or ""
+                new = replace(new, version=newest["version"] + 1, id=replace(wanted, version=newest["version"] + 1).id())
+            if newest is None or newest["state"] not in ("due", "received"):
+                await _record(connection, [new])
+            await connection.execute(
+                "UPDATE qbo_writer.commands SET state = 'received', waits_for = $2 WHERE id = ANY($1::uuid[]) AND state = 'due'",
+                [w.id for w in waiting], document["d_id"],
+            )  # fmt: skip
+            return None
+
+    # ------------------------------------------------------------------------------------------------------------ realms
+
+    async def realm(self, realm: str) -> RealmRow:
+        """Read, or make, the company's row."""
+        await self._pool.execute("INSERT INTO qbo_writer.realms (realm) VALUES ($1) ON CONFLICT DO NOTHING", realm)
+        row = await self._pool.fetchrow("SELECT * FROM qbo_writer.realms WHERE realm = $1", realm)
+        return RealmRow(
+            row["halted_code"], row["halted_reason"], row["halted_since"], row["requestid_proven"], row["batch_proven"],
+            row["bounds_unreliable"], row["pace"] or {}, row["feed_position"],
+        )  # fmt: skip
+
+    async def set_halted(
+        self, realm: str, fencing_token: int, code: str | None, reason: str | None, events: Sequence[Any], since: datetime
+    ) -> None:
+        """Halt the company (or resume it, with None) and tell it."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute(
+                "UPDATE qbo_writer.realms SET halted_code = $2, halted_reason = $3, halted_since = $4, updated_at = now() "
+                "WHERE realm = $1",
+                realm, code, reason, since if code else None,
+            )  # fmt: skip
+            await outbox.add(connection, SCHEMA, topics.EVENTS, events)
+
+    async def keep_pace(self, realm: str, fencing_token: int, pace: dict[str, Any]) -> None:
+        """Keep the pacer's state, so that a restart does not burst."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute("UPDATE qbo_writer.realms SET pace = $2, updated_at = now() WHERE realm = $1", realm, pace)
+
+    async def gauges(self, realm: str) -> None:
+        """Publish what waits, as metrics."""
+        row = await self._pool.fetchrow(
+            """
+            SELECT (SELECT count(*) FROM qbo_writer.commands WHERE realm = $1 AND state = 'due') AS due,
+              (SELECT extract(epoch FROM now() - min(due_at)) FROM qbo_writer.commands WHERE realm = $1 AND state = 'due') AS age,
+              (SELECT count(*) FROM qbo_writer.documents WHERE realm = $1 AND held) AS held,
+              (SELECT count(*) FROM qbo_writer.attempts WHERE realm = $1 AND state = 'sending') AS sending,
+              (SELECT count(*) FROM qbo_writer.attempts WHERE realm = $1 AND state = 'unknown') AS unknown
+            """,
+            realm,
+        )
+        metrics.COMMANDS_DUE.labels(realm).set(row["due"])
+        metrics.COMMANDS_OLDEST_DUE_AGE.labels(realm).set(max(0.0, float(row["age"] or 0)))
+        metrics.DOCUMENTS_HELD.labels(realm).set(row["held"])
+        metrics.ATTEMPTS_OPEN.labels(realm, "sending").set(row["sending"])
+        metrics.ATTEMPTS_OPEN.labels(realm, "unknown").set(row["unknown"])
+
+
+class BatchChanged(Exception):  # noqa: N818
+    """An item of a batch changed between its reading and its journal: the batch is made anew."""
+
+
+def _sent(row: Any) -> Sent:
+    return Sent(
+        Operation(row["operation"]), AttemptState(row["state"]), row["answered"], row["ambiguous"], row["lost"], row["stuck"],
+        row["batch_id"] is not None, row["first_sent_at"], row["last_sent_at"], row["silent_at"], row["token_expires_at"],
+    )  # fmt: skip
+
+
+def _attempt_of(row: Any) -> Attempt:
+    known = known_of(row)
+    request = Request(
+        row["realm"], known.kind, row["entity"], Operation(row["operation"]), row["requestid"], row["body"], row["qbo_id"],
+        row["sync_token"],
+    )  # fmt: skip
+    return Attempt(
+        row["id"], known, asked_of(row), request, _sent(row), row["fields"] or {}, row["content_hash"], row["number"],
+        row["sends"], row["fencing_token"], row["batch_id"], row["b_id"], row["operator_says"],
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------------------- recording
+
+
+async def _insert_documents(connection: Connection, commands: Iterable[NewCommand]) -> None:
+    newest: dict[tuple[str, str, str, str], NewCommand] = {}
+    for command in commands:
+        known = newest.get(command.document)
+        if known is None or (command.version, command.modified_at) > (known.version, known.modified_at):
+            newest[command.document] = command
+    # Sorted: two recorders that meet wait for each other in one order only.
+    documents = [newest[key] for key in sorted(newest)]
+    await connection.execute(
+        "INSERT INTO qbo_writer.documents "
+        "(realm, source, source_key, kind, doc_number, marker, newest_version, newest_modified_at) "
+        "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], "
+        "$8::timestamptz[]) ON CONFLICT DO NOTHING",
+        [c.realm for c in documents], [c.source for c in documents], [c.source_key for c in documents],
+        [c.kind.value for c in documents], [c.doc_number for c in documents], [c.marker for c in documents],
+        [c.version for c in documents], [c.modified_at for c in documents],
+    )  # fmt: skip
+
+
+async def _insert_commands(connection: Connection, commands: Sequence[NewCommand]) -> list[Any]:
+    rows: list[Any] = await connection.fetch(
+        """
+        INSERT INTO qbo_writer.commands
+          (id, document_id, realm, kind, operation, version, modified_at, content, content_hash, priority, headers)
+        SELECT t.id, d.id, t.realm, t.kind, t.operation, t.version, t.modified_at, t.content::jsonb, t.content_hash, t.priority,
+          CASE WHEN t.traceparent IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('traceparent', t.traceparent) END
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
+          $9::text[], $10::text[], $11::smallint[], $12::text[])
+          AS t(id, realm, source, source_key, kind, operation, version, modified_at, content, content_hash, priority, traceparent)
+        JOIN qbo_writer.documents d USING (realm, source, source_key, kind)
+        ON CONFLICT (id) DO NOTHING RETURNING id, document_id, version, modified_at
+        """,
+        [c.id for c in commands], [c.realm for c in commands], [c.source for c in commands], [c.source_key for c in commands],
+        [c.kind.value for c in commands], [c.operation for c in commands], [c.version for c in commands],
+        [c.modified_at for c in commands], [c.content for c in commands], [c.content_hash for c in commands],
+        [c.priority for c in commands], [c.traceparent for c in commands],
+    )  # fmt: skip
+    return rows
+
+
+async def _without_document(connection: Connection, commands: Sequence[NewCommand]) -> list[NewCommand]:
+    rows = await connection.fetch(
+        "SELECT t.i FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY "
+        "AS t(realm, source, source_key, kind, i) LEFT JOIN qbo_writer.documents d USING (realm, source, source_key, kind) "
+        "WHERE d.id IS NULL",
+        [c.realm for c in commands], [c.source for c in commands], [c.source_key for c in commands],
+        [c.kind.value for c in commands],
+    )  # fmt: skip
+    return [commands[row["i"] - 1] for row in rows]
+
+
+async def _record(connection: Connection, commands: Sequence[NewCommand]) -> int:
+    await _insert_documents(connection, commands)
+    rows = await _insert_commands(connection, commands)
+    if len(rows) < len(commands):
+        missing = await _without_document(connection, commands)
+        if missing:  # another key has this number already: the document takes its spare one
+            spare = [replace(c, doc_number=spare_doc_number(c.realm, c.source, c.source_key)) for c in missing]
+            await _insert_documents(connection, spare)
+            rows += await _insert_commands(connection, spare)
+    await connection.execute(
+        """
+        UPDATE qbo_writer.documents d SET newest_version = t.version, newest_modified_at = t.modified_at
+        FROM (SELECT DISTINCT ON (document_id) document_id, version, modified_at
+              FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) AS u(document_id, version, modified_at)
+              ORDER BY document_id, version DESC, modified_at DESC) t
+        WHERE d.id = t.document_id AND (d.newest_version, d.newest_modified_at) < (t.version, t.modified_at)
+        """,
+        [r["document_id"] for r in rows], [r["version"] for r in rows], [r["modified_at"] for r in rows],
+    )  # fmt: skip
+    return len(rows)
+
+
+# -------------------------------------------------------------------------------------------------------------- settling
+
+
+async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Effects]:
+    """Write all effects; those whose attempt is resolved already, or whose command has this end already, are left out."""
+    closed = await _update_attempts(connection, [e.attempt for e in effects if e.attempt])
+    fresh = [e for e in effects if e.attempt is None or e.attempt.id in closed]
+    ends = [end for e in fresh for end in e.ends]
+    written = await _update_commands(connection, ends) if ends else set()
+    fresh = [e for e in fresh if not e.ends or e.attempt or any(end.asked.id in written for end in e.ends)]
+    documents = [e.document for e in fresh if e.document]
+    if documents:
+        await _update_documents(connection, documents)
+    if ends:
+        await _update_held(connection, ends)
+    requeued = [e.requeue for e in fresh if e.requeue]
+    if requeued:
+        await _requeue(connection, requeued)
+    releases = [e.releases for e in fresh if e.releases is not None]
+    if releases:
+        await connection.execute(
+            "UPDATE qbo_writer.commands SET state = 'due', waits_for = NULL "
+            "WHERE waits_for = ANY($1::bigint[]) AND state = 'received'",
+            releases,
+        )
+    for follow_up in (f for e in fresh for f in e.follow_ups):
+        await _record(connection, [await _as_command(connection, follow_up)])
+    events = [end.event for end in ends if end.event is not None and end.asked.id in written]
+    events += [event for e in fresh for event in e.events]
+    await outbox.add(connection, SCHEMA, topics.EVENTS, events)
+    return fresh
+
+
+async def _as_command(connection: Connection, f: FollowUp) -> NewCommand:
+    return NewCommand(
+        f.id(), f.realm, f.source, f.source_key, f.kind, None, marker(f.realm, f.source, f.source_key, f.kind), "upsert",
+        f.version, await connection.fetchval("SELECT now()"), json.dumps(f.content), f.content_hash, f.priority,
+    )  # fmt: skip
+
+
+async def _update_attempts(connection: Connection, changes: Sequence[AttemptChange]) -> set[int]:
+    if not changes:
+        return set()
+    rows = await connection.fetch(
+        """
+        UPDATE qbo_writer.attempts a SET state = t.state, answered = t.answered, ambiguous = t.ambiguous, lost = t.lost,
+          stuck = t.stuck, silent_at = CASE WHEN t.silent THEN clock_timestamp() ELSE a.silent_at END,
+          due_at = clock_timestamp() + make_interval(secs => t.due_in), outcome = t.outcome,
+          http_status = coalesce(t.http_status, a.http_status), intuit_code = coalesce(t.intuit_code, a.intuit_code),
+          intuit_tid = coalesce(t.intuit_tid, a.intuit_tid),
+          resolved_at = CASE WHEN t.state = 'resolved' THEN clock_timestamp() END
+        FROM unnest($1::bigint[], $2::text[], $3::bool[], $4::bool[], $5::bool[], $6::bool[], $7::bool[], $8::float8[],
+          $9::text[], $10::int[], $11::text[], $12::text[])
+          AS t(id, state, answered, ambiguous, lost, stuck, silent, due_in, outcome, http_status, intuit_code, intuit_tid)
+        WHERE a.id = t.id AND a.state <> 'resolved' RETURNING a.id
+        """,
+        [c.id for c in changes], [c.state for c in changes], [c.answered for c in changes], [c.ambiguous for c in changes],
+        [c.lost for c in changes], [c.stuck for c in changes], [c.silent for c in changes], [c.due_in for c in changes],
+        [c.outcome for c in changes], [c.http_status for c in changes], [c.intuit_code for c in changes],
+        [c.intuit_tid for c in changes],
+    )  # fmt: skip
+    return {row["id"] for row in rows}
+
+
+async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -> set[Any]:
+    rows = await connection.fetch(
+        """
+        UPDATE qbo_writer.commands c SET state = t.state, code = t.code, reason = t.reason, differences = t.differences::jsonb,
+          occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, waits_for = NULL
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
+          AS t(id, state, code, reason, differences, occurrence)
+        WHERE c.id = t.id AND c.occurrence = t.occurrence RETURNING c.id
+        """,
+        [e.asked.id for e in ends], [e.end.state.value for e in ends],
+        [e.end.code.value if e.end.reason else None for e in ends], [e.end.reason or None for e in ends],
+        [json.dumps([d.model_dump(mode="json") for d in e.end.differences]) if e.end.differences else None for e in ends],
+        [e.asked.occurrence for e in ends],
+    )  # fmt: skip
+    return {row["id"] for row in rows}
+
+
+async def _update_documents(connection: Connection, changes: Sequence[DocumentChange]) -> None:
+    await connection.execute(
+        """
+        UPDATE qbo_writer.documents d SET status = t.status, qbo_id = t.qbo_id, sync_token = t.sync_token,
+          content_hash = t.content_hash, fields = t.fields::jsonb, total = t.total, balance = t.balance, diverged = t.diverged,
+          differences = t.differences::jsonb, updated_at = clock_timestamp(),
+          content = CASE WHEN t.content_of IS NULL THEN d.content ELSE c.content END
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::numeric[],
+          $9::bool[], $10::text[], $11::uuid[])
+          AS t(id, status, qbo_id, sync_token, content_hash, fields, total, balance, diverged, differences, content_of)
+        LEFT JOIN qbo_writer.commands c ON c.id = t.content_of
+        WHERE d.id = t.id
+        """,
+        [c.id for c in changes], [c.status.value for c in changes], [c.qbo_id for c in changes],
+        [c.sync_token for c in changes], [c.content_hash for c in changes],
+        [json.dumps(c.fields) if c.fields is not None else None for c in changes], [c.total for c in changes],
+        [c.balance for c in changes], [c.diverged for c in changes],
+        [json.dumps([d.model_dump(mode="json") for d in c.differences]) if c.differences else None for c in changes],
+        [c.content_of for c in changes],
+    )  # fmt: skip
+
+
+async def _update_held(connection: Connection, ends: Sequence[CommandEnd]) -> None:
+    """A document is held if its latest end is."""
+    latest = {e.known.id: e.end.state is CommandState.HELD for e in ends if e.end.state is not CommandState.SUPERSEDED}
+    if latest:
+        await connection.execute(
+            "UPDATE qbo_writer.documents d SET held = t.held FROM unnest($1::bigint[], $2::bool[]) AS t(id, held) "
+            "WHERE d.id = t.id AND d.held <> t.held",
+            list(latest), list(latest.values()),
+        )  # fmt: skip
+
+
+async def _requeue(connection: Connection, requeued: Sequence[Requeue]) -> None:
+    await connection.execute(
+        """
+        UPDATE qbo_writer.commands c SET state = 'due', due_at = clock_timestamp() + make_interval(secs => t.seconds),
+          failures = c.failures + CASE WHEN t.failed THEN 1 ELSE 0 END
+        FROM unnest($1::uuid[], $2::float8[], $3::bool[]) AS t(id, seconds, failed)
+        WHERE c.id = t.id
+        """,
+        [r.command_id for r in requeued], [r.seconds for r in requeued], [r.failed for r in requeued],
+    )  # fmt: skip
+
+
+__all__ = ["BatchChanged", "Candidate", "Ledger", "NewAttempt", "RealmRow", "fence"]

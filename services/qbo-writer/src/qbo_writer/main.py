@@ -1,0 +1,129 @@
+"""The writer's process: parts put together, loops and consumers started."""
+
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+
+from bookrelay import outbox, service
+from bookrelay.db import Pool
+from bookrelay.service import Service
+
+from qbo_writer import consumers, mapping
+from qbo_writer.deciding import Rules
+from qbo_writer.domain import LedgerKind
+from qbo_writer.lease import Leases
+from qbo_writer.ledger import Ledger
+from qbo_writer.oauth_client import OAuthClient
+from qbo_writer.pacing import Pacer
+from qbo_writer.policy import Policy
+from qbo_writer.posting import Poster
+from qbo_writer.qbo_client import QboClient
+from qbo_writer.references import References
+from qbo_writer.sending import Parts, Wakes
+from qbo_writer.settings import WriterSettings
+from qbo_writer.settling import Links
+from qbo_writer.tables import SCHEMA
+from qbo_writer.tokens import TokenStore
+from qbo_writer.transitions import Waits
+
+
+def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
+    """Take from policy and settings what the decision table needs."""
+    skipped: dict[LedgerKind, str] = {}
+    for kind in (LedgerKind.INVOICE, LedgerKind.BILL):
+        if kind not in policy.kinds:
+            skipped[kind] = f"The company's policy leaves out every {kind.value}."
+    if settings.qb_sync_mode == "invoice_only":
+        skipped[LedgerKind.BILL] = "QB_SYNC_MODE is invoice_only: bills are left out."
+    return Rules(policy.retract, policy.changed_by_person, policy.update_paid, skipped)
+
+
+def waits_of(settings: WriterSettings) -> Waits:
+    """Return the protocol's waits."""
+    return Waits(
+        timedelta(seconds=settings.protocol_transit_seconds),
+        timedelta(seconds=settings.protocol_staleness_seconds),
+        timedelta(seconds=settings.protocol_resend_window_seconds),
+        timedelta(seconds=settings.protocol_resend_window_proven_seconds),
+    )
+
+
+def links_of(settings: WriterSettings) -> Links:
+    """Return how events link to documents."""
+    return Links(
+        lambda kind, qbo_id, realm: mapping.url(settings, kind, qbo_id, realm), pay_bills=settings.qb_auto_mark_bill_paid
+    )
+
+
+class NoRelay:
+    """Stands in where this process publishes nothing (run-once): the service's relay finds the events."""
+
+    def wake(self) -> None:
+        """Nothing to wake."""
+
+
+class Writer:
+    """All parts of a writer over one pool; the service and `run-once` build the same."""
+
+    def __init__(self, settings: WriterSettings, pool: Pool, relay: Wakes | None = None) -> None:
+        policy = Policy.load(settings.company_policy_file)
+        self.policy = policy
+        self.pacer = Pacer(settings)
+        self.client = QboClient(settings, self.pacer)
+        self.oauth = OAuthClient(settings)
+        self.tokens = TokenStore(pool, settings, self.oauth)
+        self.references = References(pool, self.client, policy, settings)
+        self.ledger = Ledger(pool, self.references)
+        self.leases = Leases(
+            pool, settings.qbo_realm_ids, seconds=settings.lease_seconds, renew_seconds=settings.lease_renew_seconds
+        )
+        self.parts = Parts(
+            settings, policy, rules_of(policy, settings), waits_of(settings), links_of(settings), self.ledger, self.leases,
+            self.tokens, self.pacer, self.client, self.references, relay or NoRelay(),
+        )  # fmt: skip
+        self.posters = {realm: Poster(realm, self.parts) for realm in settings.qbo_realm_ids}
+        self.leases.on_change = lambda realm: self.wake([realm])
+
+    def wake(self, realms: Iterable[str]) -> None:
+        """Wake the posting loops of these companies."""
+        for realm in realms:
+            if poster := self.posters.get(realm):
+                poster.wake()
+
+    async def close(self) -> None:
+        """Let requests end, give the leases up, close the connections."""
+        for poster in self.posters.values():
+            await poster.drain(4)
+        await self.leases.release()
+        await self.client.close()
+        await self.oauth.close()
+
+
+def build_app(settings: WriterSettings) -> Service:
+    """Build the service. Raises SettingsError for a wrong policy file, before anything starts."""
+    Policy.load(settings.company_policy_file)
+
+    async def prepare(app: Service) -> None:
+        relay = outbox.Relay(app.pool, SCHEMA, app.publisher)
+        writer = Writer(settings, app.pool, relay)
+        consumers.subscribe(app, writer.ledger, writer.policy, writer.wake, lambda realms: None)
+        app.add_cleanup(writer.close)
+        app.add_loop("lease", writer.leases.step, stall_seconds=max(60.0, settings.lease_seconds * 6))
+        for realm, poster in writer.posters.items():
+            app.add_loop(f"posting {realm}", poster.step)
+        app.add_loop("relay", relay.step)
+
+    return Service("qbo-writer", settings, prepare)
+
+
+def main() -> None:
+    """Run the service, or a command."""
+    if len(sys.argv) > 1:
+        from qbo_writer.cli import run
+
+        sys.exit(run(sys.argv[1:]))
+    service.main("qbo-writer", lambda: build_app(WriterSettings.load()))
+
+
+if __name__ == "__main__":
+    main()

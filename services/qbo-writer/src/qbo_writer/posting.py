@@ -1,0 +1,448 @@
+"""The posting loop of one company: take over, claim what is due, prepare, journal, hand over to the sender."""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from bookrelay import telemetry
+from bookrelay.errors import Code, HaltError, PermanentError
+from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
+
+from qbo_writer import mapping
+from qbo_writer.crashpoints import Place, reach
+from qbo_writer.deciding import Asked, End, Known, Write, decide, superseded
+from qbo_writer.domain import (
+    AccessToken,
+    BatchItem,
+    CommandState,
+    LedgerKind,
+    LookupFailed,
+    NameNeeded,
+    Operation,
+    Request,
+    Resolved,
+    Seen,
+    Skipped,
+    Unmapped,
+)
+from qbo_writer.lease import LeaseLost
+from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, RealmRow
+from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
+from qbo_writer.resolving import Resolver
+from qbo_writer.sending import Parts, Sender, Tenure, log_end
+from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Attempt, Effects, FollowUp, Requeue, ended, hash_of
+
+log = telemetry.get_logger(__name__)
+
+CONTENT: dict[LedgerKind, type[AnyContent]] = {
+    LedgerKind.INVOICE: InvoiceContent,
+    LedgerKind.BILL: BillContent,
+    LedgerKind.BILL_PAYMENT: BillPaymentContent,
+    LedgerKind.CUSTOMER: NameContent,
+    LedgerKind.VENDOR: NameContent,
+}
+IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
+FAILURES = 8  # of one command, until it is put aside for a person
+HALT_RETRY_SECONDS = 5.0
+HALT_RETRY_MOST = 300.0
+
+
+def requestid_of(known: Known, asked: Asked, operation: Operation, sync_token: str | None, number: int) -> str:
+    """Return the requestid that serves this one attempt: at most 50 characters."""
+    parts = (
+        known.realm,
+        known.kind,
+        known.source,
+        known.source_key,
+        str(asked.version),
+        operation,
+        sync_token or "",
+        str(number),
+    )
+    return "br-" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:40]
+
+
+def batch_requestid_of(requestids: Sequence[str]) -> str:
+    """Return a batch's requestid: at most 36 characters, of the requestids of its items."""
+    return "bb-" + hashlib.sha256("\x1f".join(requestids).encode()).hexdigest()[:32]
+
+
+def backoff(failures: int) -> float:
+    """Return how long a failed command waits; no jitter: the pacer spreads requests already."""
+    return float(min(300.0, 0.5 * 2 ** min(failures, 10)))
+
+
+@dataclass
+class Prepared:
+    """What came of preparing candidates: attempts to journal, effects to commit, names that are needed."""
+
+    attempts: list[NewAttempt] = field(default_factory=list)
+    effects: list[Effects] = field(default_factory=list)
+    names: dict[tuple[LedgerKind, str], tuple[NameNeeded, list[Candidate]]] = field(default_factory=dict)
+
+
+class Poster:
+    """Posts for one company while this process holds its lease. `step` is a loop's unit of work."""
+
+    def __init__(self, realm: str, parts: Parts) -> None:
+        self.realm, self.parts = realm, parts
+        self._wake = asyncio.Event()
+        self.sender = Sender(realm, parts, self.wake)
+        self.resolver = Resolver(realm, parts, self.sender)
+        self.tenure: Tenure | None = None
+        self.row: RealmRow | None = None
+        self.limit: int | None = None  # run-once: how many documents may still be claimed
+        self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
+        self._answered_at_trial = 0
+        self._pace_kept = 0.0
+        self._looked_idle = False
+
+    def wake(self) -> None:
+        """Something changed: look now."""
+        self._wake.set()
+
+    # -------------------------------------------------------------------------------------------------------------- loop
+
+    async def step(self) -> float:
+        """Do what can be done now, then wait until something changes."""
+        self._wake.clear()
+        fencing_token = self.parts.leases.holding(self.realm)
+        if fencing_token is None:
+            self.tenure = None
+            await self._wait(IDLE_SECONDS)
+            return 0
+        try:
+            await self._work(fencing_token)
+        except LeaseLost:
+            self.parts.leases.lost(self.realm)
+        except HaltError as error:
+            await self._halt(error)
+        return 0
+
+    async def _work(self, fencing_token: int) -> None:
+        if self.tenure is None or self.tenure.fencing_token != fencing_token:
+            await self._take_over(fencing_token)
+        tenure = self.tenure
+        assert tenure is not None
+        if self.sender.health.halted:
+            error, self.sender.health.halted = self.sender.health.halted, None
+            raise error
+        trial = False
+        if self.row and self.row.halted_code:
+            if not await self._try_again(tenure):
+                await self._wait(min(1.0, max(0.05, self._halt_try_at - time.monotonic())))
+                return
+            trial = bool(self.row.halted_code)
+        if time.monotonic() < self.sender.health.paused_until:
+            trial = True
+        token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
+        done = await self._round(tenure, token, one_only=trial)
+        self._looked_idle = not done
+        await self._keep_pace(tenure)
+        if not done:
+            await self._wait(min(IDLE_SECONDS, await self.parts.ledger.next_due_in(self.realm, list(tenure.in_flight))))
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(0.01, seconds))
+
+    async def _take_over(self, fencing_token: int) -> None:
+        """After taking the lease, in the protocol's order. Step 1 was taking it."""
+        tenure = Tenure(fencing_token)
+        self.row = await self.parts.ledger.realm(self.realm)
+        self.parts.pacer.load(self.realm, self.row.pace)
+        token = None
+        try:
+            token = await self.parts.tokens.current(self.realm, fencing_token)
+        except HaltError as error:
+            self.sender.health.halted = error
+        lost = await self.parts.ledger.mark_lost(self.realm, fencing_token)
+        self.tenure = tenure
+        log.info("lease.prepared", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
+        if token is not None:
+            # Documents without an open attempt wait for nothing from here on.
+            self.sender.spawn(tenure, (), self.resolver.read_feed(tenure, token))
+
+    async def _round(self, tenure: Tenure, token: AccessToken, *, one_only: bool) -> int:
+        """Take up open attempts, then claim: batches for a backlog, singles beside them. Return how much was started."""
+        settings = self.parts.settings
+        lanes = 1 if one_only else settings.pace_in_flight
+        free = lanes - len(set(tenure.in_flight.values()))
+        if free <= 0:
+            return 0
+        done = await self.resolver.step(tenure, self.row or await self.parts.ledger.realm(self.realm), token, free)
+        free -= done
+        if not one_only and self.limit is None:
+            done += await self._batches(tenure, token)
+            free = lanes - len(set(tenure.in_flight.values()))
+        if self.limit is not None:
+            free = min(free, self.limit)
+        if free > 0:
+            done += await self._singles(tenure, token, free)
+        return done
+
+    async def _singles(self, tenure: Tenure, token: AccessToken, limit: int) -> int:
+        candidates = await self.parts.ledger.candidates(self.realm, limit)
+        if not candidates:
+            return 0
+        prepared = await self._prepare(tenure, candidates, token)
+        journalled: list[Attempt] = []
+        if prepared.attempts:
+            reach(Place.CLAIMED)
+            journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, prepared.attempts)
+            reach(Place.JOURNALLED)
+        if self.limit is not None:
+            self.limit -= len(journalled)
+        for attempt in journalled:
+            self.sender.spawn(tenure, [attempt], self.sender.single(tenure, attempt, token))
+        return len(candidates)
+
+    async def _batches(self, tenure: Tenure, token: AccessToken) -> int:
+        """Make one batch if enough waits and a batch call could leave now."""
+        settings = self.parts.settings
+        if settings.pace_batches_per_minute == 0 or not self.parts.pacer.batch_now(self.realm):
+            return 0
+        if await self.parts.ledger.backlog(self.realm, settings.batch_threshold) < settings.batch_threshold:
+            return 0
+        candidates = await self.parts.ledger.candidates(self.realm, settings.pace_batch_items)
+        prepared = await self._prepare(tenure, candidates, token)
+        # What failed before goes alone: one poisonous item must not cost the others their batch.
+        suited = [a for a in prepared.attempts if _suits_batch(a)]
+        alone = [a for a in prepared.attempts if not _suits_batch(a)]
+        if len(suited) < 2:
+            alone, suited = alone + suited, []
+        if alone:
+            journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, alone)
+            for attempt in journalled:
+                self.sender.spawn(tenure, [attempt], self.sender.single(tenure, attempt, token))
+        if suited:
+            await self._batch(tenure, suited, token)
+        return len(candidates)
+
+    async def _batch(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
+        numbered = [
+            NewAttempt(a.candidate, a.request, a.fields, a.content_hash, a.number, a.token_expires_at, str(i))
+            for i, a in enumerate(attempts, 1)
+        ]
+        body = mapping.batch_body([BatchItem(a.b_id or "", a.request) for a in numbered])
+        requestid = batch_requestid_of([a.request.requestid for a in numbered])
+        try:
+            journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, numbered, (requestid, body))
+        except BatchChanged:
+            return
+        reach(Place.BATCH_JOURNALLED)
+        row = BatchRow(journalled[0].batch_id or 0, requestid, body)
+        self.sender.spawn(tenure, journalled, self.sender.batch(tenure, journalled, row, token))
+
+    # ----------------------------------------------------------------------------------------------------------- prepare
+
+    async def _prepare(self, tenure: Tenure, candidates: Sequence[Candidate], token: AccessToken) -> Prepared:
+        """Decide every candidate; commit the ends, let what needs a name wait for it, and return what is to be journalled."""
+        prepared = Prepared()
+        for candidate in candidates:
+            for asked in candidate.older:
+                prepared.effects.append(ended(candidate.known, asked, superseded(candidate.newest), self.parts.links))
+        await asyncio.gather(*(self._prepare_one(c, token, prepared) for c in candidates))
+        if prepared.effects:
+            await self.sender.commit(tenure, prepared.effects)
+            for effect in prepared.effects:
+                for end in effect.ends:
+                    log_end(self.realm, end)
+        for needed, waiting in prepared.names.values():
+            await self._need_name(tenure, needed, waiting)
+        return prepared
+
+    async def _prepare_one(self, candidate: Candidate, token: AccessToken, prepared: Prepared) -> None:
+        known, asked = candidate.known, candidate.newest
+        if asked.state is not CommandState.DUE:
+            return  # it has ended, or waits for a name: only the older ones were due
+        try:
+            result = await self._plan(candidate, token)
+        except LookupFailed as error:
+            log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
+            prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff(asked.failures), failed=False)))
+            return
+        except (HaltError, LeaseLost):
+            raise
+        except Skipped as skipped:
+            result = End(CommandState.SKIPPED, skipped.reason)
+        except PermanentError as error:
+            result = End(CommandState.REJECTED, error.reason, error.fix, error.code)
+        except Exception as error:  # a defect of ours in one document must not stop the others
+            log.error("prepare.failed", realm=self.realm, command_id=str(asked.id), error=repr(error), exc_info=True)
+            if asked.failures < FAILURES:
+                prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff(asked.failures), failed=True)))
+                return
+            result = End(CommandState.DEAD_LETTERED, f"The writer cannot prepare this document: {type(error).__name__}.")
+        if isinstance(result, End):
+            prepared.effects.append(ended(known, asked, result, self.parts.links))
+        elif isinstance(result, NameNeeded):
+            key = (result.kind, result.name.casefold())
+            prepared.names.setdefault(key, (result, []))[1].append(candidate)
+        else:
+            prepared.attempts.append(result)
+
+    async def _plan(self, candidate: Candidate, token: AccessToken) -> End | NameNeeded | NewAttempt:
+        known, asked = candidate.known, candidate.newest
+        choice = decide(known, asked, self.parts.rules)
+        if isinstance(choice, End):
+            return choice
+        if asked.failures >= FAILURES and not asked.forced:
+            return End(
+                CommandState.HELD,
+                f"It was tried {asked.failures} times without an end.",
+                "Look at its attempts, then release it.",
+                Code.AUTOMATION_FAILED,
+            )  # fmt: skip
+        fields: dict[str, str] = {}
+        if choice.operation is Operation.VOID:
+            body = mapping.void_body(known.qbo_id or "", known.sync_token or "")
+        elif choice.operation is Operation.DELETE:
+            body = mapping.delete_body(known.qbo_id or "", known.sync_token or "")
+        else:
+            content = CONTENT[known.kind].model_validate(asked.content)
+            resolved = await self._resolve(known, content, token)
+            if not isinstance(resolved, Resolved):
+                return resolved
+            wanted = mapping.wanted(known.kind, content, resolved, self.parts.policy, known.doc_number, known.marker)
+            fields = wanted.fields
+            if choice.operation is Operation.CREATE:
+                body = mapping.create_body(wanted)
+            else:
+                body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
+        return self._attempt(candidate, choice, body, fields, token)
+
+    async def _resolve(self, known: Known, content: AnyContent, token: AccessToken) -> Resolved | NameNeeded | End:
+        if known.kind in NAMES:
+            return Resolved({})
+        resolved = await self.parts.references.resolve(self.realm, known.kind, content, token)
+        if isinstance(resolved, Unmapped):
+            return End(CommandState.REJECTED, resolved.reason, resolved.fix, resolved.code)
+        return resolved
+
+    def _attempt(self, candidate: Candidate, choice: Write, body: str, fields: dict[str, str], token: AccessToken) -> NewAttempt:
+        known, asked, number = candidate.known, candidate.newest, candidate.known.attempts + 1
+        create = choice.operation is Operation.CREATE
+        sync_token = None if create else known.sync_token
+        requestid = requestid_of(known, asked, choice.operation, sync_token, number)
+        request = Request(
+            self.realm, known.kind, mapping.ENTITY[known.kind], choice.operation, requestid, body,
+            None if create else known.qbo_id, sync_token,
+        )  # fmt: skip
+        return NewAttempt(candidate, request, fields, asked.content_hash, number, token.expires_at)
+
+    async def _need_name(self, tenure: Tenure, needed: NameNeeded, waiting: Sequence[Candidate]) -> None:
+        """A customer or vendor is a document of its own: created once, however many commands need it."""
+        content = {"name": needed.name} | ({"email": needed.email} if needed.email else {})
+        wanted = FollowUp(
+            self.realm, NAMES_SOURCE, needed.name.casefold(), needed.kind, 0, content, hash_of(content),
+            min(c.newest.priority for c in waiting),
+        )  # fmt: skip
+        found = await self.parts.ledger.need_name(self.realm, tenure.fencing_token, wanted, [c.newest for c in waiting])
+        if found is None:
+            self.wake()
+            return
+        if isinstance(found, Known):
+            await self._name_is_there(tenure, needed, found, waiting)
+            return
+        state, code, reason = found
+        kind = "customer" if needed.kind is LedgerKind.CUSTOMER else "vendor"
+        end = End(
+            state if state in (CommandState.HELD, CommandState.REJECTED) else CommandState.HELD,
+            f"Its {kind} could not be created in QuickBooks: {reason or state.value}",
+            f"Create or map the {kind} in QuickBooks, then send or release the document again.",
+            Code(code) if code in set(Code) else Code.MAPPING_MISSING,
+        )
+        await self.sender.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
+
+    async def _name_is_there(self, tenure: Tenure, needed: NameNeeded, known: Known, waiting: Sequence[Candidate]) -> None:
+        """We created it, the cache has forgotten it, and a query does not show it (yet): what the ledger knows is enough."""
+        seen = Seen(
+            mapping.ENTITY[needed.kind], known.qbo_id or "", known.sync_token or "0", None, known.marker,
+            Decimal(0), Decimal(0), False, known.fields or {}, {"Id": known.qbo_id, "DisplayName": needed.name},
+        )  # fmt: skip
+        again = [Effects(requeue=Requeue(c.newest.id, backoff(c.newest.failures), failed=True)) for c in waiting]
+        again[0] = Effects(requeue=again[0].requeue, learned=(mapping.ENTITY[needed.kind], seen))
+        await self.sender.commit(tenure, again)
+
+    # -------------------------------------------------------------------------------------------------------------- halt
+
+    async def _halt(self, error: HaltError) -> None:
+        """Stop posting for this company, keep the queue, tell it."""
+        tenure, row = self.tenure, self.row
+        log.error("realm.halted", realm=self.realm, code=error.code.value, reason=error.reason)
+        self._halt_try_at = time.monotonic() + self._halt_wait
+        self._halt_wait = min(self._halt_wait * 2, HALT_RETRY_MOST)
+        if tenure is None or (row and row.halted_code):
+            return
+        since = datetime.now(UTC)
+        data = RealmData(realm=self.realm, code=error.code.value, reason=f"{error.reason} {error.fix}".strip(), since=since)
+        event = RealmHalted.of(data, sender=SENDER, time=since)
+        try:
+            await self.parts.ledger.set_halted(self.realm, tenure.fencing_token, error.code.value, error.reason, [event], since)
+        except LeaseLost:
+            self.parts.leases.lost(self.realm)
+            return
+        self.row = await self.parts.ledger.realm(self.realm)
+        self.parts.relay.wake()
+
+    async def _try_again(self, tenure: Tenure) -> bool:
+        """Whether a halted company may be tried: its token must work; other halts end with the first answer."""
+        assert self.row is not None
+        oauth = self.row.halted_code in (Code.OAUTH_FAILED, Code.REFRESH_FAILED)
+        if not oauth and self.sender.health.answered > self._answered_at_trial:
+            await self._resume(tenure)
+            return True
+        if time.monotonic() < self._halt_try_at:
+            return False
+        await self.parts.tokens.current(self.realm, tenure.fencing_token)  # raises HaltError while it is cut off
+        if oauth:
+            await self._resume(tenure)
+            return True
+        self._answered_at_trial = self.sender.health.answered
+        self._halt_try_at = time.monotonic() + self._halt_wait
+        return True
+
+    async def _resume(self, tenure: Tenure) -> None:
+        assert self.row is not None
+        log.info("realm.resumed", realm=self.realm)
+        since = datetime.now(UTC)
+        data = RealmData(
+            realm=self.realm, code=self.row.halted_code or "", reason="QuickBooks serves this company again.", since=since
+        )
+        event = RealmResumed.of(data, sender=SENDER, time=since)
+        await self.parts.ledger.set_halted(self.realm, tenure.fencing_token, None, None, [event], since)
+        self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
+        self.row = await self.parts.ledger.realm(self.realm)
+        self.parts.relay.wake()
+
+    async def _keep_pace(self, tenure: Tenure) -> None:
+        """Every few seconds, so that a restart does not burst."""
+        if time.monotonic() - self._pace_kept < 5:
+            return
+        self._pace_kept = time.monotonic()
+        await self.parts.ledger.keep_pace(self.realm, tenure.fencing_token, self.parts.pacer.state(self.realm))
+        await self.parts.ledger.gauges(self.realm)
+        self.row = await self.parts.ledger.realm(self.realm)
+
+    def idle(self) -> bool:
+        """Whether nothing is under way and, at the last look, nothing could be begun."""
+        tenure = self.tenure
+        return tenure is not None and not tenure.in_flight and (self._looked_idle or self.limit == 0)
+
+    async def drain(self, seconds: float) -> None:
+        """At a graceful stop: let what is under way come to its end."""
+        await self.sender.drain(seconds)
+
+
+def _suits_batch(attempt: NewAttempt) -> bool:
+    return (
+        attempt.request.operation in (Operation.CREATE, Operation.UPDATE)
+        and attempt.candidate.newest.failures == 0
+        and attempt.candidate.known.kind not in NAMES
+    )

@@ -1,0 +1,175 @@
+"""Open attempts that nobody is sending: resend, look up, wait, hold, by the rows of the protocol's table."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from bookrelay import telemetry
+
+from qbo_writer.crashpoints import Place, reach
+from qbo_writer.deciding import End
+from qbo_writer.domain import AccessToken, AttemptState, CommandState, Deleted, LookupFailed, Operation
+from qbo_writer.ledger import RealmRow
+from qbo_writer.sending import Parts, Sender, Tenure
+from qbo_writer.settling import Attempt, ended
+from qbo_writer.transitions import Move, Realm, When, absent_counts_at, late_copies_dead_at, next_move, transition, when_absent
+
+log = telemetry.get_logger(__name__)
+
+AT_ONCE = 20  # open attempts taken up in one round
+LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
+
+
+class Resolver:
+    """Works on the open attempts of one company."""
+
+    def __init__(self, realm: str, parts: Parts, sender: Sender) -> None:
+        self.realm, self.parts, self.sender = realm, parts, sender
+
+    async def step(self, tenure: Tenure, row: RealmRow, token: AccessToken, limit: int) -> int:
+        """Take up what is due; return how many attempts were taken up."""
+        for candidate in await self.parts.ledger.behind(self.realm):
+            end = End(
+                CommandState.HELD, "An earlier request for this document waits for a person.", "Decide about that one first."
+            )
+            await self.sender.commit(tenure, [ended(candidate.known, candidate.newest, end, self.parts.links)])
+        attempts = await self.parts.ledger.open_attempts(self.realm, limit=min(limit, AT_ONCE), without=list(tenure.in_flight))
+        if not attempts:
+            return 0
+        now = await self.parts.ledger.now()
+        known = Realm(row.requestid_proven, row.batch_proven, row.bounds_unreliable)
+        taken: set[int] = set()
+        for attempt in attempts:
+            if attempt.id not in taken and attempt.id not in tenure.in_flight:
+                taken |= await self._take_up(tenure, attempt, known, token, now)
+        return len(taken)
+
+    async def _take_up(
+        self, tenure: Tenure, attempt: Attempt, known: Realm, token: AccessToken, now: datetime
+    ) -> set[int]:  # fmt: skip
+        sent = attempt.sent
+        if sent.state is AttemptState.SENDING and not sent.answered:
+            return await self._orphan(tenure, attempt, token)
+        if attempt.operator_says == "absent":
+            return await self._operator(tenure, attempt, now)
+        if sent.stuck:
+            await self.parts.ledger.look_again(self.realm, tenure.fencing_token, attempt.id, now + timedelta(hours=1))
+            return {attempt.id}
+        move, when = next_move(sent, known, self.parts.waits, now)
+        if move is Move.RESEND:
+            assert when is not None
+            return await self._resend(tenure, attempt, when, token)
+        if move is Move.HOLD:
+            await self.sender.commit(tenure, [self.sender.effects(attempt, When.UNBOUNDED)])
+            return {attempt.id}
+        self.sender.spawn(tenure, [attempt], self._look(tenure, attempt, known, token, now, counts=move is Move.LOOK_COUNTS))
+        return {attempt.id}
+
+    async def _orphan(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> set[int]:
+        """Journalled under our own token, and no task of ours has it: its task failed, or its journal's commit was cut off."""
+        if (attempt.id, attempt.sends) in tenure.sent or attempt.sent.ambiguous or attempt.fencing_token != tenure.fencing_token:
+            await self.sender.commit(tenure, [self.sender.effects(attempt, When.SILENCE)])
+            return {attempt.id}
+        # It has never left this process: as if refused, nothing was done.
+        return await self._resend(tenure, attempt, When.RESEND_REFUSED, token)
+
+    async def _resend(
+        self, tenure: Tenure, attempt: Attempt, when: When, token: AccessToken, *, absent: bool = False
+    ) -> set[int]:
+        """The journalled request again, byte for byte, in its envelope. That it leaves again is journalled first."""
+        transition(attempt.sent.state, when)
+        group: Sequence[Attempt] = [attempt]
+        if attempt.batch_id is not None:
+            group = await self.parts.ledger.open_attempts(
+                self.realm, limit=100, without=list(tenure.in_flight), batch_id=attempt.batch_id, due=False
+            )
+        again = await self.parts.ledger.resend(self.realm, tenure.fencing_token, group, token.expires_at, absent=absent)
+        reach(Place.RESEND_JOURNALLED)
+        if not again:
+            return {attempt.id}
+        if attempt.batch_id is None:
+            self.sender.spawn(tenure, again, self.sender.single(tenure, again[0], token))
+        else:
+            row = await self.parts.ledger.batch(attempt.batch_id)
+            self.sender.spawn(tenure, again, self.sender.batch(tenure, again, row, token))
+        return {a.id for a in again}
+
+    async def _look(
+        self, tenure: Tenure, attempt: Attempt, known: Realm, token: AccessToken, now: datetime, *, counts: bool
+    ) -> None:
+        """Look up the marker, or read a known Id. What is found counts at once; "absent" only after the wait."""
+        create = attempt.request.operation is Operation.CREATE
+        try:
+            if create:
+                found = await self.sender.look_up(attempt, token)
+                seen = found[0] if found else None
+            else:
+                assert attempt.request.qbo_id is not None
+                seen = await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
+        except LookupFailed as error:  # never read as "it is not there"
+            log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
+            await self._later(tenure, attempt, now)
+            return
+        if seen is not None or not create:
+            when, _ = self.sender.compare(attempt, seen)
+            if when is not When.READ_KNOWN:
+                await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+                return
+            # By Id still as we knew it: its late copy may still come.
+        if not counts:
+            await self._later(tenure, attempt, now)
+            return
+        when = when_absent(attempt.sent, known, self.parts.waits, now)
+        if when is When.ABSENT_IN_WINDOW:
+            await self._resend_from_look(tenure, attempt, token)
+        else:
+            await self.sender.commit(tenure, [self.sender.effects(attempt, when)])
+
+    async def _resend_from_look(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
+        transition(attempt.sent.state, When.ABSENT_IN_WINDOW)
+        again = await self.parts.ledger.resend(self.realm, tenure.fencing_token, [attempt], token.expires_at, absent=True)
+        reach(Place.RESEND_JOURNALLED)
+        for one in again:
+            await self.sender.single(tenure, one, token)
+
+    async def _later(self, tenure: Tenure, attempt: Attempt, now: datetime) -> None:
+        """Look again at the next share of the wait, and when absent counts."""
+        sent, counts_at = attempt.sent, absent_counts_at(attempt.sent, self.parts.waits)
+        start = sent.silent_at or sent.last_sent_at
+        shares = [start + (counts_at - start) * share for share in LOOKS]
+        soon = timedelta(seconds=max(0.2, min(5.0, self.parts.waits.q.total_seconds() * 0.1)))
+        at = next((at for at in shares if at > now), counts_at)
+        await self.parts.ledger.look_again(self.realm, tenure.fencing_token, attempt.id, at if at > now else now + soon)
+
+    async def _operator(self, tenure: Tenure, attempt: Attempt, now: datetime) -> set[int]:
+        """A person found nothing in QuickBooks: it counts when no copy can take effect any more."""
+        dead_at = late_copies_dead_at(attempt.sent, self.parts.waits)
+        if now > dead_at:
+            await self.sender.commit(tenure, [self.sender.effects(attempt, When.OPERATOR_ABSENT)])
+        else:
+            await self.parts.ledger.look_again(self.realm, tenure.fencing_token, attempt.id, dead_at + timedelta(seconds=1))
+        return {attempt.id}
+
+    async def read_feed(self, tenure: Tenure, token: AccessToken) -> None:
+        """Step 4 after taking the lease: settle the creates whose marker the change feed shows."""
+        attempts = [
+            a
+            for a in await self.parts.ledger.open_attempts(self.realm, limit=1000, without=list(tenure.in_flight), due=False)
+            if a.sent.state is AttemptState.UNKNOWN and a.request.operation is Operation.CREATE
+        ]
+        if not attempts:
+            return
+        since = min(a.sent.first_sent_at for a in attempts)
+        entities = sorted({a.request.entity for a in attempts})
+        try:
+            changes = await self.parts.books.changes(self.realm, entities, since, token)
+        except LookupFailed as error:
+            log.info("feed.failed", realm=self.realm, error=repr(error))
+            return
+        by_marker = {(s.entity, s.marker): s for s in changes if not isinstance(s, Deleted) and s.marker}
+        found = 0
+        for attempt in attempts:
+            seen = by_marker.get((attempt.request.entity, attempt.known.marker))
+            if seen is not None and attempt.id not in tenure.in_flight:
+                await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+                found += 1
+        log.info("lease.feed_read", realm=self.realm, open_creates=len(attempts), found=found)

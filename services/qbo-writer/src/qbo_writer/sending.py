@@ -1,0 +1,422 @@
+"""Sends journalled requests and settles their answers: one commit for everything that arrived meanwhile.
+
+Nothing here decides what to send; nothing here sends twice.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from bookrelay import metrics, telemetry
+from bookrelay.db import TRANSIENT_POSTGRES
+from bookrelay.errors import Code, HaltError
+from bookrelay.messages import Priority
+
+from qbo_writer import mapping
+from qbo_writer.crashpoints import Place, reach
+from qbo_writer.deciding import Rules
+from qbo_writer.domain import (
+    AccessToken,
+    Answer,
+    AnswerKind,
+    BatchItem,
+    BatchRequest,
+    Books,
+    LookupFailed,
+    Operation,
+    Seen,
+)
+from qbo_writer.lease import LeaseLost, Leases
+from qbo_writer.ledger import BatchRow, Ledger
+from qbo_writer.pacing import Pacer
+from qbo_writer.policy import Policy
+from qbo_writer.references import References
+from qbo_writer.settings import WriterSettings
+from qbo_writer.settling import NAMES, Attempt, Effects, Links, effects_of
+from qbo_writer.tokens import TokenStore
+from qbo_writer.transitions import Waits, When, when_answered
+
+log = telemetry.get_logger(__name__)
+
+PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.SWEEP)
+SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
+READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
+
+
+class Wakes(Protocol):
+    """Whoever has to know that something was committed."""
+
+    def wake(self) -> None:
+        """Look now."""
+
+
+@dataclass
+class Parts:
+    """What a company's loops share."""
+
+    settings: WriterSettings
+    policy: Policy
+    rules: Rules
+    waits: Waits
+    links: Links
+    ledger: Ledger
+    leases: Leases
+    tokens: TokenStore
+    pacer: Pacer
+    books: Books
+    references: References
+    relay: Wakes
+
+
+@dataclass
+class _Waiting:
+    effects: list[Effects]
+    done: asyncio.Future[None]
+
+
+@dataclass
+class Health:
+    """How the last sends went; in memory only."""
+
+    silences: int = 0  # in a row
+    paused_until: float = 0.0
+    halted: HaltError | None = None
+    answered: int = 0  # answers that mean that we are served, ever
+
+    def heard(self, answer: Answer) -> None:
+        """Count an answer."""
+        if answer.kind is AnswerKind.SILENCE:
+            self.silences += 1
+            if self.silences >= SILENCES_TO_BACK_OFF:
+                self.paused_until = time.monotonic() + min(60.0, 2.0 ** (self.silences - SILENCES_TO_BACK_OFF))
+        elif not answer.halt and not answer.unauthorized and not answer.throttled:
+            self.silences, self.paused_until = 0, 0.0
+            self.answered += 1
+
+
+@dataclass
+class Tenure:
+    """One time of holding the lease: everything in it is fenced by its token."""
+
+    fencing_token: int
+    in_flight: dict[int, "asyncio.Task[None]"] = field(default_factory=dict)  # attempt id -> who sends it
+    sent: set[tuple[int, int]] = field(default_factory=set)  # (attempt id, which send): has left, or may have
+
+
+class Sender:
+    """Sends and settles for one company."""
+
+    def __init__(self, realm: str, parts: Parts, wake: Any) -> None:
+        self.realm, self.parts, self._wake = realm, parts, wake
+        self.health = Health()
+        self._queue: list[_Waiting] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.batches = 0  # batch calls under way
+
+    # ------------------------------------------------------------------------------------------------------------- tasks
+
+    def spawn(self, tenure: Tenure, attempts: Sequence[Attempt], work: Coroutine[Any, Any, None]) -> None:
+        """Run the work for these attempts; while it runs nobody else takes them up."""
+        task = asyncio.create_task(self._guard(work))
+        self._tasks.add(task)
+        for attempt in attempts:
+            tenure.in_flight[attempt.id] = task
+
+        def finished(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
+            for attempt in attempts:
+                tenure.in_flight.pop(attempt.id, None)
+            self._wake()
+
+        task.add_done_callback(finished)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """A piece of work that fails leaves its attempts open; the resolver finds them without a sender."""
+        try:
+            await work
+        except LeaseLost:
+            self.parts.leases.lost(self.realm)
+        except HaltError as error:
+            self.health.halted = error
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.error("sending.failed", realm=self.realm, error=repr(error), exc_info=True)
+
+    async def drain(self, seconds: float) -> None:
+        """Let what is under way come to its end."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
+
+    # -------------------------------------------------------------------------------------------------------------- send
+
+    def may_send(self, tenure: Tenure) -> bool:
+        """Whether this process still believes in its lease. Nothing relies on it; it saves calls."""
+        return self.parts.leases.holding(self.realm) == tenure.fencing_token
+
+    async def single(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
+        """Send one journalled request and settle its answer."""
+        async with self.parts.pacer.slot(self.realm, priority=PRIORITIES[attempt.asked.priority]):
+            if not self.may_send(tenure):
+                raise LeaseLost(self.realm)
+            if token.expires_at <= datetime.now(UTC):
+                answer = EXPIRED  # a request leaves with the token it was journalled with, or not at all
+            else:
+                tenure.sent.add((attempt.id, attempt.sends))
+                answer = await self.parts.books.send(attempt.request, token)
+                reach(Place.SENT)
+        self._count(attempt.request.operation.value, answer)
+        reach(Place.ANSWERED)
+        await self._settle(tenure, await self._answered(attempt, answer, token), [(attempt, answer)])
+        await self._after(tenure, answer, token)
+
+    async def batch(self, tenure: Tenure, attempts: Sequence[Attempt], row: BatchRow, token: AccessToken) -> None:
+        """Send one journalled batch, whole, and settle the answers of its open items."""
+        items = tuple(BatchItem(a.b_id or "", a.request) for a in attempts)
+        self.batches += 1
+        try:
+            async with self.parts.pacer.slot(self.realm, batch=True, priority=PRIORITIES[attempts[0].asked.priority]):
+                if not self.may_send(tenure):
+                    raise LeaseLost(self.realm)
+                answers: Answer | dict[str, Answer]
+                if token.expires_at <= datetime.now(UTC):
+                    answers = EXPIRED
+                else:
+                    tenure.sent.update((a.id, a.sends) for a in attempts)
+                    answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
+        finally:
+            self.batches -= 1
+        reach(Place.BATCH_ANSWERED)
+        if isinstance(answers, Answer):
+            whole = answers
+            self._count("batch", whole)
+            effects = [e for a in attempts for e in self._whole_batch(a, whole)]
+            await self._settle(tenure, effects, [(a, whole) for a in attempts])
+            await self._after(tenure, whole, token)
+            return
+        await self._settle_items(tenure, attempts, answers, token)
+
+    async def _settle_items(
+        self, tenure: Tenure, attempts: Sequence[Attempt], answers: dict[str, Answer], token: AccessToken
+    ) -> None:
+        pairs = [(a, answers.get(a.b_id or "", MISSING)) for a in attempts]
+        for _, answer in pairs:
+            self._count("batch_item", answer)
+        at_once = [(a, answer) for a, answer in pairs if answer.kind is not AnswerKind.CONFLICT]
+        effects = [e for a, answer in at_once for e in self._item(a, answer)]
+        await self._settle(tenure, effects, at_once)
+        for a, answer in pairs:
+            if answer.kind is AnswerKind.CONFLICT:
+                await self._settle(tenure, await self._answered(a, answer, token), [(a, answer)])
+        worst = next((answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled), None)
+        if worst:
+            await self._after(tenure, worst, token)
+
+    def _count(self, operation: str, answer: Answer) -> None:
+        self.health.heard(answer)
+        metrics.QBO_REQUESTS.labels(self.realm, operation, answer.kind.value).inc()
+
+    # ------------------------------------------------------------------------------------------------------------ answers
+
+    def _silence_wait(self) -> float:
+        """When to look for the first time after a silence: soon, for what was done and only not answered."""
+        return min(2.0, self.parts.waits.q.total_seconds() * 0.02)
+
+    def effects(self, attempt: Attempt, when: When, **more: Any) -> Effects:
+        """Return what the table commits for `when`."""
+        return effects_of(attempt, when, self.parts.links, **more)
+
+    def _whole_batch(self, attempt: Attempt, answer: Answer) -> list[Effects]:
+        """One answer for the whole call: a definitive error says nothing about the single item."""
+        when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
+        if answer.kind is AnswerKind.CONFLICT:
+            when = When.SILENCE
+        if when is When.ERROR:
+            when = When.BATCH_ERROR
+        assert when is not None
+        return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when))]
+
+    def _item(self, attempt: Attempt, answer: Answer) -> list[Effects]:
+        when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
+        if when is When.REFUSAL:
+            when = When.REFUSED_ITEM
+        assert when is not None
+        if when is When.SUCCESS and answer.seen is None and not answer.deleted:
+            when = When.SILENCE
+        return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when))]
+
+    def _due_in(self, when: When) -> float:
+        return self._silence_wait() if when in (When.SILENCE, When.ERROR_AFTER_SILENCE, When.REFUSAL_AFTER_SILENCE) else 0.0
+
+    async def _answered(self, attempt: Attempt, answer: Answer, token: AccessToken) -> list[Effects]:
+        if answer.halt and answer.kind is AnswerKind.ERROR and not attempt.sent.ambiguous:
+            # We are cut off, nothing was done, and the document is not to blame: the same request leaves when we are back.
+            return [self.effects(attempt, When.REFUSAL, answer=answer)]
+        when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
+        if when is When.SUCCESS and answer.seen is None and not answer.deleted:
+            when = When.SILENCE  # a success that cannot be read is no answer
+        if when is not None:
+            if when is When.ERROR and answer.intuit_code in ("2500", "610"):
+                await self.parts.references.forget(self.realm)
+            return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when))]
+        return [await self._conflict(attempt, answer, token)]
+
+    async def _conflict(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
+        """5010, 610, 6140: read by Id and compare."""
+        if answer.intuit_code in ("2500", "610"):
+            await self.parts.references.forget(self.realm)
+        for last in (False,) * (READS - 1) + (True,):
+            try:
+                seen = await self._conflicting(attempt, answer, token)
+                break
+            except LookupFailed:
+                if last:
+                    return self.effects(attempt, When.SILENCE, answer=answer, due_in=self._silence_wait())
+                await asyncio.sleep(0.2)
+        return self.read(attempt, seen, answer=answer, adopted=not attempt.sent.ambiguous)
+
+    async def _conflicting(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Seen | None:
+        entity, qbo_id = attempt.request.entity, answer.conflicting_id or attempt.request.qbo_id
+        if qbo_id:
+            return await self.parts.books.read(self.realm, entity, qbo_id, token)
+        found = await self.look_up(attempt, token, ours_only=False)
+        return found[0] if found else None
+
+    async def look_up(self, attempt: Attempt, token: AccessToken, *, ours_only: bool = True) -> list[Seen]:
+        """Look for what carries our marker (or number, or name), then read it by Id: a query may show an old SyncToken."""
+        known, entity = attempt.known, attempt.request.entity
+        name = str((attempt.asked.content or {}).get("name") or "") if known.kind in NAMES else None
+        found = await self.parts.books.find(
+            self.realm, entity, doc_number=known.doc_number, marker=known.marker, since=attempt.sent.first_sent_at,
+            name=name, token=token,
+        )  # fmt: skip
+        reach(Place.LOOKED_UP)
+        ours = [s for s in found if s.marker == known.marker or known.kind in NAMES or not ours_only]
+        ours.sort(key=lambda s: s.marker != known.marker)
+        read = [await self.parts.books.read(self.realm, entity, s.qbo_id, token) for s in ours[:1]]
+        return [s for s in read if s is not None]
+
+    def read(self, attempt: Attempt, seen: Seen | None, *, answer: Answer | None = None, adopted: bool = False) -> Effects:
+        """Compare what was read by Id: cases (a) to (d) of the table."""
+        when, differences = self.compare(attempt, seen)
+        return self.effects(
+            attempt, when, answer=answer, seen=seen, differences=differences, adopted=adopted, due_in=self._silence_wait()
+        )
+
+    def compare(self, attempt: Attempt, seen: Seen | None) -> tuple[When, Sequence[Any]]:
+        """Return the case of the table, and how the attempt's content differs from what is there."""
+        known, operation = attempt.known, attempt.request.operation
+        if seen is None:
+            return When.READ_GONE, ()
+        if operation is Operation.VOID and seen.voided:
+            return When.READ_OWN, ()
+        if known.kind in NAMES and operation is Operation.CREATE:
+            return When.READ_OWN, ()  # a name is its identity
+        mine = mapping.compare(attempt.fields, seen)
+        if operation in (Operation.CREATE, Operation.UPDATE) and seen.marker == known.marker and mine.equal:
+            return When.READ_OWN, ()
+        if operation is Operation.CREATE:
+            return When.READ_OTHER, mine.differences
+        as_known = known.fields is not None and mapping.compare(known.fields, seen).equal
+        if as_known or attempt.asked.forced:
+            return When.READ_KNOWN, ()
+        return When.READ_OTHER, mapping.compare(known.fields or attempt.fields, seen).differences
+
+    # ------------------------------------------------------------------------------------------------------------ settle
+
+    async def _settle(self, tenure: Tenure, effects: list[Effects], about: Iterable[tuple[Attempt, Answer]] = ()) -> None:
+        started = list(about)
+        await self.commit(tenure, effects)
+        reach(Place.SETTLED)
+        self._log(effects, started)
+
+    async def commit(self, tenure: Tenure, effects: list[Effects]) -> None:
+        """Commit with whatever else waits to be committed; returns when it is in the ledger. Raises LeaseLost."""
+        if not effects:
+            return
+        waiting = _Waiting(effects, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_all(tenure))
+        await waiting.done
+
+    async def _commit_all(self, tenure: Tenure) -> None:
+        while self._queue:
+            group, self._queue = self._queue[:100], self._queue[100:]
+            try:
+                await self._commit_group(tenure, [e for w in group for e in w.effects])
+            except Exception as error:
+                if len(group) > 1 and not isinstance(error, LeaseLost):  # one of them is poison: alone it harms nobody
+                    for w in group:
+                        await self._commit_one(tenure, w)
+                    continue
+                for w in group:
+                    if not w.done.done():
+                        w.done.set_exception(error)
+                continue
+            for w in group:
+                if not w.done.done():
+                    w.done.set_result(None)
+            self.parts.relay.wake()
+
+    async def _commit_one(self, tenure: Tenure, w: _Waiting) -> None:
+        try:
+            await self._commit_group(tenure, w.effects)
+        except Exception as error:
+            if not w.done.done():
+                w.done.set_exception(error)
+        else:
+            if not w.done.done():
+                w.done.set_result(None)
+
+    async def _commit_group(self, tenure: Tenure, effects: list[Effects]) -> None:
+        """Commit; while Postgres is away the answer is kept and tried again: nobody else knows it."""
+        wait = 0.05
+        while True:
+            try:
+                await self.parts.ledger.commit(self.realm, tenure.fencing_token, effects)
+                return
+            except TRANSIENT_POSTGRES as error:
+                log.warning("settle.retrying", realm=self.realm, wait_seconds=wait, error=repr(error))
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 2.0)
+
+    async def _after(self, tenure: Tenure, answer: Answer, token: AccessToken) -> None:
+        """What an answer means for the company: slower, another token, or halt."""
+        if answer.throttled:
+            metrics.QBO_THROTTLED.labels(self.realm).inc()
+            self.parts.pacer.throttled(self.realm, answer.retry_after)
+        if answer.unauthorized and answer is not EXPIRED:
+            await self.parts.tokens.renew(self.realm, tenure.fencing_token, token)
+        if answer.halt:
+            raise HaltError(answer.reason or "QuickBooks does not serve this company.", answer.fix, answer.code)
+
+    def _log(self, effects: Sequence[Effects], about: Sequence[tuple[Attempt, Answer]]) -> None:
+        answers = {attempt.asked.id: (attempt, answer) for attempt, answer in about}
+        for effect in effects:
+            for end in effect.ends:
+                log_end(self.realm, end, *answers.get(end.asked.id, (None, None)))
+
+
+def log_end(realm: str, end: Any, attempt: Attempt | None = None, answer: Answer | None = None) -> None:
+    """Write the one line for a command's end: never content, never names."""
+    recorded = end.asked.recorded_at
+    seconds = None
+    if recorded is not None:
+        seconds = round(time.time() - recorded.timestamp(), 4)
+        metrics.COMMAND_SECONDS.labels(end.known.kind.value).observe(max(0.0, seconds))
+    log.info(
+        "command.settled", realm=realm, command_id=str(end.asked.id), kind=end.known.kind.value, end=end.end.state.value,
+        version=end.asked.version, attempt=attempt.number if attempt else 0, sends=attempt.sends if attempt else 0,
+        outcome=attempt.request.operation.value if attempt else None,
+        requestid=attempt.request.requestid if attempt else None, intuit_tid=answer.intuit_tid if answer else None,
+        intuit_code=answer.intuit_code if answer else None, code=end.end.code.value if end.end.reason else None, seconds=seconds,
+    )  # fmt: skip
+
+
+EXPIRED = Answer(AnswerKind.REFUSAL, code=Code.OAUTH_FAILED, reason="the journalled access token has expired", unauthorized=True)
+MISSING = Answer(AnswerKind.SILENCE, reason="the batch's answer lacks this item")

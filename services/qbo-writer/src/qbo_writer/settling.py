@@ -1,0 +1,444 @@
+"""From a row of the protocol's table to what is committed with it: document, attempt, ends and events. Pure."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid5
+
+from bookrelay import messages as m
+from bookrelay.errors import Code, Disposition
+
+from qbo_writer.deciding import FIX_HELD, Asked, End, Known
+from qbo_writer.domain import Answer, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
+from qbo_writer.transitions import Effect, Sent, When, transition
+
+SENDER = "qbo-writer"
+NAMES = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
+NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An open attempt with its document and command."""
+
+    id: int
+    known: Known
+    asked: Asked
+    request: Request
+    sent: Sent
+    fields: dict[str, str]
+    content_hash: str
+    number: int
+    sends: int
+    fencing_token: int
+    batch_id: int | None = None
+    b_id: str | None = None
+    operator_says: str | None = None
+
+
+@dataclass(frozen=True)
+class DocumentChange:
+    """The new row of a document."""
+
+    id: int
+    status: DocumentStatus
+    qbo_id: str | None
+    sync_token: str | None
+    content_hash: str | None
+    fields: dict[str, str] | None
+    total: Decimal | None
+    balance: Decimal | None
+    diverged: bool
+    differences: tuple[m.Difference, ...] = ()
+    doc_number: str | None = None
+    content_of: UUID | None = None  # the command whose content it holds now
+
+
+@dataclass(frozen=True)
+class AttemptChange:
+    """The new row of an attempt. `silent`: silent_at is set by the database's clock."""
+
+    id: int
+    state: str
+    answered: bool
+    ambiguous: bool
+    lost: bool
+    stuck: bool = False
+    silent: bool = False
+    due_in: float = 0.0
+    outcome: str | None = None
+    http_status: int | None = None
+    intuit_code: str | None = None
+    intuit_tid: str | None = None
+
+
+@dataclass(frozen=True)
+class CommandEnd:
+    """The end of a command, with the event that tells it (none for names, which no source asked for)."""
+
+    known: Known
+    asked: Asked
+    end: End
+    event: m.AnyMessage | None
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """The command stays due, and is looked at again after `seconds`."""
+
+    command_id: UUID
+    seconds: float = 0.0
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """A command that we ask for ourselves: a bill's payment, a customer, a vendor."""
+
+    realm: str
+    source: str
+    source_key: str
+    kind: LedgerKind
+    version: int
+    content: dict[str, Any]
+    content_hash: str
+    priority: int = 1
+
+    def id(self) -> UUID:
+        """Return the command's id; the same wish is the same command."""
+        parts = (self.realm, self.source, self.source_key, self.kind, str(self.version), self.content_hash)
+        return uuid5(m.NAMESPACE, "\x1f".join(parts))
+
+
+@dataclass(frozen=True)
+class Effects:
+    """All that one commit does for one document."""
+
+    attempt: AttemptChange | None = None
+    document: DocumentChange | None = None
+    ends: tuple[CommandEnd, ...] = ()
+    requeue: Requeue | None = None
+    events: tuple[m.AnyMessage, ...] = ()
+    learned: tuple[str, Seen] | None = None  # entity and what was created: for the reference cache
+    follow_ups: tuple[FollowUp, ...] = ()
+    releases: int | None = None  # commands that wait for this document become due
+    log: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Links:
+    """What events need to know of the surroundings: links for people, and whether posted bills are paid by us."""
+
+    url: Any  # (kind, qbo_id, realm) -> str
+    pay_bills: bool = False
+
+
+# -------------------------------------------------------------------------------------------------------------------- ends
+
+
+def _data(known: Known, asked: Asked) -> dict[str, Any]:
+    return {
+        "realm": known.realm, "source": known.source, "source_key": known.source_key, "kind": m.Kind(known.kind.value),
+        "version": asked.version, "command_id": asked.id, "occurrence": asked.occurrence,
+    }  # fmt: skip
+
+
+def end_event(known: Known, asked: Asked, end: End, links: Links, now: datetime) -> m.AnyMessage | None:
+    """Return the event of an end that is not `posted` or `retracted`."""
+    if known.kind in NAMES:
+        return None
+    data = _data(known, asked)
+    reason = end.reason or end.state.value
+    event: m.AnyMessage
+    if end.state is CommandState.UNCHANGED:
+        there = known.live
+        event = m.DocumentUnchanged.of(
+            m.DocumentUnchangedData(
+                **data,
+                qbo_id=known.qbo_id if there else None,
+                doc_number=known.doc_number if there else None,
+                url=links.url(known.kind, known.qbo_id, known.realm) if there else None,
+                total=known.total if there else None,
+            ),
+            sender=SENDER, time=now,
+        )  # fmt: skip
+    elif end.state is CommandState.SUPERSEDED:
+        event = m.DocumentSuperseded.of(m.DocumentSupersededData(**data, by_version=end.by_version or 0), sender=SENDER, time=now)
+    elif end.state is CommandState.SKIPPED:
+        event = m.DocumentSkipped.of(m.DocumentSkippedData(**data, reason=reason), sender=SENDER, time=now)
+    elif end.state is CommandState.HELD:
+        event = m.DocumentHeld.of(
+            m.DocumentHeldData(**data, reason=reason, fix=end.fix, differences=end.differences), sender=SENDER, time=now
+        )
+    elif end.state is CommandState.REJECTED:
+        event = m.DocumentRejected.of(
+            m.DocumentRejectedData(
+                **data, code=end.code.value, intuit_code=end.intuit_code, reason=reason, fix=end.fix
+            ),
+            sender=SENDER, time=now,
+        )  # fmt: skip
+    elif end.state is CommandState.DEAD_LETTERED:
+        event = m.CommandDeadLettered.of(m.CommandDeadLetteredData(**data, reason=reason), sender=SENDER, time=now)
+    else:
+        raise ValueError(f"{end.state} is told by its own event")
+    return event
+
+
+def ended(known: Known, asked: Asked, end: End, links: Links, now: datetime | None = None) -> Effects:
+    """Return the effects of an end without a request."""
+    command_end = CommandEnd(known, asked, end, end_event(known, asked, end, links, now or datetime.now(UTC)))
+    document = None
+    if end.forget:
+        document = _forgotten(known)
+    releases = known.id if known.kind in NAMES else None
+    return Effects(ends=(command_end,), document=document, releases=releases)
+
+
+def _forgotten(known: Known) -> DocumentChange:
+    return DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------- attempts
+
+
+def _close(attempt: Attempt, when: When, answer: Answer | None, outcome: str) -> AttemptChange:
+    row = transition(attempt.sent.state, when)
+    sent = attempt.sent
+    return AttemptChange(attempt.id, row.to.value, True, sent.ambiguous, sent.lost, outcome=outcome, **_answer_columns(answer))
+
+
+def _answer_columns(answer: Answer | None) -> dict[str, Any]:
+    if answer is None:
+        return {}
+    return {"http_status": answer.http_status, "intuit_code": answer.intuit_code, "intuit_tid": answer.intuit_tid}
+
+
+def effects_of(
+    attempt: Attempt,
+    when: When,
+    links: Links,
+    *,
+    answer: Answer | None = None,
+    seen: Seen | None = None,
+    differences: Sequence[m.Difference] = (),
+    adopted: bool = False,
+    due_in: float = 0.0,
+    now: datetime | None = None,
+) -> Effects:
+    """Return what is committed when `when` happens to `attempt`; raises NoSuchTransition where the table has no such row."""
+    row, now = transition(attempt.sent.state, when), now or datetime.now(UTC)
+    if row.effect is Effect.SETTLE:
+        return _settled(attempt, when, links, answer, seen or (answer.seen if answer else None), adopted, now)
+    if row.effect is Effect.REJECT:
+        return _refused_for_good(attempt, when, links, answer, now)
+    if row.effect is Effect.HOLD_DIVERGED:
+        return _held_diverged(attempt, when, links, answer, seen, tuple(differences), now)
+    if row.effect is Effect.GONE:
+        return _gone(attempt, when, links, answer, now, due_in)
+    if row.effect is Effect.CLAIM_AFRESH:
+        return _claim_afresh(attempt, when, answer, seen, due_in)
+    if row.effect is Effect.HOLD_STUCK:
+        return _stuck(attempt, links, now)
+    sent = attempt.sent
+    if row.effect is Effect.NOTE_REFUSAL:
+        change = AttemptChange(
+            attempt.id, row.to.value, True, sent.ambiguous, sent.lost, due_in=due_in, **_answer_columns(answer)
+        )
+        return Effects(attempt=change)
+    if row.effect is Effect.NOTE_SILENCE:
+        return Effects(attempt=_silence(attempt, answer, due_in))
+    raise ValueError(f"{row.effect} is committed by the ledger itself")
+
+
+def _silence(attempt: Attempt, answer: Answer | None, due_in: float) -> AttemptChange:
+    return AttemptChange(
+        attempt.id, "unknown", True, True, attempt.sent.lost, silent=True, due_in=due_in, **_answer_columns(answer)
+    )
+
+
+def _settled(
+    attempt: Attempt, when: When, links: Links, answer: Answer | None, seen: Seen | None, adopted: bool, now: datetime
+) -> Effects:
+    known, asked, operation = attempt.known, attempt.asked, attempt.request.operation
+    outcome = _outcome(attempt, adopted)
+    change = _close(attempt, when, answer, outcome)
+    if operation is Operation.DELETE:
+        return _retracted(attempt, change, "deleted", links, now)
+    assert seen is not None, "a success shows the entity"
+    if operation is Operation.VOID:
+        effects = _retracted(attempt, change, "voided", links, now)
+        return replace(effects, document=_row(attempt, seen, DocumentStatus.VOIDED))
+    end = End(CommandState.POSTED)
+    learned = (attempt.request.entity, seen) if known.kind in NAMES else None
+    event = _posted_event(attempt, seen, m.Outcome(outcome), links, now)
+    follow_ups: tuple[FollowUp, ...] = ()
+    if known.kind is LedgerKind.BILL and links.pay_bills and operation is Operation.CREATE:
+        follow_ups = (_payment(attempt, seen),)
+    return Effects(
+        attempt=change, document=_row(attempt, seen, DocumentStatus.PRESENT), ends=(CommandEnd(known, asked, end, event),),
+        learned=learned, releases=known.id if known.kind in NAMES else None, follow_ups=follow_ups,
+    )  # fmt: skip
+
+
+def _outcome(attempt: Attempt, adopted: bool) -> str:
+    if attempt.request.operation is Operation.CREATE:
+        return "adopted" if adopted else "created"
+    if attempt.request.operation is Operation.UPDATE:
+        return "restored" if attempt.known.status is DocumentStatus.VOIDED else "updated"
+    return attempt.request.operation.value
+
+
+def _row(attempt: Attempt, seen: Seen, status: DocumentStatus) -> DocumentChange:
+    return DocumentChange(
+        attempt.known.id, status, seen.qbo_id, seen.sync_token, attempt.content_hash, seen.fields, seen.total, seen.balance,
+        diverged=False, doc_number=seen.doc_number,
+        content_of=attempt.asked.id if status is DocumentStatus.PRESENT else None,
+    )  # fmt: skip
+
+
+def _posted_event(attempt: Attempt, seen: Seen, outcome: m.Outcome, links: Links, now: datetime) -> m.AnyMessage | None:
+    known = attempt.known
+    if known.kind in NAMES:
+        return None
+    data = _data(known, attempt.asked) | {
+        "outcome": outcome, "qbo_id": seen.qbo_id, "sync_token": seen.sync_token, "doc_number": seen.doc_number or None,
+        "url": links.url(known.kind, seen.qbo_id, known.realm), "total": seen.total,
+    }  # fmt: skip
+    if known.kind is LedgerKind.INVOICE:
+        return m.InvoicePosted.of(m.InvoicePostedData(**data), sender=SENDER, time=now)
+    if known.kind is LedgerKind.BILL:
+        return m.BillPosted.of(m.BillPostedData(**data), sender=SENDER, time=now)
+    return m.BillPaymentPosted.of(m.BillPaymentPostedData(**data), sender=SENDER, time=now)
+
+
+def _payment(attempt: Attempt, seen: Seen) -> FollowUp:
+    known = attempt.known
+    vendor = str((seen.raw.get("VendorRef") or {}).get("value") or "")
+    content = {
+        "vendor_id": vendor, "bill_id": seen.qbo_id, "txn_date": str((attempt.asked.content or {}).get("txn_date")),
+        "amount": format(seen.total, "f"),
+    }  # fmt: skip
+    return FollowUp(
+        known.realm, known.source, known.source_key, LedgerKind.BILL_PAYMENT, attempt.asked.version, content,
+        hash_of(content), attempt.asked.priority,
+    )  # fmt: skip
+
+
+def hash_of(content: dict[str, Any]) -> str:
+    """Return the hash of a content that is no message: a payment, a name."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _retracted(attempt: Attempt, change: AttemptChange, how: str, links: Links, now: datetime) -> Effects:
+    known, asked = attempt.known, attempt.asked
+    event = None
+    if known.kind not in NAMES:
+        data = m.DocumentRetractedData(**_data(known, asked), how=how, qbo_id=known.qbo_id)
+        event = m.DocumentRetracted.of(data, sender=SENDER, time=now)
+    end = End(CommandState.RETRACTED)
+    return Effects(attempt=change, document=_forgotten(known), ends=(CommandEnd(known, asked, end, event),))
+
+
+def _refused_for_good(attempt: Attempt, when: When, links: Links, answer: Answer | None, now: datetime) -> Effects:
+    """A definitive error: nothing was done. The command ends as the error's disposition says."""
+    assert answer is not None
+    known, asked = attempt.known, attempt.asked
+    change = _close(attempt, when, answer, f"error {answer.intuit_code or answer.http_status}")
+    if answer.disposition is Disposition.RETRY:
+        return Effects(attempt=change, requeue=Requeue(asked.id, 0, failed=True))
+    hold = answer.disposition is Disposition.HOLD or known.status is DocumentStatus.VOIDED
+    state = CommandState.HELD if hold else CommandState.REJECTED
+    end = End(state, answer.reason or "QuickBooks refused the document.", answer.fix, answer.code, answer.intuit_code)
+    event = end_event(known, asked, end, links, now)
+    releases = known.id if known.kind in NAMES else None
+    return Effects(attempt=change, ends=(CommandEnd(known, asked, end, event),), releases=releases)
+
+
+def _held_diverged(
+    attempt: Attempt, when: When, links: Links, answer: Answer | None, seen: Seen | None,
+    differences: tuple[m.Difference, ...], now: datetime,
+) -> Effects:  # fmt: skip
+    assert seen is not None
+    known, asked = attempt.known, attempt.asked
+    change = _close(attempt, when, answer, "diverged")
+    foreign = seen.marker != known.marker and attempt.request.operation is Operation.CREATE
+    reason = (
+        f"QuickBooks already holds a document with this number (Id {seen.qbo_id}) that bookrelay does not know."
+        if foreign
+        else "The document in QuickBooks is not as any command of ours left it."
+    )
+    end = End(CommandState.HELD, reason, FIX_HELD, Code.CONFLICT, answer.intuit_code if answer else None, differences)
+    event = end_event(known, asked, end, links, now)
+    document: DocumentChange | None = None
+    events: tuple[m.AnyMessage, ...] = ()
+    if not foreign:
+        status = DocumentStatus.VOIDED if seen.voided and known.status is DocumentStatus.VOIDED else DocumentStatus.PRESENT
+        document = DocumentChange(
+            known.id, status, seen.qbo_id, seen.sync_token, known.content_hash, seen.fields, seen.total, seen.balance,
+            diverged=True, differences=differences, doc_number=known.doc_number,
+        )  # fmt: skip
+        events = _diverged_events(known, asked, seen.qbo_id, differences, now)
+    releases = known.id if known.kind in NAMES else None
+    return Effects(
+        attempt=change, document=document, ends=(CommandEnd(known, asked, end, event),), events=events, releases=releases
+    )
+
+
+def _diverged_events(
+    known: Known, asked: Asked, qbo_id: str, differences: tuple[m.Difference, ...], now: datetime
+) -> tuple[m.AnyMessage, ...]:
+    if known.kind in NAMES or known.diverged:
+        return ()
+    data = m.DocumentDivergedData(**_data(known, asked), qbo_id=qbo_id, differences=differences)
+    return (m.DocumentDiverged.of(data, sender=SENDER, time=now),)
+
+
+def _gone(attempt: Attempt, when: When, links: Links, answer: Answer | None, now: datetime, due_in: float) -> Effects:
+    known, asked, operation = attempt.known, attempt.asked, attempt.request.operation
+    if operation in (Operation.DELETE, Operation.VOID):
+        return _retracted(attempt, _close(attempt, when, answer, "gone"), "gone", links, now)
+    if operation is Operation.CREATE:  # what was found is no more: it stays unknown
+        return Effects(attempt=_silence(attempt, answer, due_in))
+    end = End(CommandState.HELD, "A person deleted the document in QuickBooks.", FIX_HELD, Code.CONFLICT)
+    document = DocumentChange(
+        known.id, DocumentStatus.GONE, known.qbo_id, known.sync_token, None, None, None, None, diverged=True,
+        doc_number=known.doc_number,
+    )  # fmt: skip
+    event = end_event(known, asked, end, links, now)
+    events = _diverged_events(known, asked, known.qbo_id or "", (), now)
+    change = _close(attempt, when, answer, "gone")
+    return Effects(attempt=change, document=document, ends=(CommandEnd(known, asked, end, event),), events=events)
+
+
+def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: Seen | None, due_in: float) -> Effects:
+    """The attempt ends without an end of the command; the newest version is claimed again, with another requestid."""
+    change = _close(attempt, when, answer, when.name.lower())
+    document = None
+    if seen is not None and when is When.READ_KNOWN:
+        known = attempt.known
+        document = DocumentChange(
+            known.id, known.status, known.qbo_id, seen.sync_token, known.content_hash,
+            # A person has said: over the difference. What is there now is what we apply it to.
+            seen.fields if attempt.asked.forced else known.fields, seen.total, seen.balance,
+            diverged=known.diverged and not attempt.asked.forced, differences=known.differences, doc_number=known.doc_number,
+        )  # fmt: skip
+    # Held by a person's question until now (stuck): due again.
+    return Effects(attempt=change, document=document, requeue=Requeue(attempt.asked.id, due_in, failed=when is When.READ_KNOWN))
+
+
+def _stuck(attempt: Attempt, links: Links, now: datetime) -> Effects:
+    known, asked, sent = attempt.known, attempt.asked, attempt.sent
+    change = AttemptChange(attempt.id, "unknown", True, sent.ambiguous, sent.lost, stuck=True, due_in=3600)
+    if asked.state is CommandState.HELD:
+        return Effects(attempt=change)
+    end = End(
+        CommandState.HELD,
+        f"QuickBooks did not answer, and it cannot be known here whether request {attempt.request.requestid} had an effect.",
+        "Look for the document in QuickBooks; then say `qbo-writer held force` if it is not there, or adopt it.",
+        Code.CONFLICT,
+    )
+    return Effects(attempt=change, ends=(CommandEnd(known, asked, end, end_event(known, asked, end, links, now)),))

@@ -1,0 +1,294 @@
+"""What every stand-in shares: a clock that can be moved, faults on demand, a request log, and being served on a port."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import re
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import parse_qsl
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Clock:
+    """Real time plus an offset; or standing still."""
+
+    def __init__(self) -> None:
+        self.offset = timedelta()
+        self.frozen: datetime | None = None
+
+    def now(self) -> datetime:
+        """The time here, in UTC."""
+        return self.frozen or datetime.now(UTC) + self.offset
+
+    def apply(self, order: dict[str, Any]) -> datetime:
+        """Obey `{"set": time}`, `{"advance": seconds}`, `{"freeze": true|false}`; several together in this order."""
+        if "set" in order:
+            wanted = datetime.fromisoformat(order["set"])
+            if self.frozen:
+                self.frozen = wanted
+            self.offset = wanted - datetime.now(UTC)
+        if "advance" in order:
+            step = timedelta(seconds=float(order["advance"]))
+            self.offset += step
+            self.frozen = self.frozen + step if self.frozen else None
+        if "freeze" in order:
+            self.frozen = self.now() if order["freeze"] else None
+        return self.now()
+
+
+@dataclass
+class Fault:
+    """What shall go wrong for requests that match, `times` times (-1: until cleared).
+
+    `path` is a regular expression; `query` holds parameters that must be equal; `contains` must stand in the path, query or body.
+    `after`: the work is done, and then the answer is spoiled. `drop`: the connection is cut in mid-answer. `malformed`: 200 and
+    half a JSON text. Otherwise `status`, `body` (text or JSON) and `headers` are the answer; without a status only the
+    delay happens.
+    """
+
+    times: int = 1
+    method: str | None = None
+    path: str | None = None
+    query: dict[str, str] = field(default_factory=dict)
+    contains: str | None = None
+    delay: float = 0.0
+    status: int | None = None
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    malformed: bool = False
+    drop: bool = False
+    after: bool = False
+
+    def matches(self, method: str, path: str, query: str, body: bytes) -> bool:
+        """Whether this request is meant."""
+        parameters = dict(parse_qsl(query))
+        return (
+            self.times != 0
+            and (self.method is None or self.method.upper() == method)
+            and (self.path is None or re.search(self.path, path) is not None)
+            and all(parameters.get(name) == str(value) for name, value in self.query.items())
+            and (self.contains is None or self.contains.encode() in path.encode() + b"?" + query.encode() + b"\n" + body)
+        )
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One request as the log keeps it: without headers, so without secrets."""
+
+    at: str
+    method: str
+    path: str
+    query: str
+    body: str
+    status: int
+    seconds: float
+    fault: bool
+
+
+class Watcher:
+    """ASGI middleware: logs each request outside /control, and lets the faults happen."""
+
+    def __init__(self, app: ASGIApp, clock: Clock, keep: int = 10_000) -> None:
+        self.app = app
+        self.clock = clock
+        self.faults: list[Fault] = []
+        self.requests: deque[Logged] = deque(maxlen=keep)
+
+    def take(self, method: str, path: str, query: str, body: bytes) -> Fault | None:
+        """Return the first fault that matches, and count it."""
+        for fault in self.faults:
+            if fault.matches(method, path, query, body):
+                fault.times -= fault.times > 0
+                return fault
+        return None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/control"):
+            await self.app(scope, receive, send)
+            return
+        began = time.monotonic()
+        body = await Request(scope, receive).body()
+        method, path, query = scope["method"], scope["path"], scope["query_string"].decode("latin-1")
+        fault = self.take(method, path, query, body)
+        status = 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        if fault is None:
+            await self.app(scope, _replay(body), note)
+        else:
+            await self._fail(fault, scope, body, note)
+        seconds = round(time.monotonic() - began, 6)
+        text = body.decode("utf-8", "replace")[:20_000]
+        at = self.clock.now().isoformat()
+        self.requests.append(Logged(at, method, path, query, text, status, seconds, fault is not None))
+
+    async def _fail(self, fault: Fault, scope: Scope, body: bytes, send: Send) -> None:
+        if fault.after:
+
+            async def swallow(message: Message) -> None:
+                pass
+
+            await self.app(scope, _replay(body), swallow)
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.drop:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
+            await send({"type": "http.response.body", "body": b'{"', "more_body": True})
+            return  # the server closes a connection whose answer is cut short
+        if fault.malformed:
+            answer = Response('[{"PriceQuoteNo": 12', 200, media_type="application/json")
+        elif fault.status is not None:
+            text = fault.body if isinstance(fault.body, str) else "" if fault.body is None else json.dumps(fault.body)
+            kind = "text/html" if text.startswith("<") else "application/json"
+            answer = Response(text, fault.status, fault.headers, media_type=fault.headers.get("content-type", kind))
+        elif fault.after:
+            answer = Response("", 504)
+        else:
+            await self.app(scope, _replay(body), send)
+            return
+        await answer(scope, _replay(body), send)
+
+    def control_faults(self, method: str, order: Any) -> Any:
+        """POST adds one fault or a list, DELETE clears, GET shows what is left."""
+        if method == "DELETE":
+            self.faults.clear()
+        elif method == "POST":
+            self.faults += [Fault(**item) for item in (order if isinstance(order, list) else [order])]
+        return [asdict(fault) for fault in self.faults if fault.times]
+
+    def control_requests(self, method: str) -> Any:
+        """GET lists, DELETE forgets."""
+        if method == "DELETE":
+            self.requests.clear()
+        return [asdict(request) for request in self.requests]
+
+
+def _replay(body: bytes) -> Receive:
+    sent = False
+
+    async def receive() -> Message:
+        nonlocal sent
+        if sent:
+            await asyncio.sleep(3600)  # nothing more comes; whoever waits for a disconnect waits
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def to_json(value: Any) -> str:
+    """JSON text; a Decimal becomes a double's shortest text, which `Decimal(text)` reads back exactly up to 15 digits."""
+    return json.dumps(value, default=_default, ensure_ascii=False)
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(to_json(value), status, headers, media_type="application/json")
+
+
+async def read_json(request: Request) -> Any:
+    """The request's JSON with Decimal numbers; None for an empty body. Raises ValueError."""
+    body = await request.body()
+    return json.loads(body, parse_float=Decimal) if body else None
+
+
+class PortTakenError(Exception):
+    """The port cannot be had; the message is one line for the operator."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket (port 0: any). Raises PortTakenError."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            owner = port_owner(port)
+            by = f" by {owner}" if owner else ""
+            raise PortTakenError(
+                f"port {port} on {host} is already in use{by}; end that, or choose another with --port (0: any free one)"
+            ) from error
+        raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host or --port") from error
+    return listener
+
+
+def port_owner(port: int) -> str | None:
+    """Name the process that listens on a port, where the system lets us see it (Linux, same user)."""
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                columns = line.split()
+                if int(columns[1].rsplit(":", 1)[1], 16) == port and columns[3] == "0A":
+                    inodes.add(f"socket:[{columns[9]}]")
+    for process in Path("/proc").glob("[0-9]*") if inodes else ():
+        with contextlib.suppress(OSError):
+            if any(str(fd.readlink()) in inodes for fd in (process / "fd").iterdir()):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                return f"process {process.name} ({command[:80]})"
+    return None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that ends with exit status 0 on SIGTERM and SIGINT; it would raise the signal again after its shutdown."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        def stop(signum: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit and signum == signal.SIGINT
+            self.should_exit = True
+
+        before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+
+def serve(build: Callable[[str], tuple[ASGIApp, dict[str, Any]]], host: str, port: int) -> int:
+    """Serve what `build(origin)` returns until a signal; print its facts as the first line. Returns the exit status."""
+    try:
+        listener = bind(host, port)
+    except PortTakenError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1
+    reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    shown = f"[{reachable}]" if ":" in reachable else reachable
+    app, facts = build(f"http://{shown}:{listener.getsockname()[1]}")
+    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+    print(to_json(facts), flush=True)
+    _Server(config).run(sockets=[listener])
+    return 0

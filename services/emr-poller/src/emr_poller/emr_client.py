@@ -1,7 +1,7 @@
 """The 4D EMR's API: list and detail of quotes. The only place that sees a patient's name: it leaves as initials.
 
-What it raises says what to do next: `PausedError` (an operator is needed), `ThrottledError` (wait so long), TransientError (again later),
-`QuoteRefusedError` (this quote alone is wrong). Answers' bodies are never logged: they hold names.
+What it raises says what to do next: `PausedError` (an operator is needed), `ThrottledError` (wait so long), TransientError (again
+later), `QuoteRefusedError` (this quote alone is wrong). Answers' bodies are never logged: they hold names.
 """
 
 import json

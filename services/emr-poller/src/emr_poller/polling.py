@@ -58,7 +58,7 @@ class Polling:
     async def _poll(self) -> bool:
         """Return whether everything that the list showed is settled."""
         started = datetime.now(UTC)
-        position = await self._store.position() or self._settings.emr_start_from
+        position = await self._store.position() or self._settings.emr_start_from or started - timedelta(days=1)
         listing = await self._client.list_since(position - timedelta(seconds=self._settings.emr_overlap_seconds))
         rows = fold(listing.rows)
         due = await self._store.due(CHUNK)

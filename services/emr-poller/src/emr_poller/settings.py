@@ -18,8 +18,9 @@ class Settings(ServiceSettings):
     emr_client_secret: SecretStr = Field(min_length=1, description="client-secret of the practice's integration in 4D.")
     emr_subscription_key: SecretStr | None = Field(default=None, description="subscription-key, where the gateway wants one.")
     emr_source: str = Field(default="4d-emr", pattern=r"^[a-z0-9-]{1,40}$", description="Name of this source in commands.")
-    emr_start_from: datetime = Field(
-        description="First start only: quotes modified since then are carried, e.g. 2026-01-01T00:00:00Z."
+    emr_start_from: datetime | None = Field(
+        default=None,
+        description="First start only: carry quotes modified since then, like 2026-01-01T00:00:00Z; none: the last 24 hours.",
     )
     emr_poll_seconds: float = Field(default=60, gt=0, description="Pause between two polls.")
     emr_overlap_seconds: float = Field(default=300, ge=0, description="How far each poll looks back behind the cursor.")
@@ -31,7 +32,9 @@ class Settings(ServiceSettings):
 
     @field_validator("emr_start_from")
     @classmethod
-    def _aware(cls, value: datetime) -> datetime:
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
     @field_validator("emr_time_zone")

@@ -1,0 +1,192 @@
+"""The watcher's own words: what a sheet shows, what is known of its rows, what became of them. Pure."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+from bookrelay.messages import Kind
+from pydantic import BaseModel, ConfigDict
+
+Cell: TypeAlias = str | int | Decimal | bool | None
+
+KEY = "qb_row_key"
+STATUS = "qb_sync_status"
+INVOICE_ID = "qb_invoice_id"
+BILL_ID = "qb_bill_id"
+# The columns that the watcher owns, in the order in which missing ones are appended. Nobody else's cell is ever written.
+RESULT_COLUMNS = (
+    INVOICE_ID, "qb_invoice_url", STATUS, "qb_synced_at", "qb_error", BILL_ID, "qb_bill_url", "qb_bill_status", "qb_bill_error",
+)  # fmt: skip
+OWN_COLUMNS = (*RESULT_COLUMNS, KEY)
+REQUIRED_COLUMNS = ("status", "inv_dollars", "inv_from")
+CUSTOMER_COLUMNS = ("to_client", "end_client")  # one of them at least
+OPTIONAL_COLUMNS = ("invoice", "inv_link", "submitted_date", "inv_paid_date", "task_descr", "job_name", "notes", "thread")
+# What says that two rows are the same row: what the mapping reads, without the status and the paid date that its life changes,
+# and without any column that a formula may recompute when rows move.
+FINGERPRINT_COLUMNS = (
+    "invoice", "inv_link", "submitted_date", "to_client", "end_client", "inv_from", "inv_dollars", "task_descr", "job_name",
+    "notes", "thread",
+)  # fmt: skip
+
+_KEY_FORM = re.compile(r"br-[0-9a-f]{16}")
+
+PENDING = "pending"
+SYNCED = "synced"
+FAILED = "failed"
+
+
+def is_key(text: str) -> bool:
+    """Say whether `text` is a row key that the watcher made."""
+    return _KEY_FORM.fullmatch(text) is not None
+
+
+def cell_text(value: Cell) -> str:
+    """Return a cell as text: 12 and 12.0 are "12", TRUE is "TRUE", nothing is ""."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    return str(value).strip()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the headers stand: `columns` maps the folded header to its index from 0; rows are counted from 1."""
+
+    header_row: int
+    columns: Mapping[str, int]
+    width: int  # columns in use
+
+    def missing_own(self) -> tuple[str, ...]:
+        """Return the watcher's columns that the sheet lacks."""
+        return tuple(name for name in OWN_COLUMNS if name not in self.columns)
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One row as it was read: its number in the sheet now, and its cells by folded header."""
+
+    position: int
+    cells: Mapping[str, Cell]
+
+    def text(self, name: str) -> str:
+        """Return a cell's text, "" where there is none."""
+        return cell_text(self.cells.get(name))
+
+    @property
+    def key(self) -> str:
+        """The key cell's text."""
+        return self.text(KEY)
+
+    def is_blank(self) -> bool:
+        """Say whether only the watcher's own cells, or none, are filled."""
+        return not any(cell_text(value) for name, value in self.cells.items() if name not in OWN_COLUMNS)
+
+    def fingerprint(self) -> str:
+        """Return what the row's content looks like, wherever it stands."""
+        joined = "\x1f".join(self.text(name) for name in FINGERPRINT_COLUMNS)
+        return hashlib.sha256(joined.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One complete read of the worksheet."""
+
+    layout: Layout
+    rows: tuple[SheetRow, ...]
+
+
+class KnownRow(BaseModel):
+    """What is remembered of a row that has its key: one key, one document for each kind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    version: int  # of the newest command or rejection; counts up
+    kind: Kind  # of the newest one
+    state_hash: str  # of what the newest one said; other content makes a new version
+    in_force: Kind | None  # the kind last published as an upsert and not retracted since
+    modified_at: datetime
+    fingerprint: str
+    position: int
+    eligible: bool = True  # when it was last seen: a paid row that is then deleted was archived, not withdrawn
+    default_date: date | None = None  # the day that stood in for an empty submitted_date: it stays
+    missing_since: datetime | None = None
+    shown_status: str | None = None  # the status that a read has confirmed in the sheet
+
+
+class Result(BaseModel):
+    """What became of one document of a row, as the newest event says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    kind: Kind
+    version: int
+    occurrence: int = 0
+    status: str
+    qbo_id: str | None = None
+    url: str | None = None
+    error: str | None = None
+    synced_at: datetime | None = None
+    in_books: bool = True  # False: nothing is in force there any more, forget its id
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything remembered of one spreadsheet."""
+
+    rows: Mapping[str, KnownRow] = field(default_factory=dict)
+    results: Mapping[tuple[str, Kind], Result] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CellWrite:
+    """A run of neighbouring cells of one row to write: column from 0, row from 1."""
+
+    row: int
+    column: int
+    values: tuple[str, ...]
+
+
+class Directions(BaseModel):
+    """Which names in `inv_from` mean money in (an invoice) and which money out (a bill). Look-up ignores case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    money_in: tuple[str, ...] = ()
+    money_out: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = {}
+
+    def look_up(self, name: str) -> tuple[Kind, str] | None:
+        """Return the kind and the name as the file spells it; None for an unknown name."""
+        folded = fold(name)
+        aliases = {fold(alias): fold(meant) for alias, meant in self.aliases.items()}
+        folded = aliases.get(folded, folded)
+        for kind, names in ((Kind.INVOICE, self.money_in), (Kind.BILL, self.money_out)):
+            for spelled in names:
+                if fold(spelled) == folded:
+                    return kind, spelled
+        return None
+
+    def problem(self) -> str | None:
+        """Say what is wrong with the directions as a whole."""
+        if not self.money_in and not self.money_out:
+            return "no direction is known: every row would be refused"
+        both = {fold(n) for n in self.money_in} & {fold(n) for n in self.money_out}
+        if both:
+            return f"{', '.join(sorted(both))} stands in money_in and in money_out"
+        known = {fold(n) for n in (*self.money_in, *self.money_out)}
+        lost = sorted(alias for alias, meant in self.aliases.items() if fold(meant) not in known)
+        return f"the alias {lost[0]!r} means a name that stands in neither list" if lost else None
+
+
+def fold(name: str) -> str:
+    """Return a name for comparison: case and spaces do not count."""
+    return " ".join(name.split()).casefold()

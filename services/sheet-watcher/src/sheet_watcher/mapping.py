@@ -1,0 +1,202 @@
+"""From a sheet row to the content of an invoice or a bill; from results to the cells that tell of them. Pure."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import TypeVar
+
+from bookrelay.messages import BillContent, BillLine, Content, InvoiceContent, InvoiceLine, Kind, Party
+from bookrelay.money import LARGEST, parse_amount, to_cents
+
+from sheet_watcher.domain import (
+    BILL_ID,
+    INVOICE_ID,
+    PENDING,
+    STATUS,
+    Cell,
+    Directions,
+    KnownRow,
+    Result,
+    SheetRow,
+    cell_text,
+)
+
+EPOCH = date(1899, 12, 30)  # day 0 of a sheet's serial numbers
+EARLIEST, LATEST = date(1990, 1, 1), date(2099, 12, 31)
+MAX_NAME = 100  # QuickBooks' limit for a DisplayName
+MAX_MEMO = 2000
+MAX_DESCRIPTION = 4000
+DEFAULT_DESCRIPTION = "Professional services"
+_SIGNIFICANT = Context(prec=15, rounding=ROUND_HALF_EVEN)  # a sheet shows a double with 15 digits: what the person sees
+
+
+@dataclass(frozen=True)
+class Invalid:
+    """A row that cannot become a document as it is: reasons, and what to do, for the person at the sheet."""
+
+    kind: Kind
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Valid:
+    """A row's document."""
+
+    content: Content
+
+    @property
+    def kind(self) -> Kind:
+        """Which kind of document it is."""
+        return Kind.INVOICE if isinstance(self.content, InvoiceContent) else Kind.BILL
+
+
+class _ProblemError(Exception):
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason, self.fix = reason, fix
+
+
+T = TypeVar("T")
+
+
+def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_kind: Kind | None) -> Valid | Invalid:
+    """Return the row's document, or everything that is wrong with it at once. `last_kind` stands in for an unknown direction."""
+    problems: list[_ProblemError] = []
+
+    def attempt(read: Callable[[], T], instead: T) -> T:
+        try:
+            return read()
+        except _ProblemError as problem:
+            problems.append(problem)
+            return instead
+
+    kind, spelled = attempt(lambda: _direction(row, directions), (last_kind or Kind.INVOICE, ""))
+    known_direction = not problems
+    name = attempt(lambda: _party(row, kind, spelled), "") if known_direction else ""
+    amount = attempt(lambda: _amount(row.cells.get("inv_dollars")), Decimal(0))
+    txn_date = attempt(lambda: _date(row, "submitted_date"), None) or default_date
+    due_date = attempt(lambda: _date(row, "inv_paid_date"), None)
+    if problems:
+        fixes = dict.fromkeys(problem.fix for problem in problems)
+        return Invalid(kind, " ".join(problem.reason for problem in problems), " ".join(fixes))
+    memo = (row.text("notes") or row.text("thread"))[:MAX_MEMO] or None
+    description = (row.text("task_descr") or row.text("job_name") or DEFAULT_DESCRIPTION)[:MAX_DESCRIPTION]
+    party = Party(name=name)
+    if kind == Kind.BILL:
+        bill_line = BillLine(description=description, amount=amount)
+        return Valid(BillContent(vendor=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(bill_line,)))
+    line = InvoiceLine(description=description, quantity=Decimal(1), unit_price=amount, amount=amount)
+    return Valid(InvoiceContent(customer=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(line,)))
+
+
+def _direction(row: SheetRow, directions: Directions) -> tuple[Kind, str]:
+    name = row.text("inv_from")
+    if not name:
+        raise _ProblemError("inv_from is empty: nobody knows whether money comes in or goes out.", "Fill in inv_from.")
+    if found := directions.look_up(name):
+        return found
+    raise _ProblemError(
+        f"inv_from {name[:100]!r} is not known as money in or money out.",
+        "Correct inv_from, or add the name to the directions file (QB_DIRECTIONS_FILE).",
+    )
+
+
+def _party(row: SheetRow, kind: Kind, spelled: str) -> str:
+    """Return the customer (money in) or the vendor (money out)."""
+    if kind == Kind.BILL:
+        return spelled
+    name = " ".join((row.text("to_client") or row.text("end_client")).split())
+    if not name:
+        raise _ProblemError("to_client and end_client are empty: there is no customer.", "Fill in to_client or end_client.")
+    if len(name) > MAX_NAME:
+        raise _ProblemError(f"The customer's name has {len(name)} characters; QuickBooks takes {MAX_NAME}.", "Shorten it.")
+    return name
+
+
+def _amount(cell: Cell) -> Decimal:
+    fix = "Enter the amount in inv_dollars, like 1234.50."
+    if cell_text(cell) == "":
+        raise _ProblemError("inv_dollars is empty.", fix)
+    if isinstance(cell, bool):
+        raise _ProblemError("inv_dollars is TRUE or FALSE and not an amount.", fix)
+    try:
+        value = parse_amount(cell) if isinstance(cell, str) else _SIGNIFICANT.create_decimal(cell or 0)
+    except ValueError as error:
+        raise _ProblemError(f"inv_dollars {str(error)[:200]}.", fix) from None
+    if value <= 0:
+        raise _ProblemError(f"inv_dollars is {value}: an invoice or a bill needs more than zero.", fix)
+    if value > LARGEST:
+        raise _ProblemError("inv_dollars is larger than QuickBooks takes.", fix)
+    if not (cents := to_cents(value)):
+        raise _ProblemError("inv_dollars is less than a cent.", fix)
+    return cents
+
+
+def _date(row: SheetRow, column: str) -> date | None:
+    cell = row.cells.get(column)
+    text = cell_text(cell)
+    if not text:
+        return None
+    found = parse_date(cell)
+    if found is None or not EARLIEST <= found <= LATEST:
+        raise _ProblemError(
+            f"{column} {text[:60]!r} cannot be read as a date.", f"Write {column} as YYYY-MM-DD or MM/DD/YYYY, or leave it empty."
+        )
+    return found
+
+
+def parse_date(cell: Cell) -> date | None:
+    """Read a serial number, YYYY-MM-DD, MM/DD/YYYY or MM/DD/YY (20YY); None for anything else."""
+    if isinstance(cell, bool) or cell is None:
+        return None
+    try:
+        if isinstance(cell, int | Decimal):
+            return EPOCH + timedelta(days=int(cell))
+        text = cell.strip()
+        if match := re.fullmatch(r"(\d{4})-(\d{1,2})-(\d{1,2})", text):
+            year, month, day = map(int, match.groups())
+        elif match := re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})", text):
+            month, day, year = map(int, match.groups())
+            year += 2000 if year < 100 else 0
+        else:
+            return None
+        return date(year, month, day)
+    except (ValueError, OverflowError):
+        return None
+
+
+# --------------------------------------------------------------------------------------------------------- results to cells
+
+
+def cells_of(row: KnownRow, results: Mapping[tuple[str, Kind], Result]) -> dict[str, str]:
+    """Return what the watcher's cells of this row shall say: the newest outcome, or "pending" while there is none."""
+    current = results.get((row.key, row.kind))
+    invoice, bill = results.get((row.key, Kind.INVOICE)), results.get((row.key, Kind.BILL))
+    settled = current if current and current.version >= row.version else None
+    status = settled.status if settled else PENDING
+    error = (settled.error or "") if settled else ""
+    is_bill = row.kind == Kind.BILL
+    return {
+        INVOICE_ID: (invoice.qbo_id or "") if invoice else "",
+        "qb_invoice_url": (invoice.url or "") if invoice else "",
+        STATUS: status,
+        "qb_synced_at": written_time(current.synced_at) if current else "",
+        "qb_error": error,
+        BILL_ID: (bill.qbo_id or "") if bill else "",
+        "qb_bill_url": (bill.url or "") if bill else "",
+        "qb_bill_status": status if is_bill else bill.status if bill else "",
+        "qb_bill_error": error if is_bill else (bill.error or "") if bill else "",
+    }
+
+
+def written_time(moment: datetime | None) -> str:
+    """Return a time as it stands in the sheet: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
+
+
+def failure(code: str, reason: str, fix: str) -> str:
+    """Return what stands in an error cell: code, reason, what to do."""
+    return f"{code}: {reason} {fix}".strip()[:2000]

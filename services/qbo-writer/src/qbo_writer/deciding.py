@@ -98,6 +98,12 @@ class End:
     by_version: int | None = None  # superseded
     forget: bool = False  # the document is no longer known to hold anything
 
+    @property
+    def shown_code(self) -> str | None:
+        """The user-facing code; only an end that somebody must act on has one."""
+        acted_on = (CommandState.HELD, CommandState.REJECTED, CommandState.DEAD_LETTERED)
+        return self.code.value if self.state in acted_on else None
+
 
 @dataclass(frozen=True)
 class Write:

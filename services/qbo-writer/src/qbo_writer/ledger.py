@@ -615,7 +615,7 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -
         WHERE c.id = t.id AND c.occurrence = t.occurrence RETURNING c.id
         """,
         [e.asked.id for e in ends], [e.end.state.value for e in ends],
-        [e.end.code.value if e.end.reason else None for e in ends], [e.end.reason or None for e in ends],
+        [e.end.shown_code for e in ends], [e.end.reason or None for e in ends],
         [json.dumps([d.model_dump(mode="json") for d in e.end.differences]) if e.end.differences else None for e in ends],
         [e.asked.occurrence for e in ends],
     )  # fmt: skip

@@ -414,7 +414,7 @@ def log_end(realm: str, end: Any, attempt: Attempt | None = None, answer: Answer
         version=end.asked.version, attempt=attempt.number if attempt else 0, sends=attempt.sends if attempt else 0,
         outcome=attempt.request.operation.value if attempt else None,
         requestid=attempt.request.requestid if attempt else None, intuit_tid=answer.intuit_tid if answer else None,
-        intuit_code=answer.intuit_code if answer else None, code=end.end.code.value if end.end.reason else None, seconds=seconds,
+        intuit_code=answer.intuit_code if answer else None, code=end.end.shown_code, seconds=seconds,
     )  # fmt: skip
 
 

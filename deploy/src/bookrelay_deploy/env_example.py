@@ -17,6 +17,16 @@ HEAD = """\
 # Written by `bookrelay-deploy env-example --write .env.example`; a test keeps it true.
 """
 
+COMPOSE = {
+    "POSTGRES_PASSWORD": ("bookrelay", "Password of compose's own Postgres, which only its network reaches. Letters and digits."),
+    "WEBHOOK_ADDRESS": ("0.0.0.0", "Address of the host on which the gateway is published."),  # noqa: S104
+    "WEBHOOK_PORT": ("8104", "Port of the host on which the gateway is published; put HTTPS in front of it."),
+    "BOOKRELAY_CONFIG": ("./config", "Directory with the files that settings name; the services see it as /config."),
+    "BOOKRELAY_VERSION": ("dev", "Tag of the images."),
+    "COMPOSE_PROFILES": ("all", "Which parts `docker compose up` starts: all, or some of kafka, postgres, services, standins."),
+}
+"""What docker-compose.yml reads beside the settings: (default, description)."""
+
 
 def settings_classes() -> dict[str, type[ServiceSettings]]:
     """Return each service's settings class by the service's name, deploy's included."""
@@ -34,13 +44,19 @@ def _declared_in(module: str) -> type[ServiceSettings]:
 
 
 def render() -> str:
-    """Return the text of `.env.example`."""
+    """Return the text of `.env.example`: first what all need, then by who needs it; a setting of several services stands once."""
     common = ServiceSettings.model_fields
     parts = [HEAD, _section("Every service", common)]
-    for name, settings in settings_classes().items():
-        own = {key: field for key, field in settings.model_fields.items() if key not in common}
-        if own:
-            parts.append(_section(name, own))
+    groups: dict[tuple[str, ...], dict[str, FieldInfo]] = {}
+    classes = settings_classes()
+    for name in dict.fromkeys(name for settings in classes.values() for name in settings.model_fields if name not in common):
+        owners = tuple(owner for owner, settings in classes.items() if name in settings.model_fields)
+        fields = [classes[owner].model_fields[name] for owner in owners]
+        shown = next((field for field in fields if field.is_required()), fields[0])
+        groups.setdefault(owners, {})[name] = shown
+    parts += [_section(", ".join(owners), fields) for owners, fields in sorted(groups.items(), key=lambda item: -len(item[0]))]
+    compose = [f"\n# {text}\n# {name}={value}" for name, (value, text) in COMPOSE.items()]
+    parts.append("\n".join(["# ---- docker-compose.yml only", *compose]) + "\n")
     return "\n".join(parts)
 
 

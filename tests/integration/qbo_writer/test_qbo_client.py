@@ -55,7 +55,9 @@ async def created(company: Company, client: QboClient, wanted: Wanted, requestid
     return answer.seen
 
 
-async def change(company: Company, client: QboClient, seen: Seen, operation: Operation, body: str, requestid: str = "r2") -> Answer:
+async def change(
+    company: Company, client: QboClient, seen: Seen, operation: Operation, body: str, requestid: str = "r2"
+) -> Answer:
     """Send a change of what was seen."""
     kind = mapping.KIND[seen.entity]
     request = Request(company.realm, kind, seen.entity, operation, requestid, body, seen.qbo_id, seen.sync_token)
@@ -68,7 +70,9 @@ FULL: dict[str, Any] = {
     "custom_fields": (CustomField(name="Quote Version", value="3"),),
     "lines": (
         InvoiceLine(quantity=Decimal("128.350"), unit_price=Decimal("14.50"), amount=Decimal("1861.08"), description="half up"),
-        InvoiceLine(amount=Decimal("0.10"), quantity=Decimal(3), unit_price=Decimal("0.04"), description="product is not the amount"),
+        InvoiceLine(
+            amount=Decimal("0.10"), quantity=Decimal(3), unit_price=Decimal("0.04"), description="product is not the amount"
+        ),
         InvoiceLine(amount=Decimal("-5.00"), description="a credit"),
         InvoiceLine(amount=Decimal("10000.00")),
     ),
@@ -80,7 +84,12 @@ async def test_invoice_created_is_seen_as_wanted(company: Company, client: QboCl
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(**FULL), "12082", resolved)
     seen = await created(company, client, wanted)
     assert mapping.compare(wanted.fields, seen).differences == ()
-    assert (seen.doc_number, seen.total, seen.balance, seen.voided) == ("Q-12082", Decimal("11856.18"), Decimal("11856.18"), False)
+    assert (seen.doc_number, seen.total, seen.balance, seen.voided) == (
+        "Q-12082",
+        Decimal("11856.18"),
+        Decimal("11856.18"),
+        False,
+    )
     assert seen.marker == mapping.marker(company.realm, "emr", "12082", LedgerKind.INVOICE)
     assert [row["TotalAmt"] for row in company.books("Invoice") if row["Id"] == seen.qbo_id] == [Decimal("11856.18")]
 
@@ -101,9 +110,7 @@ async def test_bill_and_its_payment_are_seen_as_wanted(company: Company, client:
     after = await client.read(company.realm, "Bill", seen.qbo_id, company.token)
     assert after
     assert mapping.paid(after)
-    answer = await change(
-        company, client, paid, Operation.VOID, mapping.void_body(paid.qbo_id, paid.sync_token), "r3"
-    )
+    answer = await change(company, client, paid, Operation.VOID, mapping.void_body(paid.qbo_id, paid.sync_token), "r3")
     assert answer.seen
     assert answer.seen.voided
 
@@ -234,7 +241,11 @@ async def test_wrong_company_halts(company: Company, client: QboClient) -> None:
     ],
 )  # fmt: skip
 async def test_codes_are_classified_by_the_table(
-    company: Company, client: QboClient, code: str, kind: AnswerKind, disposition: Disposition  # noqa: F811
+    company: Company,
+    client: QboClient,
+    code: str,
+    kind: AnswerKind,
+    disposition: Disposition,  # noqa: F811
 ) -> None:
     company.fault("fault", code=code, match={"operation": "create"})
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "17"))
@@ -290,7 +301,9 @@ async def test_batch_answers_item_by_item(company: Company, client: QboClient) -
     assert answers["void"].seen.voided
     again = await client.send_batch(batch, company.token)
     assert isinstance(again, dict)
-    assert {b_id: a.seen and a.seen.qbo_id for b_id, a in again.items()} == {b_id: a.seen and a.seen.qbo_id for b_id, a in answers.items()}
+    assert {b_id: a.seen and a.seen.qbo_id for b_id, a in again.items()} == {
+        b_id: a.seen and a.seen.qbo_id for b_id, a in answers.items()
+    }
 
 
 async def test_batch_item_that_is_missing_or_throttled(company: Company, client: QboClient) -> None:  # noqa: F811
@@ -362,7 +375,9 @@ async def test_find_name_with_every_sign(company: Company, client: QboClient, na
     seen = await created(company, client, wanted_of(company, LedgerKind.CUSTOMER, NameContent(name=name), name))
     found = await find(company, client, LedgerKind.CUSTOMER, name, name=name)
     assert [one.qbo_id for one in found] == [seen.qbo_id]
-    assert [one.qbo_id for one in await find(company, client, LedgerKind.CUSTOMER, name, name=f" {name.upper()} ")] == [seen.qbo_id]
+    assert [one.qbo_id for one in await find(company, client, LedgerKind.CUSTOMER, name, name=f" {name.upper()} ")] == [
+        seen.qbo_id
+    ]
     assert await find(company, client, LedgerKind.VENDOR, name, name=name) == []
 
 

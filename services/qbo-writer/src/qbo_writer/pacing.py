@@ -39,6 +39,7 @@ class Limits:
     margin: float = 0.2
     throttle_wait: float = 60.0
     persist_seconds: float = 5.0  # how old the kept state may be while requests leave
+    landing: float = 0.05  # from the answer's arrival here until QuickBooks counts the request as over, too
 
     @classmethod
     def of(cls, settings: WriterSettings) -> "Limits":
@@ -51,6 +52,7 @@ class Limits:
             settings.pace_margin_seconds,
             settings.pace_throttle_wait_seconds,
             settings.pace_persist_seconds,
+            settings.pace_landing_seconds,
         )
 
 
@@ -243,8 +245,10 @@ class Pacer:
             yield
         finally:
             _INSIDE.reset(inside)
-            gate.flying -= 1
-            self._pump(gate)
+            if self._limits.landing > 0:
+                asyncio.get_running_loop().call_later(self._limits.landing, self._landed, gate)
+            else:
+                self._landed(gate)
 
     async def depart(self, realm: str, batch: bool = False) -> None:
         """Called by the client right before a request leaves: normally passes at once; keeps what was held up from bunching."""
@@ -285,6 +289,10 @@ class Pacer:
         if realm not in self._gates:
             self._gates[realm] = _Gate(self._limits)
         return self._gates[realm]
+
+    def _landed(self, gate: _Gate) -> None:
+        gate.flying -= 1
+        self._pump(gate)
 
     def _pump(self, gate: _Gate) -> None:
         """Grant what may start, best first; a batch that waits for its own budget does not hold up singles."""

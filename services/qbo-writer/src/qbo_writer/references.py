@@ -217,6 +217,8 @@ class References:
                 ids["ap_account"] = await self._target(realm, "Account", defaults.ap_account, token)
         if defaults.tax_code:
             ids["tax"] = await self._tax(realm, defaults.tax_code, token)
+        if isinstance(content, InvoiceContent) and not facts.custom_numbers:
+            ids["numbers"] = "quickbooks"
         await self._header(realm, content, policy, facts, token, ids)
         # The name last: nobody is created for a document that cannot be posted for another reason.
         if isinstance(content, InvoiceContent):
@@ -373,8 +375,8 @@ class References:
 
     async def _kept_name(self, realm: str, entity: str, folded: str) -> Reference | None:
         row = await self._pool.fetchrow(
-            "SELECT entity, qbo_id, name, active FROM qbo_writer.references "
-            "WHERE realm = $1 AND entity = $2 AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4) LIMIT 1",
+            "SELECT entity, qbo_id, name, active FROM qbo_writer.references WHERE realm = $1 AND entity = $2 "
+            "AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4) LIMIT 1",
             realm,
             entity,
             folded,
@@ -592,6 +594,7 @@ def _taken(entity: str, name: str, found: Reference) -> Unmapped:
     return Unmapped(
         f"The name {name!r} belongs to the {state}{holder} {found.qbo_id} in QuickBooks, where a {wanted} is needed.",
         f"QuickBooks has one name space for all: create the {wanted} under another name, "
-        f"for example {name.strip() + ' (' + wanted + ')'!r}, and map {name!r} to it under [{_TABLE[entity]}] in the company policy.",
+        f"for example {name.strip() + ' (' + wanted + ')'!r}, and map {name!r} to it under [{_TABLE[entity]}] "
+        "in the company policy.",
         Code.CONFLICT,
     )

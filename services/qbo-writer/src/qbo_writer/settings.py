@@ -79,6 +79,7 @@ class WriterSettings(ServiceSettings):
     pace_margin_seconds: float = Field(default=0.2, ge=0, description="Room for requests that bunch on their way.")
     pace_throttle_wait_seconds: float = Field(default=60, ge=0, description="How long a 429 freezes the company.")
     pace_persist_seconds: float = Field(default=5, ge=0, description="How old the kept state of the pace may be.")
+    pace_landing_seconds: float = Field(default=0.05, ge=0, description="How long a finished request still counts as in flight.")
     batch_threshold: int = Field(default=30, ge=1, description="Backlog from which batches are used.")
 
     # Feed, references, probe

@@ -1,0 +1,176 @@
+"""A poster of one thread without a network: what the books must hold, and the comparison to the cent and the document."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from bookrelay.messages import BillContent, Command, InvoiceContent, Kind, RetractDocument
+
+from .workload import Content, Key
+
+ENTITY = {Kind.INVOICE: "Invoice", Kind.BILL: "Bill"}
+PARTY = {Kind.INVOICE: "CustomerRef", Kind.BILL: "VendorRef"}
+CENT = Decimal("0.01")
+
+
+class Poster:
+    """Takes one command after the other; the newest version of each document is what counts."""
+
+    def __init__(self) -> None:
+        self._newest: dict[Key, tuple[int, Any]] = {}
+        self.books: dict[Key, Content | None] = {}
+
+    def post(self, command: Command) -> None:
+        """Bring the books to what the command says, unless a newer one was here."""
+        data = command.data
+        key = Key(data.realm, data.source_key, data.kind)  # type: ignore[arg-type]
+        order = (data.version, data.modified_at)
+        if key in self._newest and order <= self._newest[key]:
+            return
+        self._newest[key] = order
+        self.books[key] = None if isinstance(command, RetractDocument) else command.data.content  # type: ignore[union-attr]
+
+
+def expected(commands: Iterable[Command]) -> dict[Key, Content | None]:
+    """Return what the books must hold after these commands."""
+    poster = Poster()
+    for command in commands:
+        poster.post(command)
+    return poster.books
+
+
+@dataclass
+class Verdict:
+    """The books and the ends against the oracle."""
+
+    documents: int = 0
+    doubles: int = 0
+    lost: int = 0
+    books_differ: int = 0
+    held: int = 0
+    wrong_ends: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: "Verdict") -> "Verdict":
+        for name in ("documents", "doubles", "lost", "books_differ", "held", "wrong_ends"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.problems += other.problems
+        return self
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def is_voided(document: Mapping[str, Any]) -> bool:
+    """Whether a document was voided: QuickBooks has no field for it."""
+    return _cents(document.get("TotalAmt", 0)) == 0 and str(document.get("PrivateNote", "")).startswith("Voided")
+
+
+def live(books: Mapping[str, Any]) -> dict[tuple[Kind, str], list[Mapping[str, Any]]]:
+    """Return the documents in force, by the key's name in the description of their lines."""
+    found: dict[tuple[Kind, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for kind, entity in ENTITY.items():
+        for document in books.get(entity, []):
+            if not is_voided(document):
+                found[kind, _name(document)].append(document)
+    return found
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    for line in document.get("Line", []):
+        if match := re.match(r"\S+", str(line.get("Description", ""))):
+            return match.group()
+    return "?"
+
+
+def content_lines(content: Content) -> list[tuple[str, Decimal]]:
+    """Return description and amount of each line."""
+    return [(line.description or "", line.amount) for line in content.lines]
+
+
+def document_lines(document: Mapping[str, Any]) -> list[tuple[str, Decimal]]:
+    """Return description and amount of each line, without the subtotal that QuickBooks adds."""
+    shown = [line for line in document.get("Line", []) if line.get("DetailType") != "SubTotalLineDetail"]
+    return [(str(line.get("Description", "")), _cents(line.get("Amount", 0))) for line in shown]
+
+
+def differences(content: Content, document: Mapping[str, Any], kind: Kind) -> list[str]:
+    """Say in which of our fields a document differs."""
+    found = []
+    if _cents(document["TotalAmt"]) != content.total:
+        found.append(f"total {document['TotalAmt']} instead of {content.total}")
+    if document_lines(document) != content_lines(content):
+        found.append(f"lines {document_lines(document)} instead of {content_lines(content)}")
+    party = content.customer if isinstance(content, InvoiceContent) else content.vendor
+    if (document.get(PARTY[kind]) or {}).get("name") != party.name:
+        found.append(f"party {document.get(PARTY[kind])} instead of {party.name}")
+    if document.get("TxnDate") != content.txn_date.isoformat():
+        found.append(f"date {document.get('TxnDate')} instead of {content.txn_date}")
+    if content.memo and content.memo not in str(document.get("PrivateNote", "")):
+        found.append(f"note {document.get('PrivateNote')!r} lacks {content.memo!r}")
+    return found
+
+
+def judge(realm: str, commands: Iterable[Command], books: Mapping[str, Any], frozen: Mapping[Key, Any] | None = None) -> Verdict:
+    """Compare the books of one company with the oracle's. `frozen`: what a person made of documents; it must stand as it is."""
+    verdict, shown = Verdict(), live(books)
+    commands = [c for c in commands if c.data.realm == realm]
+    wanted = expected(commands)
+    for key, content in wanted.items():
+        found = shown.pop((key.kind, key.name), [])
+        verdict.documents += 1
+        if len(found) > 1:
+            verdict.doubles += len(found) - 1
+            verdict.problems.append(f"{realm} {key.name}: {len(found)} documents in force: {[d['Id'] for d in found]}")
+        elif frozen is not None and key in frozen:
+            if _shape(found[0] if found else None) != frozen[key]:
+                verdict.books_differ += 1
+                verdict.problems.append(f"{realm} {key.name}: a person's work was overwritten: {found} instead of {frozen[key]}")
+        elif content is None and found:
+            verdict.books_differ += 1
+            verdict.problems.append(f"{realm} {key.name}: in force, but withdrawn")
+        elif content is not None and not found:
+            verdict.lost += 1
+            verdict.problems.append(f"{realm} {key.name}: not in the books")
+        elif content is not None and (wrong := differences(content, found[0], key.kind)):
+            verdict.books_differ += 1
+            verdict.problems.append(f"{realm} {key.name} (Id {found[0]['Id']}): {'; '.join(wrong)}")
+    for (_, name), documents in shown.items():
+        verdict.books_differ += len(documents)
+        verdict.problems.append(f"{realm} {name}: {len(documents)} documents that nobody asked for")
+    _judge_names(realm, wanted, books, verdict)
+    return verdict
+
+
+def _shape(document: Mapping[str, Any] | None) -> Any:
+    """What a person sees of a document; None: it is not in force."""
+    if document is None or is_voided(document):
+        return None
+    return (_cents(document["TotalAmt"]), document_lines(document), document.get("TxnDate"))
+
+
+shape = _shape
+
+
+def _judge_names(realm: str, wanted: Mapping[Key, Content | None], books: Mapping[str, Any], verdict: Verdict) -> None:
+    """Each new customer or vendor exists at most once, under whatever spelling."""
+    for entity, kind in (("Customer", Kind.INVOICE), ("Vendor", Kind.BILL)):
+        names = {(c.customer if isinstance(c, InvoiceContent) else c.vendor).name for k, c in wanted.items() if c and k.kind is kind}
+        have = [str(row.get("DisplayName", "")) for row in books.get(entity, [])]
+        for name in names:
+            count = sum(1 for other in have if name.casefold() in other.casefold())
+            if count > 1:
+                verdict.doubles += count - 1
+                verdict.problems.append(f"{realm}: {entity} {name!r} is there {count} times")
+
+
+def _cents(value: Any) -> Decimal:
+    return Decimal(str(value)).quantize(CENT)
+
+
+__all__ = ["BillContent", "Poster", "Verdict", "differences", "expected", "judge", "live", "shape"]

@@ -1,0 +1,127 @@
+"""Seeded commands for one company: creates, edits, retractions, bills, shared new names, redeliveries and swapped versions."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Literal
+
+from bookrelay.messages import (
+    BillContent,
+    BillLine,
+    Command,
+    InvoiceContent,
+    InvoiceLine,
+    Kind,
+    Party,
+    Priority,
+    RetractDocument,
+    RetractDocumentData,
+    UpsertBill,
+    UpsertBillData,
+    UpsertInvoice,
+    UpsertInvoiceData,
+)
+
+SOURCE, SENDER = "fault-tests", "emr-poller"
+BEGINNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+ITEMS = ("default", "procedure", "supply", "facility")
+Content = InvoiceContent | BillContent
+
+
+@dataclass(frozen=True)
+class Key:
+    """A document of the workload. `name` stands in the description of each of its lines, so the books can be read without us."""
+
+    realm: str
+    name: str
+    kind: Literal[Kind.INVOICE, Kind.BILL] = Kind.INVOICE
+
+
+def amount(rng: random.Random) -> Decimal:
+    """An amount to the cent, of any size that occurs."""
+    return Decimal(rng.choice((rng.randint(1, 999), rng.randint(1000, 999_999), rng.randint(1, 99_999_999)))) / 100
+
+
+def content(key: Key, rng: random.Random, party: str) -> Content:
+    """A content for a document of this key."""
+    day = date(2026, 1, 1) + timedelta(days=rng.randrange(300))
+    words = rng.choice(("visit", "room", "gauze", "Zoë's notes", "50% & more"))
+    count = rng.randint(1, 3)
+    if key.kind is Kind.BILL:
+        bill_lines = tuple(BillLine(description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count))
+        return BillContent(vendor=Party(name=party), txn_date=day, memo=rng.choice((None, words)), lines=bill_lines)
+    lines = tuple(
+        InvoiceLine(item=rng.choice(ITEMS), description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count)
+    )
+    return InvoiceContent(
+        customer=Party(name=party), txn_date=day, due_date=day + timedelta(days=30), memo=rng.choice((None, words)), lines=lines
+    )
+
+
+def upsert(key: Key, version: int, content: Content, *, priority: Priority = Priority.LIVE) -> Command:
+    """The command that this document shall exist with this content."""
+    common = {
+        "realm": key.realm, "source": SOURCE, "source_key": key.name, "version": version, "priority": priority,
+        "modified_at": BEGINNING + timedelta(minutes=version),
+    }  # fmt: skip
+    if isinstance(content, BillContent):
+        return UpsertBill.of(UpsertBillData(content=content, **common), sender=SENDER)
+    return UpsertInvoice.of(UpsertInvoiceData(content=content, **common), sender=SENDER)
+
+
+def retract(key: Key, version: int) -> Command:
+    """The command that this document shall not exist."""
+    data = RetractDocumentData(
+        realm=key.realm, source=SOURCE, source_key=key.name, kind=key.kind, version=version,
+        modified_at=BEGINNING + timedelta(minutes=version), reason="withdrawn at the source",
+    )  # fmt: skip
+    return RetractDocument.of(data, sender=SENDER)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Commands in waves; each wave is published when the one before was recorded."""
+
+    waves: tuple[tuple[Command, ...], ...]
+
+    @property
+    def commands(self) -> list[Command]:
+        """All commands as published, redeliveries included."""
+        return [command for wave in self.waves for command in wave]
+
+
+def make(seed: object, realm: str, documents: int, *, waves: int = 3, prefix: str = "F", new_names: int = 3) -> Workload:
+    """Return a workload: each document gets one to three versions; some versions arrive swapped, some messages twice."""
+    rng = random.Random(f"{seed}:{realm}")
+    parties = [f"{prefix} New {i} O'Brien {realm[-4:]}" for i in range(new_names)]
+    published: list[list[Command]] = [[] for _ in range(waves)]
+    for number in range(documents):
+        kind: Literal[Kind.INVOICE, Kind.BILL] = Kind.BILL if rng.random() < 0.3 else Kind.INVOICE
+        key = Key(realm, f"{prefix}{number:05d}x", kind)
+        at = sorted(rng.randrange(waves) for _ in range(rng.choice((1, 1, 2, 2, 3))))
+        versions = _versions(key, rng, [f"{party} {kind.value}" for party in parties], len(at))
+        if len(versions) > 1 and rng.random() < 0.25:
+            versions[0], versions[-1] = versions[-1], versions[0]
+        for wave, command in zip(at, versions, strict=True):
+            published[wave].append(command)
+            if rng.random() < 0.2:
+                published[rng.randrange(wave, waves)].append(command)
+    return Workload(tuple(tuple(wave) for wave in published))
+
+
+def _versions(key: Key, rng: random.Random, parties: Sequence[str], count: int) -> list[Command]:
+    commands: list[Command] = []
+    first = content(key, rng, rng.choice(parties))
+    for version in range(1, count + 1):
+        draw = rng.random()
+        if version == 1:
+            commands.append(upsert(key, version, first))
+        elif draw < 0.3:
+            commands.append(retract(key, version))
+        elif draw < 0.45:
+            commands.append(upsert(key, version, first))  # as it was at first: v3 = v1
+        else:
+            commands.append(upsert(key, version, content(key, rng, rng.choice(parties))))
+    return commands

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
 from bookrelay.errors import BookrelayError, TransientError
 from bookrelay.topics import Topic
 
@@ -43,7 +43,10 @@ async def _create(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: 
         for topic in topics
     ]
     await _require_controller(admin)
-    response = await admin.create_topics(new, timeout_ms=20_000)
+    try:
+        response = await admin.create_topics(new, timeout_ms=20_000)
+    except IncompatibleBrokerVersion:
+        raise _cannot_create() from None
     refused: list[str] = []
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
@@ -66,8 +69,12 @@ async def _require_controller(admin: AIOKafkaAdminClient) -> None:
         return
     if controller < 0:
         raise TransientError("the cluster has no controller yet.")
-    raise BookrelayError(
-        "this broker cannot create topics: it names a controller that is not there, as the embedded one does.",
+    raise _cannot_create()
+
+
+def _cannot_create() -> BookrelayError:
+    return BookrelayError(
+        "this broker cannot create topics, as the embedded one cannot.",
         "The embedded stack makes its topics itself; for anything else point KAFKA_BOOTSTRAP_SERVERS at an Apache Kafka.",
     )
 

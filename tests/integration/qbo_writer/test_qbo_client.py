@@ -8,19 +8,7 @@ from typing import Any
 import pytest
 from bookrelay.errors import Code, Disposition
 from bookrelay.messages import CustomField, InvoiceLine
-from qbo_parts import (  # noqa: F401
-    POLICY,
-    Company,
-    bill,
-    client,
-    company,
-    ids_of,
-    invoice,
-    request_for,
-    sandbox,
-    settings_for,
-    wanted_of,
-)
+from qbo_parts import POLICY, Company, bill, ids_of, invoice, request_for, settings_for, wanted_of
 from qbo_writer import mapping
 from qbo_writer.domain import (
     AccessToken,
@@ -79,7 +67,7 @@ FULL: dict[str, Any] = {
 }
 
 
-async def test_invoice_created_is_seen_as_wanted(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_invoice_created_is_seen_as_wanted(company: Company, client: QboClient) -> None:
     resolved = ids_of(company, term=company.books("Term")[0]["Id"], **{"custom:Quote Version": "1"})
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(**FULL), "12082", resolved)
     seen = await created(company, client, wanted)
@@ -94,7 +82,7 @@ async def test_invoice_created_is_seen_as_wanted(company: Company, client: QboCl
     assert [row["TotalAmt"] for row in company.books("Invoice") if row["Id"] == seen.qbo_id] == [Decimal("11856.18")]
 
 
-async def test_bill_and_its_payment_are_seen_as_wanted(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_bill_and_its_payment_are_seen_as_wanted(company: Company, client: QboClient) -> None:
     resolved = ids_of(company)
     wanted = wanted_of(company, LedgerKind.BILL, bill(memo="m", due_date=date(2026, 5, 1)), "B1", resolved)
     seen = await created(company, client, wanted)
@@ -115,7 +103,7 @@ async def test_bill_and_its_payment_are_seen_as_wanted(company: Company, client:
     assert answer.seen.voided
 
 
-async def test_update_changes_and_clears_every_owned_field(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_update_changes_and_clears_every_owned_field(company: Company, client: QboClient) -> None:
     full = ids_of(company, term=company.books("Term")[0]["Id"], **{"custom:Quote Version": "1"})
     before = await created(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(**FULL), "7", full))
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(), "7")
@@ -131,7 +119,7 @@ async def test_update_changes_and_clears_every_owned_field(company: Company, cli
     assert answer.seen.fields["due_date"] != "2026-04-01"
 
 
-async def test_update_keeps_what_a_person_added(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_update_keeps_what_a_person_added(company: Company, client: QboClient) -> None:
     before = await created(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "7"))
     company.person("edit", "Invoice", before.qbo_id, CustomerMemo={"value": "thank you"})
     now = await client.read(company.realm, "Invoice", before.qbo_id, company.token)
@@ -143,7 +131,7 @@ async def test_update_keeps_what_a_person_added(company: Company, client: QboCli
     assert answer.seen.raw["CustomerMemo"] == {"value": "thank you"}
 
 
-async def test_void_and_restore_keep_id_and_number(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_void_and_restore_keep_id_and_number(company: Company, client: QboClient) -> None:
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(), "8")
     seen = await created(company, client, wanted)
     void = await change(company, client, seen, Operation.VOID, mapping.void_body(seen.qbo_id, seen.sync_token))
@@ -157,7 +145,7 @@ async def test_void_and_restore_keep_id_and_number(company: Company, client: Qbo
     assert mapping.compare(wanted.fields, back.seen).equal
 
 
-async def test_delete_is_confirmed_and_read_as_gone(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_delete_is_confirmed_and_read_as_gone(company: Company, client: QboClient) -> None:
     seen = await created(company, client, wanted_of(company, LedgerKind.BILL, bill(), "9"))
     answer = await change(company, client, seen, Operation.DELETE, mapping.delete_body(seen.qbo_id, seen.sync_token))
     assert (answer.kind, answer.deleted, answer.seen) == (AnswerKind.SUCCESS, True, None)
@@ -166,21 +154,21 @@ async def test_delete_is_confirmed_and_read_as_gone(company: Company, client: Qb
     assert (again.kind, again.intuit_code) == (AnswerKind.CONFLICT, "610")
 
 
-async def test_same_requestid_gives_the_first_answer_again(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_same_requestid_gives_the_first_answer_again(company: Company, client: QboClient) -> None:
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(), "10")
     first, second = await created(company, client, wanted), await created(company, client, wanted)
     assert first.qbo_id == second.qbo_id
     assert sum(row.get("DocNumber") == "Q-10" for row in company.books("Invoice")) == 1
 
 
-async def test_duplicate_number_names_the_other_document(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_duplicate_number_names_the_other_document(company: Company, client: QboClient) -> None:
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(), "11")
     first = await created(company, client, wanted)
     answer = await create(company, client, wanted, "another")
     assert (answer.kind, answer.intuit_code, answer.conflicting_id) == (AnswerKind.CONFLICT, "6140", first.qbo_id)
 
 
-async def test_stale_sync_token_is_a_conflict(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_stale_sync_token_is_a_conflict(company: Company, client: QboClient) -> None:
     seen = await created(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "12"))
     company.person("edit", "Invoice", seen.qbo_id, CustomerMemo={"value": "x"})
     answer = await change(company, client, seen, Operation.VOID, mapping.void_body(seen.qbo_id, seen.sync_token))
@@ -191,13 +179,14 @@ async def test_stale_sync_token_is_a_conflict(company: Company, client: QboClien
     ("fault", "more"),
     [
         ("commit_then_reset", {}), ("commit_then_504", {}), ("reset", {}), ("gateway_timeout", {}), ("server_error", {}),
-        ("server_error", {"commit": True}), ("html_503", {}), ("html_503", {"commit": True}), ("commit_then_timeout", {"hold": 30}),
+        ("server_error", {"commit": True}), ("html_503", {}), ("html_503", {"commit": True}),
+        ("commit_then_timeout", {"hold": 30}),
         ("drop_before_commit", {"hold": 0}), ("fault", {"code": "10000"}), ("fault", {"code": "6000", "status": 500}),
         ("fault", {"code": "6000", "detail": "An unexpected error occurred. -30003"}), ("fault", {"code": "600"}),
         ("fault", {"code": "1010"}), ("fault", {"code": "150"}),
     ],
 )  # fmt: skip
-async def test_no_sure_answer_is_silence(company: Company, fault: str, more: dict[str, Any]) -> None:  # noqa: F811
+async def test_no_sure_answer_is_silence(company: Company, fault: str, more: dict[str, Any]) -> None:
     client = QboClient(settings_for(company, qbo_request_timeout_seconds=1))
     company.fault(fault, match={"method": "POST"}, **more)
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "13"))
@@ -207,13 +196,13 @@ async def test_no_sure_answer_is_silence(company: Company, fault: str, more: dic
 
 
 @pytest.mark.parametrize("format_", ["json", "xml"])
-async def test_throttle_is_a_refusal(company: Company, client: QboClient, format_: str) -> None:  # noqa: F811
+async def test_throttle_is_a_refusal(company: Company, client: QboClient, format_: str) -> None:
     company.fault("throttle", format=format_, retry_after=7)
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "14"))
     assert (answer.kind, answer.throttled, answer.code, answer.retry_after) == (AnswerKind.REFUSAL, True, Code.RATE_LIMIT, 7)
 
 
-async def test_expired_token_is_a_refusal(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_expired_token_is_a_refusal(company: Company, client: QboClient) -> None:
     company.sandbox.control("POST", "tokens", {"expire_access": True, "realm": company.realm})
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "15"))
     assert (answer.kind, answer.unauthorized, answer.throttled) == (AnswerKind.REFUSAL, True, False)
@@ -222,7 +211,7 @@ async def test_expired_token_is_a_refusal(company: Company, client: QboClient) -
     assert refused.value.answer.unauthorized
 
 
-async def test_wrong_company_halts(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_wrong_company_halts(company: Company, client: QboClient) -> None:
     other = company.sandbox.company()
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(), "16")
     request = request_for(company, wanted, Operation.CREATE, "r", mapping.create_body(wanted))
@@ -245,7 +234,7 @@ async def test_codes_are_classified_by_the_table(
     client: QboClient,
     code: str,
     kind: AnswerKind,
-    disposition: Disposition,  # noqa: F811
+    disposition: Disposition,
 ) -> None:
     company.fault("fault", code=code, match={"operation": "create"})
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "17"))
@@ -255,7 +244,7 @@ async def test_codes_are_classified_by_the_table(
     assert answer.intuit_tid
 
 
-async def test_closed_books_hold_and_ended_subscription_halts(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_closed_books_hold_and_ended_subscription_halts(company: Company, client: QboClient) -> None:
     company.sandbox.control("POST", "preferences", {"realm": company.realm, "BookCloseDate": "2026-12-31"})
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "18"))
     assert (answer.kind, answer.disposition) == (AnswerKind.ERROR, Disposition.HOLD)
@@ -267,14 +256,14 @@ async def test_closed_books_hold_and_ended_subscription_halts(company: Company, 
 # ----------------------------------------------------------------------------------------------------------------- batches
 
 
-def items_of(company: Company, *wanted: Wanted) -> tuple[BatchItem, ...]:  # noqa: F811
+def items_of(company: Company, *wanted: Wanted) -> tuple[BatchItem, ...]:
     return tuple(
         BatchItem(f"i{number}", request_for(company, one, Operation.CREATE, f"b{number}", mapping.create_body(one)))
         for number, one in enumerate(wanted)
     )
 
 
-async def test_batch_answers_item_by_item(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_batch_answers_item_by_item(company: Company, client: QboClient) -> None:
     good = [wanted_of(company, LedgerKind.INVOICE, invoice(memo=str(n)), f"20{n}") for n in range(3)]
     broken = wanted_of(company, LedgerKind.INVOICE, invoice(), "209", ids_of(company, **{"item:default": "999999"}))
     old = await created(company, client, wanted_of(company, LedgerKind.BILL, bill(), "21"))
@@ -306,7 +295,7 @@ async def test_batch_answers_item_by_item(company: Company, client: QboClient) -
     }
 
 
-async def test_batch_item_that_is_missing_or_throttled(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_batch_item_that_is_missing_or_throttled(company: Company, client: QboClient) -> None:
     items = items_of(company, *(wanted_of(company, LedgerKind.INVOICE, invoice(), f"30{n}") for n in range(2)))
     unknown = replace(items[1], b_id="other")
     batch = BatchRequest(company.realm, "batch-2", mapping.batch_body(items), (items[0], unknown))
@@ -319,7 +308,7 @@ async def test_batch_item_that_is_missing_or_throttled(company: Company, client:
     assert {answer.kind for answer in answers.values()} == {AnswerKind.REFUSAL, AnswerKind.CONFLICT}
 
 
-async def test_batch_cut_off_is_silence(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_batch_cut_off_is_silence(company: Company, client: QboClient) -> None:
     items = items_of(company, *(wanted_of(company, LedgerKind.INVOICE, invoice(), f"31{n}") for n in range(8)))
     company.fault("batch_cut", after=5)
     answer = await client.send_batch(BatchRequest(company.realm, "b", mapping.batch_body(items), items), company.token)
@@ -330,7 +319,7 @@ async def test_batch_cut_off_is_silence(company: Company, client: QboClient) -> 
 # ---------------------------------------------------------------------------------------------------------------- look-ups
 
 
-async def find(company: Company, client: QboClient, kind: LedgerKind, key: str, **more: Any) -> list[Seen]:  # noqa: F811
+async def find(company: Company, client: QboClient, kind: LedgerKind, key: str, **more: Any) -> list[Seen]:
     arguments: dict[str, Any] = {
         "doc_number": mapping.doc_number(POLICY, "emr", key),
         "marker": mapping.marker(company.realm, "emr", key, kind),
@@ -341,7 +330,7 @@ async def find(company: Company, client: QboClient, kind: LedgerKind, key: str, 
     return await client.find(company.realm, mapping.ENTITY[kind], **{**arguments, **more})
 
 
-async def test_find_by_number_and_by_time(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_find_by_number_and_by_time(company: Company, client: QboClient) -> None:
     seen = await created(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "40"))
     assert [one.qbo_id for one in await find(company, client, LedgerKind.INVOICE, "40")] == [seen.qbo_id]
     assert [one.qbo_id for one in await find(company, client, LedgerKind.INVOICE, "40", doc_number=None)] == [seen.qbo_id]
@@ -350,13 +339,13 @@ async def test_find_by_number_and_by_time(company: Company, client: QboClient) -
     assert await find(company, client, LedgerKind.INVOICE, "40", doc_number=None, since=later) == []
 
 
-async def test_find_sees_a_document_whose_number_a_person_changed(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_find_sees_a_document_whose_number_a_person_changed(company: Company, client: QboClient) -> None:
     seen = await created(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "42"))
     company.person("edit", "Invoice", seen.qbo_id, DocNumber="X-1")
     assert [one.qbo_id for one in await find(company, client, LedgerKind.INVOICE, "42")] == [seen.qbo_id]
 
 
-async def test_find_returns_a_stranger_with_our_number(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_find_returns_a_stranger_with_our_number(company: Company, client: QboClient) -> None:
     (stranger,) = company.load(
         "Invoice",
         {
@@ -371,7 +360,7 @@ async def test_find_returns_a_stranger_with_our_number(company: Company, client:
 @pytest.mark.parametrize(
     "name", ["O'Brien & Sons", "D’Angelo “The Best” – Inc…", "100% Wool", "Back\\slash Ltd", "Zoë Ünal", "Smith + Co", "a  b"]
 )
-async def test_find_name_with_every_sign(company: Company, client: QboClient, name: str) -> None:  # noqa: F811
+async def test_find_name_with_every_sign(company: Company, client: QboClient, name: str) -> None:
     seen = await created(company, client, wanted_of(company, LedgerKind.CUSTOMER, NameContent(name=name), name))
     found = await find(company, client, LedgerKind.CUSTOMER, name, name=name)
     assert [one.qbo_id for one in found] == [seen.qbo_id]
@@ -381,7 +370,7 @@ async def test_find_name_with_every_sign(company: Company, client: QboClient, na
     assert await find(company, client, LedgerKind.VENDOR, name, name=name) == []
 
 
-async def test_find_name_sees_inactive_ones(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_find_name_sees_inactive_ones(company: Company, client: QboClient) -> None:
     seen = await created(company, client, wanted_of(company, LedgerKind.VENDOR, NameContent(name="Gone & Co"), "x"))
     company.person("edit", "Vendor", seen.qbo_id, Active=False)
     found = await find(company, client, LedgerKind.VENDOR, "x", name="gone & co")
@@ -389,7 +378,7 @@ async def test_find_name_sees_inactive_ones(company: Company, client: QboClient)
 
 
 @pytest.mark.parametrize("fault", ["server_error", "html_503", "gateway_timeout", "reset", "throttle"])
-async def test_failed_look_up_is_not_absence(company: Company, client: QboClient, fault: str) -> None:  # noqa: F811
+async def test_failed_look_up_is_not_absence(company: Company, client: QboClient, fault: str) -> None:
     company.fault(fault, match={"method": "GET"})
     with pytest.raises(LookupFailed):
         await find(company, client, LedgerKind.INVOICE, "44")
@@ -398,14 +387,14 @@ async def test_failed_look_up_is_not_absence(company: Company, client: QboClient
         await client.read(company.realm, "Invoice", "1", company.token)
 
 
-async def test_query_reads_every_page(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_query_reads_every_page(company: Company, client: QboClient) -> None:
     company.load("Customer", *({"DisplayName": f"Many {n}"} for n in range(1203)))
     statement = "select * from Customer where DisplayName like 'Many %'"
     rows = await client.query(company.realm, statement, company.token)
     assert len({row["Id"] for row in rows}) == len(rows) == 1203
 
 
-async def test_changes_tell_creates_updates_and_deletes(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_changes_tell_creates_updates_and_deletes(company: Company, client: QboClient) -> None:
     since = datetime.now(UTC) - timedelta(minutes=5)
     kept = await created(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "50"))
     gone = await created(company, client, wanted_of(company, LedgerKind.BILL, bill(), "51"), "r2")
@@ -415,7 +404,7 @@ async def test_changes_tell_creates_updates_and_deletes(company: Company, client
     assert [one.marker for one in found if isinstance(one, Seen) and one.qbo_id == kept.qbo_id] == [kept.marker]
 
 
-async def test_changes_at_the_cap_or_too_far_back_fail(company: Company, client: QboClient) -> None:  # noqa: F811
+async def test_changes_at_the_cap_or_too_far_back_fail(company: Company, client: QboClient) -> None:
     company.load("Customer", *({"DisplayName": f"Cap {n}"} for n in range(1000)))
     with pytest.raises(LookupFailed, match="cap"):
         await client.changes(company.realm, ["Customer"], datetime.now(UTC) - timedelta(minutes=5), company.token)
@@ -423,7 +412,7 @@ async def test_changes_at_the_cap_or_too_far_back_fail(company: Company, client:
         await client.changes(company.realm, ["Customer"], datetime.now(UTC) - timedelta(days=40), company.token)
 
 
-async def test_nobody_listens_is_silence(company: Company) -> None:  # noqa: F811
+async def test_nobody_listens_is_silence(company: Company) -> None:
     client = QboClient(settings_for(company, qbo_base_url="http://127.0.0.1:9"))
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "60"))
     assert answer.kind is AnswerKind.SILENCE

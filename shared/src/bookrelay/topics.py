@@ -42,11 +42,13 @@ TOPICS = (COMMANDS, EVENTS, WEBHOOKS, CHANGES)
 
 # Consumer groups: one for each (service, topic) pair that reads.
 WRITER_GROUP = "qbo-writer"
+# A group of its own: two subscriptions in one group would rebalance each other at every start.
+WRITER_NOTICES_GROUP = "qbo-writer-notices"
 SHEET_GROUP = "sheet-watcher"
 SUBSCRIPTIONS: tuple[tuple[Topic, str], ...] = (
     (COMMANDS, WRITER_GROUP),
     (EVENTS, SHEET_GROUP),
-    (WEBHOOKS, WRITER_GROUP),
+    (WEBHOOKS, WRITER_NOTICES_GROUP),
 )
 
 # Who publishes what. Relays of a dead letter and the dead-letter topics themselves are not repeated here.

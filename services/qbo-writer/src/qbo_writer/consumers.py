@@ -23,4 +23,4 @@ def subscribe(service: Service, ledger: handlers.Records, policy: Policy, wake: 
         await handlers.note_changes(batch, feed_soon)
 
     consume(service.broker, topics.COMMANDS, topics.WRITER_GROUP, on_commands, service.publisher)
-    consume(service.broker, topics.WEBHOOKS, topics.WRITER_GROUP, on_entity_changed, service.publisher)
+    consume(service.broker, topics.WEBHOOKS, topics.WRITER_NOTICES_GROUP, on_entity_changed, service.publisher)

@@ -62,7 +62,7 @@ class System:
         await asyncio.gather(*(self._start_standin(name) for name in self.standins))
 
     async def _start_standin(self, name: str) -> None:
-        command = [sys.executable, "-m", "sandbox", name, "--seed", str(self.seed), *self.standin_options.get(name, ())]
+        command = [sys.executable, "-m", "sandbox.main", name, "--seed", str(self.seed), *self.standin_options.get(name, ())]
         process = await self.supervisor.start(f"standin-{name}", command, first_line=True, restart=False, ready_within=30)
         self.first[name] = process.first
 

@@ -213,6 +213,9 @@ def reduce_payments(change: Change, excess: Decimal, *, keep_link: bool = True) 
         if freed or not keep_link:
             moved = {**payment, "Line": lines, "UnappliedAmt": payment["UnappliedAmt"] + freed}
             change.moved[("Payment", payment["Id"])] = bump(change.company, payment, moved)
+            if ("Invoice", invoice["Id"]) not in _link_amounts(moved):  # nothing of it is left on the invoice
+                kept = [entry for entry in change.doc.get("LinkedTxn", ()) if entry["TxnId"] != payment["Id"]]
+                change.doc["LinkedTxn"] = kept
         excess -= freed
 
 

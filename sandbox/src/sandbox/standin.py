@@ -266,16 +266,17 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def obey_signals(self) -> None:
+        """From now on a signal ends the server; before its first line is printed, so that no early signal is a crash."""
+
         def stop(signum: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit and signum == signal.SIGINT
             self.should_exit = True
 
-        before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, stop)
 
 
 def serve(build: Callable[[str], tuple[ASGIApp, dict[str, Any]]], host: str, port: int) -> int:
@@ -289,6 +290,8 @@ def serve(build: Callable[[str], tuple[ASGIApp, dict[str, Any]]], host: str, por
     shown = f"[{reachable}]" if ":" in reachable else reachable
     app, facts = build(f"http://{shown}:{listener.getsockname()[1]}")
     config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+    server = _Server(config)
+    server.obey_signals()
     print(to_json(facts), flush=True)
-    _Server(config).run(sockets=[listener])
+    server.run(sockets=[listener])
     return 0

@@ -134,7 +134,7 @@ def _amount(value: object) -> str:
 
 
 def _table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], empty: str, foot: Sequence[object] = ()) -> Html:
-    """`heads` are (title, class); on a phone each row becomes a block with the titles as labels."""
+    """`heads` are (title, class); on a phone each row of a wide table becomes a block with the titles as labels."""
     body = [
         tag("tr", [tag("td", value, cls=cls or None, data_label=label) for (label, cls), value in zip(heads, row, strict=True)])
         for row in rows
@@ -149,7 +149,7 @@ def _table(heads: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], e
         if foot
         else ""
     )
-    return tag("div", tag("table", head, tag("tbody", body), last, cls="stack"), cls="scroll")
+    return tag("div", tag("table", head, tag("tbody", body), last, cls="stack" if len(heads) > 4 else None), cls="scroll")
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ async def test_little_life_left_is_refreshed_before_use(company: Company, pool: 
     await take_lease(pool, company.realm)
     first = await store_for(company, pool).current(company.realm, 1)
     await pool.execute(
-        "UPDATE qbo_writer.tokens SET access_expires_at = now() + interval '4 minutes', refreshed_at = now() - interval '56 minutes'"
+        "UPDATE qbo_writer.tokens SET access_expires_at = now() + interval '4 minutes', "
+        "refreshed_at = now() - interval '56 minutes'"
     )
     second = await store_for(company, pool).current(company.realm, 1)
     assert second.value != first.value

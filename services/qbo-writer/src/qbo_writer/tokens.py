@@ -210,7 +210,7 @@ class TokenStore:
                 return latest  # somebody connected meanwhile
             fallback = await self._from_history(realm, sealed)
             if fallback is None:
-                await self._end(realm, fencing_token, refused.reason)
+                await self._end(realm, fencing_token, sealed, refused.reason)
                 raise
             pair = fallback
         except (HaltError, TransientError) as error:
@@ -249,6 +249,12 @@ class TokenStore:
             try:
                 async with transaction(self._pool) as connection:
                     await self._fence(connection, realm, fencing_token)
+                    held = await connection.fetchval(
+                        "SELECT refresh_token FROM qbo_writer.tokens WHERE realm = $1 FOR UPDATE", realm
+                    )
+                    if held != replaced:  # a person connected while Intuit answered: theirs is the newer grant
+                        log.warning("token.overtaken", realm=realm)
+                        return
                     if replaced:
                         await self._remember(connection, realm, replaced)
                     await self._store(connection, realm, pair)
@@ -286,13 +292,17 @@ class TokenStore:
             "DELETE FROM qbo_writer.token_history WHERE realm = $1 AND replaced_at < now() - interval '7 days'", realm
         )
 
-    async def _end(self, realm: str, fencing_token: int, reason: str) -> None:
+    async def _end(self, realm: str, fencing_token: int, refused: str, reason: str) -> None:
         """The grant is over: a state that an operator ends."""
         metrics.TOKEN_REFRESHES.labels(realm, "refused").inc()
         async with transaction(self._pool) as connection:
             await self._fence(connection, realm, fencing_token)
             await connection.execute(
-                "UPDATE qbo_writer.tokens SET state = $2, reason = $3 WHERE realm = $1", realm, NEEDS_RECONNECT, reason
+                "UPDATE qbo_writer.tokens SET state = $2, reason = $3 WHERE realm = $1 AND refresh_token = $4",
+                realm,
+                NEEDS_RECONNECT,
+                reason,
+                refused,
             )
         log.error("token.needs_reconnect", realm=realm, fix=_RECONNECT)
 

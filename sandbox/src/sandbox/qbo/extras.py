@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.qbo import writes
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.faults import Fault
+from sandbox.qbo.pdf import render
 from sandbox.qbo.rules import Options, bump
 from sandbox.qbo.schema import KINDS, Entity
 from sandbox.qbo.store import Company, Doc
@@ -32,43 +33,9 @@ def _document(company: Company, entity: Entity, doc_id: str) -> Doc:
 
 
 def pdf(company: Company, entity: Entity, doc_id: str) -> bytes:
-    """A one-page PDF with the document's head and lines."""
+    """The document as PDF."""
     doc = _document(company, entity, doc_id)
-    party = (doc.get("CustomerRef") or doc.get("VendorRef") or {}).get("name", "")
-    lines = [f"{company.name}", f"{entity.kind} {doc.get('DocNumber', doc['Id'])}", f"Date {doc['TxnDate']}", f"For {party}"]
-    for line in doc.get("Line", ()):
-        if line.get("DetailType") != "SubTotalLineDetail":
-            lines.append(f"{line.get('Description', '') or line.get('DetailType', '')}  {line.get('Amount', '')}")
-    lines.append(f"Total {doc.get('TotalAmt', '')}")
-    return _pdf(lines[:60])
-
-
-def _pdf(lines: list[str]) -> bytes:
-    text = (
-        "BT /F1 11 Tf 50 780 Td 13 TL\n"
-        + "".join(
-            "(" + re.sub(r"([\\()])", r"\\\1", line.encode("latin-1", "replace").decode("latin-1")) + ") Tj T*\n"
-            for line in lines
-        )
-        + "ET"
-    )
-    stream = text.encode("latin-1")
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    out, offsets = bytearray(b"%PDF-1.4\n"), []
-    for index, body in enumerate(objects, 1):
-        offsets.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (index, body)
-    start = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    out += b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    out += b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, start)
-    return bytes(out)
+    return render(company, entity.kind, doc)
 
 
 def send(company: Company, entity: Entity, doc_id: str, to: str | None, per_day: int) -> Doc:

@@ -265,6 +265,9 @@ def _finish_inventory(change: Change) -> None:
         raise Fault("2020", element="TrackQtyOnHand")
     if "QtyOnHand" not in doc or "InvStartDate" not in doc:
         raise Fault("6520", element="QtyOnHand")
+    if change.old is not None and "QtyOnHand" in change.old:
+        # Stored is the starting quantity; what readers see follows the documents, and they send it back on updates.
+        doc["QtyOnHand"] = change.old["QtyOnHand"]
     account_type(company, doc["AssetAccountRef"], ("Other Current Asset",))
 
 

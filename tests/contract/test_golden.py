@@ -83,7 +83,10 @@ def test_ids_are_pinned() -> None:
     assert ids["bookrelay.invoice.posted.v1"] == "fcec746f-1ba0-5dd9-b1e2-63ee3028163c"
     assert ids["bookrelay.intuit.entity-changed.v1"] == "63fc1bdf-5044-53f5-98c2-f0ae70da4b3e"
     assert content_hash(None) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert content_hash(examples()["bookrelay.invoice.upsert.v1"].data.content) == "a278773fdf40c3823de264032c82f9a17e1053f7dd5adf9f9b1a803dc53e3a98"
+    assert (
+        content_hash(examples()["bookrelay.invoice.upsert.v1"].data.content)
+        == "a278773fdf40c3823de264032c82f9a17e1053f7dd5adf9f9b1a803dc53e3a98"
+    )
 
 
 def test_every_command_and_event_can_become_an_id() -> None:

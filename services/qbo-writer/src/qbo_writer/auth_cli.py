@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from bookrelay.db import close_pool, open_pool
+from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError, Code, SettingsError
 
 from qbo_writer.oauth_client import OAuthClient
@@ -23,24 +23,24 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def register(subparsers: Any) -> None:
-    """Add `auth` to the command line. Each sub-command sets `run`: an async function of (settings, arguments) -> exit status."""
+    """Add `auth` to the command line. Each sub-command sets `action`: async (arguments, settings, pool) -> exit status."""
     auth = subparsers.add_parser("auth", help="connect a company to QuickBooks").add_subparsers(dest="auth", required=True)
     login = auth.add_parser("login", help="let a person connect the company in a browser")
     login.add_argument("--realm", help="the company to connect; needed where several are configured")
     login.add_argument("--open-browser", action="store_true", help="open the consent page in the browser")
     login.add_argument("--paste", action="store_true", help="paste the address you were sent to, instead of listening for it")
     login.add_argument("--timeout", type=float, default=600, help="seconds to wait for the person")
-    login.set_defaults(run=_login)
+    login.set_defaults(action=_login)
     status = auth.add_parser("status", help="show what is connected and when it ends; exit status 1 if something is not")
     status.add_argument("--json", action="store_true", help="one JSON object for each line")
-    status.set_defaults(run=_status)
+    status.set_defaults(action=_status)
     revoke = auth.add_parser("revoke", help="end the grant at Intuit")
     revoke.add_argument("--realm", help="the company; needed where several are configured")
-    revoke.set_defaults(run=_revoke)
+    revoke.set_defaults(action=_revoke)
 
 
 def callback(query: str, state: str, allowed: tuple[str, ...]) -> tuple[str, str]:
-    """Check the query of a redirect; return code and company. Raises BookrelayError for a foreign state, a denial, another company."""
+    """Check the query of a redirect; return code and company. Raises for a foreign state, a denial, another company."""
     given = {name: values[0] for name, values in parse_qs(query).items()}
     if not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
         raise BookrelayError("The answer does not belong to this login (state differs).", "Start again.", Code.OAUTH_FAILED)
@@ -58,7 +58,7 @@ def callback(query: str, state: str, allowed: tuple[str, ...]) -> tuple[str, str
     return code, realm
 
 
-async def _login(settings: WriterSettings, arguments: argparse.Namespace) -> int:
+async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     allowed = _realms(settings, arguments.realm)
     oauth, state = OAuthClient(settings), secrets.token_urlsafe(32)
     address = oauth.authorize_url(state)
@@ -73,12 +73,7 @@ async def _login(settings: WriterSettings, arguments: argparse.Namespace) -> int
             code, realm = await _listen(
                 redirect.hostname or "", redirect.port or 80, redirect.path, state, allowed, address, arguments
             )
-        pair = await oauth.exchange(code)
-        pool = await open_pool(settings, application_name="qbo-writer auth", size=2)
-        try:
-            await TokenStore(pool, settings, oauth).connect(realm, pair)
-        finally:
-            await close_pool(pool)
+        await TokenStore(pool, settings, oauth).connect(realm, await oauth.exchange(code))
     except TimeoutError:
         raise BookrelayError("Nobody connected the company in time.", "Start again.", Code.OAUTH_FAILED) from None
     finally:
@@ -135,15 +130,13 @@ def _respond(writer: asyncio.StreamWriter, status: str, text: str) -> None:
     writer.write(head.encode() + body)
 
 
-async def _status(settings: WriterSettings, arguments: argparse.Namespace) -> int:
-    pool = await open_pool(settings, application_name="qbo-writer auth", size=1)
+async def _status(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     oauth = OAuthClient(settings)
     try:
         store = TokenStore(pool, settings, oauth)
         found = [(realm, await store.status(realm)) for realm in settings.qbo_realm_ids]
     finally:
         await oauth.close()
-        await close_pool(pool)
     for realm, status in found:
         _say(json.dumps(shown(realm, status)) if arguments.json else sentence(realm, status, settings.token_warn_days))
     return 0 if found and all(status and status.state == CONNECTED for _, status in found) else 1
@@ -181,15 +174,13 @@ def sentence(realm: str, status: TokenStatus | None, warn_days: float) -> str:
     return "\n".join(lines)
 
 
-async def _revoke(settings: WriterSettings, arguments: argparse.Namespace) -> int:
+async def _revoke(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     (realm,) = _realms(settings, arguments.realm, one=True)
-    pool = await open_pool(settings, application_name="qbo-writer auth", size=2)
     oauth = OAuthClient(settings)
     try:
         await TokenStore(pool, settings, oauth).revoke(realm)
     finally:
         await oauth.close()
-        await close_pool(pool)
     _say(f"The grant of company {realm} is revoked. Posting for it stops; its queue is kept.")
     return 0
 

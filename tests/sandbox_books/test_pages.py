@@ -230,3 +230,23 @@ def test_styles_and_script_are_served_and_unknown_pages_are_not(world: World) ->
     assert handle(world, "GET", "/ui/../books.py", {}, {})[0] == 404
     assert handle(world, "GET", "/ui/doc", {"kind": "Invoice", "id": "9"}, {})[0] == 404
     assert handle(world, "DELETE", "/", {}, {})[0] == 405
+
+
+@pytest.mark.parametrize(("kind", "document", "payment"), [("Customer", "Invoice", "Payment"), ("Vendor", "Bill", "BillPayment")])
+def test_a_merge_of_names_keeps_the_books_right(world: World, company: Company, kind: str, document: str, payment: str) -> None:
+    loser, winner = ("1", "2") if kind == "Customer" else ("51", "52")
+    for name in (loser, winner):
+        if kind == "Customer":
+            doc = invoice(company, CustomerRef={"value": name})
+        else:
+            cost = {
+                "DetailType": "AccountBasedExpenseLineDetail",
+                "Amount": Decimal(100),
+                "AccountBasedExpenseLineDetail": {"AccountRef": {"value": "17"}},
+            }
+            doc = save(company, KINDS["Bill"], {"VendorRef": {"value": name}, "Line": [cost]})
+        world.person(company.realm_id, "pay", document, doc["Id"], {"amount": Decimal(30)})
+    world.person(company.realm_id, "merge", kind, loser, {"into": winner})
+    assert invariants(company) == []
+    assert company.present(kind, company.entities[kind][winner])["Balance"] == 140
+    assert {d[f"{kind}Ref"]["value"] for d in company.rows(payment)} == {winner}

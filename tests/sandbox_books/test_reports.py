@@ -336,3 +336,41 @@ def test_bad_requests_are_faults(ledger: Ledger, name: str, params: dict[str, st
     with pytest.raises(Fault) as caught:
         report(ledger.company, name, params)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("name", ["GeneralLedger", "TransactionList", "ProfitAndLossDetail"])
+def test_a_report_of_too_many_cells_times_out(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert report(ledger.company, name, ALL)["Rows"]["Row"]
+    monkeypatch.setattr("sandbox.qbo.reports.CELL_LIMIT", 20)
+    with pytest.raises(Fault) as caught:
+        report(ledger.company, name, ALL)
+    assert (caught.value.code, caught.value.status) == ("6002", 504)
+
+
+@pytest.mark.parametrize(
+    ("split", "titles"),
+    [("Customers", ["Customer 1", "Customer 2", "Not Specified"]), ("Vendors", ["Vendor 7", "Not Specified"])],
+)
+def test_columns_by_name_add_up_to_the_same_profit(ledger: Ledger, split: str, titles: list[str]) -> None:
+    body = report(ledger.company, "ProfitAndLoss", {**ALL, "summarize_column_by": split})
+    assert [c["ColTitle"] for c in body["Columns"]["Column"][1:-1]] == titles
+    assert groups(body)["NetIncome"][-1] == "258.00"
+
+
+def test_sub_accounts_stand_inside_their_parent(ledger: Ledger) -> None:
+    parent = ledger.company.entities["Account"]["18"]
+    ledger.put(
+        "Account",
+        Id="90",
+        Name="Parking",
+        FullyQualifiedName="Rent:Parking",
+        AccountType="Expense",
+        ParentRef={"value": parent["Id"]},
+    )
+    ledger.put("Bill", VendorRef={"value": "7"}, TxnDate="2026-06-01", Line=[spent("90", "25")], TotalAmt=D(25), Balance=D(25))
+    body = report(ledger.company, "ProfitAndLoss", ALL)
+    rent = next(row for row in rows_of(body["Rows"]) if (row.get("Header") or {}).get("ColData", [{}])[0].get("id") == "18")
+    assert [c["value"] for c in rent["Header"]["ColData"]] == ["Rent", "340.00"]
+    assert [c["value"] for c in rent["Rows"]["Row"][0]["ColData"]] == ["Parking", "25.00"]
+    assert [c["value"] for c in rent["Summary"]["ColData"]] == ["Total Rent", "365.00"]
+    assert groups(body)["Expenses"] == ["365.00"]

@@ -96,6 +96,7 @@ LIST_COLUMNS = (
     *("tx_date", "txn_type", "doc_num", "is_no_post", "name", "memo", "account_name", "other_account"),
     "subt_nat_amount",
 )
+CELL_LIMIT = 400_000  # a report of more cells never comes back: the gateway gives up first
 MONEY_COLUMNS = frozenset({"subt_nat_amount", "rbal_nat_amount", "debt_amt", "credit_amt", "nat_open_bal"})
 
 
@@ -782,6 +783,12 @@ def _list_columns(report: Report, default: Sequence[str]) -> list[str]:
     return [key for key in asked if key in COLUMN_TITLES] or list(default)
 
 
+def _refuse_huge(rows: int, keys: Sequence[str]) -> None:
+    """504/6002 for what would be too large."""
+    if rows * len(keys) > CELL_LIMIT:
+        raise Fault("6002")
+
+
 def _column_heads(keys: Sequence[str]) -> list[Row]:
     return [{"ColTitle": COLUMN_TITLES[key], "ColType": key, "MetaData": [{"Name": "ColKey", "Value": key}]} for key in keys]
 
@@ -912,6 +919,7 @@ def general_ledger(report: Report) -> Row:
             inside[entry.account].append(entry)
         elif report.books.types.get(entry.account) not in PROFIT_TYPES:
             before[entry.account] += entry.cents
+    _refuse_huge(sum(len(part) for part in inside.values()), keys)
     rows: list[Row] = []
     for doc in report.accounts(TYPE_ORDER):
         account = doc["Id"]
@@ -942,6 +950,7 @@ def profit_and_loss_detail(report: Report) -> Row:
     report.split = "total"
     keys = _list_columns(report, LEDGER_COLUMNS)
     found = _profit_entries(report, report.in_range(report.entries()))
+    _refuse_huge(len(found), keys)
     splits = Splits(report, entries(report.books, report.basis))
     inside: dict[str, list[Entry]] = defaultdict(list)
     for entry in found:
@@ -993,6 +1002,7 @@ def transaction_list(report: Report) -> Row:
     report.split = "total"
     keys = [key for key in _list_columns(report, LIST_COLUMNS) if key != "rbal_nat_amount"] or list(LIST_COLUMNS)
     found = [entry for entry in _transactions(report) if _wanted(report, entry)]
+    _refuse_huge(len(found), keys)
     splits = Splits(report, (e for e in entries(report.books, "Accrual")))
     rows: list[Row] = []
     for entry in _ordered(found):

@@ -107,8 +107,7 @@ async def test_thirty_documents_with_a_new_customer_ask_once(bench: Bench) -> No
     arguments = (bench.company.realm, INVOICE, for_customer("Quite New"), bench.company.token)
     answers = await asyncio.gather(*(references.resolve(*arguments) for _ in range(30)))
     assert set(answers) == {NameNeeded(LedgerKind.CUSTOMER, "Quite New")}
-    asked = [len(bench.company.requests(operation="query", entity=entity)) for entity in ("Customer", "Vendor", "Employee")]
-    assert asked == [1, 1, 1]
+    assert len(bench.company.requests(operation="query")) == 4, "the items; the name among customers, vendors, employees"
 
 
 async def test_cached_references_cost_no_read(bench: Bench) -> None:

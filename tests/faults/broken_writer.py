@@ -1,0 +1,152 @@
+"""A writer with one rule of the protocol switched off, for the test of the test: `python -m tests.faults.broken_writer <defect>`.
+
+It builds the production writer and replaces one part of it in its own process. Nothing of this is reachable from the product.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def no_requestid() -> None:
+    """Requests leave without their requestid."""
+    from qbo_writer import qbo_client
+
+    original = qbo_client.httpx.AsyncClient.request
+    del original
+    build = qbo_client.httpx.AsyncClient.build_request
+
+    def without(self: Any, method: str, url: Any, **more: Any) -> Any:
+        request = build(self, method, url, **more)
+        request.url = request.url.copy_remove_param("requestid")
+        return request
+
+    qbo_client.httpx.AsyncClient.build_request = without  # type: ignore[method-assign]
+
+
+def acknowledge_first() -> None:
+    """The offset is committed when the batch was polled, before it is recorded."""
+    from bookrelay import kafka
+    from faststream import AckPolicy
+
+    original = kafka.KafkaBroker.subscriber
+
+    def subscriber(self: Any, *topics: Any, **more: Any) -> Any:
+        return original(self, *topics, **{**more, "ack_policy": AckPolicy.ACK_FIRST})
+
+    kafka.KafkaBroker.subscriber = subscriber  # type: ignore[method-assign]
+
+
+def fence_off() -> None:
+    """Ledger transactions check no lease: neither in the database nor in memory."""
+    from qbo_writer import lease, ledger, sending
+
+    async def nothing(connection: Any, realm: str, fencing_token: int) -> None:
+        return None
+
+    lease.fence = nothing
+    ledger.fence = nothing
+    sending.Sender.may_send = lambda self, tenure: True  # type: ignore[method-assign]
+
+
+def journal_after_send() -> None:
+    """The request leaves first; its attempt is committed with the answer. A crash between leaves no trace."""
+    import uuid
+
+    from qbo_writer import posting
+
+    def fresh(*_: Any) -> str:
+        return "br-" + uuid.uuid4().hex  # what was not journalled cannot be repeated
+
+    posting.requestid_of = fresh  # type: ignore[assignment]
+    singles = posting.Poster._singles
+
+    async def send_then_journal(self: Any, tenure: Any, token: Any, limit: int) -> int:
+        candidates = await self.parts.ledger.candidates(self.realm, 1)
+        if not candidates:
+            return 0
+        prepared = await self._prepare(tenure, candidates, token)
+        for new in prepared.attempts:
+            answer = await self.parts.books.send(new.request, token)
+            posting.reach("sent")
+            journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, [new])
+            for attempt in journalled:
+                effects = await self.sender._answered(attempt, answer, token)
+                await self.sender._settle(tenure, effects, [(attempt, answer)])
+        return len(candidates)
+
+    del singles
+    posting.Poster._singles = send_then_journal  # type: ignore[method-assign]
+
+
+def new_requestid_on_resend() -> None:
+    """A resend carries another requestid than the journalled one."""
+    import dataclasses
+    import uuid
+
+    from qbo_writer import sending
+
+    original = sending.Sender.single
+
+    async def single(self: Any, tenure: Any, attempt: Any, token: Any) -> None:
+        if attempt.sends > 1:
+            request = dataclasses.replace(attempt.request, requestid="br-" + uuid.uuid4().hex)
+            attempt = dataclasses.replace(attempt, request=request)
+        await original(self, tenure, attempt, token)
+
+    sending.Sender.single = single  # type: ignore[method-assign]
+
+
+def absent_at_once() -> None:
+    """ "Absent" counts without the wait."""
+    from qbo_writer import resolving, transitions
+
+    def at_once(sent: Any, waits: Any) -> Any:
+        return sent.silent_at or sent.last_sent_at
+
+    transitions.absent_counts_at = at_once
+    resolving.absent_counts_at = at_once
+
+
+def many_open_attempts() -> None:
+    """An older version is posted after a newer one: the newest recorded does not win."""
+    from qbo_writer import ledger
+
+    ledger._NEWEST_FIRST = "recorded_at DESC, id::text DESC"
+
+
+def overwrite_people() -> None:
+    """After 5010 the update is applied again, whatever a person made of the document."""
+    from qbo_writer import sending
+    from qbo_writer.transitions import When
+
+    original = sending.Sender.compare
+
+    def compare(self: Any, attempt: Any, seen: Any) -> Any:
+        when, differences = original(self, attempt, seen)
+        return (When.READ_KNOWN, ()) if when is When.READ_OTHER else (when, differences)
+
+    sending.Sender.compare = compare  # type: ignore[method-assign]
+
+
+DEFECTS: dict[str, Callable[[], None]] = {
+    f.__name__: f
+    for f in (
+        no_requestid, acknowledge_first, fence_off, journal_after_send, new_requestid_on_resend, absent_at_once,
+        many_open_attempts, overwrite_people,
+    )
+}  # fmt: skip
+
+
+def main() -> None:
+    """Break the named part, then run the writer as always."""
+    DEFECTS[sys.argv[1]]()
+    from qbo_writer.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    del asyncio
+    main()

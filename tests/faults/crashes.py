@@ -1,0 +1,188 @@
+"""Crash points: every named place x {exception, SIGKILL, hang beyond the lease and the token's life} x {first, k-th passage}."""
+
+import asyncio
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bookrelay.messages import Command
+from qbo_writer.crashpoints import Place
+
+from . import workload
+from .harness import B, BATCHES, LATE, Company, Lane, TookTooLong, Writer, until
+from .oracle import Verdict
+
+How = Literal["exception", "kill", "hang"]
+HOWS: tuple[How, ...] = ("exception", "kill", "hang")
+HANG_SECONDS = B + 1.5  # beyond the lease and the access token's life
+BATCH_PLACES = frozenset({Place.BATCH_JOURNALLED, Place.BATCH_ANSWERED})
+# Which later passage is tried: once for each company, or often.
+KTH = dict.fromkeys(Place, 3) | dict.fromkeys(
+    (Place.LEASE_TAKEN, Place.LOST_MARKED, Place.TOKEN_REFRESHED, Place.TOKEN_PERSISTED, Place.POLLED, Place.RECORDING,
+     Place.RECORDED, Place.BATCH_JOURNALLED, Place.BATCH_ANSWERED, Place.PUBLISHED, Place.MARKED, Place.CLAIMED,
+     Place.JOURNALLING, Place.JOURNALLED), 2,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """One crash."""
+
+    place: Place
+    how: How
+    k: int
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.how}:{self.k}"
+
+
+def all_cases() -> list[Case]:
+    """Return all pairs of place and way, for the first and for a later passage."""
+    return [Case(p, how, k) for p, how in itertools.product(Place, HOWS) for k in (1, KTH[p])]
+
+
+@dataclass
+class Outcome:
+    """What became of a case."""
+
+    case: Case
+    verdict: Verdict = field(default_factory=Verdict)
+    problem: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is as it must be."""
+        return not self.problem and self.verdict.good
+
+
+# What QuickBooks does meanwhile, for each company: enough that look-ups and resends happen, each a limited number of times.
+SINGLES = (
+    {"fault": "commit_then_reset", "match": {"operation": "create", "entity": "Invoice"}, "count": 2},
+    {"fault": "drop_before_commit", "match": {"operation": "create", "entity": "Invoice"}, "skip": 1, "count": 2},
+    {"fault": "late_delivery", "match": {"operation": "create", "entity": "Bill"}, "count": 1, "delay": LATE},
+    {"fault": "throttle", "match": {"operation": "create"}, "skip": 3, "count": 1},
+    {"fault": "commit_then_504", "match": {"operation": "update"}, "count": 1},
+)
+IN_BATCHES = (
+    {"fault": "batch_cut", "match": {"operation": "batch"}, "count": 1, "skip": 1, "after": 2},
+    {"fault": "item_throttle", "count": 1, "skip": 2},
+    {"fault": "commit_then_reset", "match": {"operation": "batch"}, "skip": 2, "count": 1},
+)
+
+
+async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> Outcome:
+    """Run one case in its own two companies, with a writer that crashes and, where it does not live on, a successor."""
+    outcome = Outcome(case)
+    companies = [await lane.company(), await lane.company()]
+    batches = case.place in BATCH_PLACES
+    for company in companies:
+        await lane.faults(company, *(IN_BATCHES if batches else SINGLES))
+    plan = f"{case.place}:{case.how}:{case.k}:{HANG_SECONDS}"
+    extra = BATCHES if batches else {}
+    first = await lane.writer(companies, {**extra, "BOOKRELAY_CRASH_POINT": plan}, wait=False)
+    writers = [first]
+    loads = [workload.make(f"{seed}:{case}", c.realm, documents * (2 if batches else 1), waves=3) for c in companies]
+    commands = [command for load in loads for command in load.commands]
+    try:
+        reached = asyncio.create_task(_reached(lane, first, case, commands))
+        for wave in range(3):
+            current = [command for load in loads for command in load.waves[wave]]
+            await lane.publish(current)
+            if not batches:
+                await _recorded_or_gone(lane, current, first)
+        if not await reached:
+            outcome.problem = "the place was not reached"
+        succession = asyncio.create_task(_successor(lane, case, first, companies, extra, writers))
+        try:
+            await lane.settled(commands, 70)
+        finally:
+            succession.cancel()
+            await asyncio.wait([succession])
+        if case.how == "hang" and not outcome.problem:
+            # It wakes, finds its lease and token gone, and must do no harm with what it still holds.
+            await until(first.answers, "the paused writer wakes", HANG_SECONDS + 20)
+            await asyncio.sleep(0.5)
+            await lane.settled(commands, 30)
+        await asyncio.sleep(LATE)  # the bound of a late delivery
+    except TookTooLong as error:
+        outcome.problem = str(error)
+    for company in companies:
+        outcome.verdict += await lane.judge(company, commands)
+    await asyncio.gather(*(w.stop() for w in writers))
+    if any(w.log().count("sending.failed") and case.how != "exception" for w in writers):
+        outcome.problem = outcome.problem or "sending.failed: " + next(
+            line[:600] for w in writers for line in w.log().splitlines() if "sending.failed" in line
+        )
+    await lane.control("DELETE", "faults")
+    return outcome
+
+
+async def _successor(
+    lane: Lane, case: Case, first: Writer, companies: Sequence[Company], extra: Mapping[str, str], writers: list[Writer]
+) -> None:
+    """Start the next writer when the first is gone (after an exception it may live on), or at once beside one that hangs."""
+    while first.running and case.how != "hang":
+        await asyncio.sleep(0.05)
+    writers.append(await lane.writer(companies, extra, wait=False))
+
+
+async def _recorded_or_gone(lane: Lane, commands: Sequence[Command], writer: Writer) -> None:
+    """Pace the waves by what was recorded; go on when the writer is gone or hangs."""
+
+    async def so() -> bool:
+        return not writer.running or await lane.recorded(commands)
+
+    try:
+        await until(so, "recorded", 12, every=0.05)
+    except TookTooLong:
+        return
+
+
+async def _reached(lane: Lane, writer: Writer, case: Case, commands: Sequence[Command]) -> bool:
+    """Wait until the crash has happened; False if everything ended without it."""
+    missed = 0
+    for _ in range(400):
+        if case.how == "kill" and not writer.running:
+            return writer.process.exit_status in (-9, None)
+        if case.how == "exception" and ("Crashed" in writer.log() or not writer.running):
+            return "Crashed" in writer.log() or writer.process.exit_status == 1
+        if case.how == "hang" and "service.ready" in writer.log() + _early(case):
+            missed = 0 if await writer.answers() else missed + 1
+            if missed >= 2:
+                return True
+        if lane.events.ended(commands) and len(commands) > 0:
+            # Ends may be told while it hangs (another process does): one more look.
+            await asyncio.sleep(0.5)
+            if writer.running and (case.how != "hang" or await writer.answers()) and "Crashed" not in writer.log():
+                return False
+        await asyncio.sleep(0.1)
+    return False
+
+
+def _early(case: Case) -> str:
+    """Places that are passed before the service is ready count from its start."""
+    early = (Place.LEASE_TAKEN, Place.LOST_MARKED, Place.TOKEN_REFRESHED, Place.TOKEN_PERSISTED)
+    return "service.ready" if case.place in early else ""
+
+
+async def run_cases(lanes: Sequence[Lane], cases: Sequence[Case], seed: int, tell: object = print) -> list[Outcome]:
+    """Run the cases, each lane one after another."""
+    waiting, outcomes = list(cases), []
+
+    async def work(lane: Lane) -> None:
+        while waiting:
+            case = waiting.pop(0)
+            try:
+                outcome = await run_case(lane, case, seed)
+            except Exception as error:  # a case that cannot be run is a failed case; the others go on
+                outcome = Outcome(case, problem=repr(error)[:500])
+            outcomes.append(outcome)
+            if callable(tell):
+                tell(f"{case}: {'ok' if outcome.good else 'WRONG ' + outcome.problem + ' ' + '; '.join(outcome.verdict.problems[:3])}")
+
+    await asyncio.gather(*(work(lane) for lane in lanes))
+    return outcomes
+
+
+__all__ = ["HANG_SECONDS", "KTH", "Case", "Company", "Outcome", "all_cases", "run_case", "run_cases"]

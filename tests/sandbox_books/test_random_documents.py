@@ -18,7 +18,7 @@ from sandbox.qbo.writes import Options, delete, save, void
 
 CUSTOMERS, VENDORS = ["1", "2", "3"], ["51", "52"]
 ITEMS = ["1", "2", "66", "SHIPPING_ITEM_ID", "STOCK"]
-EXPENSES, BANKS, CARDS = ["7", "17", "20"], ["35", "36"], ["41"]
+EXPENSES, BANKS, CARDS = ["7", "17", "20", "84", "33"], ["35", "36"], ["41"]
 AMOUNT = st.decimals(min_value=Decimal("0"), max_value=Decimal("9999.99"), places=2)
 FINE = st.decimals(min_value=Decimal("0"), max_value=Decimal("99"), places=4)  # lines may carry fractions of a cent
 DAY = st.dates(min_value=date(2025, 6, 1), max_value=date(2026, 12, 31)).map(str)

@@ -140,17 +140,16 @@ def _open_documents(books: Books, kind: str, applied: dict[Key, Decimal]) -> dic
     own_kinds = {"Customer": ("Invoice", "CreditMemo", "Payment"), "Vendor": ("Bill", "VendorCredit", "BillPayment")}[kind]
     sign = 1 if kind == "Customer" else -1
     out: dict[str, Decimal] = defaultdict(lambda: ZERO)
-    for own in own_kinds:
-        for doc in books.company.rows(own):
+    for kept in own_kinds:
+        for doc in books.company.rows(kept):
             owner = f"{kind}:{doc[kind + 'Ref']['value']}"
-            out[owner] += _still_open(own, doc)
+            out[owner] += _still_open(kept, doc)
     control = {account for account in books.control if books.types[account] == _control_type(kind)}
     for other, table in books.journal.items():
-        if other in own_kinds:
-            continue
+        own = other in own_kinds  # their header posting is what is counted above; a line may still name a control account
         for postings in table.values():
-            for account, cents, name, _line in postings:
-                if account in control:
+            for account, cents, name, line in postings:
+                if account in control and (line >= 0 or not own):
                     out[name] += sign * money(cents)
     payer = "Payment" if kind == "Customer" else "BillPayment"
     for doc in books.company.rows(payer):  # what a payment settles of a journal entry is open no more

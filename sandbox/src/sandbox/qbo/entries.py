@@ -115,11 +115,10 @@ def _recognised(
     lines = [
         p
         for p in books.journal.get(kind, {}).get(target["Id"], ())
-        if p[0] not in books.control and not (deposit and p[3] == -1 and p[1] == deposit)
+        if p[3] >= 0 or (p[0] not in books.control and not (deposit and p[1] == deposit))
     ]
     day, payer, doc = by
-    whole = sum(p[1] for p in lines)  # +-total: shares are cut from the running sum, so they always add up
-    done = 0
+    done = 0  # shares are cut from the running sum, so they always add up
     ran = 0
     for account, amount, name, line in lines:
         ran += amount
@@ -127,7 +126,6 @@ def _recognised(
         done += share
         if share:
             yield Entry(day, payer, doc, account, share, name, line)
-    assert abs(whole) == total or not lines
 
 
 def _cut(amount: int, part: int, total: int) -> int:

@@ -379,6 +379,10 @@ def _limits_card(world: World, company: Company) -> Html:
     rows = [(name.replace("_", " ").capitalize(), f"{value:.0f}", caps.get(name, "")) for name, value in used.items()]
     rows.append(("Requests since the start", f"{world.requests:,}", ""))
     rows.append(("Throttled", f"{world.throttled:,}", ""))
+    rows.append(("Core calls (writes)", f"{world.limits.core:,}", ""))
+    rows.append(
+        ("CorePlus calls (reads)", f"{world.limits.metered:,}", f"{settings.metered_cap:,}" if settings.metered_block else "")
+    )
     state = "" if settings.enabled else tag("p", "Limits are switched off.", cls="soft")
     return _card("Limits used", _table((("Limit", ""), ("Used", "num"), ("Of", "num")), rows, ""), state)
 

@@ -92,14 +92,19 @@ class QboSandbox:
 
     def person(self, realm: str, operation: str, entity: str, id_: str, **changes: Any) -> Any:
         """Somebody works in the product."""
-        return self.control("POST", "person", {"realm": realm, "operation": operation, "entity": entity, "Id": id_, "changes": changes})
+        return self.control(
+            "POST", "person", {"realm": realm, "operation": operation, "entity": entity, "Id": id_, "changes": changes}
+        )
 
 
 @contextmanager
 def qbo_sandbox(*arguments: str) -> Iterator[QboSandbox]:
     """Run the stand-in in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox.qbo", "--port", "0", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", "sandbox.qbo", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         assert process.stdout is not None
@@ -128,7 +133,9 @@ def settings_for(database_url: str, sandbox: QboSandbox, company: dict[str, Any]
 # ---------------------------------------------------------------------------------------------------------------- commands
 
 
-def invoice(realm: str, key: str, version: int = 1, amount: str = "100.00", customer: str = "P-1 A.B.", **data: Any) -> UpsertInvoice:
+def invoice(
+    realm: str, key: str, version: int = 1, amount: str = "100.00", customer: str = "P-1 A.B.", **data: Any
+) -> UpsertInvoice:
     """An invoice command."""
     content = InvoiceContent(
         customer=Party(name=customer), txn_date=date(2026, 11, 1),
@@ -226,7 +233,11 @@ class Desk:
 
     async def event_types(self, key: str) -> list[str]:
         """The types of a document's events, in order."""
-        return [e["type"].removeprefix("bookrelay.").removesuffix(".v1") for e in await self.events() if e["data"].get("source_key") == key]
+        return [
+            e["type"].removeprefix("bookrelay.").removesuffix(".v1")
+            for e in await self.events()
+            if e["data"].get("source_key") == key
+        ]
 
 
 @asynccontextmanager
@@ -256,7 +267,9 @@ async def running(writer: Writer) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def desk(database_url: str, sandbox: QboSandbox, *, run: bool = True, company: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Desk]:
+async def desk(
+    database_url: str, sandbox: QboSandbox, *, run: bool = True, company: dict[str, Any] | None = None, **more: Any
+) -> AsyncIterator[Desk]:
     """A writer for a company of its own, over an empty ledger."""
     await create_schema(database_url)
     company = company or sandbox.company()

@@ -127,15 +127,6 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------------------------- claim
 
-    async def backlog(self, realm: str, limit: int) -> int:
-        """Count the due commands, up to `limit`."""
-        count: int = await self._pool.fetchval(
-            "SELECT count(*) FROM (SELECT 1 FROM qbo_writer.commands "
-            "WHERE realm = $1 AND state = 'due' AND due_at <= now() LIMIT $2) x",
-            realm, limit,
-        )  # fmt: skip
-        return count
-
     async def candidates(self, realm: str, limit: int, without: Collection[int] = ()) -> list[Candidate]:
         """Read documents with something due and no open attempt, by priority, then age."""
         rows = await self._pool.fetch(

@@ -35,7 +35,7 @@ from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, Rea
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import Parts, Sender, Tenure, log_end
-from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Attempt, Effects, FollowUp, Requeue, ended, hash_of
+from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, ended, hash_of
 
 log = telemetry.get_logger(__name__)
 
@@ -177,52 +177,43 @@ class Poster:
             return 0
         done = await self.resolver.step(tenure, self.row or await self.parts.ledger.realm(self.realm), token, free)
         free -= done
-        if not one_only and self.limit is None:
-            done += await self._batches(tenure, token)
-            free = lanes - len(set(tenure.in_flight.values()))
         if self.limit is not None:
             free = min(free, self.limit)
         if free > 0:
-            done += await self._singles(tenure, token, free)
+            done += await self._claim(tenure, token, free, batches=not one_only and self.limit is None)
         return done
 
-    async def _singles(self, tenure: Tenure, token: AccessToken, limit: int) -> int:
-        candidates = await self.parts.ledger.candidates(self.realm, limit)
+    async def _claim(self, tenure: Tenure, token: AccessToken, free: int, *, batches: bool) -> int:
+        """Claim by priority, then age: few go as singles, for latency; from a backlog a batch is filled first."""
+        settings = self.parts.settings
+        batches = batches and settings.pace_batches_per_minute > 0 and self.parts.pacer.batch_now(self.realm)
+        wanted = max(settings.batch_threshold, settings.pace_batch_items) if batches else free
+        candidates = await self.parts.ledger.candidates(self.realm, wanted)
         if not candidates:
             return 0
+        batches = batches and len(candidates) >= settings.batch_threshold
+        candidates = candidates[: settings.pace_batch_items if batches else free]
         prepared = await self._prepare(tenure, candidates, token)
-        journalled: list[Attempt] = []
+        # What failed before goes alone: one poisonous item must not cost the others their batch.
+        suited = [a for a in prepared.attempts if batches and _suits_batch(a)]
+        if len(suited) < 2:
+            suited = []
+        alone = [a for a in prepared.attempts if a not in suited]
         if prepared.attempts:
             reach(Place.CLAIMED)
-            journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, prepared.attempts)
-            reach(Place.JOURNALLED)
+        if alone:
+            await self._singles(tenure, alone, token)
+        if suited:
+            await self._batch(tenure, suited, token)
+        return len(candidates)
+
+    async def _singles(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
+        journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, attempts)
+        reach(Place.JOURNALLED)
         if self.limit is not None:
             self.limit -= len(journalled)
         for attempt in journalled:
             self.sender.spawn(tenure, [attempt], self.sender.single(tenure, attempt, token))
-        return len(candidates)
-
-    async def _batches(self, tenure: Tenure, token: AccessToken) -> int:
-        """Make one batch if enough waits and a batch call could leave now."""
-        settings = self.parts.settings
-        if settings.pace_batches_per_minute == 0 or not self.parts.pacer.batch_now(self.realm):
-            return 0
-        if await self.parts.ledger.backlog(self.realm, settings.batch_threshold) < settings.batch_threshold:
-            return 0
-        candidates = await self.parts.ledger.candidates(self.realm, settings.pace_batch_items)
-        prepared = await self._prepare(tenure, candidates, token)
-        # What failed before goes alone: one poisonous item must not cost the others their batch.
-        suited = [a for a in prepared.attempts if _suits_batch(a)]
-        alone = [a for a in prepared.attempts if not _suits_batch(a)]
-        if len(suited) < 2:
-            alone, suited = alone + suited, []
-        if alone:
-            journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, alone)
-            for attempt in journalled:
-                self.sender.spawn(tenure, [attempt], self.sender.single(tenure, attempt, token))
-        if suited:
-            await self._batch(tenure, suited, token)
-        return len(candidates)
 
     async def _batch(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
         numbered = [

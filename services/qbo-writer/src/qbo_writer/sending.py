@@ -169,7 +169,7 @@ class Sender:
                 tenure.sent.add((attempt.id, attempt.sends))
                 answer = await self.parts.books.send(attempt.request, token)
                 reach(Place.SENT)
-        self._count(attempt.request.operation.value, answer)
+        self.health.heard(answer)
         reach(Place.ANSWERED)
         await self._settle(tenure, await self._answered(attempt, answer, token), [(attempt, answer)])
         await self._after(tenure, answer, token)
@@ -193,7 +193,7 @@ class Sender:
         reach(Place.BATCH_ANSWERED)
         if isinstance(answers, Answer):
             whole = answers
-            self._count("batch", whole)
+            self.health.heard(whole)
             effects = [e for a in attempts for e in self._whole_batch(a, whole)]
             await self._settle(tenure, effects, [(a, whole) for a in attempts])
             await self._after(tenure, whole, token)
@@ -205,7 +205,7 @@ class Sender:
     ) -> None:
         pairs = [(a, answers.get(a.b_id or "", MISSING)) for a in attempts]
         for _, answer in pairs:
-            self._count("batch_item", answer)
+            self.health.heard(answer)
         at_once = [(a, answer) for a, answer in pairs if answer.kind is not AnswerKind.CONFLICT]
         effects = [e for a, answer in at_once for e in self._item(a, answer)]
         await self._settle(tenure, effects, at_once)
@@ -215,10 +215,6 @@ class Sender:
         worst = next((answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled), None)
         if worst:
             await self._after(tenure, worst, token)
-
-    def _count(self, operation: str, answer: Answer) -> None:
-        self.health.heard(answer)
-        metrics.QBO_REQUESTS.labels(self.realm, operation, answer.kind.value).inc()
 
     # ------------------------------------------------------------------------------------------------------------ answers
 
@@ -386,10 +382,8 @@ class Sender:
                 wait = min(wait * 2, 2.0)
 
     async def _after(self, tenure: Tenure, answer: Answer, token: AccessToken) -> None:
-        """What an answer means for the company: slower, another token, or halt."""
-        if answer.throttled:
-            metrics.QBO_THROTTLED.labels(self.realm).inc()
-            self.parts.pacer.throttled(self.realm, answer.retry_after)
+        """What an answer means for the company: another token, or halt."""
+        # The client has told the pacer of a 429 already.
         if answer.unauthorized and answer is not EXPIRED:
             await self.parts.tokens.renew(self.realm, tenure.fencing_token, token)
         if answer.halt:

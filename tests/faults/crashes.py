@@ -85,7 +85,7 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
     loads = [workload.make(f"{seed}:{case}", c.realm, documents * (2 if batches else 1), waves=3) for c in companies]
     commands = [command for load in loads for command in load.commands]
     try:
-        reached = asyncio.create_task(_reached(lane, first, case, commands))
+        reached = asyncio.create_task(_reached(lane, first, commands))
         for wave in range(3):
             current = [command for load in loads for command in load.waves[wave]]
             await lane.publish(current)
@@ -139,31 +139,16 @@ async def _recorded_or_gone(lane: Lane, commands: Sequence[Command], writer: Wri
         return
 
 
-async def _reached(lane: Lane, writer: Writer, case: Case, commands: Sequence[Command]) -> bool:
-    """Wait until the crash has happened; False if everything ended without it."""
-    missed = 0
-    for _ in range(400):
-        if case.how == "kill" and not writer.running:
-            return writer.process.exit_status in (-9, None)
-        if case.how == "exception" and ("Crashed" in writer.log() or not writer.running):
-            return "Crashed" in writer.log() or writer.process.exit_status == 1
-        if case.how == "hang" and "service.ready" in writer.log() + _early(case):
-            missed = 0 if await writer.answers() else missed + 1
-            if missed >= 2:
-                return True
-        if lane.events.ended(commands) and len(commands) > 0:
-            # Ends may be told while it hangs (another process does): one more look.
-            await asyncio.sleep(0.5)
-            if writer.running and (case.how != "hang" or await writer.answers()) and "Crashed" not in writer.log():
-                return False
+async def _reached(lane: Lane, writer: Writer, commands: Sequence[Command]) -> bool:
+    """Wait until the writer says that it crashes there; False if everything ended without it, or it went otherwise."""
+    for _ in range(500):
+        ended = lane.events.ended(commands) or not writer.running
+        if "crash_point.reached" in writer.log():
+            return True
+        if ended:
+            return False
         await asyncio.sleep(0.1)
     return False
-
-
-def _early(case: Case) -> str:
-    """Places that are passed before the service is ready count from its start."""
-    early = (Place.LEASE_TAKEN, Place.LOST_MARKED, Place.TOKEN_REFRESHED, Place.TOKEN_PERSISTED)
-    return "service.ready" if case.place in early else ""
 
 
 async def run_cases(lanes: Sequence[Lane], cases: Sequence[Case], seed: int, tell: object = print) -> list[Outcome]:

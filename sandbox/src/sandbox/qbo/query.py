@@ -375,10 +375,9 @@ def _candidates(company: Company, entity: Entity, statement: Statement) -> Itera
         name = condition.name.lower()
         if name == "id":
             return [table[i] for i in dict.fromkeys(condition.values) if i in table]
-        if name == "docnumber" and entity.group == "txn" and all(v.strip() and v == v.casefold() for v in condition.values):
+        if name == "docnumber" and entity.group == "txn" and all(v.strip() for v in condition.values):
             numbers = company.doc_numbers.get(kind, {})
-            if all(v in numbers for v in condition.values):
-                return [table[i] for v in dict.fromkeys(condition.values) for i in numbers[v]]
+            return [table[i] for v in dict.fromkeys(map(folded, condition.values)) for i in numbers.get(v, ())]
         if name == "displayname" and entity.group == "name":
             found = [company.names.get(folded(v)) for v in condition.values]
             return [table[f[1]] for f in dict.fromkeys(found) if f and f[0] == kind]

@@ -6,11 +6,12 @@ import calendar
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.faults import Fault
 from sandbox.qbo.schema import PLANS, Entity
-from sandbox.qbo.store import ZERO, Company, Doc
+from sandbox.qbo.store import ZERO, Company, Doc, folded
 from sandbox.qbo.validation import cents
 
 SALES_KINDS = ("Invoice", "Estimate", "CreditMemo", "SalesReceipt", "RefundReceipt")
@@ -169,9 +170,9 @@ def _doc_number(change: Change) -> None:
         return
     if kind in SALES_KINDS and not _custom_numbers(company, kind):
         return  # without custom numbers a number sent is kept and may be a duplicate
-    taken = company.doc_numbers.get(kind, {}).get(given)
-    if taken:
-        raise Fault("6140", value=given, kind=kind, id=taken[0])
+    for doc_id in company.doc_numbers.get(kind, {}).get(folded(given), ()):
+        if company.entities[kind][doc_id]["DocNumber"] == given:
+            raise Fault("6140", value=given, kind=kind, id=doc_id)
 
 
 def _custom_numbers(company: Company, kind: str) -> bool:
@@ -241,7 +242,7 @@ def amount_applied(doc: Doc | None) -> Decimal:
     """How much of a bill, vendor credit or credit memo is used up."""
     if doc is None:
         return ZERO
-    rest: Decimal = doc.get("RemainingCredit", doc.get("Balance", doc["TotalAmt"]))
+    rest = doc.get("RemainingCredit", doc.get("Balance", doc["TotalAmt"]))
     return Decimal(doc["TotalAmt"] - rest)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from sandbox.qbo.faults import Fault
-from sandbox.qbo.rules import Change, amount_applied, due_date, line_amount, amount_paid, role_ref, term_moved
+from sandbox.qbo.rules import Change, amount_applied, amount_paid, due_date, line_amount, role_ref, term_moved
 from sandbox.qbo.settlements import reduce_payments
 from sandbox.qbo.store import ZERO, Company, Doc
 from sandbox.qbo.validation import cents

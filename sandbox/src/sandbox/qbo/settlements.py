@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from sandbox.qbo.faults import Fault
-from sandbox.qbo.rules import Change, account_type, bump, no_control_account, amount_paid, role_ref
+from sandbox.qbo.rules import Change, account_type, amount_paid, bump, no_control_account, role_ref
 from sandbox.qbo.store import ZERO, Company, Doc
 from sandbox.qbo.validation import cents
 

@@ -296,13 +296,13 @@ class Company:
             return
         index = self.doc_numbers.setdefault(kind, {})
         if before and old:
-            ids = index.get(before, [])
+            ids = index.get(folded(before), [])
             if old["Id"] in ids:
                 ids.remove(old["Id"])
             if not ids:
-                index.pop(before, None)
+                index.pop(folded(before), None)
         if after and new:
-            index.setdefault(after, []).append(new["Id"])
+            index.setdefault(folded(after), []).append(new["Id"])
 
     def _track_balance(self, kind: str, old: Doc | None, new: Doc | None) -> None:
         for doc, sign in ((old, -1), (new, 1)):
@@ -425,7 +425,9 @@ def broken_indexes(company: Company) -> list[str]:
     for kind, index in company.doc_numbers.items():
         for number, ids in index.items():
             found += [
-                f"{kind} number {number} points to {i}" for i in ids if (company.get(kind, i) or {}).get("DocNumber") != number
+                f"{kind} number {number} points to {i}"
+                for i in ids
+                if folded((company.get(kind, i) or {}).get("DocNumber", "")) != number
             ]
     for name, (kind, doc_id) in company.names.items():
         doc = company.get(kind, doc_id)

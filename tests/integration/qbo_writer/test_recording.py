@@ -1,0 +1,72 @@
+"""Recording: one short transaction for a batch, a redelivery is harmless, a number that is taken stops nobody."""
+
+import asyncio
+import time
+
+import pytest
+from bookrelay.kafka import Received
+from qbo_writer import handlers
+from qbo_writer.handlers import new_command, spare_doc_number
+from qbo_writer.policy import Policy
+from writer_support import QboSandbox, bill, desk, invoice, retract
+
+pytestmark = pytest.mark.postgres
+
+
+async def test_versions_are_recorded_in_any_order_and_the_newest_is_kept(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        await d.tell(invoice(d.realm, "Q-1", 2), invoice(d.realm, "Q-1", 1), bill(d.realm, "Q-1"), retract("other", "Q-1", 7))
+        await d.tell(invoice(d.realm, "Q-1", 5), invoice(d.realm, "Q-1", 4), invoice(d.realm, "Q-1", 2))
+        rows = await d.pool.fetch("SELECT realm, kind, newest_version FROM qbo_writer.documents ORDER BY newest_version")
+        assert [(r["realm"] == d.realm, r["kind"], r["newest_version"]) for r in rows] == [
+            (True, "bill", 1), (True, "invoice", 5), (False, "invoice", 7)
+        ]  # fmt: skip
+        assert await d.pool.fetchval("SELECT count(*) FROM qbo_writer.commands") == 6
+
+
+async def test_a_redelivery_does_not_touch_what_is_there(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        command = invoice(d.realm, "Q-1")
+        received = [new_command(Received(command, "t", 0, 0), Policy())]
+        assert await d.writer.ledger.record(received) == 1
+        await d.pool.execute("UPDATE qbo_writer.commands SET state = 'posted'")
+        assert await d.writer.ledger.record(received * 3) == 0
+        assert await d.states() == {("Q-1", 1): "posted"}
+
+
+async def test_a_number_that_another_key_has_is_replaced_and_the_batch_goes_on(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        first, second = (new_command(Received(invoice(d.realm, key), "t", 0, 0), Policy()) for key in ("Q-1", "Q-2"))
+        from dataclasses import replace
+
+        await d.writer.ledger.record([first])
+        await d.writer.ledger.record([replace(second, doc_number=first.doc_number)])
+        rows = await d.pool.fetch("SELECT source_key, doc_number FROM qbo_writer.documents ORDER BY id")
+        spare = spare_doc_number(d.realm, "emr", "Q-2")
+        assert [(r["source_key"], r["doc_number"]) for r in rows] == [("Q-1", first.doc_number), ("Q-2", spare)]
+        assert len(spare) == 21
+
+
+async def test_two_recorders_of_the_same_documents_do_not_deadlock(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        policy = Policy()
+
+        def batch(version: int) -> list[handlers.NewCommand]:
+            commands = [new_command(Received(invoice(d.realm, f"Q-{i}", version), "t", 0, 0), policy) for i in range(200)]
+            return commands if version % 2 else commands[::-1]
+
+        await asyncio.gather(*(d.writer.ledger.record(batch(version)) for version in range(1, 7)))
+        assert await d.pool.fetchval("SELECT count(*) FROM qbo_writer.commands") == 1200
+        assert await d.pool.fetchval("SELECT min(newest_version) FROM qbo_writer.documents") == 6
+
+
+async def test_recording_is_fast(database_url: str, sandbox: QboSandbox) -> None:
+    """The goal is 10,000 a second on a quiet machine; here only that nothing is quadratic or row by row."""
+    async with desk(database_url, sandbox, run=False) as d:
+        batches = [[Received(invoice(d.realm, f"Q-{b}-{i}"), "t", 0, i) for i in range(500)] for b in range(6)]
+        started, cpu = time.perf_counter(), time.process_time()
+        for batch in batches:
+            await handlers.record(batch, d.writer.ledger, d.writer.policy, d.writer.wake)
+        seconds = time.perf_counter() - started
+        print(f"{3000 / seconds:.0f} commands a second, {(time.process_time() - cpu) / 3:.3f} ms of CPU each")
+        assert 3000 / seconds > 1000

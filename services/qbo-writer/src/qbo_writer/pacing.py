@@ -26,6 +26,7 @@ _RESTART_SHARE = 0.7  # of the rate, after a 429
 _CLIMB = 0.05  # of the rate, each minute without another 429
 _CLIMB_SECONDS = 60.0
 _LONGEST_FREEZE = 3600.0
+_BATCHES_IN_USE = 3.0  # a batch started in the last seconds: the next one is on its way
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,30 @@ class Budget:
         self._minute = Window(60 + limits.margin)
         self._second = Window(1 + limits.margin)
         self._batches = Window(60 + limits.margin)
+        # Batches are spread over the minute: that costs nothing, and few can be unknown after a restart.
+        self._spread = Window(50 / limits.batches_per_minute if limits.batches_per_minute else 0)
+        self._last_batch = float("-inf")
         self.share = 1.0
         self.frozen_until = float("-inf")
         self._climbs_at = float("inf")
 
-    def free_at(self, now: float, *, batch: bool = False) -> float:
-        """Return when the next start is allowed, as far as is known now."""
+    def free_at(self, now: float, *, batch: bool = False, urgent: bool = False) -> float:
+        """Return when the next start is allowed, as far as is known now. Urgent ones leave no room for batches."""
         if now < self.frozen_until:
             return self.frozen_until
         self._climb(now)
-        at = max(
-            self._minute.free_at(now, self._scaled(self.limits.per_minute)),
-            self._second.free_at(now, self._scaled(self.limits.per_second)),
-        )
-        return max(at, self._batches.free_at(now, self._scaled(self.limits.batches_per_minute))) if batch else at
+        a_second = self._scaled(self.limits.per_second)
+        batch_at = max(self._spread.free_at(now, 1), self._batches.free_at(now, self._scaled(self.limits.batches_per_minute)))
+        if (
+            not batch
+            and not urgent
+            and a_second > 1
+            and now - self._last_batch < _BATCHES_IN_USE
+            and batch_at < now + self._second.seconds
+        ):
+            a_second -= 1  # thirty documents must not wait behind ten single ones
+        at = max(self._minute.free_at(now, self._scaled(self.limits.per_minute)), self._second.free_at(now, a_second))
+        return max(at, batch_at) if batch else at
 
     def start(self, now: float, *, batch: bool = False) -> None:
         """Count a start."""
@@ -110,6 +121,8 @@ class Budget:
         self._second.start(now)
         if batch:
             self._batches.start(now)
+            self._spread.start(now)
+            self._last_batch = now
 
     def in_flight(self) -> int:
         """Return how many requests may be on their way."""
@@ -149,12 +162,13 @@ class Budget:
         """Take over `state`. What may have left after it was kept is assumed to have left, at the full rate."""
         if not state or "at" not in state:
             return
-        back, kept = wall - now, min(float(state["at"]), wall)
+        back, kept = wall - now - 0.001, min(float(state["at"]), wall)  # a millisecond: floats of the epoch are coarse
         starts, batches = _expanded(state.get("starts")), _expanded(state.get("batches"))
         unkept = min(self.limits.persist_seconds, wall - kept)
         singles, most = self.limits.per_minute, self.limits.batches_per_minute
-        starts += [kept + unkept] * min(singles, int(unkept * self.limits.per_second + 0.999))
-        batches += [kept + unkept] * min(most, int(unkept * most / 60 + 0.999))
+        bursts = int(unkept / self._second.seconds) + 1
+        starts += [kept + unkept] * min(singles, bursts * self.limits.per_second)
+        batches += [kept + unkept] * min(most, int(unkept / self._spread.seconds) + 1 if most else 0)
         for at in sorted(starts):
             if at > wall - self._minute.seconds:
                 self._minute.start(min(at, wall) - back)
@@ -162,6 +176,7 @@ class Budget:
         for at in sorted(batches):
             if at > wall - self._batches.seconds:
                 self._batches.start(min(at, wall) - back)
+                self._spread.start(min(at, wall) - back)
         self.share = min(1.0, max(0.1, float(state.get("share") or 1)))
         if state.get("frozen_until"):
             self.frozen_until = min(float(state["frozen_until"]) - back, now + _LONGEST_FREEZE)
@@ -299,24 +314,27 @@ class Pacer:
         if gate.timer:
             gate.timer.cancel()
             gate.timer = None
-        wake = float("inf")
+        wake, blocked = float("inf"), set[bool]()
         for waiter in list(gate.waiting):
+            if waiter.batch in blocked:
+                continue
             now, most = self._clock(), gate.grants.in_flight()
             # one place is kept free of back-fill and sweep, so that they never make a person wait for a slow batch
             if gate.flying >= most or (waiter.order >= _ORDER[Priority.BACKFILL] and most > 1 and gate.flying >= most - 1):
                 break  # the next one that lands pumps again
-            single = gate.grants.free_at(now)
-            at = gate.grants.free_at(now, batch=True) if waiter.batch else single
-            if at <= now:
-                gate.waiting.remove(waiter)
-                if not waiter.granted.done():
-                    gate.grants.start(now, batch=waiter.batch)
-                    gate.flying += 1
-                    waiter.granted.set_result(None)
+            urgent = waiter.order == _ORDER[Priority.INTERACTIVE]
+            at = gate.grants.free_at(now, batch=waiter.batch, urgent=urgent)
+            if at > now:  # look on: a batch may have room where a single has none, and the other way round
+                wake = min(wake, at)
+                blocked.add(waiter.batch)
+                if len(blocked) == 2:
+                    break
                 continue
-            wake = min(wake, at)
-            if single > now:
-                break  # nobody behind could start either
+            gate.waiting.remove(waiter)
+            if not waiter.granted.done():
+                gate.grants.start(now, batch=waiter.batch)
+                gate.flying += 1
+                waiter.granted.set_result(None)
         if gate.waiting and wake < float("inf"):
             delay = max(wake - self._clock(), 0.001)
             gate.timer = asyncio.get_running_loop().call_later(delay, self._pump, gate)

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sandbox.demo import report
 from sandbox.demo.books import Verdict, judge, live_by_token
-from sandbox.demo.dataset import CANARY, HEADERS, Dataset, Expectation, build, quote_total, stamp
+from sandbox.demo.dataset import CANARY, Dataset, Expectation, build, quote_total, stamp
 from sandbox.demo.listening import Heard, listen
 from sandbox.stack.processes import ProcessFailedError
 from sandbox.stack.stack import Stack
@@ -62,8 +62,8 @@ class Demo:
     async def feed(self) -> None:
         """Load the quotes and the rows."""
         await self.system.control("emr", "POST", "/quotes", {"quotes": [plain(q.body) for q in self.data.quotes]})
-        values = [list(HEADERS), *([plain(v) for v in row.values()] for row in self.data.rows)]
-        await self.system.control("sheets", "POST", "/load", {"sheet": "inv_tbl", "values": values})
+        filled = [{k: plain(v) for k, v in row.cells.items() if v != ""} for row in self.data.rows]
+        await self.system.control("sheets", "POST", "/rows", {"rows": filled})
 
     async def save_quote(self, index: int, **changes: Any) -> None:
         """Change a quote as a coordinator does: a new version with a new time."""
@@ -85,10 +85,8 @@ class Demo:
         """Change cells of a row as its owner does, wherever the row stands now."""
         row = self.data.rows[index]
         row.cells |= cells
-        await self.system.control(
-            "sheets", "POST", "/edit",
-            {"sheet": "inv_tbl", "match": {"task_descr": row.cells["task_descr"]}, "set": plain(cells)},
-        )  # fmt: skip
+        order = {"where": {"task_descr": row.cells["task_descr"]}, "set": plain(cells), "raw": True}
+        await self.system.control("sheets", "POST", "/cells", order)
 
     async def edit(self) -> None:
         """What people do while it runs: prices, withdrawals, completions, repairs, a sort of the sheet."""
@@ -102,7 +100,7 @@ class Demo:
         for i in [*edits["quote completed"], *edits["quote repaired"]]:
             await self.save_quote(i, PriceQuoteStatus={"Id": 4, "Name": "Completed"})
             quotes[i].expect = replace(quotes[i].expect, outcome="posted", amount=quote_total(quotes[i].body), why="")
-        await self.system.control("sheets", "POST", "/sort", {"sheet": "inv_tbl", "column": "inv_dollars"})
+        await self.system.control("sheets", "POST", "/sort", {"column": "inv_dollars"})
         for i in edits["row changes"]:
             amount = (rows[i].expect.amount or Decimal(0)) + Decimal("10.10")
             await self.edit_row(i, inv_dollars=amount)
@@ -159,7 +157,7 @@ class Demo:
 
     async def look_at_sheet(self) -> list[str]:
         """Read the sheet as its owner sees it: every row must say what became of it."""
-        grid = (await self.system.control("sheets", "GET", "/grid?sheet=inv_tbl"))["values"]
+        grid = (await self.system.control("sheets", "GET", "/grid"))["inv_tbl"]["values"]
         headers = [str(h).lower() for h in grid[0]]
         self.sheet = {}
         for values in grid[1:]:
@@ -243,9 +241,7 @@ async def run(options: argparse.Namespace, console: Console) -> int:
             environment.setdefault("EMR_START_FROM", (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"))
             # Empty sources; the sheet is read every half second here, more often than Google's quotas allow.
             standin_options = {"emr": ("--quotes", "0"), "sheets": ("--rows", "0", "--no-limits")}
-            system = System(
-                stack, Path(scratch), environment=environment, standin_options=standin_options, seed=options.seed
-            )
+            system = System(stack, Path(scratch), environment=environment, standin_options=standin_options, seed=options.seed)
             demo = Demo(system, build(options.quotes, options.rows, options.seed, now), console, seed=options.seed)
             demo.started = began
             demo.say(f"Postgres and the broker ({options.broker}) are up")

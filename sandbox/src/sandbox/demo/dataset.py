@@ -17,14 +17,6 @@ COURSES = ("Python basics", "Kafka in practice", "Data modelling", "Terraform", 
 OUR_COMPANY = "ACD"
 VENDORS = ("Accelebrate", "BHanalytics", "VendorXYZ")
 
-HEADERS = (
-    "invoice", "inv_link", "submitted_date", "year", "Inv_paid_date", "inv_paid_link", "job_start", "Job_end", "to_client",
-    "broker_chain", "inv_from", "end_client", "job_name", "task_descr", "worker", "status", "inv_dollars", "net_pay",
-    "payment_total", "ACD_Account_delta", "ACD_Acct_date", "owed2acd", "owed2workers", "Employer_taxes", "total_taxes",
-    "payment_fees", "thread", "follow_up", "notes", "eteam_id", "reggie_id", "qb_invoice_id", "qb_invoice_url",
-    "qb_sync_status", "qb_synced_at", "qb_error",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Expectation:
@@ -57,10 +49,6 @@ class Row:
 
     cells: dict[str, Any]
     expect: Expectation
-
-    def values(self) -> list[Any]:
-        """Return the row's cells in the order of the headers."""
-        return [self.cells.get(header, "") for header in HEADERS]
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """`.env.example`, written from the settings classes: every setting once, with its description and default."""
 
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -78,3 +79,13 @@ def _written(field: FieldInfo) -> str:
     if isinstance(value, tuple | list | set | frozenset):
         return ",".join(str(part) for part in value)
     return str(value)
+
+
+def with_settings(compose: str) -> str:
+    """Return docker-compose.yml with each service's own settings listed below its `environment`."""
+    common = {name.upper() for name in ServiceSettings.model_fields}
+    for service, settings in settings_classes().items():
+        own = [name.upper() for name in settings.model_fields if name.upper() not in common]
+        block = rf"(?ms)^(  {service}: .*?^      <<: [^\n]*\n)(?:      [A-Z0-9_]+:\n)*"
+        compose = re.sub(block, lambda found, own=own: found[1] + "".join(f"      {name}:\n" for name in own), compose)  # type: ignore[misc]
+    return compose

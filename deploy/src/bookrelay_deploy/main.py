@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     squash.add_argument("services", nargs="*", metavar="service")
     example = add("env-example", _env_example, "Print .env.example: every setting of every service.")
     example.add_argument("--write", metavar="FILE", help="write it there")
+    example.add_argument("--compose", metavar="FILE", help="also list each service's settings in this docker-compose.yml")
     example.add_argument("--check", metavar="FILE", help="exit 1 if FILE differs")
     return parser
 
@@ -147,9 +148,12 @@ def _squash_initial(given: argparse.Namespace) -> int:
 
 
 def _env_example(given: argparse.Namespace) -> int:
-    from bookrelay_deploy.env_example import render
+    from bookrelay_deploy.env_example import render, with_settings
 
     text = render()
+    if given.compose:
+        compose = Path(given.compose)
+        compose.write_text(with_settings(compose.read_text()))
     if given.check:
         path = Path(given.check)
         if not path.exists() or path.read_text() != text:

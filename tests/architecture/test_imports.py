@@ -1,0 +1,47 @@
+"""The import contracts of .importlinter hold, and refuse what they should."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from sources import ROOT
+
+
+def lint(folder: Path, config: str) -> "subprocess.CompletedProcess[str]":
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as run; run()",
+        "--no-cache",
+        "--config",
+        config,
+    ]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_import_contracts_hold() -> None:
+    done = lint(ROOT, ".importlinter")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_service_stands_in_the_contracts() -> None:
+    config = (ROOT / ".importlinter").read_text()
+    for name in ("emr_poller", "sheet_watcher", "qbo_writer", "webhook_gateway"):
+        assert f"    {name}\n" in config
+        assert f"containers =\n    {name}\n" in config
+        for module in ("domain", "handlers", "mapping"):
+            assert f"    {name}.{module}\n" in config
+
+
+def test_a_service_that_imports_another_is_refused(tmp_path: Path) -> None:
+    for name, text in (("one", "import two\n"), ("two", "")):
+        (tmp_path / f"{name}.py").write_text(text)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+        (tmp_path / f"{name}.py").unlink()
+    (tmp_path / "config").write_text(
+        "[importlinter]\nroot_packages =\n    one\n    two\n[importlinter:contract:a]\nname = a\ntype = independence\nmodules =\n    one\n    two\n"
+    )
+    done = lint(tmp_path, "config")
+    assert done.returncode == 1
+    assert "one is not allowed to import two" in done.stdout

@@ -1,0 +1,203 @@
+"""Rules that the source must keep, each named in style.md or the design."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from sources import DEPLOY, ROOT, SERVICES, SHARED, called, product, python_files, shown, texts, tracked, tree
+
+# The same file names in every service (style): what each has, and what one may have.
+ALWAYS = {"__init__.py", "domain.py", "handlers.py", "main.py", "mapping.py", "settings.py"}
+ALLOWED = ALWAYS | {
+    "__main__.py", "consumers.py", "routes.py", "polling.py", "posting.py", "resolving.py", "sending.py", "settling.py",
+    "deciding.py", "transitions.py", "tables.py", "store.py", "ledger.py", "lease.py", "tokens.py", "pacing.py", "policy.py",
+    "references.py", "faults.py", "layout.py", "cli.py", "auth_cli.py", "crashpoints.py",
+}  # fmt: skip
+MONEY = {
+    "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",
+}  # fmt: skip
+SECONDS = re.compile(r"(seconds|retry_after|wait|delay|timeout|within|now|monotonic|_at|_in|_for)$")
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_the_same_file_names_in_every_service(service: str) -> None:
+    names = {path.name for path in SERVICES[service].glob("*.py")}
+    assert names >= ALWAYS, f"{service} lacks {sorted(ALWAYS - names)}"
+    others = {name for name in names - ALLOWED if not name.endswith("_client.py")}
+    assert others == set()
+    assert (SERVICES[service] / "py.typed").exists()
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_every_service_is_built_by_build_app_and_run_by_main(service: str) -> None:
+    functions = {node.name for node in tree(SERVICES[service] / "main.py").body if isinstance(node, ast.FunctionDef)}
+    assert {"build_app", "main"} <= functions
+
+
+def test_every_module_says_what_it_owns() -> None:
+    missing = [shown(path) for path in product() if not ast.get_docstring(tree(path))]
+    assert missing == []
+
+
+def _undocumented(path: Path) -> list[str]:
+    found = []
+
+    def visit(nodes: list[ast.stmt], within: str) -> None:
+        for node in nodes:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
+                continue
+            # A payload (`...Data`) is described by the message that carries it.
+            if not ast.get_docstring(node) and not (isinstance(node, ast.ClassDef) and node.name.endswith("Data")):
+                found.append(f"{shown(path, node)} {within}{node.name}")
+            if isinstance(node, ast.ClassDef):
+                visit(node.body, f"{node.name}.")
+
+    visit(tree(path).body, "")
+    return found
+
+
+def test_everything_public_in_shared_is_described() -> None:
+    assert [name for path in python_files(SHARED) for name in _undocumented(path)] == []
+
+
+def test_nothing_is_left_to_do() -> None:
+    word = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+    found = []
+    for path in tracked():
+        if path.suffix in {".py", ".toml", ".yml", ".yaml", ".md", ".cfg", ".sh", ""} and path.name not in {"uv.lock"}:
+            for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+                if word.search(line):
+                    found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []
+
+
+def _about_time(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Whether a `float` stands for seconds: in the annotation of something that is called so."""
+    while node in parents:
+        node = parents[node]
+        if isinstance(node, ast.Call) and called(node).startswith("metrics."):
+            return True
+        if isinstance(node, ast.arguments):  # a default: its argument's annotation is looked at by itself
+            return True
+        if isinstance(node, ast.arg):
+            return bool(SECONDS.search(node.arg))
+        if isinstance(node, ast.AnnAssign):
+            return bool(SECONDS.search(ast.unparse(node.target)))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return bool(SECONDS.search(node.name))
+    return False
+
+
+def test_no_float_in_money_paths() -> None:
+    found = []
+    for path in product():
+        if path.name not in MONEY:
+            continue
+        module = tree(path)
+        parents = {child: node for node in ast.walk(module) for child in ast.iter_child_nodes(node)}
+        for node in ast.walk(module):
+            if isinstance(node, ast.Constant) and isinstance(node.value, float) and not _about_time(node, parents):  # 0.5
+                found.append(f"{shown(path, node)}: {node.value}")
+            if isinstance(node, ast.Name) and node.id == "float" and not _about_time(node, parents):
+                call = parents[node] if not isinstance(parents[node], ast.BinOp) else parents[parents[node]]
+                if not (isinstance(call, ast.Call) and called(call) == "isinstance"):  # which refuses floats
+                    found.append(f"{shown(path, node)}: float")
+    assert found == []
+
+
+# What has no amounts in it: Intuit's thin notifications, the files that settings name, the stores' own columns.
+NO_AMOUNTS = {"webhook_gateway/mapping.py", "sheet_watcher/settings.py", "bookrelay/db.py"}
+
+
+def test_json_is_parsed_with_decimal() -> None:
+    """json.loads makes floats of amounts, and so does the .json() of an HTTP response."""
+    found = []
+    for path in [*python_files(SHARED, *SERVICES.values())]:
+        if "/".join(path.parts[-2:]) in NO_AMOUNTS:
+            continue
+        module = tree(path)
+        # The text of an error, for a person.
+        errors = {
+            id(inner)
+            for node in ast.walk(module)
+            if isinstance(node, ast.FunctionDef) and node.name == "_message"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call) or id(node) in errors:
+                continue
+            name = called(node)
+            careless = name == "json.loads" and not any(keyword.arg == "parse_float" for keyword in node.keywords)
+            if careless or (name.endswith(".json") and not node.args and not node.keywords):
+                found.append(f"{shown(path, node)}: {ast.unparse(node)[:80]}")
+    assert found == []
+
+
+def test_only_the_writer_names_intuit_s_hosts() -> None:
+    others = [path for service, folder in SERVICES.items() if service != "qbo-writer" for path in python_files(folder)]
+    found = [
+        shown(path, text) for path in [*others, *python_files(SHARED)] for text in texts(tree(path)) if "intuit.com" in text.value
+    ]
+    assert found == []
+    assert any("intuit.com" in text.value for path in python_files(SERVICES["qbo-writer"]) for text in texts(tree(path)))
+
+
+def test_subscribers_are_made_by_consume_alone() -> None:
+    found = [
+        shown(path, node)
+        for path in product()
+        if path != SHARED / "kafka.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute | ast.Name)
+        and ast.unparse(node).split(".")[-1]
+        in {"subscriber", "publisher_middlewares", "KafkaRouter", "AIOKafkaConsumer", "AIOKafkaProducer"}
+    ]
+    assert found == []
+
+
+def test_httpx_is_the_http_client_everywhere() -> None:
+    """google-auth brings requests along, which only the sheet watcher may touch."""
+    found = [
+        shown(path, node)
+        for path in product()
+        for node in ast.walk(tree(path))
+        if (
+            isinstance(node, ast.Import)
+            and any(name.name.split(".")[0] in {"aiohttp", "urllib3", "requests"} for name in node.names)
+        )
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"aiohttp", "urllib3", "requests"})
+    ]
+    assert [place for place in found if "sheets_client.py" not in place] == []
+
+
+def test_no_sql_is_committed_inside_a_helper() -> None:
+    """One transaction, committed at the edge (`bookrelay.db.transaction`)."""
+    found = [
+        shown(path, node)
+        for path in python_files(SHARED, *SERVICES.values())
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and called(node).split(".")[-1] in {"commit", "rollback"}
+        and not node.args  # `ledger.commit(realm, token, effects)` is the edge itself
+    ]
+    assert found == []
+
+
+def test_services_do_not_print() -> None:
+    found = [
+        shown(path, node)
+        for path in python_files(SHARED, *SERVICES.values())
+        if path.name not in {"cli.py", "auth_cli.py", "main.py", "service.py"}
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and called(node) == "print"
+    ]
+    assert found == []
+
+
+def test_migrations_go_forward_only() -> None:
+    files = sorted((DEPLOY / "migrations/versions").rglob("*.py"))
+    assert files
+    for path in files:
+        functions = {node.name for node in tree(path).body if isinstance(node, ast.FunctionDef)}
+        assert functions == {"upgrade"}, shown(path)

@@ -23,6 +23,7 @@ Pool: TypeAlias = asyncpg.Pool
 TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # seen on a pooled connection that the server had just cut
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,

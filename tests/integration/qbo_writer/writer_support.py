@@ -30,6 +30,7 @@ from bookrelay.messages import (
     UpsertInvoice,
     UpsertInvoiceData,
 )
+from bookrelay.service import TRANSIENT
 from cryptography.fernet import Fernet
 from qbo_writer import handlers, tables
 from qbo_writer.main import Writer
@@ -248,7 +249,7 @@ async def running(writer: Writer) -> AsyncIterator[None]:
         while True:
             try:
                 pause = await step()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except TRANSIENT:
                 pause = 0.1
             await asyncio.sleep(pause)
 
@@ -262,7 +263,7 @@ async def running(writer: Writer) -> AsyncIterator[None]:
                 raise error
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*TRANSIENT):
             await writer.close()
 
 

@@ -3,12 +3,15 @@
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import cast
 
 from bookrelay import outbox, service
 from bookrelay.db import Pool
+from bookrelay.kafka import Publisher
 from bookrelay.service import Service
 
 from qbo_writer import consumers, mapping
+from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Rules
 from qbo_writer.domain import LedgerKind
 from qbo_writer.lease import Leases
@@ -62,6 +65,18 @@ class NoRelay:
         """Nothing to wake."""
 
 
+class Announcer:
+    """The relay's way to Kafka, with the place between publishing and marking."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
+        """Publish, as the producer does."""
+        await self._publisher.publish_encoded(topic, records)
+        reach(Place.PUBLISHED)
+
+
 class Writer:
     """All parts of a writer over one pool; the service and `run-once` build the same."""
 
@@ -104,14 +119,20 @@ def build_app(settings: WriterSettings) -> Service:
     Policy.load(settings.company_policy_file)
 
     async def prepare(app: Service) -> None:
-        relay = outbox.Relay(app.pool, SCHEMA, app.publisher)
+        relay = outbox.Relay(app.pool, SCHEMA, cast(Publisher, Announcer(app.publisher)))
         writer = Writer(settings, app.pool, relay)
         consumers.subscribe(app, writer.ledger, writer.policy, writer.wake, lambda realms: None)
         app.add_cleanup(writer.close)
         app.add_loop("lease", writer.leases.step, stall_seconds=max(60.0, settings.lease_seconds * 6))
         for realm, poster in writer.posters.items():
             app.add_loop(f"posting {realm}", poster.step)
-        app.add_loop("relay", relay.step)
+
+        async def relay_step() -> float:
+            pause = await relay.step()
+            reach(Place.MARKED)
+            return pause
+
+        app.add_loop("relay", relay_step)
 
     return Service("qbo-writer", settings, prepare)
 

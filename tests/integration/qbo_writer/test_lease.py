@@ -1,0 +1,157 @@
+"""One writer for a company at any time: leases, fencing tokens, take-over, and what an ex-holder cannot do any more."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+from bookrelay.db import open_pool
+from qbo_writer.lease import LeaseLost, Leases, fenced
+from qbo_writer.main import Writer
+from qbo_writer.settling import Effects
+from writer_support import QboSandbox, desk, invoice, running
+
+pytestmark = pytest.mark.postgres
+
+
+async def test_one_holder_at_a_time_and_a_growing_token(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        a = Leases(d.pool, [d.realm], seconds=0.6, renew_seconds=0.2)
+        b = Leases(d.pool, [d.realm], seconds=0.6, renew_seconds=0.2)
+        await a.step()
+        await b.step()
+        assert (a.holding(d.realm), b.holding(d.realm)) == (1, None)
+        for _ in range(5):  # renewed, it stays
+            await asyncio.sleep(0.2)
+            await a.step()
+            await b.step()
+        assert (a.holding(d.realm), b.holding(d.realm)) == (1, None)
+        await asyncio.sleep(0.7)  # a pauses
+        assert a.holding(d.realm) is None  # it knows by its own clock
+        await b.step()
+        assert b.holding(d.realm) == 2
+        await a.step()
+        assert a.holding(d.realm) is None
+        await b.release()
+        await a.step()
+        assert a.holding(d.realm) == 3
+
+
+async def test_an_ex_holder_can_commit_nothing(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        await d.writer.leases.step()
+        assert d.writer.leases.holding(d.realm) == 1
+        await d.pool.execute("UPDATE qbo_writer.leases SET fencing_token = 2, holder = 'another'")
+        with pytest.raises(LeaseLost):
+            await d.writer.ledger.commit(d.realm, 1, [Effects()])
+        with pytest.raises(LeaseLost):
+            await d.writer.ledger.journal(d.realm, 1, [])
+        with pytest.raises(LeaseLost):
+            await d.writer.ledger.mark_lost(d.realm, 1)
+        with pytest.raises(LeaseLost):
+            await d.writer.ledger.resend(d.realm, 1, [], await d.writer.ledger.now(), absent=False)
+
+
+async def test_a_ledger_transaction_keeps_the_lease_row_until_it_commits(database_url: str, sandbox: QboSandbox) -> None:
+    """A rival that takes over waits for the transaction that checked its token before: checked means still true at the commit."""
+    async with desk(database_url, sandbox, run=False) as d:
+        await d.writer.leases.step()
+        await d.pool.execute("UPDATE qbo_writer.leases SET expires_at = now() - interval '1 second'")
+        rival = Leases(d.pool, [d.realm], seconds=5, renew_seconds=1)
+        async with fenced(d.pool, d.realm, 1):
+            taking = asyncio.create_task(rival.step())
+            await asyncio.sleep(0.3)
+            assert not taking.done()
+        await taking
+        assert rival.holding(d.realm) == 2
+
+
+async def test_a_standby_takes_over_and_each_document_is_posted_once(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        sandbox.fault(fault="latency", seconds=0.15, match={"realm": d.realm})
+        standby_pool = await open_pool(d.settings, application_name="standby")
+        standby = Writer(d.settings, standby_pool)
+        async with AsyncExitStack() as second:
+            second.push_async_callback(standby_pool.close)
+            async with running(d.writer):
+                await d.tell(*(invoice(d.realm, f"Q-{i}", customer="P-1") for i in range(40)))
+
+                async def some() -> bool:
+                    return bool(await d.pool.fetchval("SELECT count(*) > 2 FROM qbo_writer.commands WHERE state = 'posted'"))
+
+                await d.until(some)
+                await second.enter_async_context(running(standby))
+            # Stopped gracefully: the lease is given up, nothing is open.
+            started = time.monotonic()
+            assert set((await d.until_ended(40)).values()) == {"posted"}
+            assert time.monotonic() - started < 15
+        numbers = [b["DocNumber"] for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
+        assert len(numbers) == len(set(numbers)) == 40
+        assert await d.pool.fetchval("SELECT fencing_token FROM qbo_writer.leases") == 2
+        assert not await d.pool.fetchval("SELECT count(*) FROM qbo_writer.attempts WHERE lost")
+
+
+async def test_after_a_loss_documents_without_an_open_attempt_wait_for_nothing(database_url: str, sandbox: QboSandbox) -> None:
+    """The predecessor died with a request in its hands: that document waits for Q', the others are posted at once."""
+    async with desk(database_url, sandbox, run=False) as d:
+        async with running(d.writer):
+            await d.tell(invoice(d.realm, "Q-0"))
+            await d.until_ended()
+        await d.pool.execute(
+            "UPDATE qbo_writer.attempts SET state = 'sending', answered = false, resolved_at = NULL, "
+            "token_expires_at = now() + interval '4 seconds' WHERE entity = 'Invoice'"
+        )
+        await d.pool.execute("UPDATE qbo_writer.commands SET state = 'due', occurrence = 0 WHERE kind = 'invoice'")
+        await d.pool.execute("UPDATE qbo_writer.documents SET status = 'nothing', qbo_id = NULL WHERE kind = 'invoice'")
+        (document,) = [b for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
+        sandbox.person(d.realm, "delete", "Invoice", document["Id"])  # as if the request had never arrived
+        await d.tell(invoice(d.realm, "Q-1"))
+        successor_pool = await open_pool(d.settings, application_name="successor")
+        async with AsyncExitStack() as second:
+            second.push_async_callback(successor_pool.close)
+            await second.enter_async_context(running(Writer(d.settings, successor_pool)))
+
+            async def other_posted() -> bool:
+                return (await d.states()).get(("Q-1", 1)) == "posted"
+
+            await d.until(other_posted, 3)
+            query = "SELECT state, lost, ambiguous, sends FROM qbo_writer.attempts WHERE state <> 'resolved'"
+            assert dict(await d.pool.fetchrow(query)) == {"state": "unknown", "lost": True, "ambiguous": True, "sends": 1}
+
+            async def sent_again() -> bool:
+                return bool(await d.pool.fetchval("SELECT max(sends) = 2 FROM qbo_writer.attempts"))
+
+            await d.until(sent_again, 12)
+            row = await d.pool.fetchrow("SELECT first_sent_at, last_sent_at, requestid FROM qbo_writer.attempts WHERE sends = 2")
+            assert (row["last_sent_at"] - row["first_sent_at"]).total_seconds() > 4 + 1.5 - 0.5  # Q' = the token's end + X + S
+
+
+async def test_each_company_has_one_of_several_writers(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        realms = [f"realm-{i}" for i in range(6)]
+        writers = [Leases(d.pool, realms, seconds=5, renew_seconds=1) for _ in range(3)]
+        await asyncio.gather(*(leases.step() for leases in writers))
+        for realm in realms:
+            assert [leases.holding(realm) for leases in writers].count(None) == 2
+
+
+async def test_postgres_cuts_connections_again_and_again(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(*(invoice(d.realm, f"Q-{i}", customer="P-1") for i in range(60)))
+        for _ in range(12):
+            await asyncio.sleep(0.1)
+            admin = await open_pool(d.settings, application_name="admin", size=1)
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            await admin.close()
+
+        async def ended() -> bool:
+            try:
+                return set((await d.states()).values()) == {"posted"}
+            except Exception:
+                return False
+
+        await d.until(ended, 40)
+        numbers = [b["DocNumber"] for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
+        assert len(numbers) == len(set(numbers)) == 60

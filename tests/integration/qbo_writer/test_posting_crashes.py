@@ -1,0 +1,106 @@
+"""The writer's process is killed at a named place, another one goes on: each document is in the books once, each end is told."""
+
+import asyncio
+import contextlib
+import time
+
+import asyncpg
+import pytest
+from bookrelay import topics
+from qbo_writer.crashpoints import Place
+from sandbox.stack.embedded_broker import EmbeddedBroker
+from test_service import environment, events, publisher, writer_process
+from writer_support import QboSandbox, bill, create_schema, invoice
+
+pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow]
+
+# A token that lives for seconds keeps Q' short: what a lost sender has in its hands is dead when its token is.
+SINGLES = {"BATCH_THRESHOLD": "1000"}
+BATCHES = {"BATCH_THRESHOLD": "5", "PACE_BATCH_ITEMS": "10"}
+
+
+async def post_with_a_crash(
+    database_url: str, broker: EmbeddedBroker, sandbox: QboSandbox, crash: str, documents: int, **more: str
+) -> None:
+    """Publish commands, run a writer that crashes and then one that does not; check books, ledger and events."""
+    await create_schema(database_url)
+    for topic in topics.all_topics():
+        broker.create_topic(topic.name, topic.partitions)
+    company = sandbox.company()
+    realm, servers = company["realm_id"], broker.bootstrap_servers
+    env = environment(database_url, servers, sandbox, company, TOKEN_REFRESH_BEFORE_SECONDS="2", **more)
+    commands = [invoice(realm, f"Q-{i}", customer=f"P-{i % 2}") for i in range(documents - 2)]
+    commands += [bill(realm, "R-1"), bill(realm, "R-2")]  # type: ignore[list-item]
+    async with publisher(servers) as p:
+        await p.publish(topics.COMMANDS, commands)
+    connection = await asyncpg.connect(database_url)
+    ended = "SELECT count(*) = $1 FROM qbo_writer.commands WHERE kind IN ('invoice', 'bill') AND state = 'posted'"
+    try:
+        with writer_process(env | {"BOOKRELAY_CRASH_POINT": crash}) as (process, log):
+            deadline = time.monotonic() + 15
+            while process.poll() is None and time.monotonic() < deadline:
+                if ":kill" not in crash and await connection.fetchval(ended, documents):
+                    break  # it has survived its own exception
+                await asyncio.sleep(0.05)
+            if ":kill" in crash:
+                assert process.poll() is not None, f"the place was never passed: {crash}\n{log.read_text()[-3000:]}"
+        with writer_process(env) as (process, log):
+            deadline = time.monotonic() + 40
+            while time.monotonic() < deadline and not await connection.fetchval(ended, documents):
+                assert process.poll() is None, log.read_text()[-3000:]
+                await asyncio.sleep(0.05)
+            told = await events(servers, documents, 15)
+            rows = await connection.fetch("SELECT kind, state, failures, reason FROM qbo_writer.commands WHERE state <> 'posted'")
+            opened = await connection.fetch("SELECT * FROM qbo_writer.attempts WHERE state <> 'resolved'")
+            assert not rows, ([dict(r) for r in rows], [dict(r) for r in opened], log.read_text()[-3000:])
+    finally:
+        await connection.close()
+    mine = [b for kind in ("Invoice", "Bill") for b in sandbox.books(realm, kind) if "bookrelay:" in b.get("PrivateNote", "")]
+    numbers = [b["DocNumber"] for b in mine]
+    assert len(numbers) == len(set(numbers)) == documents
+    names = [c["DisplayName"] for c in sandbox.books(realm, "Customer")]
+    assert len(names) == len(set(names))
+    assert {e["data"]["source_key"] for e in told} == {c.data.source_key for c in commands}
+    assert {e["type"] for e in told} == {"bookrelay.invoice.posted.v1", "bookrelay.bill.posted.v1"}
+
+
+@contextlib.contextmanager
+def short_tokens(sandbox: QboSandbox):  # type: ignore[no-untyped-def]
+    """Access tokens that live for seconds."""
+    before = sandbox.control("GET", "tokens")["settings"]
+    name = next(n for n in before if "access" in n and isinstance(before[n], int | float))
+    sandbox.control("POST", "tokens", {name: 6})
+    try:
+        yield
+    finally:
+        sandbox.control("POST", "tokens", {name: before[name]})
+
+
+ALWAYS = [
+    Place.POLLED, Place.RECORDING, Place.RECORDED, Place.LEASE_TAKEN, Place.LOST_MARKED, Place.CLAIMED, Place.JOURNALLING,
+    Place.JOURNALLED, Place.SENT, Place.ANSWERED, Place.SETTLING, Place.SETTLED, Place.PUBLISHED, Place.MARKED,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ALWAYS)
+async def test_killed_once_in_single_calls(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place) -> None:
+    with short_tokens(sandbox):
+        await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:kill:1", 6, **SINGLES)
+
+
+@pytest.mark.parametrize("place", [Place.BATCH_JOURNALLED, Place.BATCH_ANSWERED, Place.SETTLING])
+async def test_killed_once_in_batches(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place) -> None:
+    with short_tokens(sandbox):
+        await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:kill:1", 24, **BATCHES)
+
+
+@pytest.mark.parametrize("place", [Place.SENT, Place.SETTLING, Place.SETTLED, Place.JOURNALLED])
+async def test_killed_later(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place) -> None:
+    with short_tokens(sandbox):
+        await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:kill:4", 10, PACE_IN_FLIGHT="2", **SINGLES)
+
+
+@pytest.mark.parametrize("place", [Place.RECORDING, Place.CLAIMED, Place.JOURNALLED, Place.SENT, Place.SETTLING, Place.SETTLED])
+async def test_an_exception_of_ours(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place) -> None:
+    with short_tokens(sandbox):
+        await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:exception:2", 8, **SINGLES)

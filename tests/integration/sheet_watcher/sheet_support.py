@@ -1,0 +1,261 @@
+"""What the watcher's tests share: the Sheets stand-in, a person who edits, the watcher's parts, a service as a process."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from bookrelay.db import Pool
+from bookrelay.messages import (
+    AnyMessage,
+    BillPosted,
+    BillPostedData,
+    InvoicePosted,
+    InvoicePostedData,
+    Outcome,
+    UpsertBill,
+    UpsertInvoice,
+    adapter,
+)
+from bookrelay.outbox import Relay
+from bookrelay.topics import Topic
+from google.auth.transport.requests import Request
+from google.oauth2.service_account import Credentials
+from sheet_watcher.polling import Polling
+from sheet_watcher.settings import Settings
+from sheet_watcher.store import Store
+
+HEADERS = ("invoice", "submitted_date", "to_client", "inv_from", "task_descr", "status", "inv_dollars", "notes")
+
+
+@dataclass
+class Book:
+    """The spreadsheet, edited by a person through Google's API; and the stand-in's controls."""
+
+    base_url: str
+    control_url: str
+    spreadsheet_id: str
+    credentials_file: str
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
+    _token: str | None = None
+
+    def _api(self, method: str, path: str, **request: Any) -> Any:
+        if self._token is None:
+            make: Any = Credentials.from_service_account_file
+            credentials = make(self.credentials_file, scopes=["https://www.googleapis.com/auth/spreadsheets"])
+            credentials.refresh(Request())
+            self._token = str(credentials.token)
+        answer = self.http.request(
+            method, f"{self.base_url}/v4/spreadsheets/{self.spreadsheet_id}{path}",
+            headers={"Authorization": f"Bearer {self._token}"}, **request,
+        )  # fmt: skip
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def control(self, method: str, what: str, order: Any = None) -> Any:
+        answer = self.http.request(method, f"{self.control_url}/{what}", json=order)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def fault(self, **fault: Any) -> None:
+        self.control("POST", "faults", fault)
+
+    def begin(self, *rows: dict[str, Any], headers: Sequence[str] = HEADERS) -> None:
+        """Make the worksheet hold these rows and nothing else."""
+        self._api("POST", "/values/inv_tbl:clear", json={})
+        self.put("A1", [list(headers)])
+        if rows:
+            self.add(*rows)
+
+    def put(self, where: str, values: list[list[Any]]) -> None:
+        self._api("PUT", f"/values/inv_tbl!{where}", params={"valueInputOption": "RAW"}, json={"values": values})
+
+    def add(self, *rows: dict[str, Any]) -> None:
+        values = self.values()
+        self.put(f"A{len(values) + 1}", [[row.get(name.casefold(), "") for name in values[0]] for row in rows])
+
+    def values(self) -> list[list[Any]]:
+        answer = self._api("GET", "/values/inv_tbl", params={"valueRenderOption": "UNFORMATTED_VALUE"})
+        return [list(row) for row in answer.get("values", [])]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows by folded header, every header there; `at` is the row's number."""
+        header, *rows = self.values()
+        names = [str(name).casefold() for name in header]
+        return [{"at": n, **{k: (row[i] if i < len(row) else "") for i, k in enumerate(names)}} for n, row in enumerate(rows, 2)]
+
+    def row(self, invoice: str) -> dict[str, Any]:
+        (found,) = [row for row in self.rows() if row["invoice"] == invoice]
+        return found
+
+    def set(self, at: int, **cells: Any) -> None:
+        names = [str(name).casefold() for name in self.values()[0]]
+        for name, value in cells.items():
+            self.put(f"{letter(names.index(name))}{at}", [[value]])
+
+    def change(self, *requests: dict[str, Any]) -> None:
+        """Structural requests on the worksheet; {sheet} is filled in."""
+        sheets = self._api("GET", "", params={"fields": "sheets.properties"})["sheets"]
+        (sheet,) = [s["properties"]["sheetId"] for s in sheets if s["properties"]["title"] == "inv_tbl"]
+        text = json.dumps(list(requests)).replace('"{sheet}"', str(sheet))
+        self._api("POST", ":batchUpdate", json={"requests": json.loads(text)})
+
+    def sort(self, column: int, *, descending: bool = False) -> None:
+        count, width = len(self.values()), max(len(row) for row in self.values())
+        area = {"sheetId": "{sheet}", "startRowIndex": 1, "endRowIndex": count, "startColumnIndex": 0, "endColumnIndex": width}
+        order = "DESCENDING" if descending else "ASCENDING"
+        self.change({"sortRange": {"range": area, "sortSpecs": [{"dimensionIndex": column, "sortOrder": order}]}})
+
+    def insert(self, before: int, dimension: str = "ROWS") -> None:
+        span = {"sheetId": "{sheet}", "dimension": dimension, "startIndex": before - 1, "endIndex": before}
+        self.change({"insertDimension": {"range": span, "inheritFromBefore": False}})
+
+    def delete(self, at: int) -> None:
+        span = {"sheetId": "{sheet}", "dimension": "ROWS", "startIndex": at - 1, "endIndex": at}
+        self.change({"deleteDimension": {"range": span}})
+
+    def copy(self, at: int) -> None:
+        """Copy a whole row to the end, as a person does with Ctrl-C and Ctrl-V."""
+        values = self.values()
+        self.put(f"A{len(values) + 1}", [values[at - 1]])
+
+    def requests(self, path: str) -> list[dict[str, Any]]:
+        return [r for r in self.control("GET", "requests") if path in r["path"]]
+
+
+def letter(column: int) -> str:
+    return chr(65 + column) if column < 26 else letter(column // 26 - 1) + chr(65 + column % 26)
+
+
+def row(invoice: str, **cells: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "invoice": invoice, "submitted_date": "2026-04-01", "to_client": "Northwind", "inv_from": "ACD",
+        "task_descr": f"Work {invoice}",
+        "status": "submitted", "inv_dollars": 100.5, "notes": "PO 7",
+    }  # fmt: skip
+    return base | cells
+
+
+@dataclass
+class Watcher:
+    """The watcher's parts in this process: `turn` reads once, `settle` until nothing follows."""
+
+    settings: Settings
+    polling: Polling
+    store: Store
+    relay: Relay
+    pool: Pool
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            if not await self.polling.turn():
+                break
+        else:
+            raise AssertionError("the sheet does not come to rest")
+        await self.relay.step()
+
+    async def messages(self, topic: Topic) -> list[AnyMessage]:
+        return await read_topic(self.settings.kafka_bootstrap_servers, topic, self.settings.qbo_realm_id)
+
+    async def answer_all(self) -> None:
+        """Store the end of every upsert in the outbox, as the consumer would."""
+        values = await self.pool.fetch("SELECT value FROM sheet_watcher.outbox WHERE topic = 'billing.commands.v1' ORDER BY id")
+        commands = [adapter((UpsertInvoice, UpsertBill)).validate_json(v[0]) for v in values if "upsert" in v[0]]
+        from sheet_watcher.handlers import on_event
+
+        ends = [on_event(posted(c), realm=self.settings.qbo_realm_id, source="sheet") for c in commands]
+        await self.store.record([end for end in ends if end])
+
+
+def posted(command: AnyMessage) -> AnyMessage:
+    """Return the writer's answer to an upsert; the QuickBooks id can be worked out from the content."""
+    data = command.data
+    common: dict[str, Any] = {
+        "realm": data.realm, "source": data.source, "source_key": data.source_key, "version": data.version,
+        "command_id": command.id,
+        "outcome": Outcome.CREATED, "qbo_id": qbo_id(data.content.lines[0].description), "sync_token": "0",
+        "url": f"https://qbo.example/{data.source_key}", "total": Decimal(data.content.total),
+    }  # fmt: skip
+    if isinstance(command, UpsertBill):
+        return BillPosted.of(BillPostedData(**common), sender="qbo-writer", time=datetime.now(UTC))
+    return InvoicePosted.of(InvoicePostedData(**common), sender="qbo-writer", time=datetime.now(UTC))
+
+
+def qbo_id(description: str | None) -> str:
+    """A made-up QuickBooks id that follows from the row's content: a result in the wrong row is seen at once."""
+    return f"id of {description}"
+
+
+async def read_topic(bootstrap: str, topic: Topic, realm: str) -> list[AnyMessage]:
+    """Return everything that stands in a topic now about one company, each partition in order."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        found: list[AnyMessage] = []
+        deadline = time.monotonic() + 20
+        while any([await consumer.position(p) < ends[p] for p in partitions]):
+            assert time.monotonic() < deadline, "the topic cannot be read to its end"
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [adapter(topic.carries).validate_json(r.value) for r in records if realm.encode() in (r.value or b"")]
+        return found
+    finally:
+        await consumer.stop()
+
+
+class ServiceProcess:
+    """The watcher as a process, its log lines read from a file."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from sheet_watcher.main import main; main()"],
+                env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def port(self) -> int | None:
+        return next((int(line["http_port"]) for line in reversed(self.lines()) if line["event"] == "service.ready"), None)
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        port = await until(self.port)
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{port}/health/ready")
+        return answer.status_code, answer.json()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait for a condition (a function or a coroutine function) and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{getattr(condition, '__name__', condition)} did not come true in {seconds} s"
+        await asyncio.sleep(0.1)

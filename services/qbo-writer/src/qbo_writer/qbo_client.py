@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,19 @@ _ODD = re.compile("[\u2010-\u201f\u2026\u2032-\u2035]")
 _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 
+_ALL = "Active in (true, false)"
+NAMES_AT_ONCE = 30  # in one query: short enough for an address, with " (deleted)" beside each
+GATHER_SECONDS = 0.005
+
+
+@dataclass
+class _Asked:
+    """Names that wait for one query."""
+
+    names: set[str] = field(default_factory=set)
+    rows: "asyncio.Future[list[dict[str, Any]]] | None" = None
+
+
 class QboClient:
     """The port to QuickBooks. Writes are paced by the caller (who journals between slot and send), reads pace themselves."""
 
@@ -41,6 +54,7 @@ class QboClient:
         self, settings: WriterSettings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._settings, self._pacer = settings, pacer
+        self._asked: dict[tuple[str, str], _Asked] = {}
         seconds = settings.qbo_request_timeout_seconds
         connections = max(20, settings.pace_in_flight * max(1, len(settings.qbo_realm_ids)) * 2)
         self._client = httpx.AsyncClient(
@@ -191,13 +205,33 @@ class QboClient:
         Customers, vendors and employees share one name space.
         """
         wanted = fold_name(name)
-        where = f"DisplayName {like(name)}"
-        found: list[Seen] = []
-        for entity in entities:
-            statement = f"select * from {entity} where {where} and Active in (true, false)"  # noqa: S608
-            rows = await self.query(realm, statement, token)
-            found += [mapping.seen(entity, raw) for raw in rows if fold_name(str(raw.get("DisplayName", ""))) == wanted]
-        return found
+        rows = await asyncio.gather(*(self._rows_named(realm, entity, name, token) for entity in entities))
+        return [
+            mapping.seen(entity, raw)
+            for entity, found in zip(entities, rows, strict=True)
+            for raw in found
+            if fold_name(str(raw.get("DisplayName", ""))) == wanted
+        ]
+
+    async def _rows_named(self, realm: str, entity: str, name: str, token: AccessToken) -> list[dict[str, Any]]:
+        """Ask together with whoever else asks now: a backlog of new patients costs a query for thirty names, not for each."""
+        if not plain(name):
+            return await self.query(realm, f"select * from {entity} where DisplayName {like(name)} and {_ALL}", token)  # noqa: S608
+        asked = self._asked.get((realm, entity))
+        if asked is None or len(asked.names) >= NAMES_AT_ONCE:
+            asked = self._asked[(realm, entity)] = _Asked()
+            asked.rows = asyncio.ensure_future(self._ask(realm, entity, asked, token))
+        asked.names.add(name.strip())
+        assert asked.rows is not None
+        return await asyncio.shield(asked.rows)
+
+    async def _ask(self, realm: str, entity: str, asked: "_Asked", token: AccessToken) -> list[dict[str, Any]]:
+        await asyncio.sleep(GATHER_SECONDS)
+        if self._asked.get((realm, entity)) is asked:
+            del self._asked[(realm, entity)]
+        names = [literal(text) for name in sorted(asked.names) for text in (name, name + DELETED)]
+        where = f"DisplayName in ({', '.join(names)}) and {_ALL}"
+        return await self.query(realm, f"select * from {entity} where {where}", token)  # noqa: S608
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
         """Read the change feed. Raises LookupFailed, also where the answer is at its cap and so may be incomplete."""
@@ -347,13 +381,18 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def plain(name: str) -> bool:
+    """Whether a name can stand in a query as it is."""
+    return not _ODD.search(name) and "%" not in name and len(name) <= 100
+
+
 def like(name: str) -> str:
     """Return the operator and literals that find `name`, also as an inactive entry.
 
     LIKE where it has signs that the query's lexer refuses; more is found then, and filtered by the caller.
     """
     name = name.strip()
-    if not _ODD.search(name) and "%" not in name:
+    if plain(name):
         return f"in ({literal(name)}, {literal(name + DELETED)})"
     return f"like {literal(_ODD.sub('%', name) + '%')}"
 

@@ -16,7 +16,7 @@ import httpx
 
 
 class Running:
-    """`with Running("webhook_gateway.main", {...}) as service:` starts it; at the end of the block it is killed if it still runs."""
+    """`with Running("webhook_gateway.main", {...}) as service:` starts it; the end of the block kills it if it still runs."""
 
     def __init__(self, module: str, environment: Mapping[str, str], *arguments: str) -> None:
         self.module, self.arguments = module, arguments

@@ -1,4 +1,4 @@
-"""Every subscriber of every service is at-least-once: the apps are built as in production, on Postgres, and their brokers walked."""
+"""Every subscriber of every service is at-least-once: the apps are built as in production, and their brokers walked."""
 
 import json
 from collections.abc import Callable

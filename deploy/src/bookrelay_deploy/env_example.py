@@ -86,6 +86,6 @@ def with_settings(compose: str) -> str:
     common = {name.upper() for name in ServiceSettings.model_fields}
     for service, settings in settings_classes().items():
         own = [name.upper() for name in settings.model_fields if name.upper() not in common]
-        block = rf"(?ms)^(  {service}: .*?^      <<: [^\n]*\n)(?:      [A-Z0-9_]+:\n)*"
+        block = rf"(?ms)^(  {service}: .*?^    environment:\n      <<: [^\n]*\n)(?:      [A-Z0-9_]+:\n)*"
         compose = re.sub(block, lambda found, own=own: found[1] + "".join(f"      {name}:\n" for name in own), compose)  # type: ignore[misc]
     return compose

@@ -80,7 +80,8 @@ def test_several_companies_in_one_delivery_keep_their_own() -> None:
     ("word", "meaning"),
     [
         ("created", "created"), ("Create", "created"), ("UPDATED", "updated"), ("update", "updated"), ("deleted", "deleted"),
-        ("Delete", "deleted"), ("merged", "merged"), ("Merge", "merged"), ("void", "voided"), ("voided", "voided"), ("Void", "voided"),
+        ("Delete", "deleted"), ("merged", "merged"), ("Merge", "merged"), ("void", "voided"), ("voided", "voided"),
+        ("Void", "voided"),
         ("emailed", "emailed"), ("Emailed", "emailed"), ("exploded", "unknown"),
     ],
 )  # fmt: skip

@@ -289,7 +289,9 @@ def serve(build: Callable[[str], tuple[ASGIApp, dict[str, Any]]], host: str, por
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     shown = f"[{reachable}]" if ":" in reachable else reachable
     app, facts = build(f"http://{shown}:{listener.getsockname()[1]}")
-    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        app, log_level="critical", access_log=False, lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=3
+    )
     server = _Server(config)
     server.obey_signals()
     print(to_json(facts), flush=True)

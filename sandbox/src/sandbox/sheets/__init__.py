@@ -1,0 +1,6 @@
+"""A stand-in for the Google Sheets API v4, the part of Drive v3 that watches a sheet, and Google's token endpoint."""
+
+from sandbox.sheets.generating import DIRECTIONS, HEADERS, Expected, LabelledRow, SerialDate, generate
+from sandbox.sheets.server import Google, build, serve
+
+__all__ = ["DIRECTIONS", "HEADERS", "Expected", "Google", "LabelledRow", "SerialDate", "build", "generate", "serve"]

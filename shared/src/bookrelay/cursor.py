@@ -2,18 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, Text, text
-from sqlmodel import Field, SQLModel
-
 from bookrelay.db import Connection, Pool
-
-
-class CursorRow(SQLModel):
-    """One cursor. Declare a table from it in the service's own schema."""
-
-    name: str = Field(sa_type=Text, primary_key=True)
-    position: datetime = Field(sa_type=DateTime(timezone=True))
-    moved_at: datetime = Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": text("now()")})
 
 
 async def read(pool: Pool, schema: str, name: str) -> datetime | None:

@@ -1,6 +1,6 @@
 """The outbox: events are committed with their effect, then published, then marked. A crash in between publishes again.
 
-Each service that has one declares a table from `OutboxRow` in its own schema.
+Each service that has one declares its table from `bookrelay.tables.OutboxRow`, in its own schema.
 """
 
 import asyncio
@@ -8,10 +8,6 @@ import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-
-from sqlalchemy import BigInteger, DateTime, Index, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import Field, SQLModel
 
 from bookrelay import metrics, telemetry
 from bookrelay.db import Connection, Pool, transaction
@@ -22,23 +18,6 @@ from bookrelay.topics import Topic
 log = telemetry.get_logger(__name__)
 
 RELAY_RECORDS = 1000
-
-
-class OutboxRow(SQLModel):
-    """A message that waits to be published, or was. `id` gives the order."""
-
-    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
-    topic: str = Field(sa_type=Text)
-    key: str = Field(sa_type=Text)
-    value: str = Field(sa_type=Text)
-    headers: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
-    created_at: datetime = Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": text("now()")})
-    published_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
-
-
-def pending_index(schema: str) -> Index:
-    """Return the index that the relay reads by; put it into the table's `__table_args__`."""
-    return Index(f"ix_{schema}_outbox_pending", "id", postgresql_where=text("published_at IS NULL"))
 
 
 async def add(connection: Connection, schema: str, topic: Topic, messages: Sequence[AnyMessage]) -> None:

@@ -11,6 +11,8 @@ from enum import IntEnum
 from bookrelay.errors import Code, PermanentError
 from pydantic import BaseModel, ConfigDict
 
+SCHEMA = "emr_poller"  # of this service's tables in Postgres
+
 
 class QuoteStatus(IntEnum):
     """The statuses whose meaning is known. 2 and 3 exist, but nobody has said what they mean: such quotes are parked."""

@@ -8,9 +8,8 @@ from bookrelay import cursor
 from bookrelay.db import Pool, transaction
 from bookrelay.errors import Code
 
-from emr_poller.domain import ParkedQuote, PublishedQuote
+from emr_poller.domain import SCHEMA, ParkedQuote, PublishedQuote
 from emr_poller.handlers import Memory
-from emr_poller.tables import SCHEMA
 
 LONGEST_PAUSE_SECONDS = 6 * 3600  # a quote that is wrong as it is: a change in the EMR brings it back at once
 LONGEST_PASSING_SECONDS = 600  # one that could merely not be read

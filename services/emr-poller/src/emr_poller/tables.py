@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from bookrelay.cursor import CursorRow
+from bookrelay.tables import CursorRow
 from sqlalchemy import BigInteger, DateTime, Index, Integer, Text, text
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "emr_poller"
+from emr_poller.domain import SCHEMA
 
 _NOW: dict[str, Any] = {"server_default": text("now()")}
 _TIME = DateTime(timezone=True)

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from bookrelay.errors import Code, Disposition
 from bookrelay.messages import Difference
 
+SCHEMA = "qbo_writer"  # of this service's tables in Postgres
+
 
 class LedgerKind(StrEnum):
     """Everything that bookrelay creates in QuickBooks is a document in the ledger: the documents of the wire, and names."""

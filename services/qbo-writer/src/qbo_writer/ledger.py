@@ -12,12 +12,11 @@ from bookrelay.messages import Difference
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, Known
-from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
+from qbo_writer.domain import SCHEMA, AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
 from qbo_writer.handlers import NewCommand, spare_doc_number
 from qbo_writer.lease import fence, fenced
 from qbo_writer.mapping import marker
 from qbo_writer.settling import Attempt, AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, Requeue
-from qbo_writer.tables import SCHEMA
 from qbo_writer.transitions import Sent
 
 

@@ -13,7 +13,7 @@ from bookrelay.service import Service
 from qbo_writer import consumers, mapping
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Rules
-from qbo_writer.domain import LedgerKind
+from qbo_writer.domain import SCHEMA, LedgerKind
 from qbo_writer.lease import Leases
 from qbo_writer.ledger import Ledger
 from qbo_writer.oauth_client import OAuthClient
@@ -25,7 +25,6 @@ from qbo_writer.references import References
 from qbo_writer.sending import Parts, Wakes
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import Links
-from qbo_writer.tables import SCHEMA
 from qbo_writer.tokens import TokenStore
 from qbo_writer.transitions import Waits
 

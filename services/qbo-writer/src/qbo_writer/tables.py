@@ -5,12 +5,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from bookrelay.outbox import OutboxRow, pending_index
+from bookrelay.tables import OutboxRow, pending_index
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, Index, Integer, Numeric, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "qbo_writer"
+from qbo_writer.domain import SCHEMA
 
 _NOW: dict[str, Any] = {"server_default": text("now()")}
 _FALSE: dict[str, Any] = {"server_default": text("false")}

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 Cell: TypeAlias = str | int | Decimal | bool | None
 
+SCHEMA = "sheet_watcher"  # of this service's tables in Postgres
+
 KEY = "qb_row_key"
 STATUS = "qb_sync_status"
 INVOICE_ID = "qb_invoice_id"

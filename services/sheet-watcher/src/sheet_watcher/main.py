@@ -5,11 +5,11 @@ from bookrelay.outbox import Relay
 from bookrelay.service import Service
 
 from sheet_watcher import consumers
+from sheet_watcher.domain import SCHEMA
 from sheet_watcher.polling import Polling, rules_of
 from sheet_watcher.settings import Settings
 from sheet_watcher.sheets_client import SheetsClient
 from sheet_watcher.store import Store
-from sheet_watcher.tables import SCHEMA
 
 NAME = "sheet-watcher"
 

@@ -8,9 +8,8 @@ from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import TransientError
 from bookrelay.messages import Kind
 
-from sheet_watcher.domain import KnownRow, Result, State
+from sheet_watcher.domain import SCHEMA, KnownRow, Result, State
 from sheet_watcher.handlers import Plan, RowChange, Superseded
-from sheet_watcher.tables import SCHEMA
 
 _ROW_FIELDS = (
     "key", "version", "kind", "state_hash", "in_force", "modified_at", "fingerprint", "position", "eligible", "default_date",

@@ -3,11 +3,11 @@
 from datetime import date, datetime
 from typing import Any
 
-from bookrelay.outbox import OutboxRow, pending_index
+from bookrelay.tables import OutboxRow, pending_index
 from sqlalchemy import BigInteger, Boolean, Date, DateTime, Integer, Text, text
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "sheet_watcher"
+from sheet_watcher.domain import SCHEMA
 
 _NOW: dict[str, Any] = {"server_default": text("now()")}
 _TIME = DateTime(timezone=True)

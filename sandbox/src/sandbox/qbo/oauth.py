@@ -15,6 +15,7 @@ import orjson
 from sandbox.qbo.clock import Clock
 
 ACCOUNTING = "com.intuit.quickbooks.accounting"
+ISSUER = "https://oauth.platform.intuit.com/op/v1"  # intuit-oauth for Node has it in its code, that for Python takes discovery's
 KNOWN_SCOPES = frozenset(
     {
         ACCOUNTING,
@@ -244,10 +245,10 @@ class OAuth:
             "access_token": self.new_access(grant),
             "expires_in": int(self.settings.access_seconds),
             "refresh_token": grant.refresh_token,
-            "x_refresh_token_expires_in": max(0, int(min(grant.refresh_expires, hard) - now)),
+            "x_refresh_token_expires_in": max(0, round(min(grant.refresh_expires, hard) - now)),
         }
         if headers.get("x-include-refresh-token-hard-expires-in", "").lower() == "true":
-            body["x_refresh_token_hard_expires_in"] = max(0, int(hard - now))
+            body["x_refresh_token_hard_expires_in"] = max(0, round(hard - now))
         if "openid" in grant.scopes:
             body["id_token"] = _id_token(grant, now)
         return _json(200, body)
@@ -294,9 +295,9 @@ class OAuth:
 
 
 def discovery(base: str) -> dict[str, Any]:
-    """The discovery document; everything points at this server."""
+    """The discovery document; every endpoint points at this server."""
     return {
-        "issuer": f"{base}/op/v1",
+        "issuer": ISSUER,
         "authorization_endpoint": f"{base}/connect/oauth2",
         "token_endpoint": f"{base}/oauth2/v1/tokens/bearer",
         "userinfo_endpoint": f"{base}/v1/openid_connect/userinfo",
@@ -363,7 +364,7 @@ def _id_token(grant: Grant, now: float) -> str:
         "aud": [grant.client_id],
         "realmid": grant.realm_id,
         "auth_time": int(now),
-        "iss": "https://oauth.platform.intuit.com/op/v1",
+        "iss": ISSUER,
         "exp": int(now) + 3600,
         "iat": int(now),
     }

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import json
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -48,7 +53,25 @@ def build(
     return app
 
 
-def server_for(app: App) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn that returns on SIGTERM and SIGINT; by itself it raises the signal again, and the state would not be saved."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def obey_signals(self) -> None:
+        """From now on a signal ends the server; before the first line is printed, so that no early signal is a crash."""
+
+        def stop(signum: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit and signum == signal.SIGINT
+            self.should_exit = True
+
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, stop)
+
+
+def server_for(app: App) -> Server:
     """uvicorn as fast as it goes: uvloop where there is one, httptools, no logs."""
     config = uvicorn.Config(
         app,
@@ -64,7 +87,7 @@ def server_for(app: App) -> uvicorn.Server:
         date_header=False,
         timeout_graceful_shutdown=2,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def serve(
@@ -90,12 +113,13 @@ def serve(
     except (OSError, ValueError, EOFError, AttributeError, KeyError) as error:
         print(f"sandbox qbo: cannot read the state file {state_file}: {error}. Move it away to start afresh.", file=sys.stderr)
         return 1
-    print(json.dumps(app.world.greeting()), flush=True)
     server = server_for(app)
+    server.obey_signals()
+    print(json.dumps(app.world.greeting()), flush=True)
+    # Documents hold no cycles; frequent full collections over 100,000 of them would only cost time.
+    gc.set_threshold(50_000, 50, 100)
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
     finally:
         if state_file:
             save_state(app.world, Path(state_file))

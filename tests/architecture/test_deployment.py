@@ -1,18 +1,24 @@
 """The Dockerfile, docker-compose.yml and .env.example against the code: Docker itself is not needed to find them wrong."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from bookrelay.settings import ServiceSettings
 from bookrelay_deploy.env_example import COMPOSE, render, settings_classes
 from bookrelay_deploy.settings import DeploySettings
-from sources import ROOT, SERVICES
+from sources import ROOT, SANDBOX, SERVICES
 
 FILE = (ROOT / "docker-compose.yml").read_text()
 PARTS: dict[str, dict[str, Any]] = yaml.safe_load(FILE)["services"]
+STANDINS = (ROOT / "deploy/standins/standins.env").read_text()
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 WORKSPACE = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text())
@@ -157,12 +163,55 @@ def test_a_graceful_stop_fits_into_docker_s_patience() -> None:
 
 def test_the_stand_ins_environment_names_settings_that_exist() -> None:
     known = {name for settings in settings_classes().values() for name in names(settings)}
-    lines = (ROOT / "deploy/standins.env").read_text().splitlines()
-    given = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
-    assert given <= known
+    given = {line.partition("=")[0] for line in STANDINS.splitlines() if line and not line.startswith("#")}
+    assert given <= known | set(COMPOSE)
     fields = [item for service in SERVICES for item in settings_classes()[service].model_fields.items()]
     required = {name.upper() for name, field in fields if field.is_required()}
     assert required - {"DATABASE_URL"} <= given
+
+
+@pytest.mark.parametrize("name", ["qbo", "emr", "sheets"])
+def test_the_stand_ins_give_out_what_their_environment_says(name: str, tmp_path: Path) -> None:
+    command = [str(part).replace("/state/", f"{tmp_path}/") for part in PARTS[f"sandbox-{name}"]["command"]]
+    command[command.index("--port") + 1] = "0"
+    command[command.index("--host") + 1] = "127.0.0.1"
+    run = [sys.executable, "-c", "from sandbox.main import main; main()", *command[1:]]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        told = json.loads(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    given = dict(line.split("=", 1) for line in STANDINS.splitlines() if line and not line.startswith("#"))
+    if name == "qbo":
+        for setting, key in {
+            "QBO_REALM_ID": "realm_id", "QBO_CLIENT_ID": "client_id", "QBO_CLIENT_SECRET": "client_secret",
+            "QBO_INITIAL_REFRESH_TOKEN": "refresh_token", "QBO_WEBHOOK_VERIFIER_TOKENS": "webhook_verifier_token",
+        }.items():  # fmt: skip
+            assert given[setting] == told[key]
+        for setting, key in {
+            "QBO_TOKEN_URL": "token_url",
+            "QBO_REVOKE_URL": "revoke_url",
+            "QBO_AUTHORIZE_URL": "authorize_url",
+        }.items():
+            assert urlsplit(given[setting]).path == urlsplit(told[key]).path
+    elif name == "emr":
+        assert given["EMR_BASE_URL"] == told["base_url"]
+        assert [given[f"EMR_{part}"] for part in ("CLIENT_ID", "CLIENT_SECRET", "SUBSCRIPTION_KEY")] == [
+            told["headers"][part] for part in ("client-id", "client-secret", "subscription-key")
+        ]
+    else:
+        assert given["SHEETS_BASE_URL"] == told["base_url"]
+        assert given["SHEETS_SPREADSHEET_ID"] == told["spreadsheet_id"]
+        assert given["GOOGLE_CREDENTIALS_FILE"] == told["credentials_file"].replace(f"{tmp_path}/", "/standins/")
+        account = json.loads(Path(told["credentials_file"]).read_text())
+        assert account["token_uri"].startswith(given["SHEETS_BASE_URL"])
+
+
+def test_the_stand_ins_policy_is_that_of_the_demo() -> None:
+    assert (ROOT / "deploy/standins/company-policy.toml").read_text() == (SANDBOX / "demo-policy.toml").read_text()
 
 
 def test_the_dockerfile_copies_every_member_and_locks_what_it_installs() -> None:

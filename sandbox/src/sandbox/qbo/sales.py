@@ -10,6 +10,8 @@ from sandbox.qbo.settlements import reduce_payments
 from sandbox.qbo.store import ZERO, Company, Doc
 from sandbox.qbo.validation import cents
 
+TAXED, UNTAXED = {"value": "TAX"}, {"value": "NON"}  # shared by all lines; documents are never changed in place
+
 
 def finish_sales(change: Change) -> None:
     company, doc, kind = change.company, change.doc, change.entity.kind
@@ -145,7 +147,7 @@ def _sales_item(change: Change, line: Doc) -> Decimal:
         if item.get("Type") == "Inventory" and item.get("InvStartDate", "") > doc["TxnDate"] and change.entity.kind != "Estimate":
             raise Fault("6270", value=item["Name"])
     if "TaxCodeRef" not in detail:
-        detail["TaxCodeRef"] = {"value": "TAX" if item and item.get("Taxable") else "NON"}
+        detail["TaxCodeRef"] = TAXED if item and item.get("Taxable") else UNTAXED
     elif detail["TaxCodeRef"]["value"] == "CustomSalesTax":
         raise Fault("6160", element="TaxCodeRef")
     elif company.country == "US" and detail["TaxCodeRef"]["value"] not in ("TAX", "NON"):

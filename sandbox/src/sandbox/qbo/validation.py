@@ -17,9 +17,10 @@ from sandbox.qbo.store import Company, Doc
 CENT = Decimal("0.01")
 FIVE_PLACES = Decimal("0.00001")
 MONEY_LIMIT = Decimal(10) ** 10  # "15 digits, 10.5 format"
-NUMBER_LIMIT = Decimal(10) ** 11  # UnitPrice <= 99999999999
+NUMBER_LIMIT = Decimal(99999999999)  # UnitPrice <= 99999999999
 NAME_FIELD = {"Customer": "DisplayName", "Vendor": "DisplayName", "Employee": "DisplayName"}
 WORDS = {"TaxCode": frozenset({"TAX", "NON", "CustomSalesTax"}), "Item": frozenset({"SHIPPING_ITEM_ID", "GRATUITY_ITEM_ID"})}
+_WORD_REFS: dict[str, dict[str, str]] = {}  # shared, as thousands of lines hold the same word
 DROP = object()  # the property was sent empty: as if it had not been sent
 CLEAR = object()  # the property was sent as null
 
@@ -219,12 +220,13 @@ def _url(value: Any, name: str, company: Company) -> Any:
 
 def _enum(allowed: str) -> Checker:
     values = {value.casefold().replace("_", "").replace(" ", ""): value for value in allowed.split("|")}
-    exact = frozenset(values.values())
+    exact = {value: value for value in values.values()}  # one shared string for each value, as documents keep it
 
     def check(value: Any, name: str, company: Company) -> Any:
         if type(value) is str:
-            if value in exact:
-                return value
+            known = exact.get(value)
+            if known is not None:
+                return known
             if value == "":
                 return DROP
             # upper snake case is seen in Intuit's own samples (NEED_TO_PRINT)
@@ -284,7 +286,7 @@ def _ref(kinds: str) -> Checker:
         if not targets:
             return {key: item for key, item in value.items() if item is not None}
         if target in words:
-            return {"value": target}
+            return _WORD_REFS.setdefault(target, {"value": target})
         for kind in targets:
             doc = company.entities.get(kind, {}).get(target)
             if doc is not None and doc.get("Active", True):

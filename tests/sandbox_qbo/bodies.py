@@ -1,0 +1,96 @@
+"""Bodies that the stand-in accepts, to be spoilt one property at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def line(amount: Any = 100, **detail: Any) -> dict[str, Any]:
+    return {"DetailType": "SalesItemLineDetail", "Amount": amount, "SalesItemLineDetail": {"ItemRef": {"value": "1"}, **detail}}
+
+
+def invoice(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"CustomerRef": {"value": "1"}, "Line": list(lines) or [line()], **more}
+
+
+def expense(amount: Any = 50, account: str = "7", **detail: Any) -> dict[str, Any]:
+    return {
+        "DetailType": "AccountBasedExpenseLineDetail",
+        "Amount": amount,
+        "AccountBasedExpenseLineDetail": {"AccountRef": {"value": account}, **detail},
+    }
+
+
+def bill(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"VendorRef": {"value": "51"}, "Line": list(lines) or [expense()], **more}
+
+
+def payment(total: Any, *links: tuple[str, str, Any], **more: Any) -> dict[str, Any]:
+    lines = [{"Amount": amount, "LinkedTxn": [{"TxnId": txn, "TxnType": kind}]} for kind, txn, amount in links]
+    return {"CustomerRef": {"value": "1"}, "TotalAmt": total, "Line": lines, **more}
+
+
+def bill_payment(total: Any, *links: tuple[str, str, Any], **more: Any) -> dict[str, Any]:
+    lines = [{"Amount": amount, "LinkedTxn": [{"TxnId": txn, "TxnType": kind}]} for kind, txn, amount in links]
+    return {
+        "VendorRef": {"value": "51"},
+        "TotalAmt": total,
+        "PayType": "Check",
+        "CheckPayment": {"BankAccountRef": {"value": "35"}},
+        "Line": lines,
+        **more,
+    }
+
+
+def posting(side: str, amount: Any, account: str = "7", **detail: Any) -> dict[str, Any]:
+    return {
+        "DetailType": "JournalEntryLineDetail",
+        "Amount": amount,
+        "JournalEntryLineDetail": {"PostingType": side, "AccountRef": {"value": account}, **detail},
+    }
+
+
+def journal(*lines: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"Line": list(lines) or [posting("Debit", 10), posting("Credit", 10, "8")], **more}
+
+
+def deposit(amount: Any = 10, **more: Any) -> dict[str, Any]:
+    return {
+        "DepositToAccountRef": {"value": "35"},
+        "Line": [{"Amount": amount, "DetailType": "DepositLineDetail", "DepositLineDetail": {"AccountRef": {"value": "79"}}}],
+        **more,
+    }
+
+
+def purchase(**more: Any) -> dict[str, Any]:
+    return {"PaymentType": "Check", "AccountRef": {"value": "35"}, "Line": [expense()], **more}
+
+
+def time_activity(**more: Any) -> dict[str, Any]:
+    return {"NameOf": "Employee", "EmployeeRef": {"value": "61"}, "Hours": 1, "Minutes": 0, **more}
+
+
+def budget(**more: Any) -> dict[str, Any]:
+    return {
+        "Name": "B",
+        "StartDate": "2026-01-01",
+        "EndDate": "2026-12-31",
+        "BudgetType": "ProfitAndLoss",
+        "BudgetEntryType": "Monthly",
+        "BudgetDetail": [{"BudgetDate": "2026-01-01", "Amount": 5, "AccountRef": {"value": "1"}}],
+        **more,
+    }
+
+
+def inventory(**more: Any) -> dict[str, Any]:
+    return {
+        "Name": "Mesh",
+        "Type": "Inventory",
+        "TrackQtyOnHand": True,
+        "QtyOnHand": 10,
+        "InvStartDate": "2026-01-01",
+        "IncomeAccountRef": {"value": "79"},
+        "ExpenseAccountRef": {"value": "80"},
+        "AssetAccountRef": {"value": "81"},
+        **more,
+    }

@@ -128,6 +128,8 @@ async def test_broker_keeps_groups_offsets_and_partitions(kafka_bootstrap: str, 
             group_id=f"g-{unique_topic}",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
+            session_timeout_ms=2000,  # the embedded broker answers a second join only near its end
+            heartbeat_interval_ms=500,
         )
         await consumer.start()
         got: list[bytes] = []

@@ -44,8 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one stand-in and end with its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["qbo"]:  # it has a command line of its own
+        import signal
+
         from sandbox.qbo.server import main as qbo
 
+        # uvicorn raises a caught SIGTERM again when it is down: an asked-for end is no failure
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         sys.exit(qbo(given[1:]))
     options = _parser().parse_args(given)
     common = {"host": options.host, "port": options.port, "seed": options.seed, "public_url": options.public_url}

@@ -140,6 +140,7 @@ class ApacheKafka:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,  # the default of 6 s makes every test of a killed consumer wait
             "auto.create.topics.enable": "false",
         }
         return "".join(f"{key}={value}\n" for key, value in lines.items())

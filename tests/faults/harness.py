@@ -284,9 +284,7 @@ class Lane:
     ) -> Writer:  # fmt: skip
         """Start a writer. `defect`: the deliberately broken one. `restart`: started again whenever it goes."""
         port, name = free_port(), name or f"writer-{next(self._names)}"
-        command = [sys.executable, "-c", "from qbo_writer.main import main; main()"]
-        if defect:
-            command = [sys.executable, "-m", "tests.faults.broken_writer", defect]
+        command = [sys.executable, "-m", "tests.faults.writer_process", defect or "none"]
         own = {
             **self.environment(), "QBO_REALM_IDS": ",".join(c.realm for c in companies), "HTTP_PORT": str(port),
             "PYTHONPATH": str(ROOT), **(environment or {}),

@@ -1,20 +1,35 @@
-"""A writer with one rule of the protocol switched off, for the test of the test: `python -m tests.faults.broken_writer <defect>`.
+"""The production writer as a process of the fault tests: `python -m tests.faults.writer_process <defect or "none">`.
 
-It builds the production writer and replaces one part of it in its own process. Nothing of this is reachable from the product.
+For the test of the test one rule of the protocol is switched off by replacing a part in this process; nothing of this is reachable
+from the product. With "none" the only change is a shorter session of the consumer groups, which no setting has: the embedded
+broker waits for almost a whole session at each rebalance.
 """
 
-import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
+
+
+def none() -> None:
+    """Nothing is broken."""
+
+
+def quick_groups() -> None:
+    """Consumer groups notice a dead member after 3 s instead of 10 s."""
+    from bookrelay import kafka
+
+    original = kafka.KafkaBroker.subscriber
+
+    def subscriber(self: Any, *topics: Any, **more: Any) -> Any:
+        return original(self, *topics, **{"session_timeout_ms": 3000, "heartbeat_interval_ms": 500, **more})
+
+    kafka.KafkaBroker.subscriber = subscriber  # type: ignore[method-assign]
 
 
 def no_requestid() -> None:
     """Requests leave without their requestid."""
     from qbo_writer import qbo_client
 
-    original = qbo_client.httpx.AsyncClient.request
-    del original
     build = qbo_client.httpx.AsyncClient.build_request
 
     def without(self: Any, method: str, url: Any, **more: Any) -> Any:
@@ -60,8 +75,6 @@ def journal_after_send() -> None:
         return "br-" + uuid.uuid4().hex  # what was not journalled cannot be repeated
 
     posting.requestid_of = fresh  # type: ignore[assignment]
-    singles = posting.Poster._singles
-
     async def send_then_journal(self: Any, tenure: Any, token: Any, limit: int) -> int:
         candidates = await self.parts.ledger.candidates(self.realm, 1)
         if not candidates:
@@ -76,7 +89,6 @@ def journal_after_send() -> None:
                 await self.sender._settle(tenure, effects, [(attempt, answer)])
         return len(candidates)
 
-    del singles
     posting.Poster._singles = send_then_journal  # type: ignore[method-assign]
 
 
@@ -130,23 +142,35 @@ def overwrite_people() -> None:
     sending.Sender.compare = compare  # type: ignore[method-assign]
 
 
+def check_before_send_off() -> None:
+    """No defect by the protocol: a request leaves although the lease may be gone and the token may have ended."""
+    from qbo_writer import sending
+
+    async def never(self: Any, token: Any) -> bool:
+        return False
+
+    sending.Sender.may_send = lambda self, tenure: True  # type: ignore[method-assign]
+    sending.Sender._too_old = never  # type: ignore[method-assign]
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
     f.__name__: f
     for f in (
-        no_requestid, acknowledge_first, fence_off, journal_after_send, new_requestid_on_resend, absent_at_once,
-        many_open_attempts, overwrite_people,
+        none, no_requestid, acknowledge_first, fence_off, journal_after_send, new_requestid_on_resend, absent_at_once,
+        many_open_attempts, overwrite_people, check_before_send_off,
     )
 }  # fmt: skip
 
 
 def main() -> None:
     """Break the named part, then run the writer as always."""
+    quick_groups()
     DEFECTS[sys.argv[1]]()
+    del sys.argv[1:]
     from qbo_writer.main import main as run
 
     run()
 
 
 if __name__ == "__main__":
-    del asyncio
     main()

@@ -1,0 +1,133 @@
+"""The test of the test: each defect of `writer_process`, in circumstances that the sound writer survives, must be found."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from . import workload
+from .harness import LATE, Lane, TookTooLong
+from .oracle import Verdict
+from .scenarios import (
+    CREATE,
+    Play,
+    Scene,
+    both_sends_late,
+    conflict_over_a_persons_edit,
+    newer_version_while_unknown,
+    older_after_a_rejected_newer,
+    play_all,
+    priced,
+)
+from .workload import Key, upsert
+
+Circumstances = Callable[[Lane, str], Awaitable[Verdict]]
+
+
+def _played(play: Play) -> Circumstances:
+    async def circumstances(lane: Lane, defect: str) -> Verdict:
+        told = (await play_all(lane, [play], defect=defect))[play.__name__]
+        if isinstance(told, Exception):
+            return Verdict(lost=1, problems=[str(told)])
+        return told.verdict
+
+    return circumstances
+
+
+async def ignored_and_late(scene: Scene) -> object:
+    """The requestid is ignored and the first send is late: only the wait before "absent" counts helps."""
+    await scene.lane.faults(
+        scene.company, {"fault": "late_delivery", "match": CREATE, "count": 1, "delay": LATE},
+        {"fault": "ignore_requestid", "match": CREATE},
+    )  # fmt: skip
+    await scene.version(1, "10.01")
+    return await scene.told()
+
+
+async def _crash(lane: Lane, defect: str, point: str, *, ignored: bool) -> Verdict:
+    """Crash at a point, go on with the same kind of writer, judge."""
+    company = await lane.company()
+    if ignored:
+        await lane.faults(company, {"fault": "ignore_requestid"})
+    load = workload.make(f"broken:{point}", company.realm, 6, waves=1)
+    first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": point}, defect=defect, wait=False)
+    await lane.publish(load.commands)
+    for _ in range(300):
+        if not first.running:
+            break
+        await asyncio.sleep(0.1)
+    second = await lane.writer([company], defect=defect)
+    problem = ""
+    try:
+        await lane.settled(load.commands, 25)
+    except TookTooLong as error:
+        problem = str(error)
+    await asyncio.sleep(LATE)
+    verdict = await lane.judge(company, load.commands)
+    if problem:
+        verdict.problems.append(problem[:300])
+    await asyncio.gather(first.stop(), second.stop())
+    return verdict
+
+
+async def acknowledged_then_killed(lane: Lane, defect: str) -> Verdict:
+    """Killed when commands are polled and not recorded."""
+    return await _crash(lane, defect, "polled:kill:1", ignored=False)
+
+
+async def sent_then_killed(lane: Lane, defect: str) -> Verdict:
+    """Killed when the answer has arrived and nobody has read it."""
+    return await _crash(lane, defect, "sent:kill:3", ignored=True)
+
+
+async def error_told_by_a_paused_writer(lane: Lane, defect: str) -> Verdict:
+    """The first writer is paused with an error in hand; its successor resends, late; the first wakes and tells "rejected"."""
+    company = await lane.company()
+    scene = Scene(lane, company, Key(company.realm, "E" + company.realm[-6:] + "x"))
+    await scene.proven()
+    await lane.faults(
+        company,
+        {"fault": "fault", "code": "2020", "match": CREATE, "count": 1},
+        {"fault": "late_delivery", "match": CREATE, "skip": 1, "count": 1, "delay": 1.9},
+        {"fault": "drop_before_commit", "match": CREATE, "skip": 2, "count": 50},
+    )
+    first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": "answered:hang:1:3.0"}, defect=defect)
+    second = await lane.writer([company], defect=defect)
+    command = upsert(scene.key, 1, priced(scene.key, "10.01"))
+    scene.commands.append(command)
+    await lane.publish([command])
+    try:
+        told = await scene.told()
+        await asyncio.sleep(3.5)
+        told = await scene.told()
+        verdict = told.verdict
+        if told.document is not None and told.ends[1] != ["posted"]:
+            verdict.problems.append(f"in the books, but told {told.ends[1]}")
+    except TookTooLong as error:
+        verdict = Verdict(lost=1, problems=[str(error)])
+    await asyncio.gather(first.stop(), second.stop())
+    return verdict
+
+
+CIRCUMSTANCES: dict[str, Circumstances] = {
+    "no_requestid": _played(both_sends_late),
+    "acknowledge_first": acknowledged_then_killed,
+    "fence_off": error_told_by_a_paused_writer,
+    "journal_after_send": sent_then_killed,
+    "new_requestid_on_resend": _played(both_sends_late),
+    "absent_at_once": _played(ignored_and_late),  # type: ignore[arg-type]
+    "many_open_attempts": _played(older_after_a_rejected_newer),
+    "overwrite_people": _played(conflict_over_a_persons_edit),
+}
+
+
+async def found(lane: Lane, defect: str, tries: int = 3) -> Verdict:
+    """Return what was found of a defect; the last sound verdict if nothing was. Pauses depend on the machine: some tries."""
+    verdict = Verdict()
+    for _ in range(tries):
+        verdict = await CIRCUMSTANCES[defect](lane, defect)
+        await lane.control("DELETE", "faults")
+        if not verdict.good:
+            break
+    return verdict
+
+
+__all__ = ["CIRCUMSTANCES", "found", "newer_version_while_unknown"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -283,3 +284,18 @@ def test_signal_ends_it_with_status_0(signum: int) -> None:
     process.send_signal(signum)
     _, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (0, "")
+
+
+def test_state_file_outlives_a_restart_and_a_broken_one_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "emr.state"
+    first = Emr("--state-file", str(state))
+    first.control("POST", "/quotes", {"quotes": [quote(1, Version=7)]})
+    first.close()
+    second = Emr("--state-file", str(state))
+    assert second.numbers(fromDate="2020-01-01T00:00:00") == [(1, 7)]
+    second.close()
+    state.write_bytes(b"nonsense")
+    command = [sys.executable, "-m", "sandbox.main", "emr", "--state-file", str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert str(state) in done.stderr

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import httpx
 import jwt
@@ -248,3 +249,14 @@ def test_taken_port_is_one_line_and_exit_status_1(google: Google) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert port in done.stderr
+
+
+def test_state_file_outlives_a_restart(tmp_path: Path) -> None:
+    options = ("--state-file", str(tmp_path / "sheets.state"), "--spreadsheet-id", "kept")
+    first = Google(*options)
+    first.control("POST", "/rows", {"rows": [{"invoice": "INV-1"}]})
+    first.close()
+    second = Google(*options)
+    assert second.control("GET", "/books")["rows"] == [{"row": 2, "invoice": "INV-1"}]
+    assert second.values.get(spreadsheetId="kept", range="inv_tbl!A2").execute()["values"] == [["INV-1"]]
+    second.close()

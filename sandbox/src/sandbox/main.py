@@ -37,6 +37,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port to listen on (default: any free one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1; containers need 0.0.0.0)")
     parser.add_argument("--public-url", metavar="URL", help="the address that clients use, where it is not http://127.0.0.1:PORT")
+    parser.add_argument("--state-file", metavar="FILE", help="read the state from here at the start, write it here at the end")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="the same seed makes the same data (default 1)")
 
 
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         sys.exit(qbo(given[1:]))
     options = _parser().parse_args(given)
-    common = {"host": options.host, "port": options.port, "seed": options.seed, "public_url": options.public_url}
+    names = ("host", "port", "seed", "public_url", "state_file")
+    common = {name: getattr(options, name) for name in names}
     if options.standin == "emr":
         from sandbox.emr import serve as serve_emr
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import pickle
 import re
 import signal
 import socket
@@ -225,6 +226,31 @@ class PortTakenError(Exception):
     """The port cannot be had; the message is one line for the operator."""
 
 
+class StateUnreadableError(Exception):
+    """A state file cannot be used; the message is one line for the operator."""
+
+
+def load_state(path: Path | None) -> Any:
+    """Read what `save_state` wrote; None where there is nothing. Only ever give it files of our own: pickles run code."""
+    if path is None or not path.exists():
+        return None
+    try:
+        return pickle.loads(path.read_bytes())  # noqa: S301 - our own file, 0600
+    except Exception as error:
+        raise StateUnreadableError(f"the state file {path} cannot be read ({error!r}); move it away to start afresh") from error
+
+
+def save_state(path: Path | None, state: Any) -> None:
+    """Write a state whole or not at all, readable by its owner only."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(path.suffix + ".new")
+    fresh.touch(mode=0o600)
+    fresh.write_bytes(pickle.dumps(state))
+    fresh.replace(path)
+
+
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket (port 0: any). Raises PortTakenError."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -288,7 +314,11 @@ def serve(build: Callable[[str], tuple[ASGIApp, dict[str, Any]]], host: str, por
         return 1
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     shown = f"[{reachable}]" if ":" in reachable else reachable
-    app, facts = build(f"http://{shown}:{listener.getsockname()[1]}")
+    try:
+        app, facts = build(f"http://{shown}:{listener.getsockname()[1]}")
+    except StateUnreadableError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1
     config = uvicorn.Config(
         app, log_level="critical", access_log=False, lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=3
     )

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -364,16 +365,25 @@ def serve(
     every_version: bool = False,
     rate_limit: int = 0,
     public_url: str | None = None,
+    state_file: str | None = None,
 ) -> int:
-    """Serve until a signal, starting with `quotes` generated ones. Returns the exit status."""
+    """Serve until a signal, starting with `quotes` generated ones or with what the state file kept. Returns the exit status."""
     emr, app = build(Emr(every_version=every_version, rate_limit=rate_limit))
-    emr.store.load(generate(quotes, seed))
+    path = Path(state_file) if state_file else None
 
     def facts(origin: str) -> tuple[ASGIApp, dict[str, Any]]:
+        kept = standin.load_state(path)
+        if kept:
+            emr.store.__dict__.update(kept)
+        else:
+            emr.store.load(generate(quotes, seed))
         origin = (public_url or origin).rstrip("/")
         return app, {"base_url": f"{origin}/api/public", "control_url": f"{origin}/control", "headers": emr.credentials}
 
-    return standin.serve(facts, host, port)
+    status = standin.serve(facts, host, port)
+    if status == 0:
+        standin.save_state(path, {name: value for name, value in vars(emr.store).items() if name != "clock"})
+    return status
 
 
 __all__ = ["CREDENTIALS", "Emr", "build", "serve"]

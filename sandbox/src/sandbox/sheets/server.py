@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections import deque
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -66,6 +67,28 @@ class Google:
         for column, header in enumerate(HEADERS):
             sheet.set(0, column, Cell(header))
         self.books[book.id] = book
+
+    def state(self) -> dict[str, Any]:
+        """What outlives a restart: the spreadsheets and what was expected of their rows. Accounts are new each time."""
+        return {
+            "spreadsheet_id": self.spreadsheet_id,
+            "books": self.books,
+            "roles": self.roles,
+            "labels": self.labels,
+            "modified": self.drive.modified,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with what `state` gave."""
+        self.spreadsheet_id = state["spreadsheet_id"]
+        for mine, kept in (
+            (self.books, "books"),
+            (self.roles, "roles"),
+            (self.labels, "labels"),
+            (self.drive.modified, "modified"),
+        ):
+            mine.clear()
+            mine.update(state[kept])
 
     @property
     def token_uri(self) -> str:
@@ -607,17 +630,22 @@ def serve(
     credentials_file: str | None = None,
     spreadsheet_id: str | None = None,
     public_url: str | None = None,
+    state_file: str | None = None,
 ) -> int:
-    """Serve until a signal, with `rows` generated rows in inv_tbl. Returns the exit status."""
+    """Serve until a signal, with `rows` generated rows in inv_tbl or with what the state file kept. Returns the exit status."""
     made_from_seed = "1sandbox" + hashlib.sha256(str(seed).encode()).hexdigest()[:36]
     google = Google(spreadsheet_id=spreadsheet_id or made_from_seed, limits=limits)
     app = build(google)
-    sheet = google.books[google.spreadsheet_id].sheets[0]
+    path = Path(state_file) if state_file else None
     written: list[str] = []
 
     def facts(origin: str) -> tuple[ASGIApp, dict[str, Any]]:
         google.origin = (public_url or origin).rstrip("/")
-        google._add_rows(sheet, {"generate": {"count": rows, "seed": seed}})
+        kept = standin.load_state(path)
+        if kept:
+            google.restore(kept)
+        else:
+            google._add_rows(google.books[google.spreadsheet_id].sheets[0], {"generate": {"count": rows, "seed": seed}})
         written.append(write_credentials(google.accounts.create("bookrelay", google.token_uri), credentials_file))
         return app, {
             "base_url": google.origin,
@@ -628,9 +656,10 @@ def serve(
         }
 
     try:
-        return standin.serve(facts, host, port)
+        status = standin.serve(facts, host, port)
     finally:
         if written and credentials_file is None:
-            from pathlib import Path
-
             Path(written[0]).unlink(missing_ok=True)
+    if status == 0:
+        standin.save_state(path, google.state())
+    return status

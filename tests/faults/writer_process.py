@@ -43,14 +43,15 @@ def no_requestid() -> None:
 def acknowledge_first() -> None:
     """The offset is committed when the batch was polled, before it is recorded."""
     from bookrelay import kafka
-    from faststream import AckPolicy
 
-    original = kafka.KafkaBroker.subscriber
+    original = kafka._parse
 
-    def subscriber(self: Any, *topics: Any, **more: Any) -> Any:
-        return original(self, *topics, **{**more, "ack_policy": AckPolicy.ACK_FIRST})
+    async def parse(message: Any, parser: Any = None) -> Any:
+        parsed = await original(message, parser)
+        await parsed.consumer.commit()
+        return parsed
 
-    kafka.KafkaBroker.subscriber = subscriber  # type: ignore[method-assign]
+    kafka._parse = parse
 
 
 def fence_off() -> None:

@@ -1,0 +1,173 @@
+"""`make faults`: crash points, random kills, counterexamples, state machine, and the test of the test. Prints its seeds.
+
+The last line is one JSON object; the exit status is 1 if anything is wrong.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qbo_writer.crashpoints import Place
+
+from . import broken, crashes, kills, scenarios
+from .harness import Lane, Stage, stage
+from .machine import Loop, run_machine
+from .oracle import Verdict
+
+
+class Tally:
+    """What the run found so far."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.cases = self.kills = 0
+        self.verdict = Verdict()
+        self.wrong: list[str] = []
+
+    def tell(self, text: str) -> None:
+        """Print with the time."""
+        print(f"{time.monotonic() - self.began:7.1f} s  {text}", flush=True)
+
+    def add(self, name: str, verdict: Verdict, problem: str = "") -> None:
+        """Take a verdict of something that must be sound."""
+        self.verdict += verdict
+        if problem or not verdict.good:
+            self.wrong.append(f"{name}: {problem} {verdict.problems[:3]}")
+
+    def figures(self) -> dict[str, Any]:
+        """The last line."""
+        v = self.verdict
+        return {
+            "crash_points": len(Place), "cases": self.cases, "random_kills": self.kills, "documents": v.documents,
+            "doubles": v.doubles, "lost": v.lost, "books_differ": v.books_differ + v.wrong_ends, "held": v.held,
+            "seconds": round(time.monotonic() - self.began),
+        }  # fmt: skip
+
+
+async def part_scenarios(lanes: list[Lane], tally: Tally) -> None:
+    """The counterexamples of the protocol as drafted."""
+    lane = lanes[0]
+    await lane.control("POST", "modes", {"stale_seconds": 0.7})
+    told = await scenarios.play_all(lane)
+    await lane.control("POST", "modes", {"requestid_seconds": 0.2})
+    told |= await scenarios.play_all(lane, [scenarios.requestid_forgotten])
+    await lane.control("POST", "modes", {"requestid_seconds": None, "stale_seconds": 0.0})
+    for ignored in (False, True):
+        for defect in (None, "check_before_send_off"):
+            name = f"paused_writer_wakes_up{', requestid ignored' if ignored else ''}{', unchecked' if defect else ''}"
+            told[name] = await scenarios.paused_writer_wakes_up(lane, ignored=ignored, defect=defect)
+    for name, one in told.items():
+        tally.cases += 1
+        if isinstance(one, Exception):
+            tally.add(name, Verdict(), repr(one)[:500])
+        else:
+            tally.add(name, one.verdict)
+        tally.tell(f"counterexample {name}: {'ok' if not isinstance(one, Exception) and one.verdict.good else 'WRONG'}")
+
+
+async def part_crashes(lanes: list[Lane], tally: Tally, options: argparse.Namespace) -> None:
+    """Every place, way and passage."""
+    cases = [case for case in crashes.all_cases() if options.only in str(case)]
+    outcomes = await crashes.run_cases(lanes, cases, options.seed, lambda text: tally.tell(f"crash {text}"))
+    for outcome in outcomes:
+        tally.cases += 1
+        tally.add(f"crash {outcome.case}", outcome.verdict, outcome.problem)
+
+
+async def part_kills(lanes: list[Lane], tally: Tally, options: argparse.Namespace) -> None:
+    """Random kills under every profile."""
+    for run in await kills.storms(lanes, options.kills, options.seed, lambda text: tally.tell(f"kills {text}")):
+        tally.kills += run.kills
+        tally.add(f"kills {run.profile}", run.verdict, run.problem)
+
+
+async def part_broken(lanes: list[Lane], tally: Tally) -> None:
+    """Each broken writer must be found."""
+    waiting = list(broken.CIRCUMSTANCES)
+
+    async def work(lane: Lane) -> None:
+        while waiting:
+            defect = waiting.pop(0)
+            verdict = await broken.found(lane, defect)
+            tally.cases += 1
+            if verdict.good:
+                tally.wrong.append(f"the broken writer {defect} was not found")
+            tally.tell(f"broken writer {defect}: {'NOT FOUND' if verdict.good else 'found: ' + verdict.problems[0][:110]}")
+
+    await asyncio.gather(*(work(lane) for lane in lanes))
+
+
+def part_machine(loop: Loop, lane: Lane, tally: Tally, options: argparse.Namespace) -> None:
+    """The state machine."""
+    seed = int.from_bytes(options.seed.encode(), "big") % (1 << 30)
+    try:
+        verdict = run_machine(loop, lane, seed, options.examples)
+        tally.add("state machine", verdict)
+        tally.tell(f"state machine (seed {seed}): {options.examples} examples, {verdict.documents} documents: ok")
+    except Exception as error:
+        tally.wrong.append(f"state machine (seed {seed}): {error!r}"[:1500])
+        tally.tell(f"state machine (seed {seed}): WRONG {error!r}"[:1500])
+    tally.cases += options.examples
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the parts; return the exit status."""
+    tally, loop = Tally(time.monotonic()), Loop()
+    tally.tell(f"seed {options.seed}")
+    kept: dict[str, Any] = {}
+
+    async def open_stage() -> tuple[Stage, list[Lane]]:
+        kept["context"] = stage(Path(options.keep) if options.keep else None)
+        one = await kept["context"].__aenter__()
+        return one, [await one.lane(seed=number) for number in range(options.lanes)]
+
+    _, lanes = loop.run(open_stage(), 300)
+    parts: dict[str, Callable[[], Any]] = {
+        "counterexamples": lambda: loop.run(part_scenarios(lanes, tally), 900),
+        "crashes": lambda: loop.run(part_crashes(lanes, tally, options), 7200),
+        "kills": lambda: loop.run(part_kills(lanes, tally, options), 7200),
+        "machine": lambda: part_machine(loop, lanes[0], tally, options),
+        "broken": lambda: loop.run(part_broken(lanes, tally), 1800),
+    }
+    try:
+        for name, part in parts.items():
+            if name in options.parts:
+                try:
+                    part()
+                except Exception as error:
+                    tally.wrong.append(f"{name}: {error!r}"[:1500])
+                    tally.tell(f"{name}: WRONG {error!r}"[:1500])
+    finally:
+        loop.run(kept["context"].__aexit__(None, None, None), 120)
+    for text in tally.wrong:
+        print(f"WRONG {text}", flush=True)
+    print(f"seed {options.seed}: {'WRONG' if tally.wrong else 'all as it must be'}", flush=True)
+    print(json.dumps(tally.figures()), flush=True)
+    return 1 if tally.wrong else 0
+
+
+PARTS = ("counterexamples", "crashes", "kills", "machine", "broken")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    parser.add_argument("--seed", default=os.environ.get("FAULTS_SEED") or secrets.token_hex(3), help="what a run is repeated with")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--examples", type=int, default=25, help="of the state machine")
+    parser.add_argument("--lanes", type=int, default=max(2, min(6, (os.cpu_count() or 2) * 2)))
+    parser.add_argument("--only", default="", help="only crash cases whose name contains this")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--keep", help="a directory for the logs of all processes")
+    return run(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""The short, seeded part of the fault suite; the whole of it is `make faults`."""
+
+import asyncio
+
+import pytest
+from qbo_writer.crashpoints import Place
+
+from . import broken, crashes, kills, oracle, workload
+from .crashes import Case, Outcome
+from .harness import Lane
+from .kills import Storm
+from .machine import Loop, run_machine
+from .oracle import Verdict
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(240)]
+SEED = "ci-1"
+# One of each kind of place: consumer, poster, sender, settler, lease.
+CASES = (Case(Place.RECORDED, "kill", 1), Case(Place.SENT, "kill", 3), Case(Place.JOURNALLED, "hang", 1), Case(Place.SETTLING, "exception", 3))
+
+
+@pytest.fixture(scope="module")
+def crashed(faults_loop: Loop, lanes: list[Lane]) -> dict[Case, Outcome]:
+    """The crash cases, and beside them nothing."""
+    outcomes = faults_loop.run(crashes.run_cases(lanes, CASES, SEED), 200)  # type: ignore[arg-type]
+    return {outcome.case: outcome for outcome in outcomes}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_crash_leaves_the_books_as_they_must_be(crashed: dict[Case, Outcome], case: Case) -> None:
+    outcome = crashed[case]
+    assert not outcome.problem
+    assert outcome.verdict.problems == []
+    assert outcome.verdict.documents > 0
+
+
+def test_random_kills_leave_the_books_as_they_must_be(faults_loop: Loop, lanes: list[Lane]) -> None:
+    async def both() -> list[Storm]:
+        names = list(kills.PROFILES)
+        return list(await asyncio.gather(*(kills.storm(lanes[i], names[i], 3, SEED) for i in (0, 1))))
+
+    for run in faults_loop.run(both(), 200):
+        assert run.problem == ""
+        assert run.verdict.problems == []
+        assert run.kills == 3
+
+
+def test_the_state_machine_finds_nothing(faults_loop: Loop, lanes: list[Lane]) -> None:
+    verdict = run_machine(faults_loop, lanes[2], seed=7, examples=2, steps=8)
+    assert verdict.documents > 0
+
+
+@pytest.mark.parametrize("defect", ["no_requestid", "overwrite_people"])
+def test_a_broken_writer_is_found(faults_loop: Loop, lanes: list[Lane], defect: str) -> None:
+    verdict = faults_loop.run(broken.found(lanes[0], defect), 120)
+    assert verdict.problems
+
+
+def test_the_oracle_finds_every_kind_of_error() -> None:
+    load = workload.make(SEED, "9341400000000001", 20)
+    wanted = oracle.expected(load.commands)
+    books = _books_of(wanted)
+    assert oracle.judge("9341400000000001", load.commands, books).problems == []
+
+    double = {**books, "Invoice": [*books["Invoice"], books["Invoice"][0]]}
+    assert oracle.judge("9341400000000001", load.commands, double).doubles == 1
+    lost = {**books, "Invoice": books["Invoice"][1:]}
+    assert oracle.judge("9341400000000001", load.commands, lost).lost == 1
+    cent = {**books, "Invoice": [{**books["Invoice"][0], "TotalAmt": books["Invoice"][0]["TotalAmt"] + 1}, *books["Invoice"][1:]]}
+    assert oracle.judge("9341400000000001", load.commands, cent).books_differ == 1
+    stranger = {**books, "Bill": [*books["Bill"], {**books["Bill"][0], "Line": [{"Description": "nobody asked"}]}]}
+    assert oracle.judge("9341400000000001", load.commands, stranger).books_differ == 1
+
+
+def _books_of(wanted: dict[workload.Key, workload.Content | None]) -> dict[str, list[dict[str, object]]]:
+    books: dict[str, list[dict[str, object]]] = {"Invoice": [], "Bill": [], "Customer": [], "Vendor": []}
+    for number, (key, content) in enumerate(wanted.items()):
+        if content is None:
+            continue
+        party = content.vendor if isinstance(content, workload.BillContent) else content.customer
+        books[oracle.ENTITY[key.kind]].append(
+            {
+                "Id": str(number), "TotalAmt": content.total, "TxnDate": content.txn_date.isoformat(),
+                "PrivateNote": content.memo or "", oracle.PARTY[key.kind]: {"name": party.name},
+                "Line": [{"Description": line.description, "Amount": line.amount} for line in content.lines],
+            }
+        )  # fmt: skip
+    return books
+
+
+def test_all_pairs_of_place_and_way_are_tried() -> None:
+    cases = crashes.all_cases()
+    assert len(cases) == len(Place) * 3 * 2
+    assert len(Place) >= 14
+    assert {(case.place, case.how) for case in cases} == {(place, how) for place in Place for how in crashes.HOWS}
+    assert Verdict().good

@@ -1,4 +1,4 @@
-"""A stand-in in a process of its own, for clients that we did not write; how python-quickbooks and intuit-oauth are pointed at it."""
+"""A stand-in in a process of its own, and how python-quickbooks and intuit-oauth, which we did not write, are pointed at it."""
 
 import json
 import signal
@@ -64,7 +64,7 @@ class Qbo(StandIn):
 
     def client(self, **options: Any) -> QuickBooks:
         """python-quickbooks with the stand-in's first tokens; its hosts are class attributes."""
-        hosts = {name: f"{self.facts['base_url']}/v3" for name in ("sandbox_api_url_v3", "api_url_v3")}
+        hosts = dict.fromkeys(("sandbox_api_url_v3", "api_url_v3"), f"{self.facts['base_url']}/v3")
         here = type("HereQuickBooks", (QuickBooks,), hosts)
         auth = self.auth(access_token=self.facts["access_token"], refresh_token=self.facts["refresh_token"])
         client: QuickBooks = here(auth_client=auth, company_id=self.realm, minorversion=75, **options)

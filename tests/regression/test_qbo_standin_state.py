@@ -1,4 +1,4 @@
-"""The QuickBooks stand-in died of SIGTERM before it wrote its state file: uvicorn raises a caught signal again after its shutdown."""
+"""The QuickBooks stand-in died of SIGTERM before it wrote its state file: uvicorn raises a caught signal again at its end."""
 
 import json
 import signal

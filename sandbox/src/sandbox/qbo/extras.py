@@ -72,7 +72,8 @@ def create_tax_code(company: Company, body: Any) -> dict[str, Any]:
     """`POST /taxservice/taxcode`: a tax code with new or known rates."""
     if type(body) is not dict:
         raise Fault("2010", detail="Property Name:failed to parse json object; the request body is no object")
-    unknown = next((key for key in body if key not in ("TaxCode", "TaxRateDetails", "TaxCodeId", "Fault")), None)
+    # python-quickbooks sends the "Id": 0 that all its objects have
+    unknown = next((key for key in body if key not in ("TaxCode", "TaxRateDetails", "TaxCodeId", "Fault", "Id")), None)
     if unknown:
         raise Fault("2010", element=unknown)
     name, details = body.get("TaxCode"), body.get("TaxRateDetails")

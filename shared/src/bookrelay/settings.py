@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import Field, PostgresDsn, SecretStr, ValidationError
+from pydantic import BaseModel, Field, PostgresDsn, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bookrelay.errors import Code, SettingsError
@@ -46,7 +46,11 @@ class ServiceSettings(BaseSettings):
             name: value for name in cls.model_fields if (value := source.get(name.upper(), source.get(name))) not in (None, "")
         }
         try:
-            return cls() if environment is None else cls.model_validate(given)
+            if environment is None:
+                return cls()
+            settings = cls.__new__(cls)
+            BaseModel.__init__(settings, **given)  # not BaseSettings', which would read the process's environment, too
+            return settings
         except ValidationError as error:
             raise SettingsError(_explain(error), "See .env.example.", Code.VALIDATION) from None
 

@@ -1,0 +1,200 @@
+"""Fault injection, limits, metering: what goes wrong on request, and whether the write took effect."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+from sandbox.qbo.faults import TABLE
+from sandbox.qbo.injection import PROFILES
+
+from .bodies import invoice
+from .conftest import Books, StandIn, code_of
+
+
+def rule(books: Books, **spec: Any) -> None:
+    spec.setdefault("match", {}).setdefault("realm", books.realm)
+    books.standin.control("POST", "faults", {"count": 1, **spec})
+
+
+def count(books: Books) -> int:
+    total: int = books.query("select count(*) from Invoice")["totalCount"]
+    return total
+
+
+@pytest.mark.parametrize("code", sorted(TABLE, key=int))
+def test_every_code_can_be_asked_for_with_its_status(books: Books, code: str) -> None:
+    rule(books, fault="fault", code=code)
+    answer = books.post("invoice", invoice())
+    assert (answer.status_code, code_of(answer)) == (TABLE[code].status, code)
+    rule(books, fault="fault", code=code, format="xml")
+    answer = books.post("invoice", invoice())
+    assert answer.headers["content-type"].startswith("application/xml")
+    assert f'code="{code}"' in answer.text
+    assert books.post("invoice", invoice()).status_code == 200
+    assert count(books) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "committed"),
+    [("commit_then_reset", 1), ("commit_then_timeout", 1), ("drop_before_commit", 0), ("reset", 0)],
+)
+def test_cut_connections(books: Books, fault: str, committed: int) -> None:
+    spec = {"hold": 0.05} if fault in ("commit_then_timeout", "drop_before_commit") else {}
+    rule(books, fault=fault, **spec)
+    with pytest.raises(httpx.TransportError):
+        books.post("invoice", invoice(), requestid="r1")
+    assert count(books) == committed
+    assert books.post("invoice", invoice(), requestid="r1").status_code == 200
+    assert count(books) == 1
+
+
+def test_hold_longer_than_the_client_waits(books: Books) -> None:
+    rule(books, fault="commit_then_timeout", hold=30)
+    started = time.monotonic()
+    with pytest.raises(httpx.ReadTimeout):
+        books.call("POST", "invoice", json=invoice(), timeout=0.3)
+    assert time.monotonic() - started < 5
+    assert count(books) == 1
+
+
+def test_gateway_answers(books: Books) -> None:
+    rule(books, fault="commit_then_504")
+    answer = books.post("invoice", invoice())
+    assert (answer.status_code, 'code="6002"' in answer.text) == (504, True)
+    assert count(books) == 1
+    rule(books, fault="gateway_timeout")
+    assert books.post("invoice", invoice()).status_code == 504
+    rule(books, fault="html_503")
+    assert "nginx" in books.post("invoice", invoice()).text
+    rule(books, fault="server_error")
+    answer = books.post("invoice", invoice())
+    assert (answer.status_code, code_of(answer)) == (500, "10000")
+    rule(books, fault="unauthorized")
+    assert books.post("invoice", invoice()).status_code == 401
+    assert count(books) == 1
+    rule(books, fault="server_error", commit=True)
+    assert books.post("invoice", invoice()).status_code == 500
+    assert count(books) == 2
+
+
+def test_late_delivery_takes_effect_after_the_sender_gave_up(books: Books) -> None:
+    rule(books, fault="late_delivery", delay=0.4)
+    with pytest.raises(httpx.TransportError):
+        books.post("invoice", invoice())
+    assert count(books) == 0
+    deadline = time.monotonic() + 5
+    while not count(books):
+        assert time.monotonic() < deadline, "the late request never came"
+        time.sleep(0.02)
+
+
+def test_batch_cut_half_way_remembers_nothing(books: Books) -> None:
+    items = [{"bId": str(i), "operation": "create", "Invoice": invoice(DocNumber=f"C{i}")} for i in range(10)]
+    rule(books, fault="batch_cut", after=4)
+    with pytest.raises(httpx.TransportError):
+        books.post("batch", {"BatchItemRequest": items}, requestid="b")
+    assert count(books) == 4
+    replies = books.post("batch", {"BatchItemRequest": items}, requestid="b").json()["BatchItemResponse"]
+    assert sum("Fault" in item for item in replies) == 4
+    assert count(books) == 10
+
+
+def test_one_batch_item_is_throttled(books: Books) -> None:
+    rule(books, fault="item_throttle", match={"entity": "Invoice", "body": "C3"})
+    items = [{"bId": str(i), "operation": "create", "Invoice": invoice(DocNumber=f"C{i}")} for i in range(5)]
+    replies = {item["bId"]: item for item in books.post("batch", {"BatchItemRequest": items}).json()["BatchItemResponse"]}
+    assert [b_id for b_id, item in replies.items() if "Fault" in item] == ["3"]
+    assert replies["3"]["Fault"]["Error"][0]["code"] == "3001"
+    assert count(books) == 4
+
+
+def test_latency_skip_match_and_profile(books: Books, standin: StandIn) -> None:
+    rule(books, fault="latency", distribution="uniform", low=0.2, high=0.25, skip=1, match={"operation": "create", "entity": "Invoice"})
+    for wanted in (False, True, False):
+        started = time.monotonic()
+        books.post("invoice", invoice())
+        assert (time.monotonic() - started >= 0.2) is wanted
+    rule(books, fault="latency", distribution="lognormal", median=0.01, sigma=0.1)
+    books.post("invoice", invoice())
+    for profile in PROFILES:
+        assert standin.control("POST", "faults", {"profile": profile, "seed": 7, "replace": True})["rules"]
+    standin.control("DELETE", "faults")
+    assert "unknown fault" in standin.control("POST", "faults", {"fault": "meteor"}, status=400)["error"]
+    assert "unknown argument" in standin.control("POST", "faults", {"fault": "reset", "hold": 1}, status=400)["error"]
+    assert "unknown match" in standin.control("POST", "faults", {"fault": "reset", "match": {"colour": 1}}, status=400)["error"]
+
+
+def test_the_request_log_tells_what_took_effect(books: Books, standin: StandIn) -> None:
+    since = standin.control("GET", "requests")["last"]
+    rule(books, fault="commit_then_504")
+    books.post("invoice", invoice(), requestid="L1")
+    books.post("invoice", invoice(), requestid="L1")
+    books.post("invoice", {"Colour": 1})
+    rows = standin.control("GET", "requests", since=since, realm=books.realm)["requests"]
+    assert [(r["status"], r["committed"], r["replayed"], r["codes"]) for r in rows] == [
+        (504, True, False, ["6002"]), (200, False, True, []), (400, False, False, ["2010"])]  # fmt: skip
+    assert standin.control("GET", "counters")["creates_by_requestid"]["L1"] == 1
+
+
+def test_subscription_ended_is_a_fault_with_status_200(books: Books) -> None:
+    books.set(subscription_ended=True)
+    answer = books.post("invoice", invoice())
+    assert (answer.status_code, code_of(answer)) == (200, "6190")
+    books.set(subscription_ended=False)
+    assert code_of(books.post("invoice", invoice())) == ""
+
+
+@pytest.fixture
+def limited() -> Any:
+    running = StandIn(limits=True)
+    yield running
+    running.stop()
+
+
+def test_limits_on_real_time(limited: StandIn) -> None:
+    books = Books(limited)
+    answers: list[httpx.Response] = []
+    deadline = time.monotonic() + 20
+    limited.control("POST", "limits", {"per_second": 5})
+    while not answers or answers[-1].status_code != 429:
+        assert time.monotonic() < deadline, "never throttled"
+        answers.append(books.call("GET", "companyinfo/1"))
+    assert len(answers) > 5
+    assert code_of(answers[-1]) == "3001"
+    assert "retry-after" not in answers[-1].headers
+    limited.control("POST", "limits", {"per_second": 1, "format": "xml", "retry_after": 7})
+    books.call("GET", "companyinfo/1")
+    refused = books.call("GET", "companyinfo/1")
+    assert (refused.headers["retry-after"], 'code="3001"' in refused.text) == ("7", True)
+    time.sleep(1.1)
+    assert books.call("GET", "companyinfo/1").status_code == 200
+    limited.control("POST", "limits", {"per_second": 1000, "batch_per_minute_app": 3, "format": "json"})
+    body = {"BatchItemRequest": [{"bId": "1", "Query": "select * from Term"}]}
+    assert [books.post("batch", body).status_code for _ in range(4)] == [200, 200, 200, 429]
+    limited.control("POST", "limits", {"per_minute": 2, "batch_per_minute_app": 40})
+    assert [books.call("GET", "companyinfo/1").status_code for _ in range(3)] == [200, 200, 429]
+    other = Books(limited)
+    assert other.call("GET", "companyinfo/1").status_code == 200
+
+
+def test_metering_counts_reads_and_blocks_for_the_month(limited: StandIn) -> None:
+    limited.control("POST", "limits", {"enabled": False})
+    books = Books(limited)
+    before = limited.control("GET", "counters")
+    books.make("Invoice", invoice())
+    books.query("select * from Term")
+    items = [{"bId": "1", "Query": "select * from Term"}, {"bId": "2", "Query": "select * from Term"}, {"bId": "3", "operation": "create", "Invoice": invoice()}]
+    books.post("batch", {"BatchItemRequest": items})
+    after = limited.control("GET", "counters")
+    assert after["metered_reads"] - before["metered_reads"] == 3
+    assert after["core_calls"] - before["core_calls"] == 2
+    limited.control("POST", "limits", {"metered_block": True, "metered_cap": after["metered_reads"]})
+    assert books.call("GET", "companyinfo/1").status_code == 429
+    assert books.post("invoice", invoice()).status_code == 200
+    limited.control("POST", "clock", {"advance": 32 * 86_400})
+    limited.control("POST", "tokens", {"access_seconds": 3600})
+    books.headers["authorization"] = "Bearer " + limited.control("POST", "tokens", {"new": True, "realm": books.realm})["access_token"]
+    assert books.call("GET", "companyinfo/1").status_code == 200

@@ -337,6 +337,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {"<": lt, ">": gt, "<=": le, "
 
 def _predicate(entity: Entity, condition: Condition, company: Company) -> Callable[[Doc], bool]:
     name = _canonical(entity, condition.name)
+    if name.startswith("AttachableRef."):
+        return _attached(name, condition)
     kind = _kind_of(entity, name)
     read = _reader(entity, name, kind, company)
     if name == "Id" and condition.op not in ("=", "in"):
@@ -361,6 +363,16 @@ def _predicate(entity: Entity, condition: Condition, company: Company) -> Callab
         raise Fault("4001", value=f"operator '{condition.op}' needs a value for property {name}")
     bound, compare = values[0], _COMPARE[condition.op]
     return lambda doc: (value := read(doc)) is not None and compare(value, bound)
+
+
+def _attached(name: str, condition: Condition) -> Callable[[Doc], bool]:
+    """An attachable hangs on several documents: one that fits is enough."""
+    if condition.op not in ("=", "in"):
+        raise Fault("4001", value=f"operator '{condition.op}' is not supported for property {name}")
+    key, wanted = "type" if name.endswith("Type") else "value", {folded(value) for value in condition.values}
+    return lambda doc: any(
+        folded(str((reference.get("EntityRef") or {}).get(key) or "")) in wanted for reference in doc.get("AttachableRef", ())
+    )
 
 
 def _candidates(company: Company, entity: Entity, statement: Statement) -> Iterable[Doc]:

@@ -18,8 +18,8 @@ HEADERS = (
 )  # fmt: skip
 # What the directions file should say for these rows.
 DIRECTIONS: dict[str, Any] = {
-    "money_in": ["ACD", "Northwind Brokers"],
-    "money_out": ["Staffing Partner LLC", "Print & Copy Shop"],
+    "money_in": ["ACD"],
+    "money_out": ["Accelebrate", "BHanalytics", "VendorXYZ"],
     "aliases": {"acd inc": "ACD"},
 }
 CLIENTS = ("Harbour Legal LLP", "City Museum", "Ünlü & Söhne GmbH", "Orchard Health", "Lakeside Schools")
@@ -82,7 +82,7 @@ def _row(rng: random.Random, index: int, tag: str, today: date) -> LabelledRow:
         "to_client": CLIENTS[rng.randrange(len(CLIENTS))] if index % 4 else None,
         "end_client": CLIENTS[rng.randrange(len(CLIENTS))],
         "broker_chain": "ACD > client" if rng.random() < 0.3 else None,
-        "inv_from": DIRECTIONS["money_out" if out else "money_in"][rng.randrange(2)],
+        "inv_from": rng.choice(DIRECTIONS["money_out" if out else "money_in"]),
         "job_name": f"{rng.choice(JOBS)} {tag}",
         "task_descr": rng.choice((None, "As agreed", "=not a formula")),
         "worker": "Worker One",

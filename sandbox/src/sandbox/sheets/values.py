@@ -3,7 +3,7 @@ knows no HTTP.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sandbox.sheets.cells import Cell, raw, render, typed

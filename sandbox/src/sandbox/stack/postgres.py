@@ -15,6 +15,10 @@ from pathlib import Path
 from sandbox.stack.processes import ProcessFailedError, free_port, guarded, tail
 
 NOBODY = (65534, 65534)
+AS_ROOT = (
+    "Postgres does not run as root, so it was started as nobody, who must be able to reach its programs and its directory: "
+    "run this as an ordinary user, or from a directory that is open to others."
+)
 # Durable mode keeps Postgres's defaults, which are safe. Ephemeral mode trades every safety for speed and is refused outside
 # a temporary directory.
 EPHEMERAL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "jit=off")
@@ -100,7 +104,9 @@ class Postgres:
             self._as_user([str(binaries() / "initdb"), "-D", str(self.data), *options]), capture_output=True, check=False
         )
         if done.returncode:
-            raise ProcessFailedError(f"initdb failed in {self.data}: {done.stderr.decode(errors='replace').strip()}")
+            why = done.stderr.decode(errors="replace").strip()
+            hint = f" {AS_ROOT}" if self._user else ""
+            raise ProcessFailedError(f"initdb failed in {self.data}: {why}{hint}")
         if not self.ephemeral:
             os.sync()
         (self.directory / "initialised").touch()

@@ -39,9 +39,9 @@ class Reading:
 
 def read(book: Spreadsheet, area: Area, how: Reading) -> dict[str, Any]:
     """A ValueRange: ragged, without trailing empty cells and rows; no `values` at all where there is nothing."""
-    lines: list[list[Any]] = [
-        [render(cell, how.option, how.dates) for cell in row] for row in book.sheet(area.sheet).values(area)
-    ]
+    sheet = book.sheet(area.sheet)
+    used = replace(area, row_end=min(area.row_end, max(area.row, sheet.last_used_row())))
+    lines: list[list[Any]] = [[render(cell, how.option, how.dates) for cell in row] for row in sheet.values(used)]
     if how.major == "COLUMNS":
         lines = [list(line) for line in zip(*lines, strict=True)]
     for line in lines:

@@ -148,7 +148,7 @@ TABLE: dict[str, Entry] = {
     "2500": _stale(_REFERENCE),
     "6250": _stale("The customer is missing in QuickBooks or was made inactive."),
     "6240": Entry(
-        _ERROR, _RETRY, Code.CONFLICT, "A customer, vendor or employee with this name exists already.",
+        _ERROR, _HOLD, Code.CONFLICT, "A customer, vendor or employee with this name exists already.",
         "Give one of them another name in QuickBooks, or map the name in the company policy.",
     ),
     "620": _person("A linked transaction cannot be linked.", "Correct the link in QuickBooks."),

@@ -90,20 +90,18 @@ def test_postgres_on_a_taken_port_says_so(stack_directory: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts processes through /proc")
-async def test_parent_killed_postgres_and_broker_end_too(tmp_path: Path) -> None:
+async def test_parent_killed_postgres_and_broker_end_too(stack_directory: Path) -> None:
     code = """
-import json, tempfile, time
+import json, sys, time
 from pathlib import Path
 from sandbox.stack.embedded_broker import EmbeddedBroker
 from sandbox.stack.postgres import Postgres
-directory = Path(tempfile.mkdtemp(prefix="bookrelay-tests-"))
-directory.chmod(0o755)
-postgres, broker = Postgres(directory / "p", ephemeral=True), EmbeddedBroker()
+postgres, broker = Postgres(Path(sys.argv[1]), ephemeral=True), EmbeddedBroker()
 postgres.start(), broker.start()
 print(json.dumps([postgres.pid, broker.pid]), flush=True)
 time.sleep(100)
 """
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)  # noqa: ASYNC220
+    parent = subprocess.Popen([sys.executable, "-c", code, str(stack_directory / "orphan")], stdout=subprocess.PIPE)  # noqa: ASYNC220
     assert parent.stdout
     pids = json.loads(parent.stdout.readline())
     assert all(psutil.pid_exists(pid) for pid in pids)

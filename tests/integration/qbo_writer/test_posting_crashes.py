@@ -14,7 +14,6 @@ from writer_support import QboSandbox, bill, create_schema, invoice
 
 pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow]
 
-# A token that lives for seconds keeps Q' short: what a lost sender has in its hands is dead when its token is.
 SINGLES = {"BATCH_THRESHOLD": "1000"}
 BATCHES = {"BATCH_THRESHOLD": "5", "PACE_BATCH_ITEMS": "10"}
 
@@ -28,7 +27,7 @@ async def post_with_a_crash(
         broker.create_topic(topic.name, topic.partitions)
     company = sandbox.company()
     realm, servers = company["realm_id"], broker.bootstrap_servers
-    env = environment(database_url, servers, sandbox, company, TOKEN_REFRESH_BEFORE_SECONDS="2", **more)
+    env = environment(database_url, servers, sandbox, company, TOKEN_REFRESH_BEFORE_SECONDS="1", **more)
     commands = [invoice(realm, f"Q-{i}", customer=f"P-{i % 2}") for i in range(documents - 2)]
     commands += [bill(realm, "R-1"), bill(realm, "R-2")]  # type: ignore[list-item]
     async with publisher(servers) as p:
@@ -49,7 +48,7 @@ async def post_with_a_crash(
             while time.monotonic() < deadline and not await connection.fetchval(ended, documents):
                 assert process.poll() is None, log.read_text()[-3000:]
                 await asyncio.sleep(0.05)
-            told = await events(servers, documents, 15)
+            told = await events(servers, {c.data.source_key for c in commands}, 15)
             rows = await connection.fetch("SELECT kind, state, failures, reason FROM qbo_writer.commands WHERE state <> 'posted'")
             opened = await connection.fetch("SELECT * FROM qbo_writer.attempts WHERE state <> 'resolved'")
             assert not rows, ([dict(r) for r in rows], [dict(r) for r in opened], log.read_text()[-3000:])
@@ -66,10 +65,10 @@ async def post_with_a_crash(
 
 @contextlib.contextmanager
 def short_tokens(sandbox: QboSandbox):  # type: ignore[no-untyped-def]
-    """Access tokens that live for seconds."""
+    """Access tokens that live for seconds keep Q' short: what a lost sender has in its hands is dead when its token is."""
     before = sandbox.control("GET", "tokens")["settings"]
     name = next(n for n in before if "access" in n and isinstance(before[n], int | float))
-    sandbox.control("POST", "tokens", {name: 6})
+    sandbox.control("POST", "tokens", {name: 3})
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from bookrelay.messages import Command
 from qbo_writer.crashpoints import Place
 
 from . import workload
-from .harness import B, BATCHES, LATE, Company, Lane, TookTooLong, Writer, until
+from .harness import BATCHES, LATE, B, Company, Lane, TookTooLong, Writer, until
 from .oracle import Verdict
 
 How = Literal["exception", "kill", "hang"]
@@ -122,7 +122,7 @@ async def _successor(
     lane: Lane, case: Case, first: Writer, companies: Sequence[Company], extra: Mapping[str, str], writers: list[Writer]
 ) -> None:
     """Start the next writer when the first is gone (after an exception it may live on), or at once beside one that hangs."""
-    while first.running and case.how != "hang":
+    while first.running and case.how != "hang":  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     writers.append(await lane.writer(companies, extra, wait=False))
 
@@ -164,7 +164,8 @@ async def run_cases(lanes: Sequence[Lane], cases: Sequence[Case], seed: int, tel
                 outcome = Outcome(case, problem=repr(error)[:500])
             outcomes.append(outcome)
             if callable(tell):
-                tell(f"{case}: {'ok' if outcome.good else 'WRONG ' + outcome.problem + ' ' + '; '.join(outcome.verdict.problems[:3])}")
+                wrong = f"WRONG {outcome.problem} {'; '.join(outcome.verdict.problems[:3])}"
+                tell(f"{case}: {'ok' if outcome.good else wrong}")
 
     await asyncio.gather(*(work(lane) for lane in lanes))
     return outcomes

@@ -8,9 +8,7 @@ import base64
 import contextlib
 import itertools
 import json
-import os
 import secrets
-import signal
 import sys
 import tempfile
 import time
@@ -29,7 +27,7 @@ from aiokafka.errors import KafkaError
 from bookrelay import topics
 from bookrelay.messages import Command
 from sandbox.stack.postgres import Postgres
-from sandbox.stack.processes import ManagedProcess, free_port, tail
+from sandbox.stack.processes import ManagedProcess, free_port
 from sandbox.stack.stack import Stack
 
 from .oracle import Verdict, judge
@@ -333,9 +331,9 @@ class Lane:
         """Say what has not ended, for a failure's message."""
         missing = [c for c in commands if str(c.id) not in self.events.ends]
         rows = await self.pool.fetch(
-            "SELECT c.id, c.state, c.due_at, c.failures, a.state AS attempt, a.operation, a.ambiguous, a.lost, a.due_at AS look_at "
-            "FROM qbo_writer.commands c LEFT JOIN qbo_writer.attempts a ON a.document_id = c.document_id AND a.state <> 'resolved' "
-            "WHERE c.id = ANY($1::uuid[]) LIMIT 5",
+            "SELECT c.id, c.state, c.due_at, c.failures, a.state AS attempt, a.operation, a.ambiguous, a.lost, a.due_at AS look "
+            "FROM qbo_writer.commands c LEFT JOIN qbo_writer.attempts a "
+            "ON a.document_id = c.document_id AND a.state <> 'resolved' WHERE c.id = ANY($1::uuid[]) LIMIT 5",
             [c.id for c in missing],
         )
         return f"{len(missing)} without an end, e.g. {[dict(r) for r in rows]}"
@@ -422,6 +420,3 @@ async def stage(keep: Path | None = None) -> AsyncIterator[Stage]:
         await one.stop()
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
-
-
-__all__ = ["B", "LATE", "S", "W", "X", "Company", "Lane", "Stage", "TookTooLong", "Writer", "os", "signal", "stage", "tail", "until"]

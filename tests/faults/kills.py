@@ -82,7 +82,8 @@ async def storm(
     writers = [await lane.writer(firms, env, restart=True, defect=defect) for _ in range(2)]
     waves = max(3, kills)
     loads = [
-        workload.make(f"{seed}:{profile}", c.realm, max(6, int(kills * documents_per_kill / companies)), waves=waves) for c in firms
+        workload.make(f"{seed}:{profile}", c.realm, max(6, int(kills * documents_per_kill / companies)), waves=waves)
+        for c in firms
     ]
     published: list[Command] = []
     for wave in range(waves):

@@ -1,4 +1,5 @@
-"""A Hypothesis state machine over real processes: edits, redeliveries, versions out of order, QuickBooks faults, kills, people."""
+"""A Hypothesis state machine over real processes: edits, redeliveries, versions out of order, QuickBooks faults, kills,
+people."""
 
 import asyncio
 import random

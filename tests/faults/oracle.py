@@ -26,7 +26,7 @@ class Poster:
     def post(self, command: Command) -> None:
         """Bring the books to what the command says, unless a newer one was here."""
         data = command.data
-        key = Key(data.realm, data.source_key, data.kind)  # type: ignore[arg-type]
+        key = Key(data.realm, data.source_key, data.kind)
         order = (data.version, data.modified_at)
         if key in self._newest and order <= self._newest[key]:
             return
@@ -160,7 +160,9 @@ shape = _shape
 def _judge_names(realm: str, wanted: Mapping[Key, Content | None], books: Mapping[str, Any], verdict: Verdict) -> None:
     """Each new customer or vendor exists at most once, under whatever spelling."""
     for entity, kind in (("Customer", Kind.INVOICE), ("Vendor", Kind.BILL)):
-        names = {(c.customer if isinstance(c, InvoiceContent) else c.vendor).name for k, c in wanted.items() if c and k.kind is kind}
+        names = {
+            (c.customer if isinstance(c, InvoiceContent) else c.vendor).name for k, c in wanted.items() if c and k.kind is kind
+        }
         have = [str(row.get("DisplayName", "")) for row in books.get(entity, [])]
         for name in names:
             count = sum(1 for other in have if name.casefold() in other.casefold())

@@ -3,6 +3,7 @@
 The last line is one JSON object; the exit status is 1 if anything is wrong.
 """
 
+# ruff: noqa: T201
 import argparse
 import asyncio
 import json
@@ -159,7 +160,9 @@ PARTS = ("counterexamples", "crashes", "kills", "machine", "broken")
 def main(arguments: list[str] | None = None) -> int:
     """Parse and run."""
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
-    parser.add_argument("--seed", default=os.environ.get("FAULTS_SEED") or secrets.token_hex(3), help="what a run is repeated with")
+    parser.add_argument(
+        "--seed", default=os.environ.get("FAULTS_SEED") or secrets.token_hex(3), help="what a run is repeated with"
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--examples", type=int, default=25, help="of the state machine")
     parser.add_argument("--lanes", type=int, default=max(2, min(6, (os.cpu_count() or 2) * 2)))

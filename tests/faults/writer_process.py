@@ -1,8 +1,8 @@
 """The production writer as a process of the fault tests: `python -m tests.faults.writer_process <defect or "none">`.
 
-For the test of the test one rule of the protocol is switched off by replacing a part in this process; nothing of this is reachable
-from the product. With "none" the only change is a shorter session of the consumer groups, which no setting has: the embedded
-broker waits for almost a whole session at each rebalance.
+For the test of the test one rule of the protocol is switched off by replacing a part in this process; nothing of this is
+reachable from the product. With "none" the only change is a shorter session of the consumer groups, which no setting has: the
+embedded broker waits for almost a whole session at each rebalance.
 """
 
 import sys
@@ -15,35 +15,38 @@ def none() -> None:
 
 
 def quick_groups() -> None:
-    """Consumer groups notice a dead member after 3 s instead of 10 s."""
-    from bookrelay import kafka
+    """Consumer groups notice a dead member after 3 s."""
+    from faststream.kafka import KafkaBroker
 
-    original = kafka.KafkaBroker.subscriber
+    broker: Any = KafkaBroker
+    original = broker.subscriber
 
     def subscriber(self: Any, *topics: Any, **more: Any) -> Any:
-        return original(self, *topics, **{"session_timeout_ms": 3000, "heartbeat_interval_ms": 500, **more})
+        return original(self, *topics, **{**more, "session_timeout_ms": 3000, "heartbeat_interval_ms": 500})
 
-    kafka.KafkaBroker.subscriber = subscriber  # type: ignore[method-assign]
+    broker.subscriber = subscriber
 
 
 def no_requestid() -> None:
     """Requests leave without their requestid."""
-    from qbo_writer import qbo_client
+    import httpx
 
-    build = qbo_client.httpx.AsyncClient.build_request
+    client: Any = httpx.AsyncClient
+    build = client.build_request
 
     def without(self: Any, method: str, url: Any, **more: Any) -> Any:
         request = build(self, method, url, **more)
         request.url = request.url.copy_remove_param("requestid")
         return request
 
-    qbo_client.httpx.AsyncClient.build_request = without  # type: ignore[method-assign]
+    client.build_request = without
 
 
 def acknowledge_first() -> None:
     """The offset is committed when the batch was polled, before it is recorded."""
-    from bookrelay import kafka
+    from bookrelay import kafka as module
 
+    kafka: Any = module
     original = kafka._parse
 
     async def parse(message: Any, parser: Any = None) -> Any:
@@ -70,27 +73,24 @@ def journal_after_send() -> None:
     """The request leaves first; its attempt is committed with the answer. A crash between leaves no trace."""
     import uuid
 
-    from qbo_writer import posting
+    from qbo_writer import crashpoints, posting
 
     def fresh(*_: Any) -> str:
         return "br-" + uuid.uuid4().hex  # what was not journalled cannot be repeated
 
     posting.requestid_of = fresh  # type: ignore[assignment]
-    async def send_then_journal(self: Any, tenure: Any, token: Any, limit: int) -> int:
-        candidates = await self.parts.ledger.candidates(self.realm, 1)
-        if not candidates:
-            return 0
-        prepared = await self._prepare(tenure, candidates, token)
-        for new in prepared.attempts:
+
+    async def send_then_journal(self: Any, tenure: Any, attempts: Any, token: Any) -> None:
+        for new in attempts:
             answer = await self.parts.books.send(new.request, token)
-            posting.reach("sent")
+            crashpoints.reach("sent")
             journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, [new])
             for attempt in journalled:
                 effects = await self.sender._answered(attempt, answer, token)
                 await self.sender._settle(tenure, effects, [(attempt, answer)])
-        return len(candidates)
 
-    posting.Poster._singles = send_then_journal  # type: ignore[method-assign]
+    poster: Any = posting.Poster
+    poster._singles = send_then_journal
 
 
 def new_requestid_on_resend() -> None:
@@ -118,8 +118,9 @@ def absent_at_once() -> None:
     def at_once(sent: Any, waits: Any) -> Any:
         return sent.silent_at or sent.last_sent_at
 
-    transitions.absent_counts_at = at_once
-    resolving.absent_counts_at = at_once
+    for module in (transitions, resolving):
+        part: Any = module
+        part.absent_counts_at = at_once
 
 
 def many_open_attempts() -> None:
@@ -145,13 +146,19 @@ def overwrite_people() -> None:
 
 def check_before_send_off() -> None:
     """No defect by the protocol: a request leaves although the lease may be gone and the token may have ended."""
+    import dataclasses
+    from datetime import timedelta
+
     from qbo_writer import sending
 
-    async def never(self: Any, token: Any) -> bool:
-        return False
+    sender: Any = sending.Sender
+    single = sender.single
 
-    sending.Sender.may_send = lambda self, tenure: True  # type: ignore[method-assign]
-    sending.Sender._too_old = never  # type: ignore[method-assign]
+    async def unchecked(self: Any, tenure: Any, attempt: Any, token: Any) -> None:
+        await single(self, tenure, attempt, dataclasses.replace(token, expires_at=token.expires_at + timedelta(days=1)))
+
+    sender.may_send = lambda self, tenure: True
+    sender.single = unchecked
 
 
 DEFECTS: dict[str, Callable[[], None]] = {

@@ -112,7 +112,15 @@ def test_one_batch_item_is_throttled(books: Books) -> None:
 
 
 def test_latency_skip_match_and_profile(books: Books, standin: StandIn) -> None:
-    rule(books, fault="latency", distribution="uniform", low=0.2, high=0.25, skip=1, match={"operation": "create", "entity": "Invoice"})
+    rule(
+        books,
+        fault="latency",
+        distribution="uniform",
+        low=0.2,
+        high=0.25,
+        skip=1,
+        match={"operation": "create", "entity": "Invoice"},
+    )
     for wanted in (False, True, False):
         started = time.monotonic()
         books.post("invoice", invoice())
@@ -186,7 +194,11 @@ def test_metering_counts_reads_and_blocks_for_the_month(limited: StandIn) -> Non
     before = limited.control("GET", "counters")
     books.make("Invoice", invoice())
     books.query("select * from Term")
-    items = [{"bId": "1", "Query": "select * from Term"}, {"bId": "2", "Query": "select * from Term"}, {"bId": "3", "operation": "create", "Invoice": invoice()}]
+    items = [
+        {"bId": "1", "Query": "select * from Term"},
+        {"bId": "2", "Query": "select * from Term"},
+        {"bId": "3", "operation": "create", "Invoice": invoice()},
+    ]
     books.post("batch", {"BatchItemRequest": items})
     after = limited.control("GET", "counters")
     assert after["metered_reads"] - before["metered_reads"] == 3
@@ -196,5 +208,7 @@ def test_metering_counts_reads_and_blocks_for_the_month(limited: StandIn) -> Non
     assert books.post("invoice", invoice()).status_code == 200
     limited.control("POST", "clock", {"advance": 32 * 86_400})
     limited.control("POST", "tokens", {"access_seconds": 3600})
-    books.headers["authorization"] = "Bearer " + limited.control("POST", "tokens", {"new": True, "realm": books.realm})["access_token"]
+    books.headers["authorization"] = (
+        "Bearer " + limited.control("POST", "tokens", {"new": True, "realm": books.realm})["access_token"]
+    )
     assert books.call("GET", "companyinfo/1").status_code == 200

@@ -123,7 +123,11 @@ def test_gates_token_first_then_realm_then_scope(own: StandIn) -> None:
     def get(value: str | None, url: str = path) -> httpx.Response:
         return own.http.get(url, headers={"authorization": value} if value is not None else {})
 
-    for value, detail in ((None, "3202"), ("Bearer short", "too short or too long"), ("Bearer " + "x" * 5000, "too short or too long")):
+    for value, detail in (
+        (None, "3202"),
+        ("Bearer short", "too short or too long"),
+        ("Bearer " + "x" * 5000, "too short or too long"),
+    ):
         answer = get(value)
         assert answer.status_code == 401
         body = answer.json()
@@ -133,13 +137,19 @@ def test_gates_token_first_then_realm_then_scope(own: StandIn) -> None:
     assert isinstance(body["time"], int)
     assert get(f"Bearer {g['access_token']}").status_code == 200
     wrong = get(f"Bearer {g['access_token']}", "/v3/company/123/companyinfo/123")
-    assert (wrong.status_code, wrong.json()["fault"]["error"][0]["code"], wrong.json()["fault"]["type"]) == (403, "3100", "SERVICE")
+    assert (wrong.status_code, wrong.json()["fault"]["error"][0]["code"], wrong.json()["fault"]["type"]) == (
+        403,
+        "3100",
+        "SERVICE",
+    )
     assert get("Bearer " + "x" * 50, "/v3/company/123/companyinfo/123").status_code == 401
     code = authorize(own, scope="openid profile")["code"][0]
     limited = token(own, grant_type="authorization_code", code=code, redirect_uri=REDIRECT).json()
     assert limited["id_token"].count(".") == 2
     assert get(f"Bearer {limited['access_token']}").status_code == 403
-    assert own.http.get("/v1/openid_connect/userinfo", headers={"authorization": f"Bearer {limited['access_token']}"}).json()["sub"]
+    assert own.http.get("/v1/openid_connect/userinfo", headers={"authorization": f"Bearer {limited['access_token']}"}).json()[
+        "sub"
+    ]
     own.control("POST", "clock", {"advance": 3601})
     expired = get(f"Bearer {g['access_token']}")
     assert expired.json()["fault"]["error"][0]["detail"].startswith("Token expired:")
@@ -189,11 +199,17 @@ def test_python_quickbooks_creates_reads_queries_voids(own: StandIn, monkeypatch
     from quickbooks.objects import Customer, Invoice, Item, Payment, SalesItemLine, SalesItemLineDetail
 
     g = own.greeting
-    client = AuthClient(g["client_id"], g["client_secret"], REDIRECT, g["discovery_url"], access_token=g["access_token"], refresh_token=g["refresh_token"])
+    client = AuthClient(
+        g["client_id"],
+        g["client_secret"],
+        REDIRECT,
+        g["discovery_url"],
+        access_token=g["access_token"],
+        refresh_token=g["refresh_token"],
+    )
     qb = QuickBooks(auth_client=client, refresh_token=g["refresh_token"], company_id=g["realm_id"])
-    monkeypatch.setattr(QuickBooks, "api_url_v3", f"{g['base_url']}/v3", raising=False)
-    monkeypatch.setattr(qb, "api_url_v3", f"{g['base_url']}/v3", raising=False)
-    monkeypatch.setattr(type(qb), "api_url", property(lambda self: f"{g['base_url']}/v3"), raising=False)
+    monkeypatch.setattr(type(qb), "api_url", property(lambda self: f"{g['base_url']}/v3"))  # it knows Intuit's hosts only
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     customer = Customer()
     customer.DisplayName = "Made by python-quickbooks"
     customer.save(qb=qb)
@@ -206,9 +222,12 @@ def test_python_quickbooks_creates_reads_queries_voids(own: StandIn, monkeypatch
     made.Line.append(line)
     made.CustomerRef = customer.to_ref()
     made.save(qb=qb)
+    made = Invoice.get(made.Id, qb=qb)
     assert made.Balance == 12.5
     made.PrivateNote = "note"
     made.save(qb=qb)
+    made = Invoice.get(made.Id, qb=qb)
+    assert (made.PrivateNote, made.SyncToken) == ("note", "1")
     paid = Payment()
     paid.TotalAmt = 5
     paid.CustomerRef = customer.to_ref()
@@ -218,7 +237,7 @@ def test_python_quickbooks_creates_reads_queries_voids(own: StandIn, monkeypatch
     batch = batch_create([_named(Customer, f"batch {i}") for i in range(35)], qb=qb)
     assert len(batch.successes) == 35
     assert len(Customer.query("select * from Customer startposition 1 maxresults 20", qb=qb)) == 20
-    changed = change_data_capture([Invoice, Customer], "2026-11-01T00:00:00-08:00" if own.app.world.clock.now() < 0 else _recent(own), qb=qb)
+    changed = change_data_capture([Invoice, Customer], _recent(own), qb=qb)
     assert len(changed.Invoice) == 1
     made.delete(qb=qb)
     assert Invoice.count(qb=qb) == 0

@@ -90,14 +90,19 @@ def test_query_answers(books: Books) -> None:
     assert (page["startPosition"], page["maxResults"]) == (2, 2)
     assert books.query("select * from Invoice where DocNumber = 'nothing'") == {}
     assert books.query("select count(*) from Invoice where TotalAmt >= 3") == {"totalCount": 3}
-    assert [d["DocNumber"] for d in books.query("select * from Invoice where DocNumber in ('Q1','q4')")["Invoice"]] == ["Q1", "Q4"]
+    assert [d["DocNumber"] for d in books.query("select * from Invoice where DocNumber in ('Q1','q4')")["Invoice"]] == [
+        "Q1",
+        "Q4",
+    ]
     assert len(books.query("select * from Invoice where DocNumber like 'Q%'")["Invoice"]) == 5
     short = books.query("select DocNumber from Invoice where DocNumber = 'Q1'")["Invoice"][0]
     assert set(short) == {"Id", "domain", "sparse", "DocNumber"}
     assert set(books.query("select * from Currency")) == set()
     books.make("CompanyCurrency", {"Code": "EUR"})
     assert "CompanyCurrency" in books.query("select * from Currency")
-    raw = books.standin.http.get(f"/v3/company/{books.realm}/query?query=select%20*%20from%20Customer%20where%20Id='1'", headers=books.headers)
+    raw = books.standin.http.get(
+        f"/v3/company/{books.realm}/query?query=select%20*%20from%20Customer%20where%20Id='1'", headers=books.headers
+    )
     assert len(raw.json()["QueryResponse"]["Customer"]) == 1
 
 
@@ -146,7 +151,9 @@ def test_change_data_holds_at_most_a_thousand_over_all_entities(books: Books) ->
 
 
 def test_batch_items_are_independent_and_come_shuffled(books: Books) -> None:
-    items: list[dict[str, Any]] = [{"bId": f"c{i}", "operation": "create", "Invoice": invoice(DocNumber=f"N{i % 9}")} for i in range(10)]
+    items: list[dict[str, Any]] = [
+        {"bId": f"c{i}", "operation": "create", "Invoice": invoice(DocNumber=f"N{i % 9}")} for i in range(10)
+    ]
     items.append({"bId": "q", "Query": "select * from Term"})
     items.append({"bId": "w", "operation": "create", "Gadget": {}})
     answer = books.post("batch", {"BatchItemRequest": items})
@@ -169,7 +176,12 @@ def test_batch_updates_voids_and_deletes(books: Books) -> None:
     items = [
         {"bId": "1", "operation": "update", "Invoice": {**first, "sparse": True, "PrivateNote": "x"}},
         {"bId": "2", "operation": "delete", "Invoice": second},
-        {"bId": "3", "operation": "update", "optionsData": "void", "Payment": {"Id": paid["Id"], "SyncToken": "0", "sparse": True}},
+        {
+            "bId": "3",
+            "operation": "update",
+            "optionsData": "void",
+            "Payment": {"Id": paid["Id"], "SyncToken": "0", "sparse": True},
+        },
         {"bId": "4", "operation": "create", "optionsData": "allowduplicatedocnum", "Invoice": invoice(DocNumber="A")},
         {"bId": "5", "Invoice": invoice(DocNumber="B")},
     ]

@@ -3,13 +3,14 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 from bookrelay import metrics, telemetry
+from bookrelay.errors import HaltError
 from bookrelay.messages import Priority
 from bookrelay.money import loads
 
@@ -22,6 +23,7 @@ log = telemetry.get_logger(__name__)
 
 MINOR_VERSION = "75"
 PAGE = 1000  # rows of a query's page, at most
+OVERLAP = 50  # rows that two pages share
 CDC_CAP = 1000  # objects in one answer of the change feed: at the cap something may be missing
 CDC_DAYS = 29  # it looks back 30 days
 _CLOCKS = timedelta(minutes=5)  # how far our clock and QuickBooks' may be apart in a window of CreateTime
@@ -55,6 +57,7 @@ class QboClient:
     ) -> None:
         self._settings, self._pacer = settings, pacer
         self._asked: dict[tuple[str, str], _Asked] = {}
+        self.on_unauthorized: Callable[[str, AccessToken], None] | None = None  # told of a 401 to a read
         seconds = settings.qbo_request_timeout_seconds
         connections = max(20, settings.pace_in_flight * max(1, len(settings.qbo_realm_ids)) * 2)
         self._client = httpx.AsyncClient(
@@ -234,7 +237,10 @@ class QboClient:
         return await self.query(realm, f"select * from {entity} where {where}", token)  # noqa: S608
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
-        """Read the change feed. Raises LookupFailed, also where the answer is at its cap and so may be incomplete."""
+        """Read the change feed. Raises LookupFailed, also where the answer is at its cap and so may be incomplete.
+
+        All entities share the cap of one answer: at the cap each is asked for alone.
+        """
         if since < datetime.now(UTC) - timedelta(days=CDC_DAYS):
             raise LookupFailed("the change feed looks back 30 days only")
         from_ = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -247,6 +253,9 @@ class QboClient:
             for part in _list(response, "QueryResponse"):
                 for entity in entities:
                     found += [_change(entity, raw) for raw in part.get(entity) or () if isinstance(raw, dict)]
+        if len(found) >= CDC_CAP and len(entities) > 1:
+            parts = [await self.changes(realm, [entity], since, token) for entity in entities]
+            return [change for part in parts for change in part]
         if len(found) >= CDC_CAP:
             raise LookupFailed(f"the change feed is at its cap of {CDC_CAP}: ask for fewer entities or a later time")
         return found
@@ -254,28 +263,29 @@ class QboClient:
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages. Raises LookupFailed.
 
-        Pages are not isolated from each other: what is changed meanwhile can move. Ordered by CreateTime, new rows come last.
+        Pages are not isolated from each other: what is deleted meanwhile moves the rest forward. So pages overlap; new rows come
+        last, by CreateTime.
         """
         entity = statement.split(" from ", 1)[1].split(" ", 1)[0]
-        rows: list[dict[str, Any]] = []
+        rows: dict[str, dict[str, Any]] = {}
+        start = 1
         while True:
-            page = f"{statement} orderby MetaData.CreateTime startposition {len(rows) + 1} maxresults {PAGE}"
-            if entity in ("CompanyInfo", "Preferences"):
-                page = statement
+            page = f"{statement} orderby MetaData.CreateTime startposition {start} maxresults {PAGE}"
             value = await self.get(realm, "/query", {"query": page}, token, name="query")
             response = value.get("QueryResponse")
             if not isinstance(response, dict):
                 raise LookupFailed("the answer to a query holds no QueryResponse")
             part = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
-            rows += part
+            rows.update({str(raw.get("Id")): raw for raw in part})
             if len(part) < PAGE:
-                return rows
+                return list(rows.values())
+            start += PAGE - OVERLAP
 
     async def get(
         self, realm: str, path: str, params: Mapping[str, str], token: AccessToken, *, name: str = "read", absent: bool = False
     ) -> Any:
         """One GET, metered by Intuit. Returns the parsed body, or None with `absent` where the entity is not there.
-        It is sent once; raises LookupFailed (ReadRefused where there was an answer).
+        It is sent once; raises LookupFailed (ReadRefused where there was an answer), HaltError where we are cut off.
         """
         if self._pacer is None:
             return await self._get(realm, path, params, token, name, absent)
@@ -304,6 +314,10 @@ class QboClient:
             raise LookupFailed("the answer is no object")
         if absent and answer.intuit_code == "610":
             return None
+        if answer.unauthorized and self.on_unauthorized:
+            self.on_unauthorized(realm, token)
+        if answer.halt:
+            raise HaltError(answer.reason, answer.fix, answer.code)
         raise ReadRefused(answer)
 
 

@@ -100,6 +100,7 @@ class TokenStore:
         self._vault = Vault(settings.qbo_token_encryption_keys.get_secret_value())
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._cache: dict[str, _Cached] = {}
+        self._rejected: dict[str, AccessToken] = {}
 
     async def current(self, realm: str, fencing_token: int) -> AccessToken:
         """Return an access token with life left; refreshes it when little is left. Cheap: kept in memory.
@@ -113,7 +114,14 @@ class TokenStore:
             cached = self._cache.get(realm)
             if cached and cached.fencing_token == fencing_token and time.monotonic() < cached.good_until:
                 return cached.token
-            return await self._load(realm, fencing_token, rejected=None)
+            token = await self._load(realm, fencing_token, rejected=self._rejected.get(realm))
+            self._rejected.pop(realm, None)
+            return token
+
+    def reject(self, realm: str, rejected: AccessToken) -> None:
+        """Note that a read was refused with 401: the next `current` gives another token."""
+        self._rejected[realm] = rejected
+        self._cache.pop(realm, None)
 
     async def renew(self, realm: str, fencing_token: int, rejected: AccessToken) -> AccessToken:
         """Return another token after a 401; refreshes only if `rejected` is still the current one."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from bookrelay.errors import Code, Disposition
+from bookrelay.errors import Code, Disposition, HaltError
 from bookrelay.messages import CustomField, InvoiceLine
 from qbo_parts import POLICY, Company, bill, ids_of, invoice, request_for, settings_for, wanted_of
 from qbo_writer import mapping
@@ -402,6 +402,27 @@ async def test_changes_tell_creates_updates_and_deletes(company: Company, client
     found = await client.changes(company.realm, ["Invoice", "Bill", "BillPayment"], since, company.token)
     assert Deleted("Bill", gone.qbo_id) in found
     assert [one.marker for one in found if isinstance(one, Seen) and one.qbo_id == kept.qbo_id] == [kept.marker]
+
+
+async def test_changes_of_several_entities_are_asked_apart_at_the_cap(company: Company, client: QboClient) -> None:
+    company.load("Customer", *({"DisplayName": f"Half {n}"} for n in range(600)))
+    company.load("Vendor", *({"DisplayName": f"Other half {n}"} for n in range(600)))
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    found = await client.changes(company.realm, ["Customer", "Vendor"], since, company.token)
+    assert len({(one.entity, one.qbo_id) for one in found}) >= 1200
+
+
+async def test_reads_that_are_refused_tell_whom_it_concerns(company: Company, client: QboClient) -> None:
+    told: list[tuple[str, AccessToken]] = []
+    client.on_unauthorized = lambda realm, token: told.append((realm, token))
+    token = company.token
+    company.fault("unauthorized", match={"method": "GET"})
+    with pytest.raises(LookupFailed):
+        await client.read(company.realm, "Invoice", "1", token)
+    assert told == [(company.realm, token)]
+    company.sandbox.control("POST", "companies", {"realm": company.realm, "subscription_ended": True})
+    with pytest.raises(HaltError, match="subscription"):
+        await client.read(company.realm, "Invoice", "1", token)
 
 
 async def test_changes_at_the_cap_or_too_far_back_fail(company: Company, client: QboClient) -> None:

@@ -94,6 +94,17 @@ async def test_renew_refreshes_once_for_all_who_were_rejected(company: Company, 
     assert await works(company, tokens[0])
 
 
+async def test_a_read_that_was_refused_gives_another_token_next_time(company: Company, pool: Pool) -> None:
+    await take_lease(pool, company.realm)
+    store = store_for(company, pool)
+    first = await store.current(company.realm, 1)
+    store.reject(company.realm, first)
+    second, third = await store.current(company.realm, 1), await store.current(company.realm, 1)
+    assert first.value != second.value == third.value
+    store.reject(company.realm, first)  # told late: another one is in use already
+    assert (await store.current(company.realm, 1)).value == second.value
+
+
 async def test_without_the_lease_nothing_is_given_or_stored(company: Company, pool: Pool) -> None:
     await take_lease(pool, company.realm, fencing_token=2)
     with pytest.raises(LeaseLost):

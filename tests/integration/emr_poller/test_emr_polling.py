@@ -252,7 +252,7 @@ async def test_without_the_emr_the_service_is_not_ready_with_the_reason_and_reco
 
     async def says_why() -> bool:
         status, body = await service.ready()
-        return status == 503 and "503" in str(body["reasons"])
+        return bool(status == 503 and "503" in str(body["reasons"]))
 
     await until(says_why)
     practice.control("DELETE", "faults")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,26 +15,24 @@ from bookrelay.kafka import Publisher
 from bookrelay.outbox import Relay
 from bookrelay_deploy.migrating import migrate
 from sheet_support import Book, ServiceProcess, Watcher
+from sheet_watcher.domain import SCHEMA
 from sheet_watcher.polling import Polling, rules_of
 from sheet_watcher.settings import Settings
 from sheet_watcher.sheets_client import SheetsClient
 from sheet_watcher.store import Store
-from sheet_watcher.tables import SCHEMA
 
 
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    """A spreadsheet with the headers and no rows, without Google's quotas."""
+@contextmanager
+def stand_in(tmp_path: Path, *options: str) -> Iterator[Book]:
+    """Run the Sheets stand-in."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox.main", "sheets", "--rows", "1", "--no-limits",
-         "--credentials", str(tmp_path / "account.json")],
+        [sys.executable, "-m", "sandbox.main", "sheets", "--credentials", str(tmp_path / "account.json"), *options],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
         made = Book(facts["base_url"], facts["control_url"], facts["spreadsheet_id"], facts["credentials_file"])
-        made.begin()
         yield made
         made.http.close()
     finally:
@@ -41,6 +40,21 @@ def book(tmp_path: Path) -> Iterator[Book]:
         process.wait(10)
         if process.stdout:
             process.stdout.close()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """A spreadsheet with the headers and no rows, without Google's quotas."""
+    with stand_in(tmp_path, "--rows", "1", "--no-limits") as made:
+        made.begin()
+        yield made
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Iterator[Book]:
+    """A spreadsheet as it really is: 36 columns, 60 rows, some of them wrong, and Google's quotas."""
+    with stand_in(tmp_path, "--rows", "60", "--seed", "3") as made:
+        yield made
 
 
 @pytest.fixture
@@ -58,17 +72,36 @@ async def migrated(database_url: str) -> str:
     return database_url
 
 
-@pytest.fixture
-def environment(book: Book, bus: str, migrated: str, tmp_path: Path) -> dict[str, str]:
-    """The watcher's settings; each test has a company of its own, for the topics are shared."""
+def settings_for(book: Book, bus: str, database_url: str, tmp_path: Path) -> dict[str, str]:
+    """Return the watcher's settings; each test has a company of its own, for the topics are shared."""
     directions = tmp_path / "directions.json"
-    directions.write_text(json.dumps({"money_in": ["ACD"], "money_out": ["VendorXYZ"], "aliases": {"xyz": "VendorXYZ"}}))
+    directions.write_text(
+        json.dumps(
+            {
+                "money_in": ["ACD"],
+                "money_out": ["VendorXYZ", "Accelebrate", "BHanalytics"],
+                "aliases": {"xyz": "VendorXYZ", "acd inc": "ACD"},
+            }
+        )
+    )
     return {
-        "DATABASE_URL": migrated, "KAFKA_BOOTSTRAP_SERVERS": bus, "QBO_REALM_ID": f"realm-{uuid.uuid4().hex[:12]}",
+        "DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": bus, "QBO_REALM_ID": f"realm-{uuid.uuid4().hex[:12]}",
         "SHEETS_BASE_URL": book.base_url, "SHEETS_SPREADSHEET_ID": book.spreadsheet_id,
         "GOOGLE_CREDENTIALS_FILE": book.credentials_file, "QB_DIRECTIONS_FILE": str(directions), "SHEETS_POLL_SECONDS": "0.5",
-        "SHEETS_MISSING_SECONDS": "0.5", "SHEETS_REQUESTS_PER_MINUTE": "300",
+        "SHEETS_MISSING_SECONDS": "0.5",
     }  # fmt: skip
+
+
+@pytest.fixture
+def environment(book: Book, bus: str, migrated: str, tmp_path: Path) -> dict[str, str]:
+    """The settings for the empty book, without our own pace."""
+    return settings_for(book, bus, migrated, tmp_path) | {"SHEETS_REQUESTS_PER_MINUTE": "300"}
+
+
+@pytest.fixture
+def real_environment(labelled: Book, bus: str, migrated: str, tmp_path: Path) -> dict[str, str]:
+    """The settings for the labelled book, with our own pace."""
+    return settings_for(labelled, bus, migrated, tmp_path)
 
 
 @pytest.fixture
@@ -88,9 +121,11 @@ async def watcher(environment: dict[str, str]) -> AsyncIterator[Watcher]:
 
 
 @pytest.fixture
-def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
     """`start(**settings)` runs the watcher as a process; all of them end with the test."""
     started: list[ServiceProcess] = []
+    real = "real_environment" in request.fixturenames
+    environment: dict[str, str] = request.getfixturevalue("real_environment" if real else "environment")
 
     def begin(**settings: str) -> ServiceProcess:
         service = ServiceProcess(environment | settings, tmp_path / f"watcher-{len(started)}.log")

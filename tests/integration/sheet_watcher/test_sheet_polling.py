@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,38 @@ async def test_process_carries_rows_and_events_while_the_sheet_is_sorted_copied_
 
 
 @pytest.mark.slow
+async def test_sixty_real_looking_rows_end_as_labelled_within_google_s_quotas(
+    start: Start, labelled: Book, real_environment: dict[str, str]
+) -> None:
+    service = start()
+    async with Writer(real_environment) as writer:
+
+        def rows() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+            books = labelled.control("GET", "books")  # not Google's API: the test must not use up the quota
+            return [(line, books["labels"][line["eteam_id"]]) for line in books["rows"]]
+
+        async def done() -> bool:
+            await writer.answer()
+            asked_for = [line for line, label in rows() if label["expected"] != "ignored"]
+            return all(line.get("qb_sync_status") in ("synced", "failed") for line in asked_for)
+
+        await until(done, 90)
+        said = {m.data.source_key: m for m in await writer.commands()}
+    assert service.stop() == 0
+    for line, label in rows():
+        if label["expected"] == "posted":
+            assert line["qb_sync_status"] == "synced", line
+            assert said[line["qb_row_key"]].data.content.total == Decimal(label["amount"]), line
+            assert said[line["qb_row_key"]].data.kind == label["document"], line
+        elif label["expected"] == "rejected":
+            assert line["qb_sync_status"] == "failed", line
+            assert line["qb_error"].startswith("QB004: "), line
+        else:
+            assert not line.get("qb_row_key"), line
+    assert not [r for r in labelled.requests("/v4/") if r["status"] == 429]
+
+
+@pytest.mark.slow
 async def test_killed_at_random_moments_ends_with_every_row_synced_and_one_document_each(
     start: Start, book: Book, environment: dict[str, str]
 ) -> None:
@@ -317,13 +350,13 @@ async def test_killed_at_random_moments_ends_with_every_row_synced_and_one_docum
     async with Writer(environment) as writer:
         for _ in range(4):
             service = start()
-            await until(service.port)
+            await until(service.port, 60)  # the broker waits for the member that was killed
             await asyncio.sleep(rng.uniform(0.1, 1.5))
             service.kill()
             await writer.answer()
             book.sort(rng.randrange(8), descending=bool(rng.randrange(2)))
         service = start()
-        await until(service.port)
+        await until(service.port, 60)
 
         async def done() -> bool:
             await writer.answer()

@@ -1,6 +1,7 @@
 """What reads of a sheet lead to: keys, versions, copies, deletions, write-back. A small sheet in memory takes the writes."""
 
 import itertools
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,7 +29,7 @@ from bookrelay.messages import (
 from sheet_watcher import handlers
 from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Result, State
 from sheet_watcher.handlers import Plan, Rules, Superseded, on_event
-from sheet_watcher.layout import LayoutError, a1, find_layout, snapshot_of
+from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 HEADERS = ("invoice", "submitted_date", "To_Client", "inv_from", "task_descr", "STATUS", "Inv_Dollars", *OWN_COLUMNS)
@@ -41,7 +42,7 @@ RULES = Rules(
 class Sheet:
     """A sheet in memory, the state and the clock: `turn` is one read with its writes and its commit."""
 
-    def __init__(self, *rows: dict[str, Cell]) -> None:
+    def __init__(self, *rows: Mapping[str, Cell]) -> None:
         self.values: list[list[Cell]] = [list(HEADERS)]
         self.rows: dict[str, KnownRow] = {}
         self.results: dict[tuple[str, Kind], Result] = {}
@@ -498,7 +499,7 @@ def test_worksheet_that_cannot_be_read_is_refused_by_the_names_of_its_columns(he
 
 
 def test_a1_ranges() -> None:
-    made = handlers.runs(12, {0: "a", 1: "b", 25: "c", 26: "d", 30: "e"})
+    made = runs(12, {0: "a", 1: "b", 25: "c", 26: "d", 30: "e"})
     assert [a1("it's", w) for w in made] == ["'it''s'!A12:B12", "'it''s'!Z12:AA12", "'it''s'!AE12:AE12"]
 
 

@@ -297,3 +297,32 @@ def test_what_real_clients_send_on_create_passes(books: Books) -> None:
     whole = books.post("invoice", made, operation="void")
     assert whole.status_code == 200, whole.text
     assert books.post("invoice", whole.json()["Invoice"], operation="delete").status_code == 200
+
+
+def test_matched_and_processed_transactions_are_guarded(books: Books) -> None:
+    made = books.make("BillPayment", bill_payment(50, ("Bill", books.make("Bill", bill())["Id"], 50)))
+    books.person("match", "BillPayment", made["Id"])
+    body = {"Id": made["Id"], "SyncToken": "0"}
+    assert code_of(books.post("billpayment", body, operation="delete")) == "6480"
+    assert code_of(books.post("billpayment", {**body, "sparse": True}, operation="update", include="void")) == "6450"
+    books.person("unmatch", "BillPayment", made["Id"])
+    assert books.post("billpayment", body, operation="delete").status_code == 200
+    card = books.make("Payment", payment(5, ProcessPayment=True))
+    body = {"Id": card["Id"], "SyncToken": "0", "sparse": True}
+    assert code_of(books.post("payment", {**body, "PrivateNote": "x"})) == "6110"
+    assert code_of(books.post("payment", body, operation="delete")) == "6120"
+    number = {"CreditChargeInfo": {"Number": "4111 1111 1111 1111"}}
+    assert code_of(books.post("payment", payment(5, CreditCardPayment=number))) == "6530"
+    assert books.post("payment", payment(5, CreditCardPayment={"CreditChargeInfo": {"Number": "xxxx1111"}})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("120", 403), ("130", 400), ("140", 400), ("150", 400), ("10200", 400), ("5020", 400)]
+)
+def test_a_company_can_be_shut(books: Books, code: str, status: int) -> None:
+    books.set(gate=code)
+    answer = books.post("invoice", invoice())
+    assert (answer.status_code, code_of(answer)) == (status, code)
+    assert code_of(books.call("GET", "companyinfo/1")) == ("" if code == "5020" else code)
+    books.set(gate="")
+    assert books.post("invoice", invoice()).status_code == 200

@@ -227,6 +227,8 @@ class Api:
         self._meter(request, operation)
         if company.subscription_ended:
             raise Fault("6190", status=company.subscription_status)
+        if company.gate and (company.gate != "5020" or operation in WRITES):
+            raise Fault(company.gate, plan=company.plan.replace("_", " ").title())
         handler = getattr(self, f"_do_{operation}", None)
         if handler is None:
             if request.entity is not None:

@@ -135,7 +135,15 @@ class Control:
             company = self.world.add_company(
                 None if realm is None else str(realm), plan, seeded=body.get("seeded", True), name=body.get("name")
             )
-        for name in ("subscription_ended", "subscription_status", "online_payments", "close_balance", "country", "name_detail"):
+        for name in (
+            "subscription_ended",
+            "subscription_status",
+            "online_payments",
+            "close_balance",
+            "country",
+            "name_detail",
+            "gate",
+        ):
             if name in body:
                 setattr(company, name, type(getattr(company, name))(body[name]))
         return 200, {**self.world.connect(company.realm_id), "plan": company.plan, "name": company.name}

@@ -39,6 +39,11 @@ def act(company: Company, operation: str, kind: str, doc_id: str, changes: dict[
         return None
     if operation in ("activate", "deactivate"):
         return writes.save(company, entity, {"Id": doc_id, "sparse": True, "Active": operation == "activate"}, options)
+    if operation in ("match", "unmatch"):
+        if company.get(kind, doc_id) is None:
+            raise Fault("610")
+        (company.matched.add if operation == "match" else company.matched.discard)(doc_id)
+        return company.get(kind, doc_id)
     if operation == "pay":
         return _pay(company, kind, doc_id, changes)
     if operation == "merge":

@@ -260,3 +260,13 @@ def check_owner(change: Change) -> None:
             raise Fault(
                 "6000", detail=f"Business Validation Error: {name} cannot change while payments are linked. Unlink them first."
             )
+
+
+def check_settled(company: Company, doc: Doc, operation: str, options: Options) -> None:
+    """What the bank feed matched and what merchant services processed stays as it is."""
+    if options.person:
+        return
+    if doc["Id"] in company.matched and operation != "update":
+        raise Fault("6450" if operation == "void" else "6480")
+    if doc.get("ProcessPayment") is True and operation != "void":
+        raise Fault("6110" if operation == "update" else "6120")

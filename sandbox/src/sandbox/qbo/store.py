@@ -110,6 +110,8 @@ class Company:
         self.subscription_ended = False
         self.subscription_status = 200  # HTTP status of 6190, which was seen with 200
         self.online_payments = False
+        self.gate = ""  # a fault code that every call gets: 120, 130, 140, 150, 10200; 5020 for writes only
+        self.matched: set[str] = set()  # Ids of transactions that a person matched in the bank feed
         self.country = "US"
         self.close_balance = False  # refuse (6220) to make a customer with an open balance inactive
         self.name_detail = 1.0  # share of 6240 answers whose Detail names the holder instead of ": null"
@@ -397,6 +399,7 @@ def snapshot(company: Company) -> dict[str, Any]:
         "last_number": company.last_number,
         "files": company.files,
         "subscription_ended": company.subscription_ended,
+        "matched": company.matched,
         "random": company.random.getstate(),
     }
 
@@ -409,6 +412,7 @@ def restore(company: Company, state: dict[str, Any]) -> None:
     company.last_number = dict(state["last_number"])
     company.files = dict(state["files"])
     company.subscription_ended = bool(state["subscription_ended"])
+    company.matched = set(state.get("matched", ()))
     company.random.setstate(state["random"])
     entities: dict[str, dict[str, Doc]] = state["entities"]
     for kind in sorted(entities, key=lambda k: (k in TXN_KINDS, list(entities).index(k))):

@@ -239,7 +239,18 @@ def _enum(allowed: str) -> Checker:
 
 
 def _any(value: Any, name: str, company: Company) -> Any:
+    if type(value) is dict and name in ("CreditCardPayment", "CCDetail"):
+        _refuse_card_number(value)
     return _exact(value)
+
+
+def _refuse_card_number(value: Any) -> None:
+    """A raw card number must not be sent: 13 to 19 digits under Number."""
+    for key, item in value.items():
+        if isinstance(item, dict):
+            _refuse_card_number(item)
+        elif key == "Number" and re.fullmatch(r"[\d -]{13,23}", str(item)):
+            raise Fault("6530", element="CreditCardPayment")
 
 
 def _exact(value: Any) -> Any:

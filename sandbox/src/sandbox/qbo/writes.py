@@ -33,6 +33,7 @@ from sandbox.qbo.rules import (
     check_deposited,
     check_period,
     check_plan,
+    check_settled,
     finish_txn,
 )
 from sandbox.qbo.sales import finish_sales
@@ -61,6 +62,7 @@ def delete(company: Company, entity: Entity, body: Any, options: Options | None 
         raise Fault("500", detail=f"Operation delete is not supported for {entity.kind}.")
     old = _existing(company, entity, body, options)
     if entity.kind in TXN_KINDS:
+        check_settled(company, old, "delete", options)
         check_period(company, old.get("TxnDate"))
         if entity.kind == "Invoice" and old.get("LinkedTxn") and any(t["TxnType"] == "Payment" for t in old["LinkedTxn"]):
             raise Fault("6400")
@@ -80,6 +82,7 @@ def void(company: Company, entity: Entity, body: Any, options: Options | None = 
     if not entity.void:
         raise Fault("500", detail=f"Operation void is not supported for {entity.kind}.")
     old = _existing(company, entity, body, options)
+    check_settled(company, old, "void", options)
     check_period(company, old.get("TxnDate"))
     check_deposited(old, entity.kind)
     if old.get("TotalAmt") == 0 and str(old.get("PrivateNote", "")).startswith("Voided"):
@@ -172,6 +175,7 @@ def _update(company: Company, entity: Entity, doc_id: str, values: Doc, body: Do
         _check_required(entity, doc, body)
     doc.update(Id=doc_id, SyncToken=old["SyncToken"], domain="QBO", sparse=False, MetaData=old["MetaData"])
     if entity.kind in TXN_KINDS:
+        check_settled(company, old, "update", options)
         check_period(company, old.get("TxnDate"))
         if _money_moved(old, doc):
             check_deposited(old, entity.kind)

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import itertools
 import json
+import os
 import secrets
 import sys
 import tempfile
@@ -285,7 +286,7 @@ class Lane:
         command = [sys.executable, "-m", "tests.faults.writer_process", defect or "none"]
         own = {
             **self.environment(), "QBO_REALM_IDS": ",".join(c.realm for c in companies), "HTTP_PORT": str(port),
-            "PYTHONPATH": str(ROOT), **(environment or {}),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))), **(environment or {}),
         }  # fmt: skip
         process = await self.stack.supervisor.start(
             name, command, env=own, ready_url=f"http://127.0.0.1:{port}/health/ready", restart=restart,
@@ -368,6 +369,7 @@ class Stage:
         self.directory = directory
         self.postgres = Postgres(directory / "postgres", ephemeral=True)
         self.lanes: list[Lane] = []
+        self._opening = asyncio.Lock()
 
     async def start(self) -> None:
         """Start Postgres and migrate the template."""
@@ -388,7 +390,10 @@ class Stage:
 
     async def lane(self, *, seed: int = 1, limits: bool = False) -> Lane:
         """Start another lane."""
-        number = len(self.lanes) + 1
+        async with self._opening:  # a template can be copied by one at a time
+            return await self._open(len(self.lanes) + 1, seed, limits)
+
+    async def _open(self, number: int, seed: int, limits: bool) -> Lane:
         await self._execute(f"CREATE DATABASE lane_{number} TEMPLATE template_bookrelay STRATEGY FILE_COPY")
         directory = self.directory / f"lane-{number}"
         directory.mkdir()

@@ -26,12 +26,12 @@ class Poster:
     def post(self, command: Command) -> None:
         """Bring the books to what the command says, unless a newer one was here."""
         data = command.data
-        key = Key(data.realm, data.source_key, data.kind)
+        key = Key(data.realm, data.source_key, data.kind)  # type: ignore[arg-type]
         order = (data.version, data.modified_at)
         if key in self._newest and order <= self._newest[key]:
             return
         self._newest[key] = order
-        self.books[key] = None if isinstance(command, RetractDocument) else command.data.content  # type: ignore[union-attr]
+        self.books[key] = None if isinstance(command, RetractDocument) else command.data.content
 
 
 def expected(commands: Iterable[Command]) -> dict[Key, Content | None]:

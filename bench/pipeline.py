@@ -1,0 +1,202 @@
+"""`make bench`: documents a second, commands recorded a second, latency from a sheet row to its write-back, start-up, memory.
+
+The whole system on the embedded stack and the stand-ins, QuickBooks' limits off. The last line is one JSON object.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+from aiokafka import AIOKafkaProducer
+from bookrelay import topics
+from bookrelay.messages import Command
+from sandbox.stack.stack import Stack
+from sandbox.system import SERVICES, System
+
+from bench.writer import commands
+
+FAST = {
+    "EMR_POLL_SECONDS": "0.5", "SHEETS_POLL_SECONDS": "0.5", "SHEETS_REQUESTS_PER_MINUTE": "300",
+    "PACE_REQUESTS_PER_MINUTE": "1000000", "PACE_REQUESTS_PER_SECOND": "100000", "PACE_BATCHES_PER_MINUTE": "60000",
+    "PACE_MARGIN_SECONDS": "0",
+}  # fmt: skip
+STANDINS = {"qbo": ("--no-limits",), "emr": ("--quotes", "0"), "sheets": ("--rows", "0", "--no-limits")}
+NOBODY = "9999999999999999"  # a company that no writer serves: its commands are recorded and wait
+
+
+def tell(text: str) -> None:
+    """Print at once."""
+    print(text, flush=True)
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, system: System, pool: asyncpg.Pool, producer: AIOKafkaProducer) -> None:
+        self.system, self.pool, self.producer = system, pool, producer
+        self.figures: dict[str, Any] = {}
+
+    async def start_services(self) -> None:
+        """Start one after another, so that each has the machine for itself."""
+        self.figures["startup_seconds"] = {}
+        for name in SERVICES:
+            began = time.monotonic()
+            await self.system.start_services((name,))
+            self.figures["startup_seconds"][name] = round(time.monotonic() - began, 2)
+
+    async def publish(self, stream: Iterator[Command]) -> int:
+        """Publish as fast as the broker takes it."""
+        count, pending = 0, []
+        for command in stream:
+            pending.append(await self.producer.send(topics.COMMANDS.name, command.encode(), key=command.key()))
+            count += 1
+            if len(pending) >= 2000:
+                await asyncio.gather(*pending)
+                pending = []
+        await asyncio.gather(*pending)
+        return count
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str, seconds: float, every: float = 0.05) -> None:
+        """Wait with a deadline."""
+        deadline = time.monotonic() + seconds
+        while not await condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+            await asyncio.sleep(every)
+
+    async def invoices(self) -> int:
+        """How many invoices stand in the books."""
+        rows = await self.system.control("qbo", "GET", "/companies")
+        return sum(int(row["documents"].get("Invoice", 0)) for row in rows)
+
+    async def documents(self, count: int) -> None:
+        """Commands to documents in QuickBooks, as fast as it goes."""
+        realm, before = str(self.system.first["qbo"]["realm_id"]), await self.invoices()
+
+        async def there(wanted: int) -> bool:
+            return await self.invoices() >= before + wanted
+
+        await self.publish(commands(realm, 200, prefix="D"))  # warm: references cached, connections open
+        await self.until(lambda: there(200), "the first documents", 90)
+        began = time.monotonic()
+        await self.publish(commands(realm, count, prefix="D", start=200))
+        await self.until(lambda: there(count + 200), "all documents", 60 + count / 5, every=0.2)
+        self.figures["documents"] = count
+        self.figures["documents_per_second"] = round(count / (time.monotonic() - began), 1)
+
+    async def recording(self, count: int) -> None:
+        """Commands into the ledger: published while the writer is away, so that only the recording counts."""
+        await self.system.supervisor.stop("qbo-writer")
+        await self.publish(commands(NOBODY, count, prefix="R"))
+        await self.system.start_services(("qbo-writer",))
+
+        async def all_there() -> bool:
+            return bool(await self.pool.fetchval("SELECT count(*) FROM qbo_writer.commands WHERE realm = $1", NOBODY) >= count)
+
+        await self.until(all_there, "all commands recorded", 60 + count / 500, every=0.5)
+        # By the ledger's own times; the first batch is the beginning and does not count.
+        row = await self.pool.fetchrow(
+            "SELECT count(*) FILTER (WHERE recorded_at > first) AS count, "
+            "extract(epoch FROM max(recorded_at) - min(first)) AS seconds "
+            "FROM qbo_writer.commands, (SELECT min(recorded_at) AS first FROM qbo_writer.commands WHERE realm = $1) f "
+            "WHERE realm = $1",
+            NOBODY,
+        )  # fmt: skip
+        self.figures["commands_recorded"] = count
+        self.figures["commands_recorded_per_second"] = round(row["count"] / max(float(row["seconds"]), 0.001))
+
+    async def latency(self, rows: int) -> None:
+        """Sheet rows, one at a time: from the row to its id in the same row."""
+        seconds = []
+        for number in range(rows):
+            token = f"#B{number:04d}"
+            cells = {
+                "invoice": f"INV-{number}", "submitted_date": "2026-05-04", "year": 2026, "to_client": "Cool Cars",
+                "inv_from": "ACD", "job_name": "Delivery", "task_descr": f"Course {token}", "worker": "W. Example",
+                "status": "submitted", "inv_dollars": 100 + number,
+            }  # fmt: skip
+            await self.system.control("sheets", "POST", "/rows", {"rows": [cells]})
+            began = time.monotonic()
+            await self.until(lambda token=token: self._written_back(token), f"row {token} written back", 60, every=0.02)  # type: ignore[misc]
+            seconds.append(time.monotonic() - began)
+        cuts = statistics.quantiles(seconds, n=20, method="inclusive")
+        self.figures["latency_ms_p50"] = round(statistics.median(seconds) * 1000)
+        self.figures["latency_ms_p95"] = round(cuts[18] * 1000)
+        self.figures["sheet_poll_ms"] = round(float(FAST["SHEETS_POLL_SECONDS"]) * 1000)
+
+    async def _written_back(self, token: str) -> bool:
+        grid = (await self.system.control("sheets", "GET", "/grid"))["inv_tbl"]["values"]
+        headers = [str(header).lower() for header in grid[0]]
+        for values in reversed(grid[1:]):
+            cells = dict(zip(headers, values, strict=False))
+            if token in str(cells.get("task_descr", "")):
+                return bool(cells.get("qb_invoice_id"))
+        return False
+
+    def memory(self) -> None:
+        """Resident memory of each service."""
+        self.figures["megabytes"] = {
+            name: round(psutil.Process(pid).memory_info().rss / 1e6, 1)
+            for name in SERVICES
+            if (pid := self.system.supervisor[name].pid)
+        }
+
+
+async def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    documents, recorded, rows = (800, 20_000, 8) if options.quick else (options.documents, options.commands, options.rows)
+    specs = [(t.name, t.partitions, t.config()) for t in topics.all_topics()]
+    with tempfile.TemporaryDirectory(prefix="bookrelay-bench-") as scratch:
+        async with Stack(broker=options.broker, topics=specs) as stack:
+            system = System(stack, Path(scratch), environment=FAST, standin_options=STANDINS)
+            await asyncio.gather(system.start_standins(), system.migrate())
+            producer = AIOKafkaProducer(
+                bootstrap_servers=stack.bootstrap_servers, acks="all", linger_ms=5, compression_type="lz4", max_batch_size=131_072
+            )
+            pool = await asyncpg.create_pool(stack.database_url, min_size=1, max_size=2)
+            await producer.start()
+            bench = Bench(system, pool, producer)
+            try:
+                tell("start-up, one service after another")
+                await bench.start_services()
+                tell(f"latency over {rows} rows")
+                await bench.latency(rows)
+                tell(f"{documents} documents")
+                await bench.documents(documents)
+                tell(f"{recorded} commands to record")
+                await bench.recording(recorded)
+                bench.memory()
+            finally:
+                await producer.stop()
+                await pool.close()
+                await system.close()
+    return bench.figures
+
+
+def main() -> int:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="half a minute")
+    parser.add_argument("--broker", choices=("embedded", "kafka"), default="embedded")
+    parser.add_argument("--documents", type=int, default=5000)
+    parser.add_argument("--commands", type=int, default=50_000)
+    parser.add_argument("--rows", type=int, default=40)
+    figures = asyncio.run(run(parser.parse_args()))
+    for name, value in figures.items():
+        for part, number in value.items() if isinstance(value, dict) else [("", value)]:
+            tell(f"  {name + (' ' + part if part else ''):<44}{number}")
+    print(json.dumps(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,12 +5,20 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
 
-from bookrelay import telemetry
-from bookrelay.db import Pool, close_pool, open_pool
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from bookrelay import telemetry, topics
+from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
 from bookrelay.errors import BookrelayError
+from bookrelay.kafka import Publisher, headers_of
 
+from qbo_writer import audit, auth_cli, operating
+from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
 
 Action = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
@@ -39,7 +47,8 @@ async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool
 
 async def _renew(step: Callable[[], Awaitable[float]]) -> None:
     while True:
-        await asyncio.sleep(await step())
+        pause = await step()
+        await asyncio.sleep(pause)
 
 
 async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
@@ -56,7 +65,8 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
           (SELECT count(*) FROM qbo_writer.documents d WHERE d.realm = r.realm AND d.held) AS held
         FROM (SELECT realm FROM qbo_writer.documents UNION SELECT realm FROM qbo_writer.realms UNION SELECT unnest($1::text[])) n
         LEFT JOIN qbo_writer.realms r0 USING (realm)
-        CROSS JOIN LATERAL (SELECT n.realm, r0.halted_code, r0.halted_reason, r0.halted_since, r0.requestid_proven, r0.batch_proven) r
+        CROSS JOIN LATERAL (SELECT n.realm, r0.halted_code, r0.halted_reason, r0.halted_since, r0.requestid_proven,
+          r0.batch_proven) r
         LEFT JOIN qbo_writer.leases l ON l.realm = r.realm LEFT JOIN qbo_writer.tokens t ON t.realm = r.realm ORDER BY 1
         """,
         list(settings.qbo_realm_ids),
@@ -66,29 +76,227 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
     return 1 if any(row["halted_code"] for row in rows) else 0
 
 
+async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Show what would be sent. Changes nothing: no lease, no token, no call, no look-up; what is not cached is said."""
+    from qbo_writer.deciding import End
+    from qbo_writer.domain import AccessToken, CommandState, NameNeeded, Skipped
+    from qbo_writer.main import Writer
+
+    writer = Writer(settings, pool, lists=NoCalls())
+    token = AccessToken("", datetime.max.replace(tzinfo=UTC))
+    for realm, poster in writer.posters.items():
+        for candidate in await writer.ledger.candidates(realm, arguments.limit):
+            known, asked = candidate.known, candidate.newest
+            line: dict[str, Any] = {
+                "realm": realm, "kind": known.kind.value, "source": known.source, "source_key": known.source_key,
+                "version": asked.version, "superseded": [older.version for older in candidate.older],
+            }  # fmt: skip
+            if asked.state is not CommandState.DUE:
+                print(json.dumps(line | {"would": "supersede the older versions"}))
+                continue
+            try:
+                plan = await poster.plan(candidate, token)
+            except LookupFailed:
+                line |= {"would": "look up its references first"}
+            except Skipped as skipped:
+                line |= {"would": "end", "end": "skipped", "reason": skipped.reason}
+            else:
+                if isinstance(plan, End):
+                    line |= {"would": "end", "end": plan.state.value, "reason": plan.reason}
+                elif isinstance(plan, NameNeeded):
+                    line |= {"would": f"create the {plan.kind.value} first"}
+                else:
+                    line |= {"would": plan.request.operation.value, "entity": plan.request.entity, "body": plan.request.body}
+            print(json.dumps(line))
+    await writer.client.close()
+    await writer.oauth.close()
+    return 0
+
+
+class NoCalls:
+    """Lists that are never read: a dry run calls nobody."""
+
+    async def query(self, realm: str, statement: str, token: Any) -> list[dict[str, Any]]:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")
+
+    async def find_names(self, realm: str, name: str, token: Any, entities: tuple[str, ...] = ()) -> list[Any]:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")
+
+    async def get(self, realm: str, path: str, params: Any, token: Any) -> Any:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")
+
+
+async def held_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Print every document that waits for a person."""
+    for row in await operating.held(pool, arguments.realm):
+        print(json.dumps(row, default=str))
+    return 0
+
+
+async def held_show(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Print one of them with its commands and attempts."""
+    print(json.dumps(await operating.show(pool, arguments.document), default=str, indent=2))
+    return 0
+
+
+async def held_decide(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Release, force or drop one."""
+    if arguments.decision == "force":
+        chosen, waits_until = await operating.force(pool, arguments.document)
+        until = f"; it counts when no late copy can arrive, at most until {waits_until} and a few minutes" if waits_until else ""
+    else:
+        chosen = await (operating.release if arguments.decision == "release" else operating.drop)(pool, arguments.document)
+        until = ""
+    print(f"{arguments.decision}: {chosen.kind} {chosen.source}:{chosen.source_key} version {chosen.version}{until}")
+    return 0
+
+
+async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """List, show or send back what could not be handled: records of the dead-letter topics, and commands in the ledger."""
+    letters = [letter async for letter in read_dead_letters(settings.kafka_bootstrap_servers)]
+    ledger = await operating.held(pool, None, "dead_lettered")
+    if arguments.decision == "list":
+        for letter in letters:
+            print(json.dumps({k: letter[k] for k in ("id", "topic", "reason", "attempts")}))
+        for row in ledger:
+            print(json.dumps({"id": f"document:{row['document']}", "topic": None, "reason": row["reason"], "attempts": None}))
+        return 0
+    chosen = [letter for letter in letters if letter["id"] == arguments.id or arguments.id == "all"]
+    documents = [row for row in ledger if f"document:{row['document']}" == arguments.id or arguments.id == "all"]
+    if not chosen and not documents and arguments.id != "all":
+        raise BookrelayError(f"There is no dead letter {arguments.id}.", "See `qbo-writer dead-letters list`.")
+    if arguments.decision == "show":
+        print(
+            json.dumps([*chosen, *documents], default=lambda v: v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v))
+        )
+        return 0
+    publisher = Publisher(settings.kafka_bootstrap_servers, "qbo-writer-redrive")
+    await publisher.start()
+    try:
+        for letter in chosen:
+            await publisher.publish_encoded(letter["topic"], [(letter["key"], letter["value"], letter["headers"])])
+    finally:
+        await publisher.stop()
+    for row in documents:
+        await operating.release(pool, row["document"])
+    print(f"sent back: {len(chosen)} records, {len(documents)} commands")
+    return 0
+
+
+async def read_dead_letters(servers: str) -> AsyncIterator[dict[str, Any]]:
+    """Read the writer's dead-letter topics from their beginning to their present end."""
+    names = [
+        topic.dead_letters(topics.WRITER_GROUP).name for topic, group in topics.SUBSCRIPTIONS if group == topics.WRITER_GROUP
+    ]
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(name, p) for name in names for p in consumer.partitions_for_topic(name) or ()]
+        if not partitions:
+            return
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            while await consumer.position(partition) < ends[partition]:
+                for records in (await consumer.getmany(partition, timeout_ms=1000)).values():
+                    for record in records:
+                        headers = headers_of(record)
+                        yield {
+                            "id": f"{record.topic}:{record.partition}:{record.offset}", "topic": headers.get("dlt-topic", ""),
+                            "reason": headers.get("dlt-reason"), "attempts": headers.get("dlt-attempts"), "key": record.key,
+                            "value": record.value,
+                            "headers": {k: v for k, v in headers.items() if k in ("traceparent", "dlt-attempts")},
+                        }  # fmt: skip
+    finally:
+        await consumer.stop()
+
+
+async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Walk the attempts log of each company; exit status 1 where an entry was changed, added or taken out."""
+    realms = [arguments.realm] if arguments.realm else settings.qbo_realm_ids
+    results = [await audit.verify(pool, realm) for realm in realms]
+    for result in results:
+        print(json.dumps(asdict(result)))
+    return 1 if any(result.broken_at for result in results) else 0
+
+
+async def audit_prune(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Forget what is older than so many days."""
+    for realm in [arguments.realm] if arguments.realm else settings.qbo_realm_ids:
+        print(json.dumps({"realm": realm, "pruned": await audit.prune(pool, realm, arguments.days)}))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    main = argparse.ArgumentParser(prog="qbo-writer", description="Commands become QuickBooks documents, exactly once.")
-    commands = main.add_subparsers(dest="command", required=True)
+    main = argparse.ArgumentParser(
+        prog="qbo-writer",
+        description="Commands become QuickBooks documents, exactly once. Without a command: run the service.",
+    )
+    main.add_argument("--dry-run", action="store_true", help="show what would be sent, change nothing")
+    commands = main.add_subparsers(dest="command")
     once = commands.add_parser("run-once", help="post what is due, then end")
     once.add_argument("--limit", type=int, default=100, help="documents at most (default 100)")
     once.add_argument("--seconds", type=float, default=300, help="end after so long in any case")
+    once.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS, help="show what would be sent, change nothing")
     once.set_defaults(action=run_once)
     commands.add_parser("status", help="what the ledger holds, for each company").set_defaults(action=status)
+    _held(commands.add_parser("held", help="documents that wait for a person").add_subparsers(dest="decision", required=True))
+    letters = commands.add_parser("dead-letters", help="what could not be handled").add_subparsers(dest="decision", required=True)
+    letters.add_parser("list", help="one line for each").set_defaults(action=dead_letters)
+    for name, text in (("show", "with key, value and headers"), ("redrive", "send it back to where it came from")):
+        one = letters.add_parser(name, help=text)
+        one.add_argument("id", help="as in the list, or all")
+        one.set_defaults(action=dead_letters)
+    log = commands.add_parser("audit", help="the attempts log").add_subparsers(dest="audit", required=True)
+    verify = log.add_parser("verify", help="walk its hash chain; exit status 1 if it is broken")
+    verify.add_argument("--realm")
+    verify.set_defaults(action=audit_verify)
+    prune = log.add_parser("prune", help="forget its old end")
+    prune.add_argument("--realm")
+    prune.add_argument("--days", type=int, default=400)
+    prune.set_defaults(action=audit_prune)
+    auth_cli.register(commands)
     return main
+
+
+def _held(commands: Any) -> None:
+    listed = commands.add_parser("list", help="one line for each")
+    listed.add_argument("--realm")
+    listed.set_defaults(action=held_list)
+    shown = commands.add_parser("show", help="with its commands and attempts")
+    shown.add_argument("document", type=int)
+    shown.set_defaults(action=held_show)
+    for name, text in (
+        ("release", "decide again"),
+        ("force", "act over the difference; for an open request: it had no effect"),
+        ("drop", "leave QuickBooks as it is"),
+    ):
+        one = commands.add_parser(name, help=text)
+        one.add_argument("document", type=int)
+        one.set_defaults(action=held_decide)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
     parsed = parser().parse_args(arguments)
+    action: Action | None = getattr(parsed, "action", None)
+    if parsed.dry_run:
+        action, parsed.limit = dry_run, getattr(parsed, "limit", 100)
+    if action is None:
+        parser().print_help()
+        return 2
     telemetry.setup_logging("qbo-writer", "WARNING")
 
     async def body() -> int:
         settings = WriterSettings.load()
         pool = await open_pool(settings, application_name="qbo-writer cli")
         try:
-            result: int = await parsed.action(parsed, settings, pool)
-            return result
+            return await action(parsed, settings, pool)
         finally:
             await close_pool(pool)
 
@@ -96,6 +304,8 @@ def run(arguments: list[str]) -> int:
         return asyncio.run(body())
     except BookrelayError as error:
         print(f"qbo-writer: {error.sentence()}", file=sys.stderr)
-    except OSError as error:
-        print(f"qbo-writer: Postgres cannot be reached: {error}. Check DATABASE_URL.", file=sys.stderr)
+    except KafkaError as error:
+        print(f"qbo-writer: Kafka cannot be reached: {error}. Check KAFKA_BOOTSTRAP_SERVERS.", file=sys.stderr)
+    except TRANSIENT_POSTGRES as error:
+        print(f"qbo-writer: Postgres cannot be used: {error}. Check DATABASE_URL, and that it is migrated.", file=sys.stderr)
     return 1

@@ -34,6 +34,7 @@ class Known:
     diverged: bool = False
     differences: tuple[Difference, ...] = ()  # between what we knew and what a person made of it
     attempts: int = 0
+    newest_version: int = 0
 
     @property
     def live(self) -> bool:
@@ -63,6 +64,7 @@ class Asked:
     state: CommandState
     content: dict[str, Any] | None = field(default=None, repr=False)
     forced: bool = False
+    dropped: bool = False  # an operator said: leave it
     failures: int = 0
     occurrence: int = 0
     priority: int = 1
@@ -128,6 +130,8 @@ def superseded(by: Asked) -> End:
 
 def decide(known: Known, asked: Asked, rules: Rules) -> End | Write:
     """Decide what becomes of the newest recorded version of a document that has no open attempt."""
+    if asked.dropped:
+        return End(CommandState.SKIPPED, "An operator dropped it.")
     if asked.operation == "upsert" and (why := rules.skipped_kinds.get(known.kind)):
         return End(CommandState.SKIPPED, why)
     if known.diverged and not asked.forced:

@@ -60,7 +60,7 @@ def new_command(received: Received[Command], policy: Policy) -> NewCommand:
     kind = LedgerKind(data.kind.value)
     return NewCommand(
         id=message.id, realm=data.realm, source=data.source, source_key=data.source_key, kind=kind,
-        doc_number=mapping.doc_number(policy, data.source, data.source_key),
+        doc_number=mapping.doc_number(policy.for_realm(data.realm), data.source, data.source_key),
         marker=mapping.marker(data.realm, data.source, data.source_key, kind),
         operation="retract" if content is None else "upsert", version=data.version, modified_at=data.modified_at,
         content=content.model_dump_json(exclude_defaults=True) if content is not None else None,

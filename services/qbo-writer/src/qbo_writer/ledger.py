@@ -8,14 +8,16 @@ from typing import Any, Protocol
 
 from bookrelay import metrics, outbox, topics
 from bookrelay.db import Connection, Pool, transaction
-from bookrelay.messages import Difference
+from bookrelay.messages import AnyMessage, Difference
 
+from qbo_writer import audit
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import SCHEMA, AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
 from qbo_writer.handlers import NewCommand, spare_doc_number
 from qbo_writer.lease import fence, fenced
-from qbo_writer.mapping import marker
+from qbo_writer.mapping import ENTITY, marker
+from qbo_writer.probe import Sample
 from qbo_writer.settling import Attempt, AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, Requeue
 from qbo_writer.transitions import Sent
 
@@ -59,6 +61,17 @@ class BatchRow:
 
 
 @dataclass(frozen=True)
+class FeedChange:
+    """What the change feed means: the document's new row, valid only if its SyncToken is still `expected`, and what is told."""
+
+    document: DocumentChange | None
+    expected: str | None
+    events: tuple[AnyMessage, ...] = ()
+    changed: AnyMessage | None = None
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
 class RealmRow:
     """What the ledger knows of a company."""
 
@@ -76,11 +89,11 @@ _KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
     "d.doc_number AS d_number, d.status AS d_status, d.qbo_id AS d_qbo_id, d.sync_token AS d_sync_token, "
     "d.content_hash AS d_hash, d.fields AS d_fields, d.total AS d_total, d.balance AS d_balance, d.diverged AS d_diverged, "
-    "d.differences AS d_differences, d.attempts AS d_attempts"
+    "d.differences AS d_differences, d.attempts AS d_attempts, d.newest_version AS d_version"
 )
 _ASKED = (
     "c.id AS c_id, c.operation AS c_operation, c.version AS c_version, c.modified_at AS c_modified_at, c.content AS c_content, "
-    "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.failures AS c_failures, "
+    "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.dropped AS c_dropped, c.failures AS c_failures, "
     "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at"
 )
 _NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
@@ -94,6 +107,7 @@ def known_of(row: Any) -> Known:
         sync_token=row["d_sync_token"], content_hash=row["d_hash"], fields=row["d_fields"], total=row["d_total"],
         balance=row["d_balance"], diverged=row["d_diverged"],
         differences=tuple(Difference.model_validate(d) for d in row["d_differences"] or ()), attempts=row["d_attempts"],
+        newest_version=row["d_version"],
     )  # fmt: skip
 
 
@@ -101,7 +115,8 @@ def asked_of(row: Any) -> Asked:
     """Read a command's columns (c_...)."""
     return Asked(
         id=row["c_id"], operation=row["c_operation"], version=row["c_version"], modified_at=row["c_modified_at"],
-        content=row["c_content"], content_hash=row["c_hash"], state=CommandState(row["c_state"]), forced=row["c_forced"],
+        content=row["c_content"], content_hash=row["c_hash"], state=CommandState(row["c_state"]),
+        forced=row["c_forced"], dropped=row["c_dropped"],
         failures=row["c_failures"], occurrence=row["c_occurrence"], priority=row["c_priority"],
         recorded_at=row["c_recorded_at"], due_at=row["c_due_at"],
     )  # fmt: skip
@@ -253,6 +268,7 @@ class Ledger:
         """Commit document, attempt, ends and events of all effects together; return those that were not committed before."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             fresh = await _apply(connection, effects)
+            await audit.append(connection, realm, [(e.attempt.id, e.log) for e in fresh if e.attempt and e.log])
             for effect in fresh:
                 if effect.learned and self._learner:
                     await self._learner.learn(connection, realm, *effect.learned)
@@ -384,6 +400,97 @@ class Ledger:
                 [w.id for w in waiting], document["d_id"],
             )  # fmt: skip
             return None
+
+    # -------------------------------------------------------------------------------------------------------------- feed
+
+    async def known_by_qbo_id(self, realm: str, ids: Sequence[tuple[LedgerKind, str]]) -> dict[tuple[str, str], Known]:
+        """Read the documents that stand for these entities, by (entity, Id)."""
+        rows = await self._pool.fetch(
+            f"SELECT {_KNOWN} FROM qbo_writer.documents d JOIN unnest($2::text[], $3::text[]) AS t(kind, qbo_id) "  # noqa: S608
+            "ON d.kind = t.kind AND d.qbo_id = t.qbo_id WHERE d.realm = $1",
+            realm, [kind.value for kind, _ in ids], [qbo_id for _, qbo_id in ids],
+        )  # fmt: skip
+        return {(ENTITY[known.kind], known.qbo_id or ""): known for known in map(known_of, rows)}
+
+    async def known_by_marker(self, realm: str, markers: Sequence[str]) -> dict[str, Known]:
+        """Read the documents with these markers."""
+        rows = await self._pool.fetch(
+            f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND marker = ANY($2::text[])",  # noqa: S608
+            realm, list(markers),
+        )  # fmt: skip
+        return {row["d_marker"]: known_of(row) for row in rows}
+
+    async def posted_since(self, realm: str, kind: LedgerKind, since: datetime) -> list[Known]:
+        """Read live documents that were first seen by us since then and have no open attempt."""
+        rows = await self._pool.fetch(
+            f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind = $2 AND created_at >= $3 "  # noqa: S608
+            "AND status IN ('present', 'voided') AND NOT diverged AND updated_at < now() - interval '10 minutes' "
+            "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved')",
+            realm, kind.value, since,
+        )  # fmt: skip
+        return [known_of(row) for row in rows]
+
+    async def feed(
+        self, realm: str, fencing_token: int, changes: Sequence[FeedChange], listed: Sequence[Seen], position: datetime | None
+    ) -> None:
+        """Commit what the feed shows. A document with an open attempt, or that moved meanwhile, is not judged."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            rows = await connection.fetch(
+                "SELECT d.id FROM qbo_writer.documents d JOIN unnest($1::bigint[], $2::text[]) AS t(id, expected) ON d.id = t.id "
+                "WHERE d.sync_token IS NOT DISTINCT FROM t.expected AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a "
+                "WHERE a.document_id = d.id AND a.state <> 'resolved') ORDER BY d.id FOR NO KEY UPDATE OF d",
+                [c.document.id for c in changes if c.document], [c.expected for c in changes if c.document],
+            )  # fmt: skip
+            free = {row["id"] for row in rows}
+            valid = [c for c in changes if c.document is None or c.document.id in free]
+            documents = [c.document for c in valid if c.document]
+            if documents:
+                await _update_documents(connection, documents)
+            await outbox.add(connection, SCHEMA, topics.EVENTS, [event for c in valid for event in c.events])
+            await outbox.add(connection, SCHEMA, topics.CHANGES, [c.changed for c in valid if c.changed])
+            for seen in listed if self._learner else ():
+                assert self._learner
+                await self._learner.learn(connection, realm, seen.entity, seen)
+            if position is not None:
+                await connection.execute("UPDATE qbo_writer.realms SET feed_position = $2 WHERE realm = $1", realm, position)
+
+    async def probe(self, realm: str) -> dict[str, Any]:
+        """Read the state of the requestid probe."""
+        kept: dict[str, Any] | None = await self._pool.fetchval("SELECT probe FROM qbo_writer.realms WHERE realm = $1", realm)
+        return kept or {}
+
+    async def keep_probe(self, realm: str, fencing_token: int, kept: dict[str, Any], single: bool, batch: bool) -> None:
+        """Keep the state of the probe, and what is proven."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute(
+                "UPDATE qbo_writer.realms SET probe = $2, requestid_proven = $3, batch_proven = $4 WHERE realm = $1",
+                realm, kept, single, batch,
+            )  # fmt: skip
+
+    async def samples(self, realm: str) -> list[Sample]:
+        """Read the latest answered update, of singles and of batches: what the probe may repeat."""
+        rows = await self._pool.fetch(
+            """
+            SELECT DISTINCT ON (a.batch_id IS NULL) a.*, d.kind, d.sync_token AS answered, b.requestid AS batch_requestid,
+              extract(epoch FROM a.resolved_at)::float8 AS answered_at
+            FROM qbo_writer.attempts a JOIN qbo_writer.documents d ON d.id = a.document_id
+            LEFT JOIN qbo_writer.batches b ON b.id = a.batch_id
+            WHERE a.realm = $1 AND a.state = 'resolved' AND a.operation = 'update' AND a.outcome = 'updated' AND NOT a.ambiguous
+              AND a.resolved_at > now() - interval '5 minutes' AND a.number = d.attempts
+            ORDER BY a.batch_id IS NULL, a.resolved_at DESC
+            """,
+            realm,
+        )
+        return [
+            Sample(
+                Request(
+                    r["realm"], LedgerKind(r["kind"]), r["entity"], Operation(r["operation"]), r["requestid"], r["body"],
+                    r["qbo_id"], r["sync_token"],
+                ),
+                r["answered"], r["answered_at"], r["batch_requestid"], r["b_id"],
+            )
+            for r in rows
+        ]  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------------------ realms
 
@@ -599,7 +706,7 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -
     rows = await connection.fetch(
         """
         UPDATE qbo_writer.commands c SET state = t.state, code = t.code, reason = t.reason, differences = t.differences::jsonb,
-          occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, waits_for = NULL
+          occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, dropped = false, waits_for = NULL
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
           AS t(id, state, code, reason, differences, occurrence)
         WHERE c.id = t.id AND c.occurrence = t.occurrence RETURNING c.id

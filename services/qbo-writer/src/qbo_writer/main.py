@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -21,7 +22,7 @@ from qbo_writer.pacing import Pacer
 from qbo_writer.policy import Policy
 from qbo_writer.posting import Poster
 from qbo_writer.qbo_client import QboClient
-from qbo_writer.references import References
+from qbo_writer.references import Lists, References
 from qbo_writer.sending import Parts, Wakes
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import Links
@@ -79,24 +80,35 @@ class Announcer:
 class Writer:
     """All parts of a writer over one pool; the service and `run-once` build the same."""
 
-    def __init__(self, settings: WriterSettings, pool: Pool, relay: Wakes | None = None) -> None:
+    def __init__(self, settings: WriterSettings, pool: Pool, relay: Wakes | None = None, *, lists: Lists | None = None) -> None:
         policy = Policy.load(settings.company_policy_file)
         self.policy = policy
         self.pacer = Pacer(settings)
         self.client = QboClient(settings, self.pacer)
         self.oauth = OAuthClient(settings)
         self.tokens = TokenStore(pool, settings, self.oauth)
-        self.references = References(pool, self.client, policy, settings)
+        self.client.on_unauthorized = self.tokens.reject
+        self.references = References(pool, lists or self.client, policy, settings)
         self.ledger = Ledger(pool, self.references)
         self.leases = Leases(
             pool, settings.qbo_realm_ids, seconds=settings.lease_seconds, renew_seconds=settings.lease_renew_seconds
         )
         self.parts = Parts(
             settings, policy, rules_of(policy, settings), waits_of(settings), links_of(settings), self.ledger, self.leases,
-            self.tokens, self.pacer, self.client, self.references, relay or NoRelay(),
+            self.tokens, self.pacer, self.client, self.references, self.client, relay or NoRelay(),
         )  # fmt: skip
-        self.posters = {realm: Poster(realm, self.parts) for realm in settings.qbo_realm_ids}
+        self.posters = {realm: Poster(realm, self._parts_of(realm)) for realm in settings.qbo_realm_ids}
         self.leases.on_change = lambda realm: self.wake([realm])
+
+    def _parts_of(self, realm: str) -> Parts:
+        policy = self.policy.for_realm(realm)
+        return replace(self.parts, policy=policy, rules=rules_of(policy, self.parts.settings))
+
+    def feed_soon(self, realms: Iterable[str]) -> None:
+        """Read the change feed of these companies soon."""
+        for realm in realms:
+            if poster := self.posters.get(realm):
+                poster.feeder.soon()
 
     def wake(self, realms: Iterable[str]) -> None:
         """Wake the posting loops of these companies."""
@@ -120,7 +132,7 @@ def build_app(settings: WriterSettings) -> Service:
     async def prepare(app: Service) -> None:
         relay = outbox.Relay(app.pool, SCHEMA, cast(Publisher, Announcer(app.publisher)))
         writer = Writer(settings, app.pool, relay)
-        consumers.subscribe(app, writer.ledger, writer.policy, writer.wake, lambda realms: None)
+        consumers.subscribe(app, writer.ledger, writer.policy, writer.wake, writer.feed_soon)
         app.add_cleanup(writer.close)
         app.add_loop("lease", writer.leases.step, stall_seconds=max(60.0, settings.lease_seconds * 6))
         for realm, poster in writer.posters.items():

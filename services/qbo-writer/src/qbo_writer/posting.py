@@ -30,6 +30,7 @@ from qbo_writer.domain import (
     Skipped,
     Unmapped,
 )
+from qbo_writer.feeding import Feeder
 from qbo_writer.lease import LeaseLost
 from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, RealmRow
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
@@ -94,6 +95,7 @@ class Poster:
         self._wake = asyncio.Event()
         self.sender = Sender(realm, parts, self.wake)
         self.resolver = Resolver(realm, parts, self.sender)
+        self.feeder = Feeder(realm, parts, self.sender, self.resolver)
         self.tenure: Tenure | None = None
         self.row: RealmRow | None = None
         self.limit: int | None = None  # run-once: how many documents may still be claimed
@@ -141,6 +143,8 @@ class Poster:
         if time.monotonic() < self.sender.health.paused_until:
             trial = True
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
+        if self.feeder.due() and self.limit is None:
+            self.sender.spawn(tenure, (), self.feeder.run(tenure, token))
         done = await self._round(tenure, token, one_only=trial)
         self._looked_idle = not done
         await self._keep_pace(tenure)
@@ -253,7 +257,7 @@ class Poster:
         if asked.state is not CommandState.DUE:
             return  # it has ended, or waits for a name: only the older ones were due
         try:
-            result = await self._plan(candidate, token)
+            result = await self.plan(candidate, token)
         except LookupFailed as error:
             log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
             prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff(asked.failures), failed=False)))
@@ -278,7 +282,8 @@ class Poster:
         else:
             prepared.attempts.append(result)
 
-    async def _plan(self, candidate: Candidate, token: AccessToken) -> End | NameNeeded | NewAttempt:
+    async def plan(self, candidate: Candidate, token: AccessToken) -> End | NameNeeded | NewAttempt:
+        """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
         if isinstance(choice, End):
@@ -300,7 +305,10 @@ class Poster:
             resolved = await self._resolve(known, content, token)
             if not isinstance(resolved, Resolved):
                 return resolved
-            wanted = mapping.wanted(known.kind, content, resolved, self.parts.policy, known.doc_number, known.marker)
+            number = known.doc_number
+            if known.kind is LedgerKind.INVOICE and not (await self.parts.references.company(self.realm, token)).custom_numbers:
+                number = None  # the company lets QuickBooks give the numbers: ours would make doubles of its own
+            wanted = mapping.wanted(known.kind, content, resolved, self.parts.policy, number, known.marker)
             fields = wanted.fields
             if choice.operation is Operation.CREATE:
                 body = mapping.create_body(wanted)

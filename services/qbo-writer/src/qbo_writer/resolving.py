@@ -1,13 +1,13 @@
 """Open attempts that nobody is sending: resend, look up, wait, hold, by the rows of the protocol's table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bookrelay import telemetry
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import End
-from qbo_writer.domain import AccessToken, AttemptState, CommandState, Deleted, LookupFailed, Operation
+from qbo_writer.domain import AccessToken, AttemptState, CommandState, Deleted, LookupFailed, Operation, Seen
 from qbo_writer.ledger import RealmRow
 from qbo_writer.sending import Parts, Sender, Tenure
 from qbo_writer.settling import Attempt, ended
@@ -166,10 +166,17 @@ class Resolver:
             log.info("feed.failed", realm=self.realm, error=repr(error))
             return
         by_marker = {(s.entity, s.marker): s for s in changes if not isinstance(s, Deleted) and s.marker}
-        found = 0
-        for attempt in attempts:
-            seen = by_marker.get((attempt.request.entity, attempt.known.marker))
-            if seen is not None and attempt.id not in tenure.in_flight:
-                await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
-                found += 1
+        found = await self.settle_found(tenure, by_marker)
         log.info("lease.feed_read", realm=self.realm, open_creates=len(attempts), found=found)
+
+    async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen]) -> int:
+        """Settle the unknown creates whose marker was seen, be it in the feed."""
+        found = 0
+        for attempt in await self.parts.ledger.open_attempts(self.realm, limit=1000, without=list(tenure.in_flight), due=False):
+            seen = by_marker.get((attempt.request.entity, attempt.known.marker))
+            create = attempt.request.operation is Operation.CREATE
+            if seen is None or not create or attempt.sent.state is not AttemptState.UNKNOWN or attempt.id in tenure.in_flight:
+                continue
+            await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+            found += 1
+        return found

@@ -4,9 +4,10 @@ Nothing here decides what to send; nothing here sends twice.
 """
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from qbo_writer.domain import (
     BatchItem,
     BatchRequest,
     Books,
+    LedgerKind,
     LookupFailed,
     Operation,
     Seen,
@@ -33,7 +35,7 @@ from qbo_writer.lease import LeaseLost, Leases
 from qbo_writer.ledger import BatchRow, Ledger
 from qbo_writer.pacing import Pacer
 from qbo_writer.policy import Policy
-from qbo_writer.references import References
+from qbo_writer.references import Lists, References
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import NAMES, Attempt, Effects, Links, effects_of
 from qbo_writer.tokens import TokenStore
@@ -68,6 +70,7 @@ class Parts:
     pacer: Pacer
     books: Books
     references: References
+    lists: Lists
     relay: Wakes
 
 
@@ -285,10 +288,11 @@ class Sender:
     async def look_up(self, attempt: Attempt, token: AccessToken, *, ours_only: bool = True) -> list[Seen]:
         """Look for what carries our marker (or number, or name), then read it by Id: a query may show an old SyncToken."""
         known, entity = attempt.known, attempt.request.entity
+        numbered = (await self.parts.references.company(self.realm, token)).custom_numbers or known.kind is not LedgerKind.INVOICE
         name = str((attempt.asked.content or {}).get("name") or "") if known.kind in NAMES else None
         found = await self.parts.books.find(
-            self.realm, entity, doc_number=known.doc_number, marker=known.marker, since=attempt.sent.first_sent_at,
-            name=name, token=token,
+            self.realm, entity, doc_number=known.doc_number if numbered else None, marker=known.marker,
+            since=attempt.sent.first_sent_at, name=name, token=token,
         )  # fmt: skip
         reach(Place.LOOKED_UP)
         ours = [s for s in found if s.marker == known.marker or known.kind in NAMES or not ours_only]
@@ -325,10 +329,12 @@ class Sender:
     # ------------------------------------------------------------------------------------------------------------ settle
 
     async def _settle(self, tenure: Tenure, effects: list[Effects], about: Iterable[tuple[Attempt, Answer]] = ()) -> None:
-        started = list(about)
+        pairs = list(about)
+        facts = {attempt.id: _facts(tenure, attempt, answer) for attempt, answer in pairs}
+        effects = [replace(e, log=facts[e.attempt.id]) if e.attempt and e.attempt.id in facts else e for e in effects]
         await self.commit(tenure, effects)
         reach(Place.SETTLED)
-        self._log(effects, started)
+        self._log(effects, pairs)
 
     async def commit(self, tenure: Tenure, effects: list[Effects]) -> None:
         """Commit with whatever else waits to be committed; returns when it is in the ledger. Raises LeaseLost."""
@@ -394,6 +400,19 @@ class Sender:
         for effect in effects:
             for end in effect.ends:
                 log_end(self.realm, end, *answers.get(end.asked.id, (None, None)))
+
+
+def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
+    """What the attempts log keeps of one send: facts and hashes, no content."""
+    request, seen = attempt.request, answer.seen
+    return {
+        "requestid": request.requestid, "entity": request.entity, "operation": request.operation.value, "send": attempt.sends,
+        "version": attempt.asked.version, "command_id": str(attempt.asked.id), "fencing_token": tenure.fencing_token,
+        "request_sha256": hashlib.sha256(request.body.encode()).hexdigest(), "qbo_id": seen.qbo_id if seen else request.qbo_id,
+        "sync_token": request.sync_token, "answered_sync_token": seen.sync_token if seen else None, "answer": answer.kind.value,
+        "http_status": answer.http_status, "intuit_code": answer.intuit_code, "intuit_tid": answer.intuit_tid,
+        "response_sha256": hashlib.sha256(answer.body.encode()).hexdigest() if answer.body else None,
+    }  # fmt: skip
 
 
 def log_end(realm: str, end: Any, attempt: Attempt | None = None, answer: Answer | None = None) -> None:

@@ -90,6 +90,7 @@ class CommandRow(SQLModel, table=True):
     waits_for: int | None = Field(default=None, sa_type=BigInteger)  # the document that must be posted first, while `received`
     failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)
     forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over the difference
+    dropped: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: leave it
     code: str | None = Field(default=None, sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)
     differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))

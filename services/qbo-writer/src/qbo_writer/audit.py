@@ -1,0 +1,77 @@
+"""The attempts log: what was sent and answered, append-only, hash-chained for each company; pruned from the old end.
+
+It holds facts (hashes, codes, times), never tokens or bodies: contents stand in the ledger, under its own rules of keeping.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bookrelay.db import Connection, Pool, transaction
+
+GENESIS = "0" * 64
+
+
+def link(previous: str, entry: dict[str, Any]) -> str:
+    """Return the hash of an entry that follows `previous`."""
+    plain = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(f"{previous}\n{plain}".encode()).hexdigest()
+
+
+async def append(connection: Connection, realm: str, entries: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    """Append (attempt id, entry), in the ledger's fenced transaction: only the lease holder writes, one commit at a time."""
+    if not entries:
+        return
+    # No lock of its own: the holder's commits are queued in one process, and a successor's wait for the lease row.
+    previous = await connection.fetchval(
+        "SELECT hash FROM qbo_writer.attempt_log WHERE realm = $1 ORDER BY id DESC LIMIT 1", realm
+    )
+    previous = previous or GENESIS
+    rows = []
+    for attempt_id, entry in entries:
+        current = link(previous, entry)
+        rows.append((attempt_id, json.dumps(entry), previous, current))
+        previous = current
+    await connection.execute(
+        "INSERT INTO qbo_writer.attempt_log (realm, attempt_id, entry, previous_hash, hash) "
+        "SELECT $1, t.attempt_id, t.entry::jsonb, t.previous, t.current "
+        "FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS t(attempt_id, entry, previous, current, i) ORDER BY t.i",
+        realm, [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], [r[3] for r in rows],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a walk along the chain found."""
+
+    realm: str
+    entries: int
+    broken_at: int | None  # id of the first entry that does not fit
+    head: str  # keep it elsewhere: only that shows a chain cut off at its new end
+
+
+async def verify(pool: Pool, realm: str) -> Verified:
+    """Walk the chain from its oldest entry (which names the hash of what was pruned before it) to its newest."""
+    count, previous = 0, None
+    async with transaction(pool) as connection:
+        async for row in connection.cursor(
+            "SELECT id, entry, previous_hash, hash FROM qbo_writer.attempt_log WHERE realm = $1 ORDER BY id", realm
+        ):
+            fits = previous is None or row["previous_hash"] == previous
+            if not fits or link(row["previous_hash"], row["entry"]) != row["hash"]:
+                return Verified(realm, count, row["id"], previous or GENESIS)
+            count, previous = count + 1, row["hash"]
+    return Verified(realm, count, None, previous or GENESIS)
+
+
+async def prune(pool: Pool, realm: str, days: int) -> int:
+    """Forget what is older than `days`, oldest first and without a gap; the rest stays verifiable."""
+    status: str = await pool.execute(
+        "DELETE FROM qbo_writer.attempt_log WHERE realm = $1 AND id < coalesce((SELECT min(id) FROM qbo_writer.attempt_log "
+        "WHERE realm = $1 AND at >= now() - make_interval(days => $2)), "
+        "(SELECT max(id) FROM qbo_writer.attempt_log WHERE realm = $1))",
+        realm, days,
+    )  # fmt: skip
+    return int(status.rpartition(" ")[2])

@@ -1,0 +1,222 @@
+"""What happens in QuickBooks: the change feed moves SyncTokens, shows who was paid and who diverged, and is told to the world.
+
+It judges no document with an open attempt; the probe of requestid and the daily sweep run here, too.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bookrelay import messages as m
+from bookrelay import telemetry
+
+from qbo_writer import mapping, probe
+from qbo_writer.deciding import Known
+from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, LookupFailed, Seen
+from qbo_writer.ledger import FeedChange
+from qbo_writer.resolving import Resolver
+from qbo_writer.sending import Parts, Sender, Tenure
+from qbo_writer.settling import NAMES, SENDER, DocumentChange
+
+log = telemetry.get_logger(__name__)
+
+DOCUMENTS = ("Invoice", "Bill", "BillPayment")
+LISTS = ("Customer", "Vendor", "Item", "Account", "Term", "Class", "Department")
+OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows a change a little late
+FIRST_LOOK_BACK = timedelta(hours=1)
+FURTHEST = timedelta(days=29)  # the feed looks back 30 days
+SWEEP_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a change means for a document of ours: its new row, or a divergence."""
+
+    document: DocumentChange | None
+    diverged: bool = False
+
+
+def judge(known: Known, change: Seen | Deleted) -> Judged:
+    """Compare what the feed shows with what we know. Our own writes show as what we know already."""
+    if known.diverged or not known.live:
+        return Judged(None)
+    if isinstance(change, Deleted):
+        gone = DocumentChange(
+            known.id, DocumentStatus.GONE, known.qbo_id, known.sync_token, None, None, None, None, diverged=True
+        )
+        return Judged(gone, diverged=True)
+    if _number(change.sync_token) <= _number(known.sync_token):
+        return Judged(None)  # older than what we know
+    compared = mapping.compare(known.fields or {}, change)
+    same = compared.equal and change.voided == (known.status is DocumentStatus.VOIDED)
+    row = DocumentChange(
+        known.id, known.status, known.qbo_id, change.sync_token, known.content_hash, known.fields if same else change.fields,
+        change.total, change.balance, diverged=not same, differences=() if same else compared.differences,
+    )  # fmt: skip
+    return Judged(row, diverged=not same)
+
+
+def _number(sync_token: str | None) -> int:
+    return int(sync_token) if sync_token and sync_token.isdigit() else -1
+
+
+class Feeder:
+    """Reads the change feed of one company while its lease is held."""
+
+    def __init__(self, realm: str, parts: Parts, sender: Sender, resolver: Resolver) -> None:
+        self.realm, self.parts, self.sender, self.resolver = realm, parts, sender, resolver
+        self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
+        self._next_sweep = time.monotonic() + parts.settings.sweep_seconds
+        self.busy = False
+
+    def soon(self) -> None:
+        """Intuit has told that something changed; several notifications are one read."""
+        self._next = min(self._next, time.monotonic() + 0.3)
+
+    def due(self) -> bool:
+        """Whether a read is due and none is under way."""
+        return not self.busy and time.monotonic() >= self._next
+
+    def due_in(self) -> float:
+        """Seconds to the next read."""
+        return max(0.0, self._next - time.monotonic())
+
+    async def run(self, tenure: Tenure, token: AccessToken) -> None:
+        """Read the feed once; a failure is tried again later, the position stays."""
+        self.busy, self._next = True, time.monotonic() + self.parts.settings.feed_seconds
+        try:
+            await self._read(tenure, token)
+            await self._probe(tenure, token)
+            if time.monotonic() >= self._next_sweep:
+                self._next_sweep = time.monotonic() + self.parts.settings.sweep_seconds
+                await self.sweep(tenure, token)
+        except LookupFailed as error:
+            log.info("feed.failed", realm=self.realm, error=str(error)[:200])
+            self._next = min(self._next, time.monotonic() + 30)
+        finally:
+            self.busy = False
+
+    async def _read(self, tenure: Tenure, token: AccessToken) -> None:
+        ledger = self.parts.ledger
+        row, now = await ledger.realm(self.realm), await ledger.now()
+        since = max((row.feed_position or now - FIRST_LOOK_BACK) - OVERLAP, now - FURTHEST)
+        changes = await self._changes(since, token)
+        mine = await ledger.known_by_qbo_id(
+            self.realm, [(mapping.KIND[c.entity], c.qbo_id) for c in changes if c.entity in mapping.KIND]
+        )
+        await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)])
+        judged: list[FeedChange] = []
+        for change in changes:
+            known = mine.get((change.entity, change.qbo_id))
+            verdict = judge(known, change) if known else Judged(None)
+            judged.append(self._told(known, change, verdict, now))
+        listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
+        await ledger.feed(self.realm, tenure.fencing_token, judged, listed, now)
+        removed = [c.qbo_id for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
+        if removed:
+            await self.parts.references.forget(self.realm, removed)
+        diverged = sum(1 for j in judged if j.diverged)
+        if changes:
+            log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
+            self.parts.relay.wake()
+
+    async def _changes(self, since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+        """One call for all; where that is at its cap, one for each entity."""
+        entities = (*DOCUMENTS, *LISTS)
+        try:
+            return await self.parts.books.changes(self.realm, entities, since, token)
+        except LookupFailed:
+            found: list[Seen | Deleted] = []
+            for entity in entities:
+                found += await self.parts.books.changes(self.realm, (entity,), since, token)
+            return found
+
+    def _told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
+        deleted = isinstance(change, Deleted)
+        sync_token = None if isinstance(change, Deleted) else change.sync_token
+        events: list[m.AnyMessage] = []
+        if known and verdict.diverged and known.kind not in NAMES and known.qbo_id:
+            data = m.DocumentDivergedData(
+                realm=known.realm, source=known.source, source_key=known.source_key, kind=m.Kind(known.kind.value),
+                version=max(0, known.newest_version), occurrence=max(0, _number(sync_token)) + 1, qbo_id=known.qbo_id,
+                differences=verdict.document.differences if verdict.document else (),
+            )  # fmt: skip
+            events.append(m.DocumentDiverged.of(data, sender=SENDER, time=now))
+        changed = None
+        if known is None or verdict.document is not None:
+            changed = m.BooksChanged.of(
+                m.BooksChangedData(
+                    realm=self.realm, entity=change.entity, entity_id=change.qbo_id,
+                    operation="deleted" if deleted else "changed", sync_token=sync_token, changed_at=_changed_at(change, now),
+                    ours=known is not None,
+                ),
+                sender=SENDER, time=now,
+            )  # fmt: skip
+        expected = known.sync_token if known else None
+        return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged)
+
+    async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen]) -> None:
+        """A marker that the feed shows ends an unknown create, at any time."""
+        by_marker = {(s.entity, s.marker): s for s in seen if s.marker}
+        if by_marker:
+            await self.resolver.settle_found(tenure, by_marker)
+
+    # ------------------------------------------------------------------------------------------------------------- probe
+
+    async def _probe(self, tenure: Tenure, token: AccessToken) -> None:
+        """Repeat an update that was just answered, under its requestid: proven is measured."""
+        ledger, settings = self.parts.ledger, self.parts.settings
+        kept = await ledger.probe(self.realm)
+        single, batch = probe.Probe.of(kept.get("single")), probe.Probe.of(kept.get("batch"))
+        for sample in await ledger.samples(self.realm):
+            if sample.batch_requestid:
+                batch = probe.offer(batch, sample, settings)
+            else:
+                single = probe.offer(single, sample, settings)
+        single, batch = await probe.step(self.parts.books, single, batch, token, time.time(), settings)
+        after = {"single": single.plain(), "batch": batch.plain()}
+        if after != kept:
+            await ledger.keep_probe(self.realm, tenure.fencing_token, after, single.proven, batch.proven)
+
+    # ------------------------------------------------------------------------------------------------------------- sweep
+
+    async def sweep(self, tenure: Tenure, token: AccessToken) -> dict[str, int]:
+        """Once a day: markers in QuickBooks that the ledger does not know, and documents that QuickBooks no longer has."""
+        ledger = self.parts.ledger
+        since = datetime.now(UTC) - timedelta(days=SWEEP_DAYS)
+        unknown, missing = 0, 0
+        for entity in ("Invoice", "Bill"):
+            rows = await self.parts.lists.query(
+                self.realm,
+                f"select * from {entity} where MetaData.CreateTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'",  # noqa: S608
+                token,
+            )
+            found = [mapping.seen(entity, row) for row in rows]
+            marked = {s.marker: s for s in found if s.marker}
+            known = await ledger.known_by_marker(self.realm, list(marked))
+            for marker, s in marked.items():
+                ours = known.get(marker)
+                if ours is None or (ours.qbo_id is not None and ours.live and ours.qbo_id != s.qbo_id):
+                    unknown += 1
+                    log.error("sweep.unknown_marker", realm=self.realm, entity=entity, qbo_id=s.qbo_id, code="QB007")
+            there = {s.qbo_id for s in found}
+            for ours in await ledger.posted_since(self.realm, mapping.KIND[entity], since):
+                if ours.qbo_id and ours.qbo_id not in there:
+                    read = await self.parts.books.read(self.realm, entity, ours.qbo_id, token)
+                    if read is None:
+                        missing += 1
+                        change = self._told(ours, Deleted(entity, ours.qbo_id), judge(ours, Deleted(entity, ours.qbo_id)), since)
+                        await ledger.feed(self.realm, tenure.fencing_token, [replace(change, changed=None)], [], None)
+        log.info("sweep.done", realm=self.realm, unknown_markers=unknown, missing=missing)
+        return {"unknown_markers": unknown, "missing": missing}
+
+
+def _changed_at(change: Seen | Deleted, now: datetime) -> datetime:
+    raw: dict[str, Any] = change.raw if isinstance(change, Seen) else {}
+    text = (raw.get("MetaData") or {}).get("LastUpdatedTime")
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC) if text else now
+    except ValueError:
+        return now

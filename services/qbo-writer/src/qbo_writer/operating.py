@@ -1,0 +1,140 @@
+"""What an operator does with held and dead-lettered commands.
+
+It changes commands only, and what a person says of an open attempt; the lease holder does the rest, fenced.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from bookrelay.db import Connection, Pool, transaction
+from bookrelay.errors import BookrelayError
+
+OPEN_TO_OPERATORS = ("held", "rejected", "dead_lettered")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The document an operator means, with its newest command."""
+
+    document_id: int
+    realm: str
+    source: str
+    source_key: str
+    kind: str
+    command_id: UUID
+    state: str
+    version: int
+    stuck_attempt: int | None
+
+
+async def held(pool: Pool, realm: str | None = None, state: str = "held") -> list[dict[str, Any]]:
+    """List the documents whose newest command waits for a person."""
+    rows = await pool.fetch(
+        """
+        SELECT d.id AS document, d.realm, d.source, d.source_key, d.kind, c.version, c.code, c.reason, c.differences, c.ended_at,
+          d.qbo_id, d.diverged,
+          EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.stuck AND a.state <> 'resolved') AS stuck
+        FROM qbo_writer.documents d JOIN LATERAL (
+          SELECT * FROM qbo_writer.commands n WHERE n.document_id = d.id
+          ORDER BY version DESC, modified_at DESC, recorded_at DESC, id::text DESC LIMIT 1) c ON true
+        WHERE c.state = $2 AND ($1::text IS NULL OR d.realm = $1) ORDER BY c.ended_at
+        """,
+        realm, state,
+    )  # fmt: skip
+    return [dict(row) for row in rows]
+
+
+async def show(pool: Pool, document_id: int) -> dict[str, Any]:
+    """Show a document with its commands and attempts, without the bodies that were sent."""
+    document = await pool.fetchrow("SELECT * FROM qbo_writer.documents WHERE id = $1", document_id)
+    if document is None:
+        raise BookrelayError(f"There is no document {document_id}.", "See `qbo-writer held list`.")
+    commands = await pool.fetch(
+        "SELECT id, operation, version, modified_at, state, failures, code, reason, differences, content, recorded_at, ended_at "
+        "FROM qbo_writer.commands WHERE document_id = $1 ORDER BY version, modified_at, recorded_at",
+        document_id,
+    )
+    attempts = await pool.fetch(
+        "SELECT id, number, operation, requestid, state, sends, ambiguous, lost, stuck, outcome, http_status, intuit_code, "
+        "intuit_tid, first_sent_at, last_sent_at, silent_at, resolved_at FROM qbo_writer.attempts "
+        "WHERE document_id = $1 ORDER BY id",
+        document_id,
+    )
+    return {"document": dict(document), "commands": [dict(c) for c in commands], "attempts": [dict(a) for a in attempts]}
+
+
+async def _choose(connection: Connection, document_id: int) -> Chosen:
+    row = await connection.fetchrow(
+        """
+        SELECT d.id, d.realm, d.source, d.source_key, d.kind, c.id AS command_id, c.state, c.version,
+          (SELECT a.id FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.stuck AND a.state <> 'resolved') AS stuck
+        FROM qbo_writer.documents d JOIN LATERAL (
+          SELECT * FROM qbo_writer.commands n WHERE n.document_id = d.id
+          ORDER BY version DESC, modified_at DESC, recorded_at DESC, id::text DESC LIMIT 1) c ON true
+        WHERE d.id = $1 FOR NO KEY UPDATE OF d
+        """,
+        document_id,
+    )
+    if row is None:
+        raise BookrelayError(f"There is no document {document_id}.", "See `qbo-writer held list`.")
+    chosen = Chosen(
+        row["id"], row["realm"], row["source"], row["source_key"], row["kind"], row["command_id"], row["state"], row["version"],
+        row["stuck"],
+    )  # fmt: skip
+    if chosen.state not in OPEN_TO_OPERATORS:
+        raise BookrelayError(f"The newest command of document {document_id} is {chosen.state}: nothing waits for a person.")
+    return chosen
+
+
+async def release(pool: Pool, document_id: int) -> Chosen:
+    """Let the writer decide again."""
+    async with transaction(pool) as connection:
+        chosen = await _choose(connection, document_id)
+        if chosen.stuck_attempt is not None:
+            raise BookrelayError(
+                "Its last request is still open, and nobody knows what became of it.",
+                "Look into QuickBooks: if the document is not there, `held force`; if it is, wait, it is found by itself.",
+            )
+        await _due(connection, chosen, forced=False)
+    return chosen
+
+
+async def force(pool: Pool, document_id: int) -> tuple[Chosen, datetime | None]:
+    """Let the writer act over the difference; where a request is open: a person says that it had no effect.
+
+    That counts when no late copy can take effect any more; the writer waits for it.
+    """
+    async with transaction(pool) as connection:
+        chosen = await _choose(connection, document_id)
+        if chosen.stuck_attempt is not None:
+            await connection.execute(
+                "UPDATE qbo_writer.attempts SET operator_says = 'absent', due_at = clock_timestamp() WHERE id = $1",
+                chosen.stuck_attempt,
+            )
+            return chosen, await connection.fetchval(
+                "SELECT token_expires_at FROM qbo_writer.attempts WHERE id = $1", chosen.stuck_attempt
+            )
+        await _due(connection, chosen, forced=True)
+    return chosen, None
+
+
+async def drop(pool: Pool, document_id: int) -> Chosen:
+    """Leave it as it is in QuickBooks: the command ends skipped."""
+    async with transaction(pool) as connection:
+        chosen = await _choose(connection, document_id)
+        if chosen.stuck_attempt is not None:
+            raise BookrelayError("Its last request is still open.", "Decide about that first: `held force`.")
+        await connection.execute(
+            "UPDATE qbo_writer.commands SET state = 'due', dropped = true, due_at = clock_timestamp() WHERE id = $1",
+            chosen.command_id,
+        )
+    return chosen
+
+
+async def _due(connection: Connection, chosen: Chosen, *, forced: bool) -> None:
+    await connection.execute(
+        "UPDATE qbo_writer.commands SET state = 'due', forced = $2, failures = 0, due_at = clock_timestamp() WHERE id = $1",
+        chosen.command_id, forced,
+    )  # fmt: skip

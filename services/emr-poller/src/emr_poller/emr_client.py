@@ -77,7 +77,12 @@ class EmrClient:
         items: list[Any] = []
         for _ in range(MAX_PAGES):  # no paging was ever seen; the same vendor's other lists have it, so follow it if it comes
             page = parameters | ({"page.skip": str(len(items))} if items else {})
-            got, total = _items(await self._get("/quotes/list", page))
+            try:
+                got, total = _items(await self._get("/quotes/list", page))
+            except httpx.TransportError as error:
+                raise TransientError(
+                    f"4D EMR cannot be reached ({type(error).__name__}).", "Check EMR_BASE_URL and the network."
+                ) from None
             items += got
             if total is None or len(items) >= total or not got:
                 break

@@ -38,13 +38,6 @@ class Store:
         )  # fmt: skip
         return [row["number"] for row in rows]
 
-    async def parked_count(self) -> int:
-        """Return how many quotes are parked."""
-        value = await self._pool.fetchval(
-            "SELECT count(*) FROM emr_poller.parked WHERE realm = $1 AND source = $2", self._realm, self._source
-        )
-        return int(value)
-
     async def recall(self, numbers: Sequence[int]) -> Memory:
         """Return what is remembered of these quotes."""
         arguments = (self._realm, self._source, list(numbers))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bookrelay import outbox
+from bookrelay import outbox, telemetry
 from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import TransientError
 from bookrelay.messages import Kind
@@ -65,7 +65,8 @@ class Store:
             await connection.executemany(_SAVE_ROW, [self._row_values(change.after) for change in plan.changes.values()])
             await connection.executemany(_SAVE_RESULT, [self._result_values(result) for result in plan.results])
             for topic, message in plan.messages:
-                await outbox.add(connection, SCHEMA, topic, [message])
+                with telemetry.span("row.publish", type=message.type):  # one trace for each document
+                    await outbox.add(connection, SCHEMA, topic, [message])
 
     async def record(self, ends: Sequence[Result | Superseded]) -> None:
         """Store what events said, in their order."""

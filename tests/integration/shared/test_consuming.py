@@ -255,7 +255,8 @@ async def test_a_record_with_bad_headers_is_read(
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (b"{", "Invalid JSON"), (b"", "Invalid JSON"), (None, "Invalid JSON"), (b"\xff\xff", "Invalid JSON"), (b"[]", "should be an object"),
+        (b"{", "Invalid JSON"), (b"", "Invalid JSON"), (None, "Invalid JSON"), (b"\xff\xff", "Invalid JSON"),
+        (b"[]", "should be an object"),
         (b'{"type":"bookrelay.books.changed.v1"}', "Field required"), (b"null", "should be an object"),
     ],
 )  # fmt: skip

@@ -76,10 +76,14 @@ async def test_what_was_committed_is_published_byte_for_byte_in_order(pool: Pool
 
 async def test_what_was_rolled_back_is_never_published(pool: Pool) -> None:
     publisher = FakePublisher()
-    with pytest.raises(RuntimeError, match="no"):
+
+    async def failing() -> None:
         async with transaction(pool) as connection:
             await outbox.add(connection, SCHEMA, CHANGES, [message(1)])
             raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        await failing()
     await relay(pool, publisher).step()
     assert publisher.records == []
 

@@ -15,7 +15,8 @@ MOMENT = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
 def content(**changes: Any) -> m.InvoiceContent:
     whole = {
-        "customer": m.Party(name="A"), "txn_date": date(2026, 11, 2), "lines": (m.InvoiceLine(amount=Decimal("10.00")),), **changes,
+        "customer": m.Party(name="A"), "txn_date": date(2026, 11, 2),
+        "lines": (m.InvoiceLine(amount=Decimal("10.00")),), **changes,
     }  # fmt: skip
     return m.InvoiceContent(**whole)
 
@@ -41,7 +42,8 @@ def test_the_same_command_read_twice_is_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"realm": "2"}, {"source": "sheet"}, {"source_key": "13"}, {"version": 4}, {"modified_at": MOMENT + timedelta(microseconds=1)},
+        {"realm": "2"}, {"source": "sheet"}, {"source_key": "13"}, {"version": 4},
+        {"modified_at": MOMENT + timedelta(microseconds=1)},
         {"content": content(memo="other")}, {"content": content(lines=(m.InvoiceLine(amount=Decimal("10.01")),))},
     ],
 )  # fmt: skip
@@ -51,7 +53,7 @@ def test_another_command_has_another_id(change: dict[str, Any]) -> None:
 
 def test_an_invoice_and_a_bill_of_one_key_are_different_commands() -> None:
     shared = {"realm": "1", "source": "s", "source_key": "k", "version": 1, "modified_at": MOMENT, "reason": "gone"}
-    ids = {m.RetractDocument.of(m.RetractDocumentData(kind=kind, **shared), sender="sheet-watcher").id for kind in m.Kind}  # type: ignore[arg-type]
+    ids = {m.RetractDocument.of(m.RetractDocumentData(kind=kind, **shared), sender="sheet-watcher").id for kind in m.Kind}
     assert len(ids) == len(m.Kind)
 
 
@@ -110,7 +112,8 @@ def test_a_message_is_frozen() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"lines": ()}, {"customer": {"name": ""}}, {"customer": {"name": "x" * 501}}, {"txn_date": "yesterday"}, {"terms": "x" * 32},
+        {"lines": ()}, {"customer": {"name": ""}}, {"customer": {"name": "x" * 501}}, {"txn_date": "yesterday"},
+        {"terms": "x" * 32},
         {"custom_fields": [{"name": "a", "value": "x" * 32}]}, {"lines": [{"amount": 10.0}]}, {"lines": [{"amount": "10.001"}]},
     ],
 )  # fmt: skip

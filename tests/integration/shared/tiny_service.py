@@ -1,0 +1,46 @@
+"""A service as small as one can be, for the tests of a service's life: one loop that counts its steps."""
+
+import asyncio
+import os
+
+from bookrelay import service, telemetry
+from bookrelay.service import Service
+from bookrelay.settings import ServiceSettings
+
+log = telemetry.get_logger(__name__)
+
+
+def build_app() -> Service:
+    """Return the service. TINY says how it shall go wrong."""
+    how = os.environ.get("TINY", "")
+
+    async def prepare(app: Service) -> None:
+        steps = 0
+
+        async def step() -> float:
+            nonlocal steps
+            steps += 1
+            log.info("step.begun", number=steps)
+            if how == "slow":
+                await asyncio.sleep(1.5)
+            if how == "broken":
+                raise RuntimeError("a bug")
+            if how == "hanging":
+                await asyncio.Event().wait()
+            await app.pool.fetchval("SELECT 1")
+            log.info("step.done", number=steps)
+            return 0.05
+
+        app.add_loop("counting", step, stall_seconds=0.5 if how == "hanging" else 300)
+
+        async def cleanup() -> None:
+            log.info("cleaned.up")
+
+        app.add_cleanup(cleanup)
+
+    return Service("tiny", ServiceSettings.load(), prepare)
+
+
+def main() -> None:
+    """Run it."""
+    service.main("tiny", build_app)

@@ -74,7 +74,7 @@ def finish_purchase(change: Change) -> None:
         return
     old = change.old
     doc["LinkedTxn"] = old.get("LinkedTxn", []) if old else _order_links(change)
-    if kind == "Bill" and ("DueDate" not in doc or (old is not None and term_moved(old, doc))):
+    if kind == "Bill" and ("DueDate" not in doc or term_moved(change)):
         vendor = company.get("Vendor", doc["VendorRef"]["value"]) or {}
         term = doc.get("SalesTermRef") or vendor.get("TermRef")
         if term:

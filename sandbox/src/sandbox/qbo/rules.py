@@ -6,7 +6,6 @@ import calendar
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.faults import Fault
@@ -44,6 +43,7 @@ class Change:
     doc: Doc
     options: Options
     moved: dict[tuple[str, str], Doc] = field(default_factory=dict)
+    sent: frozenset[str] = frozenset()  # what a sparse update names
 
     def target(self, kind: str, doc_id: str) -> Doc | None:
         """The present state of another document, as this change already left it."""
@@ -181,9 +181,14 @@ def _custom_numbers(company: Company, kind: str) -> bool:
     return bool(company.preference("SalesFormsPrefs", "CustomTxnNumbers"))
 
 
-def term_moved(old: Doc, new: Doc) -> bool:
-    return old.get("DueDate") == new.get("DueDate") and (
-        old.get("SalesTermRef") != new.get("SalesTermRef") or old.get("TxnDate") != new.get("TxnDate")
+def term_moved(change: Change) -> bool:
+    """Whether an update moves the due date by its term; a sparse update that names DueDate means it."""
+    old, new = change.old, change.doc
+    return (
+        old is not None
+        and "DueDate" not in change.sent
+        and old.get("DueDate") == new.get("DueDate")
+        and (old.get("SalesTermRef") != new.get("SalesTermRef") or old.get("TxnDate") != new.get("TxnDate"))
     )
 
 

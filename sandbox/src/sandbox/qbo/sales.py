@@ -51,7 +51,7 @@ def finish_sales(change: Change) -> None:
 
 def _finish_invoice(change: Change, customer: Doc | None, total: Decimal) -> None:
     company, doc = change.company, change.doc
-    if "DueDate" not in doc or (change.old is not None and term_moved(change.old, doc)):
+    if "DueDate" not in doc or term_moved(change):
         term = doc.get("SalesTermRef") or (customer or {}).get("SalesTermRef")
         if term and "SalesTermRef" not in doc:
             doc["SalesTermRef"] = term

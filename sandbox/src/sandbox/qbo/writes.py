@@ -179,7 +179,8 @@ def _update(company: Company, entity: Entity, doc_id: str, values: Doc, body: Do
         check_period(company, old.get("TxnDate"))
         if _money_moved(old, doc):
             check_deposited(old, entity.kind)
-    change = Change(company, entity, old, doc, options)
+    sent = frozenset(name for name, value in values.items() if value is not CLEAR and value != "") if sparse else frozenset()
+    change = Change(company, entity, old, doc, options, sent=sent)
     if doc.get("Line") is not old.get("Line") and "Line" in doc:
         _number_lines(change)
     _finish(change)
@@ -239,7 +240,7 @@ def _stamp(change: Change) -> None:
 def _check_required(entity: Entity, doc: Doc, body: Doc) -> None:
     for name in REQUIRED[entity.kind]:
         value = doc.get(name)
-        if value is None or value == [] or value == "":
+        if value is None or value in ([], ""):
             if name == "CustomerRef" and body.get("CustomerRef") is not None and entity.kind in SALES_KINDS:
                 raise Fault("6250")
             if name == "Line" and body.get("Line") == []:

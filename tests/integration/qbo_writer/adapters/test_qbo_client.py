@@ -440,3 +440,13 @@ async def test_nobody_listens_is_silence(company: Company) -> None:
     with pytest.raises(LookupFailed):
         await client.read(company.realm, "Invoice", "1", AccessToken("x" * 30, LONG_AGO))
     await client.close()
+
+
+async def test_due_date_that_stays_while_the_date_moves(company: Company, client: QboClient) -> None:
+    due = {"due_date": date(2026, 4, 1)}
+    before = await created(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(**due), "70"))
+    wanted = wanted_of(company, LedgerKind.INVOICE, invoice(**due, txn_date=date(2026, 3, 9)), "70")
+    body = mapping.update_body(wanted, before.qbo_id, before.sync_token)
+    answer = await change(company, client, before, Operation.UPDATE, body)
+    assert answer.seen
+    assert mapping.compare(wanted.fields, answer.seen).differences == ()

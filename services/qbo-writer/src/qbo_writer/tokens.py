@@ -16,6 +16,7 @@ from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import Code, HaltError, SettingsError, TransientError
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import AccessToken
 from qbo_writer.oauth_client import GrantRefused, OAuthClient, TokenPair
 from qbo_writer.settings import WriterSettings
@@ -253,6 +254,11 @@ class TokenStore:
 
     async def _keep(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
         """Store the new pair, fenced; without the lease into the history. Retried: a lost pair is a lost grant."""
+        reach(Place.TOKEN_REFRESHED)
+        await self._kept(realm, fencing_token, pair, replaced)
+        reach(Place.TOKEN_PERSISTED)
+
+    async def _kept(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
         for attempt in range(5):
             try:
                 async with transaction(self._pool) as connection:

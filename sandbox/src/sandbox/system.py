@@ -16,14 +16,12 @@ from typing import Any, TextIO
 
 import httpx
 
+from sandbox.sheets.generating import DIRECTIONS
 from sandbox.stack.processes import ManagedProcess, ProcessFailedError, Supervisor, free_port
 from sandbox.stack.stack import Stack
 
 SERVICES = ("emr-poller", "sheet-watcher", "qbo-writer", "webhook-gateway")
 STAND_INS = ("qbo", "emr", "sheets")
-
-# Whose rows of the demo's sheet are money in (invoices) and money out (bills); a real one is QB_DIRECTIONS_FILE.
-DIRECTIONS = {"money_in": ["ACD"], "money_out": ["Accelebrate", "BHanalytics", "VendorXYZ"]}
 
 
 class System:

@@ -38,9 +38,12 @@ def settings_of(env_file: Path) -> dict[str, str]:
 
 def standin_options(directory: Path, standins: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Return how the stand-ins start: on ports that stay, with state that stays."""
-    return {
+    options: dict[str, tuple[str, ...]] = {
         name: ("--port", str(STANDIN_PORTS[name]), "--state-file", str(directory / f"standin-{name}.state")) for name in standins
     }
+    if "sheets" in options:
+        options["sheets"] += ("--credentials", str(directory / "service-account.json"))
+    return options
 
 
 def only_one(directory: Path) -> IO[str]:

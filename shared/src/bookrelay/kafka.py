@@ -172,6 +172,9 @@ def consume(
         max_records=max_records,
         batch_timeout_ms=200,
         fetch_max_wait_ms=100,
+        # A consumer that was killed gives its partitions up after this time; 6 s is the least that brokers allow by default.
+        session_timeout_ms=6000,
+        heartbeat_interval_ms=1500,
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.NACK_ON_ERROR,
         parser=_parse,

@@ -59,11 +59,16 @@ class Demo:
 
     # ------------------------------------------------------------------------------------------------------------- feeding
 
-    async def feed(self) -> None:
-        """Load the quotes and the rows."""
-        await self.system.control("emr", "POST", "/quotes", {"quotes": [plain(q.body) for q in self.data.quotes]})
-        filled = [{k: plain(v) for k, v in row.cells.items() if v != ""} for row in self.data.rows]
-        await self.system.control("sheets", "POST", "/rows", {"rows": filled})
+    async def feed(self, slices: int = 1, pause: float = 0.0) -> None:
+        """Load the quotes and the rows, in slices if they shall keep coming."""
+        for part in range(slices):
+            for quote in self.data.quotes[part::slices] if part else ():  # what comes later was saved later
+                quote.body["ModifiedDate"] = stamp(datetime.now(UTC), 7)
+            quotes = [plain(q.body) for q in self.data.quotes[part::slices]]
+            filled = [{k: plain(v) for k, v in row.cells.items() if v != ""} for row in self.data.rows[part::slices]]
+            await self.system.control("emr", "POST", "/quotes", {"quotes": quotes})
+            await self.system.control("sheets", "POST", "/rows", {"rows": filled})
+            await asyncio.sleep(pause)
 
     async def save_quote(self, index: int, **changes: Any) -> None:
         """Change a quote as a coordinator does: a new version with a new time."""
@@ -198,17 +203,29 @@ class Demo:
 
     # ------------------------------------------------------------------------------------------------------------- killing
 
-    async def kill_at_random(self, each: int, gap: tuple[float, float]) -> None:
-        """SIGKILL every service `each` times, at random moments, in random order."""
-        order = list(SERVICES) * each
-        self.rng.shuffle(order)
-        for name in order:
-            await asyncio.sleep(self.rng.uniform(*gap))
-            while not self.system.supervisor[name].running:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+    async def kill_at_random(self, each: int) -> None:
+        """SIGKILL every service `each` times, at random moments of its work."""
+        await asyncio.gather(*(self._kill(name, each) for name in SERVICES))
+
+    async def _kill(self, name: str, times: int) -> None:
+        for _ in range(times):
+            await self.system.supervisor[name].wait_ready(60)
+            if name == "qbo-writer":  # not by the clock: in the middle of its requests
+                await self._until_requests(await self._requests() + self.rng.randint(1, 25), 20)
+            else:
+                await asyncio.sleep(self.rng.uniform(0.1, 3.0))
             self.system.supervisor.kill(name)
             self.kills[name] = self.kills.get(name, 0) + 1
             self.say(f"killed {name} ({self.kills[name]})")
+
+    async def _requests(self) -> int:
+        return int((await self.system.control("qbo", "GET", "/counters"))["requests"])
+
+    async def _until_requests(self, count: int, seconds: float) -> None:
+        """Wait for so many requests to QuickBooks; without them the moment is as random as any."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and await self._requests() < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
     def leaks(self) -> list[str]:
         """Search every topic's text and every log for a patient's name."""
@@ -261,13 +278,17 @@ async def _run(demo: Demo, options: argparse.Namespace) -> int:
     await asyncio.gather(system.start_standins(), system.migrate())
     if options.kills:  # the token's life bounds how late a lost sender can send (B), so it shrinks with the waits
         await system.control("qbo", "POST", "/tokens", {"access_seconds": 6})
-    await demo.feed()
+    if not options.kills:
+        await demo.feed()
     await system.register_webhooks()
-    demo.say(f"stand-ins are up: {options.quotes} quotes and {options.rows} rows loaded")
+    demo.say("the stand-ins are up")
     listener = asyncio.create_task(listen(system.stack.bootstrap_servers, demo.heard))
     await system.start_services()
     demo.say("the four services are ready")
-    killer = asyncio.create_task(demo.kill_at_random(options.kills, (0.2, 1.5))) if options.kills else None
+    killer = asyncio.create_task(demo.kill_at_random(options.kills)) if options.kills else None
+    if killer:
+        await demo.feed(slices=12, pause=2.0)
+    demo.say(f"{options.quotes} quotes and {options.rows} rows are there")
     good = await demo.until_right("first round", options.seconds)
     if good:
         demo.say("now people edit: prices, states, a sort of the sheet, repairs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from sandbox.qbo.faults import Fault
-from sandbox.qbo.rules import Change, amount_applied, amount_paid, due_date, line_amount, role_ref, term_moved
+from sandbox.qbo.rules import Change, account_type, amount_applied, amount_paid, due_date, line_amount, role_ref, term_moved
 from sandbox.qbo.settlements import reduce_payments
 from sandbox.qbo.store import ZERO, Company, Doc
 from sandbox.qbo.validation import cents
@@ -21,6 +21,8 @@ def finish_sales(change: Change) -> None:
         for name in ("BillAddr", "ShipAddr"):
             if name not in doc and name in customer:
                 doc[name] = customer[name]
+    if "ARAccountRef" in doc:
+        account_type(company, doc["ARAccountRef"], ("Accounts Receivable",))
     subtotal, taxable, discount = _sales_lines(change)
     tax = _tax(change, taxable)
     doc["TotalAmt"] = total = subtotal - discount + tax

@@ -18,6 +18,8 @@ def finish_payment(change: Change) -> None:
     if "DepositToAccountRef" not in doc:
         doc["DepositToAccountRef"] = role_ref(company, "undeposited")
     account_type(company, doc["DepositToAccountRef"], ("Bank", "Other Current Asset"))
+    if "ARAccountRef" in doc:
+        account_type(company, doc["ARAccountRef"], ("Accounts Receivable",))
     doc.setdefault("ProcessPayment", False)
     doc.setdefault("LinkedTxn", [])
     if change.old is not None:
@@ -45,6 +47,8 @@ def finish_bill_payment(change: Change) -> None:
         if not account:
             raise Fault("2020", element="CreditCardPayment.CCAccountRef")
         account_type(company, account, ("Credit Card",))
+    if "APAccountRef" in doc:
+        account_type(company, doc["APAccountRef"], ("Accounts Payable",))
     charges, credits = _link_sums(change, {"Bill", "JournalEntry"}, {"VendorCredit"})
     if charges - credits != total:
         raise Fault("6000", detail="Business Validation Error: The payment amount does not match the bills and credits it pays.")

@@ -236,6 +236,24 @@ def test_row_that_was_cut_and_pasted_in_time_is_the_same_document() -> None:
     assert len(sheet.said) == 2
 
 
+def test_row_that_came_back_in_between_starts_its_wait_anew() -> None:
+    sheet = Sheet({}, {})
+    sheet.post_all()
+    line = sheet.values.pop(1)
+    sheet.turn()
+    sheet.values.insert(1, line)
+    sheet.now += timedelta(seconds=50)
+    sheet.turn()
+    sheet.values.pop(1)
+    for seconds in (10, 50):
+        sheet.now += timedelta(seconds=seconds)
+        sheet.turn()
+    assert len(sheet.said) == 2
+    sheet.now += timedelta(seconds=20)
+    sheet.turn()
+    assert len(sheet.said) == 3
+
+
 def test_emptied_row_is_as_good_as_deleted() -> None:
     sheet = Sheet({}, {})
     sheet.post_all()
@@ -377,6 +395,16 @@ def test_copied_row_becomes_a_document_of_its_own(offset: int) -> None:
     assert (sheet.cell(position, "qb_invoice_id"), sheet.cell(position, "qb_sync_status")) == ("", "pending")
 
 
+def test_exact_copy_far_below_leaves_the_key_where_it_was() -> None:
+    sheet = Sheet({}, {}, {})
+    sheet.post_all()
+    before = sheet.keys()
+    sheet.values.append(list(sheet.values[3]))
+    sheet.settle()
+    assert sheet.keys()[:3] == before
+    assert sheet.keys()[3] not in before
+
+
 def test_copy_that_was_edited_at_once_does_not_take_the_original_s_document() -> None:
     sheet = Sheet({}, {})
     sheet.post_all()
@@ -412,6 +440,29 @@ def test_row_whose_key_was_wiped_out_gets_it_back_and_makes_no_second_document()
     assert sheet.keys() == before[::-1]
     assert not any(isinstance(m, RetractDocument) for m in sheet.said)
     assert {m.data.source_key for m in sheet.said} == set(before)
+
+
+def test_row_that_lost_its_key_and_was_edited_is_known_by_its_document() -> None:
+    sheet = Sheet({}, {})
+    sheet.post_all()
+    before = sheet.keys()
+    sheet.set(2, qb_row_key="", inv_dollars=321)
+    sheet.settle()
+    assert sheet.keys() == before
+    assert sheet.commands()[-1] == ("UpsertInvoice", before[0], 2)
+
+
+def test_all_columns_of_ours_deleted_and_appended_anew_make_no_second_document() -> None:
+    sheet = Sheet({}, {"inv_from": "XYZ"}, {"inv_dollars": ""})
+    sheet.post_all()
+    before = sheet.keys()
+    for number in (2, 3, 4):
+        sheet.set(number, **dict.fromkeys(OWN_COLUMNS, ""))
+    sheet.settle()
+    assert sheet.keys()[:2] == before[:2]
+    upserts = {(type(m).__name__, m.data.source_key) for m in sheet.said if not isinstance(m, DocumentRejected)}
+    assert upserts == {("UpsertInvoice", before[0]), ("UpsertBill", before[1])}  # told again, under the same keys
+    assert sheet.cell(2, "qb_invoice_id") == "id-001"
 
 
 def test_key_that_fell_on_another_row_in_a_race_is_put_right() -> None:
@@ -452,7 +503,10 @@ def test_sorted_sheet_changes_nothing() -> None:
 
 
 def test_row_with_an_invoice_that_we_do_not_know_is_left_alone() -> None:
-    sheet = Sheet({"qb_invoice_id": "4711"}, {"qb_bill_id": "12", "inv_from": "XYZ"})
+    sheet = Sheet(
+        {"qb_invoice_id": "4711"}, {"qb_bill_id": "12", "inv_from": "XYZ"},
+        {"qb_invoice_id": "4712", "qb_row_key": "br-00000000000000ff"},
+    )  # fmt: skip
     assert sheet.turn().writes == []
     assert sheet.said == []
 

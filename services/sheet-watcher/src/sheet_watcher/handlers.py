@@ -221,7 +221,7 @@ class _Planner:
         state_hash = _state_hash(outcome)
         in_force = known.in_force if known else None
         same = known is not None and known.state_hash == state_hash
-        if same and (isinstance(outcome, Invalid) or in_force == outcome.kind) and not self._asked_again(row, known):
+        if same and not self._asked_again(row, known):
             return
         version = (known.version if known else 0) + 1
         if isinstance(outcome, Valid):
@@ -240,7 +240,7 @@ class _Planner:
 
     def _asked_again(self, row: SheetRow, known: KnownRow | None) -> bool:
         """A person who empties the status of a settled row asks for another try."""
-        if known is None or row.text(STATUS) or known.shown_status is None or known.shown_status == PENDING:
+        if known is None or row.text(STATUS) or known.shown_status == PENDING:
             return False
         if cells_of(known, self._state.results)[STATUS] != known.shown_status:
             return False

@@ -17,9 +17,15 @@ from .bodies import bill, budget, deposit, inventory, invoice, journal, payment,
 from .conftest import Books, StandIn
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=12),
-    st.sampled_from(["", "1", "0", "2026-01-01", "TAX", "1.005", "-1", "true", "Credit", "SalesItemLineDetail", "NaN", "1e400", "\u2019"]),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**12), 10**12),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=12),
+    st.sampled_from(
+        ["", "1", "0", "2026-01-01", "TAX", "1.005", "-1", "true", "Credit", "SalesItemLineDetail", "NaN", "1e400", "\u2019"]
+    ),
+)
 NAMES = sorted({name for entity in KINDS.values() for name in entity.props})
 ANY = st.recursive(
     SCALARS,
@@ -30,9 +36,18 @@ ANY = st.recursive(
     max_leaves=12,
 )
 STARTS: dict[str, dict[str, Any]] = {
-    "Invoice": invoice(), "Bill": bill(), "Payment": payment(5), "JournalEntry": journal(), "Deposit": deposit(), "Purchase": purchase(),
-    "TimeActivity": time_activity(), "Budget": budget(), "Item": inventory(), "Customer": {"DisplayName": "x"}, "Attachable": {"Note": "x"},
-}  # fmt: skip
+    "Invoice": invoice(),
+    "Bill": bill(),
+    "Payment": payment(5),
+    "JournalEntry": journal(),
+    "Deposit": deposit(),
+    "Purchase": purchase(),
+    "TimeActivity": time_activity(),
+    "Budget": budget(),
+    "Item": inventory(),
+    "Customer": {"DisplayName": "x"},
+    "Attachable": {"Note": "x"},
+}
 CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
@@ -85,7 +100,34 @@ def test_any_batch(books: Books, items: list[Any]) -> None:
 
 
 WORDS = st.sampled_from(
-    "select * from Invoice Customer where Id DocNumber TotalAmt = < in like ( ) , 'x' '5' and or orderby maxresults startposition 5 ' %".split()
+    [
+        "select",
+        "*",
+        "from",
+        "Invoice",
+        "Customer",
+        "where",
+        "Id",
+        "DocNumber",
+        "TotalAmt",
+        "=",
+        "<",
+        "in",
+        "like",
+        "(",
+        ")",
+        ",",
+        "'x'",
+        "'5'",
+        "and",
+        "or",
+        "orderby",
+        "maxresults",
+        "startposition",
+        "5",
+        "'",
+        "%",
+    ]
 )
 
 

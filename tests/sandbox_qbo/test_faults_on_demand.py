@@ -143,7 +143,10 @@ def test_the_request_log_tells_what_took_effect(books: Books, standin: StandIn) 
     books.post("invoice", {"Colour": 1})
     rows = standin.control("GET", "requests", since=since, realm=books.realm)["requests"]
     assert [(r["status"], r["committed"], r["replayed"], r["codes"]) for r in rows] == [
-        (504, True, False, ["6002"]), (200, False, True, []), (400, False, False, ["2010"])]  # fmt: skip
+        (504, True, False, ["6002"]),
+        (200, False, True, []),
+        (400, False, False, ["2010"]),
+    ]
     assert standin.control("GET", "counters")["creates_by_requestid"]["L1"] == 1
 
 

@@ -24,15 +24,26 @@ def multipart(parts: list[tuple[str, bytes]], newline: bytes = b"\r\n") -> tuple
 
 def test_upload_download_and_parent_token(books: Books) -> None:
     made = books.make("Invoice", invoice())
-    metadata = json.dumps({"FileName": "a.pdf", "ContentType": "application/pdf",
-                           "AttachableRef": [{"EntityRef": {"type": "Invoice", "value": made["Id"]}}]}).encode()  # fmt: skip
+    metadata = json.dumps(
+        {
+            "FileName": "a.pdf",
+            "ContentType": "application/pdf",
+            "AttachableRef": [{"EntityRef": {"type": "Invoice", "value": made["Id"]}}],
+        }
+    ).encode()
     content = b"%PDF-1.4\n\x00\xff binary\r\n\r\nmore"
     for newline in (b"\r\n", b"\n"):
-        body, headers = multipart([
-            ('Content-Disposition: form-data; name="file_metadata_01"\nContent-Type: application/json', metadata),
-            ('Content-Disposition: form-data; name="file_content_01"; filename="a.pdf"\nContent-Type: application/pdf\nContent-Transfer-Encoding: base64',
-             base64.b64encode(content)),
-        ], newline)  # fmt: skip
+        body, headers = multipart(
+            [
+                ('Content-Disposition: form-data; name="file_metadata_01"\nContent-Type: application/json', metadata),
+                (
+                    'Content-Disposition: form-data; name="file_content_01"; filename="a.pdf"\n'
+                    "Content-Type: application/pdf\nContent-Transfer-Encoding: base64",
+                    base64.b64encode(content),
+                ),
+            ],
+            newline,
+        )
         answer = books.call("POST", "upload", content=body, headers=headers)
         stored = answer.json()["AttachableResponse"][0]["Attachable"]
         assert (stored["FileName"], stored["Size"]) == ("a.pdf", len(content))
@@ -153,8 +164,20 @@ def test_the_command_says_first_where_it_is_and_keeps_state(tmp_path: Path) -> N
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             greeting = json.loads(process.stdout.readline())
-            wanted = {"base_url", "control_url", "token_url", "revoke_url", "authorize_url", "discovery_url", "realm_id", "client_id", "client_secret",
-                      "access_token", "refresh_token", "webhook_verifier_token"}  # fmt: skip
+            wanted = {
+                "base_url",
+                "control_url",
+                "token_url",
+                "revoke_url",
+                "authorize_url",
+                "discovery_url",
+                "realm_id",
+                "client_id",
+                "client_secret",
+                "access_token",
+                "refresh_token",
+                "webhook_verifier_token",
+            }
             assert wanted <= set(greeting)
             url = f"{greeting['base_url']}/v3/company/{greeting['realm_id']}"
             headers = {"authorization": f"Bearer {greeting['access_token']}"}

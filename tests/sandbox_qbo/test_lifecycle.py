@@ -282,11 +282,29 @@ def test_what_real_clients_send_on_create_passes(books: Books) -> None:
             {"DetailType": "SubTotalLineDetail", "Amount": 12, "SubTotalLineDetail": {}},
             {"DetailType": "DiscountLineDetail", "Amount": 0, "DiscountLineDetail": {"PercentBased": False}},
         ),
-        "SyncToken": "0", "sparse": False, "domain": "QBO", "MetaData": {"CreateTime": "2020-01-01T00:00:00Z"}, "LinkedTxn": [],
-        "FreeFormAddress": True, "HomeBalance": 0, "HomeTotalAmt": 0, "InvoiceLink": "", "AllowIPNPayment": False, "TxnDate": "", "DueDate": None,
-        "GlobalTaxCalculation": "TaxExcluded", "DocNumber": 12345, "CustomerMemo": None, "TotalAmt": "9", "Balance": 3, "DepartmentRef": None,
-        "CustomField": [{"DefinitionId": "1", "Name": "Crew #", "Type": "StringType", "StringValue": "a"}, {"DefinitionId": "2", "Type": "StringType"}],
-    }  # fmt: skip
+        "SyncToken": "0",
+        "sparse": False,
+        "domain": "QBO",
+        "MetaData": {"CreateTime": "2020-01-01T00:00:00Z"},
+        "LinkedTxn": [],
+        "FreeFormAddress": True,
+        "HomeBalance": 0,
+        "HomeTotalAmt": 0,
+        "InvoiceLink": "",
+        "AllowIPNPayment": False,
+        "TxnDate": "",
+        "DueDate": None,
+        "GlobalTaxCalculation": "TaxExcluded",
+        "DocNumber": 12345,
+        "CustomerMemo": None,
+        "TotalAmt": "9",
+        "Balance": 3,
+        "DepartmentRef": None,
+        "CustomField": [
+            {"DefinitionId": "1", "Name": "Crew #", "Type": "StringType", "StringValue": "a"},
+            {"DefinitionId": "2", "Type": "StringType"},
+        ],
+    }
     body["Line"][0]["SalesItemLineDetail"]["ItemRef"]["name"] = "unlike the item's"
     answer = books.post("invoice", body, operation="update" if False else "create", format="json", minorversion="4")
     assert answer.status_code == 200, answer.text

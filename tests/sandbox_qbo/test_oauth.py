@@ -36,16 +36,31 @@ def refresh(own: StandIn, value: str) -> httpx.Response:
 
 
 def authorize(own: StandIn, **more: str) -> dict[str, list[str]]:
-    params = {"client_id": own.greeting["client_id"], "response_type": "code", "scope": "com.intuit.quickbooks.accounting", "redirect_uri": REDIRECT,
-              "state": "s1", "decision": "approve", **more}  # fmt: skip
+    params = {
+        "client_id": own.greeting["client_id"],
+        "response_type": "code",
+        "scope": "com.intuit.quickbooks.accounting",
+        "redirect_uri": REDIRECT,
+        "state": "s1",
+        "decision": "approve",
+        **more,
+    }
     answer = own.http.post("/connect/oauth2", data=params)
     assert answer.status_code == 302, answer.text
     return parse_qs(urlsplit(answer.headers["location"]).query)
 
 
 def test_code_flow_state_and_one_shot_code(own: StandIn) -> None:
-    page = own.http.get("/connect/oauth2", params={"client_id": own.greeting["client_id"], "response_type": "code", "redirect_uri": REDIRECT,
-                                                   "scope": "com.intuit.quickbooks.accounting", "state": "s1"})  # fmt: skip
+    page = own.http.get(
+        "/connect/oauth2",
+        params={
+            "client_id": own.greeting["client_id"],
+            "response_type": "code",
+            "redirect_uri": REDIRECT,
+            "scope": "com.intuit.quickbooks.accounting",
+            "state": "s1",
+        },
+    )
     assert "Connect" in page.text
     back = authorize(own)
     assert (back["state"], back["realmId"]) == (["s1"], [own.greeting["realm_id"]])

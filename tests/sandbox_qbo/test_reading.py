@@ -21,7 +21,8 @@ GOOD = [
     "select * from Item where Name = 'Procedure'",
     "select count(*) from Customer STARTPOSITION 1 MAXRESULTS 10",
     "select * from Customer where Metadata.LastUpdatedTime > '2020-01-01T00:00:00'",
-    "select * from Customer where MetaData.LastUpdatedTime >= '2020-01-01T00:00:00+00:00' and MetaData.LastUpdatedTime <= '2040-01-01T00:00:00Z'",
+    "select * from Customer where MetaData.LastUpdatedTime >= '2020-01-01T00:00:00+00:00' "
+    "and MetaData.LastUpdatedTime <= '2040-01-01T00:00:00Z'",
     "select * from Customer where MetaData.CreateTime >= '2020-01-01'",
     "select * from Customer where id ='5'",
     "select * from Customer where Id in ('1', '2')",

@@ -58,7 +58,7 @@ class Request:
 
 
 def plain(value: Any) -> Any:
-    """orjson's fallback: Decimal as a JSON number. Amounts have at most 15 digits, which a float's shortest text keeps exactly."""
+    """orjson's fallback: Decimal as a JSON number. Amounts have at most 15 digits, which a float's text keeps exactly."""
     if isinstance(value, Decimal):
         return float(value)
     raise TypeError(type(value).__name__)

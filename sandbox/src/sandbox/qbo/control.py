@@ -100,7 +100,7 @@ class Control:
         }
 
     def reset(self, params: dict[str, str], body: Any) -> Answer:
-        """Back to the state of the start: same seed, same tokens, same client; webhook subscribers stay only with keep_webhooks."""
+        """Back to the state of the start: same seed, same tokens, same client; subscribers stay only with keep_webhooks."""
         world, keep = self.world, body.get("keep_webhooks", False)
         subscribers = world.webhooks.subscribers
         running = (world.webhooks.task, world.webhooks.wake, world.webhooks.client)
@@ -321,7 +321,7 @@ class Control:
         return 200, self._company(params.get("realm")).preferences
 
     def set_preferences(self, params: dict[str, str], body: Any) -> Answer:
-        """{"realm": ..., "SalesFormsPrefs": {"CustomTxnNumbers": false}, "warnings": {"WarnDuplicateInvoiceNumber": false}, "BookCloseDate": "2026-01-31"}."""
+        """{"realm", "SalesFormsPrefs": {...}, "warnings": {"Warn...": false}, "BookCloseDate": "2026-01-31"}."""
         company = self._company(body.get("realm"))
         old = company.preferences
         new = {**old}
@@ -347,7 +347,7 @@ class Control:
         }
 
     def add_webhook(self, params: dict[str, str], body: Any) -> Answer:
-        """Register or change an endpoint: {"url", "format", "realms", "delay", "duplicate", "reorder", "bundle_seconds", "paused"}."""
+        """Register or change an endpoint: {"url", "format", "realms", "delay", "duplicate", "reorder", ...}."""
         known = self.world.webhooks.subscribers.get(str(body.get("id", "")))
         if known is not None and "url" not in body:
             _assign(known, {k: v for k, v in body.items() if k != "id"})
@@ -398,10 +398,11 @@ def _assign(target: Any, values: dict[str, Any]) -> None:
             raise ValueError(f"unknown setting {name}")
         current = getattr(target, name)
         if isinstance(current, bool):
-            value = bool(value)
+            setattr(target, name, bool(value))
         elif isinstance(current, float) and value is not None:
-            value = float(value)
-        setattr(target, name, value)
+            setattr(target, name, float(value))
+        else:
+            setattr(target, name, value)
 
 
 def _load(company: Company, kind: str, doc: dict[str, Any]) -> str:
@@ -452,7 +453,7 @@ def save_state(world: World, path: Path) -> None:
 def load_state(world: World, path: Path) -> None:
     """The state of a file; raises ValueError for a file of another version."""
     with path.open("rb") as file:
-        state = pickle.load(file)
+        state = pickle.load(file)  # noqa: S301
     if state.get("version") != 1:
         raise ValueError("the state file has another version")
     world.clock.offset = state["offset"]

@@ -1,7 +1,7 @@
 """Faults on demand: rules set by the control API and seeded random profiles decide what goes wrong with a request.
 
 A rule: `{"fault": name, "match": {...}, "probability": 1, "skip": 0, "count": null, "seed": 0, ...arguments}`. `match` may name
-`operation` (create, update, delete, void, get, query, batch, cdc, report, upload, token, ...), `entity`, `realm`, `path` (substring),
+`operation` (create, update, delete, void, get, query, batch, cdc, report, upload, token, ...), `entity`, `realm`, `path` (part),
 `method`, `requestid`, `body` (substring); a list means any of them. `skip` hits pass first, then at most `count` fire.
 """
 
@@ -183,10 +183,10 @@ class Injector:
             raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
         rules = []
         for spec in PROFILES[name]:
-            spec = {**spec, "seed": self.seed if seed is None else seed}
-            if "probability" in spec:
-                spec["probability"] = min(1.0, spec["probability"] * scale)
-            rules.append(self.add(spec))
+            seeded = {**spec, "seed": self.seed if seed is None else seed}
+            if "probability" in seeded:
+                seeded["probability"] = min(1.0, seeded["probability"] * scale)
+            rules.append(self.add(seeded))
         return rules
 
     def clear(self, rule_id: str | None = None) -> int:

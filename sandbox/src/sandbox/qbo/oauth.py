@@ -380,6 +380,8 @@ def _consent_page(params: dict[str, str], companies: list[tuple[str, str]]) -> b
         "<!doctype html><html lang=en><meta charset=utf-8><title>Authorize</title>"
         "<body style='font-family:sans-serif;max-width:32em;margin:4em auto'><h1>Connect a company</h1>"
         f"<p>The app <b>{html.escape(params.get('client_id', ''))}</b> asks for: {html.escape(params.get('scope', ''))}.</p>"
-        f"<form method=post action='/connect/oauth2'>{hidden}<p><label>Company <select name=realm_id>{options}</select></label></p>"
-        "<button name=decision value=approve>Connect</button> <button name=decision value=deny>Cancel</button></form></body></html>"
+        f"<form method=post action='/connect/oauth2'>{hidden}"
+        f"<p><label>Company <select name=realm_id>{options}</select></label></p>"
+        "<button name=decision value=approve>Connect</button> <button name=decision value=deny>Cancel</button>"
+        "</form></body></html>"
     ).encode()

@@ -1,4 +1,4 @@
-"""The query language: tokens, parser, and evaluation against one company. Grammar of the reference 1.5 with the liberties of 11."""
+"""The query language: tokens, parser, evaluation. Grammar of the reference 1.5 with the liberties of 11."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def parse(text: str) -> Statement:
 def _kind_of(entity: Entity, name: str) -> str:
     if name.startswith("MetaData."):
         return "time"
-    spec = entity.props.get(name.split(".")[0], "any").lstrip("!=")
+    spec = entity.props.get(name.split(".", maxsplit=1)[0], "any").lstrip("!=")
     base = spec.partition(":")[0]
     if name in ("TotalAmt", "Balance", "UnappliedAmt", "RemainingCredit", "CurrentBalance", "QtyOnHand"):
         return "number"
@@ -307,6 +307,8 @@ def _reader(entity: Entity, name: str, kind: str, company: Company) -> Callable[
 
 def _literal(kind: str, name: str, text: str, company: Company) -> Any:
     if text == "\0today":
+        if kind not in ("time", "date", "text"):
+            raise Fault("4001", value=f"Invalid value 'CURRENT_DATE' for property {name}")
         return epoch_of(company.today()) if kind == "time" else company.today()
     if text.strip() == "" and kind != "text":
         return None

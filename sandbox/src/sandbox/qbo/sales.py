@@ -34,7 +34,8 @@ def finish_sales(change: Change) -> None:
     if status == "NeedToSend" and not (doc.get("BillEmail") or {}).get("Address"):
         raise Fault("6420", element="BillEmail")
     doc.setdefault("CustomField", [])
-    doc.setdefault("LinkedTxn", [])
+    if kind != "Invoice":  # read-only but for what a sales form is made from
+        doc["LinkedTxn"] = change.old.get("LinkedTxn", []) if change.old else _estimate_links(change)
     if kind == "Invoice":
         _finish_invoice(change, customer, total)
     elif kind == "CreditMemo":
@@ -107,7 +108,7 @@ def _sales_lines(change: Change) -> tuple[Decimal, Decimal, Decimal]:
         if detail_type is None:
             raise Fault("2020", element="Line.DetailType")
         if detail_type == "GroupLineDetail":
-            amount = line["Amount"] = cents(line.get("Amount", ZERO))
+            amount = _group(change, line)
         else:
             amount = _sales_item(change, line)
             if _is_taxed(company, line["SalesItemLineDetail"]):
@@ -131,6 +132,21 @@ def _sales_lines(change: Change) -> tuple[Decimal, Decimal, Decimal]:
     if discount and doc.get("ApplyTaxAfterDiscount") and subtotal:
         taxable -= cents(discount * taxable / subtotal)
     return subtotal, taxable, discount
+
+
+def _group(change: Change, line: Doc) -> Decimal:
+    """A bundle: its parts are item lines, or text; without an amount of its own it counts by them."""
+    total = ZERO
+    for part in line.setdefault("GroupLineDetail", {}).get("Line", ()):
+        if part.get("DetailType") in ("DescriptionOnly", "DescriptionLineDetail"):
+            part["DetailType"] = "DescriptionOnly"
+            part.pop("Amount", None)
+        elif part.get("DetailType") == "SalesItemLineDetail":
+            total += _sales_item(change, part)
+        else:
+            raise Fault("2170", element="GroupLineDetail.Line.DetailType", value=part.get("DetailType"))
+    line["Amount"] = cents(line.get("Amount", total))
+    return Decimal(line["Amount"])
 
 
 def _sales_item(change: Change, line: Doc) -> Decimal:

@@ -1,7 +1,7 @@
 """Every entity of the stand-in as data: properties, lengths, references, what may be done with it, what can be asked for.
 
 A property is written in a small language: `!` required, `=` read-only (taken and ignored), then the type: `text:N` (at most N
-characters), `id`, `num` (number), `money` (number of at most 15 digits), `pos` (not negative), `int:LO:HI`, `bool`, `date`, `time`,
+characters), `id`, `num` (number), `money` (at most 15 digits), `pos` (not negative), `int:LO:HI`, `bool`, `date`, `time`,
 `email`, `url`, `ref:Kind|Kind` (must exist and be active), `ref` (unchecked), `enum:A|B`, `obj:Shape`, `list:Shape`, `any`.
 """
 
@@ -116,7 +116,8 @@ SHAPES: dict[str, dict[str, str]] = {
         "LineNum": "any",
         "Description": "text:4000",
         "Amount": "money",
-        "DetailType": "enum:SalesItemLineDetail|GroupLineDetail|DescriptionOnly|DiscountLineDetail|SubTotalLineDetail|DescriptionLineDetail",
+        "DetailType": "enum:SalesItemLineDetail|GroupLineDetail|DescriptionOnly|DiscountLineDetail|SubTotalLineDetail"
+        "|DescriptionLineDetail",
         "SalesItemLineDetail": "obj:SalesItem",
         "GroupLineDetail": "obj:GroupLine",
         "DescriptionLineDetail": "obj:Description",
@@ -160,7 +161,8 @@ SHAPES: dict[str, dict[str, str]] = {
         "LineNum": "any",
         "Description": "text:4000",
         "Amount": "money",
-        "DetailType": "enum:AccountBasedExpenseLineDetail|ItemBasedExpenseLineDetail|DescriptionOnly|GroupLineDetail|SubTotalLineDetail",
+        "DetailType": "enum:AccountBasedExpenseLineDetail|ItemBasedExpenseLineDetail|DescriptionOnly|GroupLineDetail"
+        "|SubTotalLineDetail",
         "AccountBasedExpenseLineDetail": "obj:AccountExpense",
         "ItemBasedExpenseLineDetail": "obj:ItemExpense",
         "DescriptionLineDetail": "obj:Description",
@@ -894,7 +896,8 @@ KINDS: dict[str, Entity] = {
                 "Name": "!text:100",
                 "AcctNum": "text:20",
                 "Description": "text:100",
-                "AccountType": "enum:Bank|Accounts Receivable|Other Current Asset|Fixed Asset|Other Asset|Accounts Payable|Credit Card|Other Current Liability"
+                "AccountType": "enum:Bank|Accounts Receivable|Other Current Asset|Fixed Asset|Other Asset|Accounts Payable|Credit Card"
+                "|Other Current Liability"
                 "|Long Term Liability|Equity|Income|Cost of Goods Sold|Expense|Other Income|Other Expense|Non-Posting",
                 "AccountSubType": "text:100",
                 "Classification": "=any",

@@ -32,7 +32,7 @@ Optional modules that the app looks up at start by name (absent is fine):
 * `sandbox.qbo.pages.handle(world, method: str, path: str, params: dict[str, str], form: dict[str, str])
   -> tuple[int, str, bytes] | tuple[int, str, bytes, dict[str, str]]` (status, content type, body[, headers]) for `/` and
   `/ui/...`; `world` is `sandbox.qbo.world.World` (companies, counters, request log, and
-  `world.person(realm_id, operation, kind, Id, changes) -> Doc | None`, which plays the bookkeeper: edit, pay, void, delete, merge).
+  `world.person(realm_id, operation, kind, Id, changes) -> Doc | None`, which plays the bookkeeper: edit, pay, void, ...).
 """
 
 from __future__ import annotations
@@ -445,6 +445,7 @@ def broken_indexes(company: Company) -> list[str]:
     for owner in {*expected, *company.open_balance}:
         if expected.get(owner, ZERO) != company.open_balance.get(owner, ZERO):
             found.append(
-                f"open balance of {owner[0]} {owner[1]}: {company.open_balance.get(owner, ZERO)} instead of {expected.get(owner, ZERO)}"
+                f"open balance of {owner[0]} {owner[1]}: {company.open_balance.get(owner, ZERO)} "
+                f"instead of {expected.get(owner, ZERO)}"
             )
     return found

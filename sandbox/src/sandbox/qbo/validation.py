@@ -290,8 +290,7 @@ def _ref(kinds: str) -> Checker:
         if type(target) is int:
             target = str(target)
         if target is None or target == "":
-            if not value or value.get("value", DROP) in (None, "", DROP):
-                return DROP
+            return DROP
         if type(target) is not str:
             raise Fault("2120", element=name, value=target)
         if not targets:
@@ -395,9 +394,9 @@ def clean_shape(shape: str, value: dict[str, Any], company: Company) -> dict[str
             raise Fault("2010", element=key)
         if item is None:
             continue
-        item = check(item, key, company)
-        if item is not DROP:
-            out[key] = item
+        cleaned = check(item, key, company)
+        if cleaned is not DROP:
+            out[key] = cleaned
     return out
 
 
@@ -417,7 +416,7 @@ def clean(entity: Entity, body: Any, company: Company) -> dict[str, Any]:
         if item is None:
             out[key] = CLEAR
             continue
-        item = check(item, key, company)
-        if item is not DROP:
-            out[key] = item
+        cleaned = check(item, key, company)
+        if cleaned is not DROP:
+            out[key] = cleaned
     return out

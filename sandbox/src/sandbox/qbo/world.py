@@ -158,7 +158,7 @@ class World:
         }
 
     def person(self, realm_id: str, operation: str, kind: str, doc_id: str, changes: dict[str, Any] | None = None) -> Doc | None:
-        """A person works in the product: edit, pay, void, delete, merge, activate, deactivate, create. Raises Fault or KeyError."""
+        """A person works in the product: edit, pay, void, delete, merge, ... Raises Fault or KeyError."""
         from sandbox.qbo.person import act
 
         return act(self.companies[realm_id], operation, kind, doc_id, changes or {})

@@ -896,7 +896,8 @@ KINDS: dict[str, Entity] = {
                 "Name": "!text:100",
                 "AcctNum": "text:20",
                 "Description": "text:100",
-                "AccountType": "enum:Bank|Accounts Receivable|Other Current Asset|Fixed Asset|Other Asset|Accounts Payable|Credit Card"
+                "AccountType": "enum:Bank|Accounts Receivable|Other Current Asset|Fixed Asset|Other Asset"
+                "|Accounts Payable|Credit Card"
                 "|Other Current Liability"
                 "|Long Term Liability|Equity|Income|Cost of Goods Sold|Expense|Other Income|Other Expense|Non-Posting",
                 "AccountSubType": "text:100",

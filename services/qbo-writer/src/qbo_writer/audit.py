@@ -37,7 +37,8 @@ async def append(connection: Connection, realm: str, entries: Sequence[tuple[int
     await connection.execute(
         "INSERT INTO qbo_writer.attempt_log (realm, attempt_id, entry, previous_hash, hash) "
         "SELECT $1, t.attempt_id, t.entry::jsonb, t.previous, t.current "
-        "FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS t(attempt_id, entry, previous, current, i) ORDER BY t.i",
+        "FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) "
+        "WITH ORDINALITY AS t(attempt_id, entry, previous, current, i) ORDER BY t.i",
         realm, [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], [r[3] for r in rows],
     )  # fmt: skip
 

@@ -113,6 +113,8 @@ async def force(pool: Pool, document_id: int) -> tuple[Chosen, datetime | None]:
                 "UPDATE qbo_writer.attempts SET operator_says = 'absent', due_at = clock_timestamp() WHERE id = $1",
                 chosen.stuck_attempt,
             )
+            # It waits behind the open attempt, and is decided as soon as that one is closed.
+            await _due(connection, chosen, forced=False)
             return chosen, await connection.fetchval(
                 "SELECT token_expires_at FROM qbo_writer.attempts WHERE id = $1", chosen.stuck_attempt
             )

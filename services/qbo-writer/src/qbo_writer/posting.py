@@ -145,8 +145,9 @@ class Poster:
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
         if self.feeder.due() and self.limit is None:
             self.sender.spawn(tenure, (), self.feeder.run(tenure, token))
+        quiet = not tenure.in_flight
         done = await self._round(tenure, token, one_only=trial)
-        self._looked_idle = not done
+        self._looked_idle = quiet and not done
         await self._keep_pace(tenure)
         if not done:
             await self._wait(min(IDLE_SECONDS, await self.parts.ledger.next_due_in(self.realm, list(tenure.in_flight))))

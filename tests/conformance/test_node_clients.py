@@ -1,4 +1,4 @@
-"""node-quickbooks and intuit-oauth from npm, unchanged, against the QuickBooks stand-in: node/*.js call them, this file judges."""
+"""node-quickbooks and intuit-oauth from npm, unchanged, on the QuickBooks stand-in: node/*.js call them, this file judges."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def node() -> str:
     stamp, wanted = HERE / "node_modules" / ".installed-from", hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(command, check=False, cwd=HERE, capture_output=True, text=True, timeout=200)
         if done.returncode:
             _give_up(f"npm ci failed: {(done.stderr or done.stdout).strip()[-300:]}")
         stamp.write_text(wanted)
@@ -54,7 +54,8 @@ def area(qbo: Qbo, node: str) -> Area:
 
     def run(name: str) -> Any:
         facts = json.dumps(qbo.facts)
-        done = subprocess.run([node, f"{name}.js"], cwd=HERE, input=facts, capture_output=True, text=True, timeout=60)
+        command = [node, f"{name}.js"]
+        done = subprocess.run(command, check=False, cwd=HERE, input=facts, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -69,8 +69,9 @@ def check_period(company: Company, day: str | None) -> None:
         raise Fault("6210")
 
 
-def check_deposited(doc: Doc, kind: str) -> None:
-    if kind in ("Payment", "SalesReceipt") and any(t["TxnType"] == "Deposit" for t in doc.get("LinkedTxn", ())):
+def check_deposited(doc: Doc) -> None:
+    """6540 where the document sits in a deposit: a payment, a receipt, a journal entry or a transfer."""
+    if any(t["TxnType"] == "Deposit" for t in doc.get("LinkedTxn", ())):
         raise Fault("6540")
 
 

@@ -68,7 +68,7 @@ def delete(company: Company, entity: Entity, body: Any, options: Options | None 
             raise Fault("6400")
         if entity.kind in ("Bill", "CreditMemo", "VendorCredit") and old.get("LinkedTxn"):
             raise Fault("6400")
-        check_deposited(old, entity.kind)
+        check_deposited(old)
     change = Change(company, entity, old, {}, options)
     apply_links(change, old, None)
     _store_moved(change)
@@ -84,7 +84,7 @@ def void(company: Company, entity: Entity, body: Any, options: Options | None = 
     old = _existing(company, entity, body, options)
     check_settled(company, old, "void", options)
     check_period(company, old.get("TxnDate"))
-    check_deposited(old, entity.kind)
+    check_deposited(old)
     if old.get("TotalAmt") == 0 and str(old.get("PrivateNote", "")).startswith("Voided"):
         return old
     doc = dict(old)
@@ -178,7 +178,7 @@ def _update(company: Company, entity: Entity, doc_id: str, values: Doc, body: Do
         check_settled(company, old, "update", options)
         check_period(company, old.get("TxnDate"))
         if _money_moved(old, doc):
-            check_deposited(old, entity.kind)
+            check_deposited(old)
     sent = frozenset(name for name, value in values.items() if value is not CLEAR and value != "") if sparse else frozenset()
     change = Change(company, entity, old, doc, options, sent=sent)
     if doc.get("Line") is not old.get("Line") and "Line" in doc:

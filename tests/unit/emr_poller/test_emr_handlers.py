@@ -1,0 +1,100 @@
+"""Which quotes are read in detail, and what is told about those that are put aside, in memory."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bookrelay.errors import Code
+from bookrelay.messages import AnyMessage
+from bookrelay.topics import Topic
+from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote
+from emr_poller.handlers import Failed, Memory, choose, park, settle
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+
+
+def listed(number: int, version: int = 1, minute: int = 0) -> ListedQuote:
+    return ListedQuote(number=number, version=version, modified_at=NOW + timedelta(minutes=minute))
+
+
+def published(number: int, version: int = 1, minute: int = 0) -> PublishedQuote:
+    at = NOW + timedelta(minutes=minute)
+    return PublishedQuote(number=number, version=version, modified_at=at, content_hash="h", operation="upsert")
+
+
+def parked(number: int, version: int = 1, minute: int = 0) -> ParkedQuote:
+    at = NOW + timedelta(minutes=minute)
+    return ParkedQuote(number=number, version=version, modified_at=at, reason="r", fix="f", code=Code.VALIDATION)
+
+
+@pytest.mark.parametrize(
+    ("row", "memory", "due", "read"),
+    [
+        (listed(1), Memory(), (), True),
+        (listed(1), Memory(published={1: published(1)}), (), False),
+        (listed(1, version=2), Memory(published={1: published(1)}), (), True),
+        (listed(1, minute=1), Memory(published={1: published(1)}), (), True),
+        (listed(1, version=1, minute=9), Memory(published={1: published(1, version=2)}), (), False),
+        (listed(1), Memory(parked={1: parked(1)}), (), False),
+        (listed(1), Memory(parked={1: parked(1)}), (1,), True),
+        (listed(1, version=2), Memory(parked={1: parked(1)}), (), True),
+        (listed(1, version=2), Memory(published={1: published(1)}, parked={1: parked(1, version=2)}), (), False),
+    ],
+)
+def test_only_news_and_what_is_due_again_is_read(row: ListedQuote, memory: Memory, due: Sequence[int], read: bool) -> None:
+    assert [q.number for q in choose([row], (), memory, due)] == ([1] if read else [])
+
+
+def test_quote_whose_list_row_says_nothing_is_read_unless_it_is_parked_and_not_due() -> None:
+    memory = Memory(parked={2: parked(2), 3: parked(3)})
+    assert [q.number for q in choose([], [1, 2, 3], memory, [3])] == [1, 3]
+
+
+def failure(version: int = 1, reason: str = "wrong", *, passing: bool = False) -> Failed:
+    return Failed(1, version, NOW, reason, "fix", Code.VALIDATION, passing)
+
+
+def told(failures: Sequence[Failed]) -> list[tuple[int, int]]:
+    """Park the same quote again and again; return (version, occurrence) of each event."""
+    before, events = None, []
+    for one in failures:
+        before, event = park(one, before, realm="r", source="s", now=NOW)
+        events += [(event.data.version, event.data.occurrence)] if event else []
+    return events
+
+
+def test_each_reason_of_each_version_is_told_once() -> None:
+    assert told([failure(), failure(), failure()]) == [(1, 0)]
+    assert told([failure(), failure(reason="other"), failure(reason="other")]) == [(1, 0), (1, 1)]
+    assert told([failure(), failure(version=2), failure(version=2)]) == [(1, 0), (2, 1)]
+
+
+def test_passing_failure_is_told_at_the_third_try() -> None:
+    assert told([failure(passing=True)] * 2) == []
+    assert told([failure(passing=True)] * 5) == [(1, 0)]
+
+
+class Recorder:
+    """Stands for the bus and the memory: what came, in order; `fails` at the bus."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.calls: list[str] = []
+        self._fails = fails
+
+    async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
+        if self._fails:
+            raise ConnectionError("away")
+        self.calls.append(f"{topic.name} {len(messages)}")
+
+    async def remember(self, published: Sequence[PublishedQuote], parked: Sequence[ParkedQuote]) -> None:
+        self.calls.append(f"remember {len(published)} {len(parked)}")
+
+
+async def test_nothing_is_remembered_before_it_was_acknowledged() -> None:
+    good, bad = Recorder(), Recorder(fails=True)
+    arguments = {"realm": "r", "source": "s", "now": NOW}
+    await settle([failure()], Memory(), publisher=good, store=good, **arguments)  # type: ignore[arg-type]
+    assert good.calls == ["billing.events.v1 1", "remember 0 1"]
+    with pytest.raises(ConnectionError):
+        await settle([failure()], Memory(), publisher=bad, store=bad, **arguments)  # type: ignore[arg-type]
+    assert bad.calls == []

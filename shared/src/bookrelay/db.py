@@ -34,6 +34,7 @@ TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.UndefinedTableError,  # not migrated yet: `bookrelay-deploy migrate` may still be on its way
     asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedColumnError,
     ConnectionError,
     OSError,
     TimeoutError,

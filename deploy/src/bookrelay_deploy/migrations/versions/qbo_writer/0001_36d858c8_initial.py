@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_fa89bec8'
+revision = '0001_36d858c8'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -196,6 +196,7 @@ def upgrade() -> None:
     sa.Column('waits_for', sa.BigInteger(), nullable=True),
     sa.Column('failures', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('forced', sa.Boolean(), server_default=sa.text('false'), nullable=False),
+    sa.Column('dropped', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('code', sa.Text(), nullable=True),
     sa.Column('reason', sa.Text(), nullable=True),
     sa.Column('differences', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),

@@ -271,5 +271,5 @@ def test_each_service_can_be_installed_alone_with_only_what_it_needs(service: st
         "gspread",
     }
     assert brought & tools == set()
-    assert ("intuit-oauth" in brought) == (service == "qbo-writer")
+    assert "intuit-oauth" not in brought  # ADR 0005: the writer posts the three forms itself
     assert ("google-auth" in brought) == (service == "sheet-watcher")

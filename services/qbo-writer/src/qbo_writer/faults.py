@@ -92,6 +92,7 @@ _NAME_BUSY = _person("The customer or vendor still has open amounts.", "Settle t
 _LEVELS = _data("QuickBooks refused the parent of the customer.", "Correct the customer in QuickBooks.")
 _REFERENCE = "Something that the document refers to does not exist in QuickBooks or was made inactive."
 
+# fmt: off
 TABLE: dict[str, Entry] = {
     # Who we are
     "100": _UNAUTHORIZED,
@@ -228,6 +229,7 @@ TABLE: dict[str, Entry] = {
     **dict.fromkeys(("6290", "6300", "6310", "6320", "6330", "6340", "6350", "6360", "6370", "6380", "6390"), _TIME),
     **dict.fromkeys(("6490", "6500", "6510"), _BUDGET),
 }
+# fmt: on
 
 UNKNOWN = _silent("QuickBooks answered with something that bookrelay does not know.")
 _UNREADABLE = _silent("The answer of QuickBooks could not be read.")

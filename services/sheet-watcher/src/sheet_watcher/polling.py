@@ -104,8 +104,9 @@ class Polling:
             await self._append_columns(snapshot, missing)
             return True
         now = datetime.now(UTC)
-        plan = handlers.plan(
-            snapshot, state, self._rules, now=now, today=now.astimezone(self._settings.time_zone).date(), new_key=new_key
+        today = now.astimezone(self._settings.time_zone).date()
+        plan = await asyncio.to_thread(  # 10,000 rows take most of a second: heartbeats and health checks go on meanwhile
+            handlers.plan, snapshot, state, self._rules, now=now, today=today, new_key=new_key
         )
         failure = await self._write(plan)
         await self._store.commit(plan)

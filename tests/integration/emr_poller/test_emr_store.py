@@ -1,0 +1,48 @@
+"""The poller's memory on Postgres."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bookrelay.errors import Code
+from emr_poller.domain import ParkedQuote, PublishedQuote
+from emr_poller.store import Store
+from emr_support import Poller
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+
+
+def published(version: int) -> PublishedQuote:
+    return PublishedQuote(number=1, version=version, modified_at=NOW, content_hash="h", operation="upsert")
+
+
+async def test_older_revision_never_takes_the_place_of_a_newer_one(poller: Poller) -> None:
+    store = Store(poller.pool, "r", "s", 60)
+    await store.remember([published(3)], [])
+    await store.remember([published(2)], [])
+    assert (await store.recall([1])).published[1].version == 3
+    assert (await Store(poller.pool, "another company", "s", 60).recall([1])).published == {}
+
+
+async def test_parked_quote_waits_longer_each_time_and_is_gone_when_it_was_published(poller: Poller) -> None:
+    store = Store(poller.pool, "r", "s", 60)
+    parked = ParkedQuote(number=1, version=1, modified_at=NOW, reason="r", fix="f", code=Code.VALIDATION)
+    waits = []
+    for attempts in (1, 2, 3, 30):
+        await store.remember([], [parked.model_copy(update={"attempts": attempts})])
+        waits.append(await poller.pool.fetchval("SELECT extract(epoch FROM due_at - now())::int FROM emr_poller.parked"))
+    assert waits == pytest.approx([60, 120, 240, 6 * 3600], abs=2)
+    assert await store.due(10) == []
+    await poller.pool.execute("UPDATE emr_poller.parked SET due_at = now()")
+    assert await store.due(10) == [1]
+    await store.remember([published(1)], [])
+    assert (await store.recall([1])).parked == {}
+
+
+async def test_cursor_never_moves_back(poller: Poller) -> None:
+    store = Store(poller.pool, "r", "s", 60)
+    assert await store.position() is None
+    for position in (NOW, NOW - timedelta(hours=1)):
+        await store.move(position)
+    assert await store.position() == NOW

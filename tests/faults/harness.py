@@ -416,8 +416,10 @@ async def stage(keep: Path | None = None) -> AsyncIterator[Stage]:
     """Open a stage in a temporary directory (`keep`: there, for its logs)."""
     import shutil
 
-    directory = keep or Path(tempfile.mkdtemp(prefix="bookrelay-faults-"))
-    directory.mkdir(parents=True, exist_ok=True)
+    if keep:
+        keep.mkdir(parents=True, exist_ok=True)
+        keep.chmod(0o755)
+    directory = Path(tempfile.mkdtemp(prefix="bookrelay-faults-", dir=keep))
     directory.chmod(0o755)
     one = Stage(directory)
     try:

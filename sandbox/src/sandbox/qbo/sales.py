@@ -35,7 +35,8 @@ def finish_sales(change: Change) -> None:
         raise Fault("6420", element="BillEmail")
     doc.setdefault("CustomField", [])
     if kind != "Invoice":  # read-only but for what a sales form is made from
-        doc["LinkedTxn"] = change.old.get("LinkedTxn", []) if change.old else _estimate_links(change)
+        made_from = _estimate_links(change) if kind == "SalesReceipt" else []
+        doc["LinkedTxn"] = change.old.get("LinkedTxn", []) if change.old else made_from
     if kind == "Invoice":
         _finish_invoice(change, customer, total)
     elif kind == "CreditMemo":

@@ -165,6 +165,8 @@ def _update(company: Company, entity: Entity, doc_id: str, values: Doc, body: Do
         for name in [k for k, v in values.items() if (v is CLEAR or v == "") and k not in REQUIRED[entity.kind]]:
             if name not in KEPT and name != NAME_OF.get(entity.kind):
                 doc.pop(name, None)
+        if doc.get("Line") == [] and "Line" in REQUIRED[entity.kind]:
+            raise Fault("2250")
     else:
         doc = {key: value for key, value in values.items() if value is not CLEAR and (value != "" or key == "DocNumber")}
         for name in KEPT_ON_FULL.get(entity.group, ()):
@@ -177,13 +179,13 @@ def _update(company: Company, entity: Entity, doc_id: str, values: Doc, body: Do
     if entity.kind in TXN_KINDS:
         check_settled(company, old, "update", options)
         check_period(company, old.get("TxnDate"))
-        if _money_moved(old, doc):
-            check_deposited(old)
     sent = frozenset(name for name, value in values.items() if value is not CLEAR and value != "") if sparse else frozenset()
     change = Change(company, entity, old, doc, options, sent=sent)
     if doc.get("Line") is not old.get("Line") and "Line" in doc:
         _number_lines(change)
     _finish(change)
+    if _money(old) != _money(doc):
+        check_deposited(old)
     _stamp(change)
     apply_links(change, old, doc)
     company.put(entity.kind, doc)
@@ -248,8 +250,10 @@ def _check_required(entity: Entity, doc: Doc, body: Doc) -> None:
             raise Fault("2020", element=name)
 
 
-def _money_moved(old: Doc, new: Doc) -> bool:
-    return any(old.get(name) != new.get(name) for name in ("TotalAmt", "Line", "DepositToAccountRef", "CustomerRef"))
+def _money(doc: Doc) -> list[Any]:
+    """How much goes where: what may not change while the document sits in a deposit."""
+    lines = [(line.get("Amount"), line.get("LinkedTxn")) for line in doc.get("Line", ())]
+    return [doc.get("TotalAmt"), lines, *((doc.get(name) or {}).get("value") for name in ("DepositToAccountRef", "CustomerRef"))]
 
 
 def _voided_line(line: Doc) -> Doc:

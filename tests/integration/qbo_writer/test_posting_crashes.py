@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 
 import asyncpg
@@ -103,3 +105,56 @@ async def test_killed_later(database_url: str, own_broker: EmbeddedBroker, sandb
 async def test_an_exception_of_ours(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place) -> None:
     with short_tokens(sandbox):
         await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:exception:2", 8, **SINGLES)
+
+
+async def test_a_paused_holder_wakes_up_and_can_write_nothing(
+    database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox
+) -> None:
+    """SIGSTOP while it posts; a standby takes over in time; then SIGCONT: no second document, no end changes."""
+    await create_schema(database_url)
+    for topic in topics.all_topics():
+        own_broker.create_topic(topic.name, topic.partitions)
+    company = sandbox.company()
+    realm, servers = company["realm_id"], own_broker.bootstrap_servers
+    with short_tokens(sandbox):
+        env = environment(database_url, servers, sandbox, company, TOKEN_REFRESH_BEFORE_SECONDS="1", **SINGLES)
+        sandbox.fault(fault="latency", seconds=0.3, match={"realm": realm, "entity": "Invoice"})
+        commands = [invoice(realm, f"Q-{i}", customer="P-1") for i in range(40)]
+        async with publisher(servers) as p:
+            await p.publish(topics.COMMANDS, commands)
+        connection = await asyncpg.connect(database_url)
+        posted = "SELECT count(*) FROM qbo_writer.commands WHERE kind = 'invoice' AND state = 'posted'"
+        ends = "SELECT id, state, occurrence, ended_at FROM qbo_writer.commands ORDER BY id"
+        try:
+            with writer_process(env) as (paused, log), writer_process(env) as (standby, standby_log):
+                await reaches(connection, posted, 5, 20)
+                holder = await connection.fetchval("SELECT holder FROM qbo_writer.leases")
+                if f":{paused.pid}:" not in holder:
+                    paused, standby, log, standby_log = standby, paused, standby_log, log
+                os.kill(paused.pid, signal.SIGSTOP)
+                stopped, before = time.monotonic(), await connection.fetchval(posted)
+                await reaches(connection, posted, before + 1, 15)
+                assert time.monotonic() - stopped < 15
+                await reaches(connection, posted, 40, 40)
+                told = await connection.fetch(ends)
+                os.kill(paused.pid, signal.SIGCONT)
+                deadline = time.monotonic() + 10
+                while "lease.lost" not in log.read_text() and time.monotonic() < deadline:
+                    await asyncio.sleep(0.05)
+                assert "lease.lost" in log.read_text()
+                await asyncio.sleep(1)  # whatever it still held in its hands has left by now
+                assert await connection.fetch(ends) == told
+                assert paused.poll() is None
+                assert standby.poll() is None
+        finally:
+            await connection.close()
+    numbers = [b["DocNumber"] for b in sandbox.books(realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
+    assert len(numbers) == len(set(numbers)) == 40
+
+
+async def reaches(connection: asyncpg.Connection, query: str, least: int, seconds: float) -> None:
+    """Wait until a count is reached."""
+    deadline = time.monotonic() + seconds
+    while await connection.fetchval(query) < least:
+        assert time.monotonic() < deadline, f"not in {seconds} s: {query} >= {least}"
+        await asyncio.sleep(0.02)

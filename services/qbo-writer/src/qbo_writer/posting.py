@@ -48,6 +48,8 @@ CONTENT: dict[LedgerKind, type[AnyContent]] = {
     LedgerKind.VENDOR: NameContent,
 }
 IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
+THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
+BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each
 FAILURES = 8  # of one command, until it is put aside for a person
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
@@ -103,6 +105,7 @@ class Poster:
         self._answered_at_trial = 0
         self._pace_kept = 0.0
         self._looked_idle = False
+        self._backlog = False  # more waits than single calls should carry
 
     def wake(self) -> None:
         """Something changed: look now."""
@@ -175,13 +178,12 @@ class Poster:
 
     async def _round(self, tenure: Tenure, token: AccessToken, *, one_only: bool) -> int:
         """Take up open attempts, then claim: batches for a backlog, singles beside them. Return how much was started."""
-        settings = self.parts.settings
-        lanes = 1 if one_only else settings.pace_in_flight
-        free = lanes - len(set(tenure.in_flight.values()))
+        lanes = 1 if one_only else self.parts.settings.pace_in_flight
+        free = lanes - self.sender.flying()
         if free <= 0:
             return 0
         done = await self.resolver.step(tenure, self.row or await self.parts.ledger.realm(self.realm), token, free)
-        free -= done
+        free = lanes - self.sender.flying()
         if self.limit is not None:
             free = min(free, self.limit)
         if free > 0:
@@ -191,25 +193,34 @@ class Poster:
     async def _claim(self, tenure: Tenure, token: AccessToken, free: int, *, batches: bool) -> int:
         """Claim by priority, then age: few go as singles, for latency; from a backlog a batch is filled first."""
         settings = self.parts.settings
-        batches = batches and settings.pace_batches_per_minute > 0 and self.parts.pacer.batch_now(self.realm)
-        wanted = max(settings.batch_threshold, settings.pace_batch_items) if batches else free
+        batches = batches and settings.pace_batches_per_minute > 0 and self.sender.batches < BATCH_LANES
+        may_batch = batches and self.parts.pacer.batch_now(self.realm)
+        threshold = min(settings.batch_threshold, THRESHOLD_AT_MOST)
+        # While a backlog lasts, some lanes are kept for batches: singles would take every one of them.
+        singles = free - (BATCH_LANES - self.sender.batches if self._backlog and settings.pace_in_flight > BATCH_LANES else 0)
+        wanted = max(threshold, settings.pace_batch_items + free) if may_batch else singles
+        if wanted <= 0:
+            return 0
         candidates = await self.parts.ledger.candidates(self.realm, wanted)
+        if may_batch or not candidates:
+            self._backlog = len(candidates) >= threshold
+        size = settings.pace_batch_items if may_batch and self._backlog else 0
+        candidates = candidates[: size + max(0, min(singles, free - 1) if size else singles)]
         if not candidates:
             return 0
-        batches = batches and len(candidates) >= settings.batch_threshold
-        candidates = candidates[: settings.pace_batch_items if batches else free]
         prepared = await self._prepare(tenure, candidates, token)
         # What failed before goes alone: one poisonous item must not cost the others their batch.
-        suited = [a for a in prepared.attempts if batches and _suits_batch(a)]
+        suited = [a for a in prepared.attempts if _suits_batch(a)][:size]
         if len(suited) < 2:
             suited = []
-        alone = [a for a in prepared.attempts if a not in suited]
+        batched = {a.candidate.known.id for a in suited}
+        alone = [a for a in prepared.attempts if a.candidate.known.id not in batched]
         if prepared.attempts:
             reach(Place.CLAIMED)
-        if alone:
-            await self._singles(tenure, alone, token)
         if suited:
             await self._batch(tenure, suited, token)
+        if alone:
+            await self._singles(tenure, alone, token)
         return len(candidates)
 
     async def _singles(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
@@ -233,7 +244,7 @@ class Poster:
             return
         reach(Place.BATCH_JOURNALLED)
         row = BatchRow(journalled[0].batch_id or 0, requestid, body)
-        self.sender.spawn(tenure, journalled, self.sender.batch(tenure, journalled, row, token))
+        self.sender.spawn(tenure, journalled, self.sender.batch(tenure, journalled, row, token), batch=True)
 
     # ----------------------------------------------------------------------------------------------------------- prepare
 
@@ -341,7 +352,7 @@ class Poster:
         content = {"name": needed.name} | ({"email": needed.email} if needed.email else {})
         wanted = FollowUp(
             self.realm, NAMES_SOURCE, needed.name.casefold(), needed.kind, 0, content, hash_of(content),
-            min(c.newest.priority for c in waiting),
+            0,  # before those that wait for it, however many there are
         )  # fmt: skip
         found = await self.parts.ledger.need_name(self.realm, tenure.fencing_token, wanted, [c.newest for c in waiting])
         if found is None:

@@ -90,7 +90,7 @@ class Resolver:
             self.sender.spawn(tenure, again, self.sender.single(tenure, again[0], token))
         else:
             row = await self.parts.ledger.batch(attempt.batch_id)
-            self.sender.spawn(tenure, again, self.sender.batch(tenure, again, row, token))
+            self.sender.spawn(tenure, again, self.sender.batch(tenure, again, row, token), batch=True)
         return {a.id for a in again}
 
     async def _look(

@@ -122,15 +122,21 @@ class Sender:
 
     # ------------------------------------------------------------------------------------------------------------- tasks
 
-    def spawn(self, tenure: Tenure, attempts: Sequence[Attempt], work: Coroutine[Any, Any, None]) -> None:
+    def flying(self) -> int:
+        """How many lanes are taken: calls that wait for their slot, or for their answer."""
+        return len(self._tasks)
+
+    def spawn(self, tenure: Tenure, attempts: Sequence[Attempt], work: Coroutine[Any, Any, None], *, batch: bool = False) -> None:
         """Run the work for these attempts; while it runs nobody else takes them up."""
         task = asyncio.create_task(self._guard(work))
         self._tasks.add(task)
+        self.batches += batch
         for attempt in attempts:
             tenure.in_flight[attempt.id] = task
 
         def finished(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
+            self.batches -= batch
             for attempt in attempts:
                 tenure.in_flight.pop(attempt.id, None)
             self._wake()
@@ -180,19 +186,15 @@ class Sender:
     async def batch(self, tenure: Tenure, attempts: Sequence[Attempt], row: BatchRow, token: AccessToken) -> None:
         """Send one journalled batch, whole, and settle the answers of its open items."""
         items = tuple(BatchItem(a.b_id or "", a.request) for a in attempts)
-        self.batches += 1
-        try:
-            async with self.parts.pacer.slot(self.realm, batch=True, priority=PRIORITIES[attempts[0].asked.priority]):
-                if not self.may_send(tenure):
-                    raise LeaseLost(self.realm)
-                answers: Answer | dict[str, Answer]
-                if token.expires_at <= datetime.now(UTC):
-                    answers = EXPIRED
-                else:
-                    tenure.sent.update((a.id, a.sends) for a in attempts)
-                    answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
-        finally:
-            self.batches -= 1
+        async with self.parts.pacer.slot(self.realm, batch=True, priority=PRIORITIES[attempts[0].asked.priority]):
+            if not self.may_send(tenure):
+                raise LeaseLost(self.realm)
+            answers: Answer | dict[str, Answer]
+            if token.expires_at <= datetime.now(UTC):
+                answers = EXPIRED
+            else:
+                tenure.sent.update((a.id, a.sends) for a in attempts)
+                answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
         reach(Place.BATCH_ANSWERED)
         if isinstance(answers, Answer):
             whole = answers

@@ -198,13 +198,12 @@ def qbo_id(description: str | None) -> str:
 
 async def read_topic(bootstrap: str, topic: Topic, realm: str) -> list[AnyMessage]:
     """Return everything that stands in a topic now about one company, each partition in order."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
         partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
         found: list[AnyMessage] = []
         deadline = time.monotonic() + 20
         while any([await consumer.position(p) < ends[p] for p in partitions]):

@@ -5,19 +5,25 @@ Each service that has one declares its table from `bookrelay.tables.OutboxRow`, 
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from bookrelay import metrics, telemetry
 from bookrelay.db import Connection, Pool, transaction
-from bookrelay.kafka import Publisher
 from bookrelay.messages import AnyMessage
 from bookrelay.topics import Topic
 
 log = telemetry.get_logger(__name__)
 
 RELAY_RECORDS = 1000
+
+
+class PublishesEncoded(Protocol):
+    """What the relay needs of the producer (`bookrelay.kafka.Publisher`)."""
+
+    async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
+        """Return when the broker has acknowledged all, in order for each key; raise otherwise."""
 
 
 async def add(connection: Connection, schema: str, topic: Topic, messages: Sequence[AnyMessage]) -> None:
@@ -34,7 +40,7 @@ async def add(connection: Connection, schema: str, topic: Topic, messages: Seque
 class Relay:
     """Publishes what the outbox holds, in order, then marks it. `step` is a loop's unit of work."""
 
-    def __init__(self, pool: Pool, schema: str, publisher: Publisher, *, keep_hours: int = 72) -> None:
+    def __init__(self, pool: Pool, schema: str, publisher: PublishesEncoded, *, keep_hours: int = 72) -> None:
         self._pool, self._schema, self._publisher, self._keep_hours = pool, schema, publisher, keep_hours
         self._wake = asyncio.Event()
         self._pruned = 0.0

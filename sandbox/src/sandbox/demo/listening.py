@@ -1,4 +1,4 @@
-"""Listens to the topics like any other subscriber: which command ended how, when, and why. Plain aiokafka, none of our code."""
+"""Listens to the topics like any other subscriber: which command ended how, when, and why. Plain aiokafka: nothing of the services' own way to read."""
 
 import asyncio
 import json
@@ -8,8 +8,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
+from bookrelay import topics
 
-COMMANDS, EVENTS = "billing.commands.v1", "billing.events.v1"
+COMMANDS, EVENTS = topics.COMMANDS.name, topics.EVENTS.name
 ENDS = {
     "bookrelay.invoice.posted.v1": "posted", "bookrelay.bill.posted.v1": "posted", "bookrelay.document.unchanged.v1": "unchanged",
     "bookrelay.document.retracted.v1": "retracted", "bookrelay.document.rejected.v1": "rejected",

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
@@ -26,13 +26,6 @@ M = TypeVar("M", bound=AnyMessage)
 
 BATCH_RECORDS = 500
 BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
-
-
-class Publishes(Protocol):
-    """The port of whoever tells the world something."""
-
-    async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
-        """Return when the broker has acknowledged every message, in order for each key; raise otherwise."""
 
 
 class Publisher:

@@ -1,4 +1,4 @@
-"""Listens to the topics like any other subscriber: which command ended how, when, and why. Plain aiokafka: nothing of the services' own way to read."""
+"""Listens to the topics like any other subscriber, with plain aiokafka: which command ended how, when, and why."""
 
 import asyncio
 import json

@@ -206,6 +206,9 @@ DEFAULT_SUBTYPE = {
 }
 
 
+CONTROLS = {"Accounts Receivable", "Accounts Payable"}  # their sub-ledgers are the customers and vendors
+
+
 def finish_account(change: Change) -> None:
     company, doc = change.company, change.doc
     kind = doc.get("AccountType")
@@ -216,6 +219,8 @@ def finish_account(change: Change) -> None:
         if kind is None:
             raise Fault("6430", value=str(doc["AccountSubType"]))
         doc["AccountType"] = kind
+    if change.old is not None and kind != (was := change.old["AccountType"]) and CONTROLS & {kind, was}:
+        raise Fault("6430", value=f"An account cannot be changed from {was} to {kind}.")
     finish_list(change)
     doc["Classification"] = CLASSIFICATION[kind]
     doc.setdefault("AccountSubType", DEFAULT_SUBTYPE.get(kind, "OtherCurrentAssets"))

@@ -75,6 +75,9 @@ def check_deposited(doc: Doc) -> None:
         raise Fault("6540")
 
 
+MADE_FROM = frozenset({"Invoice", "SalesReceipt", "Bill", "VendorCredit"})  # of estimates, hours and orders
+
+
 def finish_txn(change: Change) -> None:
     company, doc, kind = change.company, change.doc, change.entity.kind
     if "TxnDate" not in doc:
@@ -83,6 +86,10 @@ def finish_txn(change: Change) -> None:
     _check_tracking(change)
     check_currency(change)
     check_owner(change)
+    if kind not in MADE_FROM:  # LinkedTxn is read-only: payments and deposits write it
+        doc.pop("LinkedTxn", None)
+        if change.old is not None and "LinkedTxn" in change.old:
+            doc["LinkedTxn"] = change.old["LinkedTxn"]
     if kind != "Payment":
         _doc_number(change)
     lines = doc.get("Line")

@@ -209,3 +209,24 @@ async def test_held_from_the_command_line(database_url: str, sandbox: QboSandbox
         assert "nothing waits for a person" in output
 
 
+
+
+async def test_ten_answers_that_nobody_understands_halt_and_it_tries_again_by_itself(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        await d.until_ended()
+        sandbox.fault(fault="fault", code="600", status=400, count=12, match={"realm": d.realm, "entity": "Invoice"})
+        await d.tell(*(invoice(d.realm, f"Q-{i}") for i in range(1, 15)))
+
+        async def halted() -> bool:
+            return any(e["type"] == "bookrelay.realm.halted.v1" for e in await d.events())
+
+        await d.until(halted)
+        assert set((await d.until_ended(60)).values()) == {"posted"}
+
+        async def resumed() -> bool:
+            return any(e["type"] == "bookrelay.realm.resumed.v1" for e in await d.events())
+
+        await d.until(resumed)
+        numbers = [b["DocNumber"] for b in ours(sandbox, d.realm)]
+        assert len(numbers) == len(set(numbers)) == 15

@@ -1,5 +1,6 @@
 """Open attempts that nobody is sending: resend, look up, wait, hold, by the rows of the protocol's table."""
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -15,6 +16,7 @@ from qbo_writer.transitions import Move, Realm, When, absent_counts_at, late_cop
 
 log = telemetry.get_logger(__name__)
 
+LOOK_SECONDS = 0.25
 AT_ONCE = 20  # open attempts taken up in one round
 LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
 
@@ -24,9 +26,13 @@ class Resolver:
 
     def __init__(self, realm: str, parts: Parts, sender: Sender) -> None:
         self.realm, self.parts, self.sender = realm, parts, sender
+        self._look_at = 0.0
 
     async def step(self, tenure: Tenure, row: RealmRow, token: AccessToken, limit: int) -> int:
-        """Take up what is due; return how many attempts were taken up."""
+        """Take up what is due; return how many attempts were taken up. Between two looks only what was just committed counts."""
+        if not self.sender.opened and time.monotonic() < self._look_at:
+            return 0
+        self.sender.opened, self._look_at = False, time.monotonic() + LOOK_SECONDS
         for candidate in await self.parts.ledger.behind(self.realm):
             end = End(
                 CommandState.HELD, "An earlier request for this document waits for a person.", "Decide about that one first."
@@ -41,6 +47,8 @@ class Resolver:
         for attempt in attempts:
             if attempt.id not in taken and attempt.id not in tenure.in_flight:
                 taken |= await self._take_up(tenure, attempt, known, token, now)
+        if len(attempts) == min(limit, AT_ONCE):
+            self.sender.opened = True  # there may be more
         return len(taken)
 
     async def _take_up(

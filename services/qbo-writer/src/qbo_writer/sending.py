@@ -45,6 +45,7 @@ log = telemetry.get_logger(__name__)
 
 PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.SWEEP)
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
+STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
 READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
 
 
@@ -87,16 +88,18 @@ class Health:
     silences: int = 0  # in a row
     paused_until: float = 0.0
     halted: HaltError | None = None
+    strange: int = 0  # answers in a row that no table explains
     answered: int = 0  # answers that mean that we are served, ever
 
     def heard(self, answer: Answer) -> None:
         """Count an answer."""
         if answer.kind is AnswerKind.SILENCE:
             self.silences += 1
+            self.strange = self.strange + 1 if answer.http_status is not None and answer.http_status < 500 else 0
             if self.silences >= SILENCES_TO_BACK_OFF:
                 self.paused_until = time.monotonic() + min(60.0, 2.0 ** (self.silences - SILENCES_TO_BACK_OFF))
         elif not answer.halt and not answer.unauthorized and not answer.throttled:
-            self.silences, self.paused_until = 0, 0.0
+            self.silences, self.strange, self.paused_until = 0, 0, 0.0
             self.answered += 1
 
 
@@ -119,6 +122,7 @@ class Sender:
         self._committing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.batches = 0  # batch calls under way
+        self.opened = False  # something was committed that the resolver has to take up
 
     # ------------------------------------------------------------------------------------------------------------- tasks
 
@@ -383,6 +387,7 @@ class Sender:
         while True:
             try:
                 await self.parts.ledger.commit(self.realm, tenure.fencing_token, effects)
+                self.opened = self.opened or any(e.attempt is not None and e.attempt.state != "resolved" for e in effects)
                 return
             except TRANSIENT_POSTGRES as error:
                 log.warning("settle.retrying", realm=self.realm, wait_seconds=wait, error=repr(error))
@@ -394,6 +399,12 @@ class Sender:
         # The client has told the pacer of a 429 already.
         if answer.unauthorized and answer is not EXPIRED:
             await self.parts.tokens.renew(self.realm, tenure.fencing_token, token)
+        if self.health.strange >= STRANGE_TO_HALT:
+            self.health.strange = 0
+            raise HaltError(
+                f"{STRANGE_TO_HALT} answers in a row that bookrelay does not understand (HTTP {answer.http_status}).",
+                "Look at the attempts log and at Intuit's status page; it tries again by itself.",
+            )
         if answer.halt:
             raise HaltError(answer.reason or "QuickBooks does not serve this company.", answer.fix, answer.code)
 

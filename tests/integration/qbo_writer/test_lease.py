@@ -142,7 +142,8 @@ async def test_postgres_cuts_connections_again_and_again(database_url: str, sand
             await asyncio.sleep(0.1)
             admin = await open_pool(d.settings, application_name="admin", size=1)
             await admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             await admin.close()
 

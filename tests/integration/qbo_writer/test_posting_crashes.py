@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -84,7 +85,9 @@ ALWAYS = [
 
 
 @pytest.mark.parametrize("place", ALWAYS)
-async def test_killed_once_in_single_calls(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place) -> None:
+async def test_killed_once_in_single_calls(
+    database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place
+) -> None:
     with short_tokens(sandbox):
         await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:kill:1", 6, **SINGLES)
 
@@ -126,11 +129,10 @@ async def test_a_paused_holder_wakes_up_and_can_write_nothing(
         posted = "SELECT count(*) FROM qbo_writer.commands WHERE kind = 'invoice' AND state = 'posted'"
         ends = "SELECT id, state, occurrence, ended_at FROM qbo_writer.commands ORDER BY id"
         try:
-            with writer_process(env) as (paused, log), writer_process(env) as (standby, standby_log):
+            with writer_process(env) as one, writer_process(env) as two:
                 await reaches(connection, posted, 5, 20)
                 holder = await connection.fetchval("SELECT holder FROM qbo_writer.leases")
-                if f":{paused.pid}:" not in holder:
-                    paused, standby, log, standby_log = standby, paused, standby_log, log
+                (paused, log), (standby, _) = (one, two) if f":{one[0].pid}:" in holder else (two, one)
                 os.kill(paused.pid, signal.SIGSTOP)
                 stopped, before = time.monotonic(), await connection.fetchval(posted)
                 await reaches(connection, posted, before + 1, 15)
@@ -138,11 +140,8 @@ async def test_a_paused_holder_wakes_up_and_can_write_nothing(
                 await reaches(connection, posted, 40, 40)
                 told = await connection.fetch(ends)
                 os.kill(paused.pid, signal.SIGCONT)
-                deadline = time.monotonic() + 10
-                while "lease.lost" not in log.read_text() and time.monotonic() < deadline:
-                    await asyncio.sleep(0.05)
-                assert "lease.lost" in log.read_text()
-                await asyncio.sleep(1)  # whatever it still held in its hands has left by now
+                await says(log, "lease.lost", 10)
+                await asyncio.sleep(1)  # time in which it must write nothing, with whatever it still held in its hands
                 assert await connection.fetch(ends) == told
                 assert paused.poll() is None
                 assert standby.poll() is None
@@ -150,6 +149,14 @@ async def test_a_paused_holder_wakes_up_and_can_write_nothing(
             await connection.close()
     numbers = [b["DocNumber"] for b in sandbox.books(realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
     assert len(numbers) == len(set(numbers)) == 40
+
+
+async def says(log: Path, text: str, seconds: float) -> None:
+    """Wait until a log has a text."""
+    deadline = time.monotonic() + seconds
+    while text not in log.read_text():  # noqa: ASYNC240
+        assert time.monotonic() < deadline, f"not in {seconds} s: {text}"
+        await asyncio.sleep(0.05)
 
 
 async def reaches(connection: asyncpg.Connection, query: str, least: int, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """The change feed: a person's work in QuickBooks is seen, our own writes are not called a person's, and the world is told."""
 
 import json
+from typing import Any
 
 import pytest
 from writer_support import Desk, QboSandbox, desk, invoice, running
@@ -102,7 +103,9 @@ async def test_what_others_do_in_the_books_is_told(database_url: str, sandbox: Q
 
 async def test_the_feed_ends_an_unknown_create_and_waits_for_open_attempts(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, protocol_transit_seconds=60, protocol_staleness_seconds=60) as d:
-        sandbox.fault(fault="late_delivery", delay=2.5, count=1, match={"realm": d.realm, "entity": "Invoice", "operation": "create"})
+        sandbox.fault(
+            fault="late_delivery", delay=2.5, count=1, match={"realm": d.realm, "entity": "Invoice", "operation": "create"}
+        )
         await d.tell(invoice(d.realm, "Q-1"))
 
         async def unknown() -> bool:
@@ -120,25 +123,24 @@ async def test_the_feed_ends_an_unknown_create_and_waits_for_open_attempts(datab
 
 
 async def test_the_sweep_finds_foreign_markers_and_missing_documents(database_url: str, sandbox: QboSandbox) -> None:
-    async with desk(database_url, sandbox, run=False) as d:
-        async with running(d.writer):
-            await posted(d)
-            await d.tell(invoice(d.realm, "Q-2"))
-            await d.until_ended()
-            rows = await d.pool.fetch("SELECT source_key, id, qbo_id FROM qbo_writer.documents WHERE kind = 'invoice'")
-            ids = {r["source_key"]: r for r in rows}
-            sandbox.person(d.realm, "delete", "Invoice", ids["Q-1"]["qbo_id"])
-            await d.pool.execute("UPDATE qbo_writer.documents SET updated_at = now() - interval '1 hour'")
-            await d.pool.execute("UPDATE qbo_writer.documents SET marker = 'bookrelay:elsewhere' WHERE source_key = 'Q-2'")
-            poster = d.writer.posters[d.realm]
-            assert poster.tenure
-            token = await d.writer.tokens.current(d.realm, poster.tenure.fencing_token)
-            assert await poster.feeder.sweep(poster.tenure, token) == {"unknown_markers": 1, "missing": 1}
-            assert await d.pool.fetchval("SELECT status FROM qbo_writer.documents WHERE source_key = 'Q-1'") == "gone"
+    async with desk(database_url, sandbox, run=False) as d, running(d.writer):
+        await posted(d)
+        await d.tell(invoice(d.realm, "Q-2"))
+        await d.until_ended()
+        rows = await d.pool.fetch("SELECT source_key, id, qbo_id FROM qbo_writer.documents WHERE kind = 'invoice'")
+        ids = {r["source_key"]: r for r in rows}
+        sandbox.person(d.realm, "delete", "Invoice", ids["Q-1"]["qbo_id"])
+        await d.pool.execute("UPDATE qbo_writer.documents SET updated_at = now() - interval '1 hour'")
+        await d.pool.execute("UPDATE qbo_writer.documents SET marker = 'bookrelay:elsewhere' WHERE source_key = 'Q-2'")
+        poster = d.writer.posters[d.realm]
+        assert poster.tenure
+        token = await d.writer.tokens.current(d.realm, poster.tenure.fencing_token)
+        assert await poster.feeder.sweep(poster.tenure, token) == {"unknown_markers": 1, "missing": 1}
+        assert await d.pool.fetchval("SELECT status FROM qbo_writer.documents WHERE source_key = 'Q-1'") == "gone"
 
 
 async def test_requestid_becomes_proven_by_repeating_an_update(database_url: str, sandbox: QboSandbox) -> None:
-    more = {
+    more: dict[str, Any] = {
         "protocol_resend_window_proven_seconds": 0.5, "protocol_token_life_seconds": 0.3, "protocol_requestid_memory_seconds": 1,
         "protocol_transit_seconds": 0.2,
     }  # fmt: skip

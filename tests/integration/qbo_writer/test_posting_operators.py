@@ -1,4 +1,4 @@
-"""What people do: held documents released, forced, dropped; a stuck attempt decided; halts that end; the attempts log; the command line."""
+"""What people do: held documents released, forced, dropped, a stuck attempt decided; halts that end; the attempts log."""
 
 import asyncio
 import json
@@ -161,7 +161,13 @@ async def test_the_attempts_log_is_a_chain_that_shows_tampering(database_url: st
 async def command(env: dict[str, str], *arguments: str) -> tuple[int, str]:
     """Run `qbo-writer` with arguments."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "qbo_writer.main", *arguments, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        sys.executable,
+        "-m",
+        "qbo_writer.main",
+        *arguments,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, output.decode()
@@ -170,7 +176,10 @@ async def command(env: dict[str, str], *arguments: str) -> tuple[int, str]:
 async def test_dry_run_changes_nothing_and_run_once_posts_so_many(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
         await d.tell(*(invoice(d.realm, f"Q-{i}", customer="P-1") for i in range(5)))
-        env = environment(database_url, "127.0.0.1:1", sandbox, {"realm_id": d.realm, "refresh_token": d.settings.qbo_initial_refresh_token.get_secret_value()})  # type: ignore[union-attr]  # noqa: E501
+        refresh_token = d.settings.qbo_initial_refresh_token
+        assert refresh_token
+        company = {"realm_id": d.realm, "refresh_token": refresh_token.get_secret_value()}
+        env = environment(database_url, "127.0.0.1:1", sandbox, company)
         status, output = await command(env, "--dry-run")
         lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
         assert (status, len(lines)) == (0, 5), output
@@ -209,9 +218,9 @@ async def test_held_from_the_command_line(database_url: str, sandbox: QboSandbox
         assert "nothing waits for a person" in output
 
 
-
-
-async def test_ten_answers_that_nobody_understands_halt_and_it_tries_again_by_itself(database_url: str, sandbox: QboSandbox) -> None:
+async def test_ten_answers_that_nobody_understands_halt_and_it_tries_again_by_itself(
+    database_url: str, sandbox: QboSandbox
+) -> None:
     async with desk(database_url, sandbox) as d:
         await d.tell(invoice(d.realm, "Q-0"))
         await d.until_ended()

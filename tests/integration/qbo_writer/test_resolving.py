@@ -1,4 +1,4 @@
-"""Silence and conflicts: whatever is cut, late, refused or done by a person, one document for each key and nothing overwritten."""
+"""Silence and conflicts: whatever is cut, late or done by a person: one document for each key, nothing overwritten."""
 
 import pytest
 from writer_support import Desk, QboSandbox, desk, invoice, retract, running
@@ -173,7 +173,10 @@ async def test_a_lost_ledger_adopts_what_it_posted(database_url: str, sandbox: Q
         await d.tell(invoice(d.realm, "Q-1"))
         assert await d.until_ended() == {("Q-1", 1): "posted"}
         assert len(ours(sandbox, d.realm)) == 1
-        assert [e["data"]["outcome"] for e in await d.events() if e["type"] == "bookrelay.invoice.posted.v1"] == ["created", "adopted"]
+        assert [e["data"]["outcome"] for e in await d.events() if e["type"] == "bookrelay.invoice.posted.v1"] == [
+            "created",
+            "adopted",
+        ]
 
 
 async def test_throttled_and_unauthorized_leave_again_under_the_same_requestid(database_url: str, sandbox: QboSandbox) -> None:

@@ -1,4 +1,4 @@
-"""Parts for tests of the writer: the QuickBooks stand-in in its own process, the ledger's tables, a writer that runs in the test."""
+"""Parts for tests of the writer: the QuickBooks stand-in in a process, the ledger's tables, a writer that runs in the test."""
 
 import asyncio
 import json
@@ -32,25 +32,26 @@ from bookrelay.messages import (
 )
 from bookrelay.service import TRANSIENT
 from cryptography.fernet import Fernet
-from qbo_writer import handlers, tables
+from qbo_writer import handlers
 from qbo_writer.main import Writer
 from qbo_writer.settings import WriterSettings
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
+SCHEMA = "qbo_writer"  # its tables are registered by the imports above
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 KEY = Fernet.generate_key().decode()
 
 
 async def create_schema(url: str) -> None:
     """Make the writer's tables in an empty database."""
-    dialect = postgresql.dialect()
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(f"CREATE SCHEMA {tables.SCHEMA}")
+        await connection.execute(f"CREATE SCHEMA {SCHEMA}")
         for table in SQLModel.metadata.sorted_tables:
-            if table.schema == tables.SCHEMA:
+            if table.schema == SCHEMA:
                 await connection.execute(str(CreateTable(table).compile(dialect=dialect)))
                 for index in table.indexes:
                     await connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
@@ -197,8 +198,8 @@ class Desk:
     async def states(self) -> dict[tuple[str, int], str]:
         """The state of every command by key and version, names left out."""
         rows = await self.pool.fetch(
-            "SELECT d.source_key, c.version, c.state FROM qbo_writer.commands c JOIN qbo_writer.documents d ON d.id = c.document_id "
-            "WHERE d.kind IN ('invoice', 'bill')"
+            "SELECT d.source_key, c.version, c.state FROM qbo_writer.commands c "
+            "JOIN qbo_writer.documents d ON d.id = c.document_id WHERE d.kind IN ('invoice', 'bill')"
         )
         return {(row["source_key"], row["version"]): row["state"] for row in rows}
 
@@ -208,7 +209,8 @@ class Desk:
         while not await condition():
             if time.monotonic() > deadline:
                 attempts = await self.pool.fetch(
-                    "SELECT entity, operation, state, ambiguous, lost, stuck, sends, intuit_code, http_status, outcome FROM qbo_writer.attempts"
+                    "SELECT entity, operation, state, ambiguous, lost, stuck, sends, intuit_code, http_status, outcome "
+                    "FROM qbo_writer.attempts"
                 )
                 commands = await self.pool.fetch("SELECT kind, version, state, reason, failures FROM qbo_writer.commands")
                 raise AssertionError(f"not in time: {[dict(r) for r in commands]} {[dict(r) for r in attempts]}")

@@ -68,7 +68,7 @@ TABLE: list[tuple[str, Known, Asked, Rules, CommandState | Operation]] = [
     ("absent / paid, forced", PAID, FORCED_ABSENT, HOLD, Operation.VOID),
     ("absent / changed by a person: held", CHANGED, ABSENT, HOLD, CommandState.HELD),
     ("absent / deleted by a person: unchanged", DELETED, ABSENT, HOLD, CommandState.UNCHANGED),
-    ("a bill where the mode leaves bills out: skipped", replace(NOTHING, kind=LedgerKind.BILL), OTHER, NO_BILLS, CommandState.SKIPPED),
+    ("a bill where the mode leaves bills out", replace(NOTHING, kind=LedgerKind.BILL), OTHER, NO_BILLS, CommandState.SKIPPED),
     ("an invoice where the mode leaves bills out", NOTHING, OTHER, NO_BILLS, Operation.CREATE),
 ]  # fmt: skip
 

@@ -221,7 +221,7 @@ MOVES: list[tuple[str, Sent, Realm, datetime, Move, When | None]] = [
     ("a proven create after its W", CREATE_SILENT, PROVEN, NOW + timedelta(minutes=31), Move.LOOK_COUNTS, None),
     ("an item of a batch where only singles are proven", replace(CREATE_SILENT, in_batch=True), PROVEN, NOW, Move.LOOK, None),
     ("an item of a proven batch", replace(CREATE_SILENT, in_batch=True), Realm(True, True), NOW, Move.RESEND, When.RESEND_SAFE),
-    ("an update of a batch never leaves it within the wait", replace(UPDATE_SILENT, in_batch=True), Realm(), NOW, Move.LOOK, None),
+    ("an update of a batch waits in it", replace(UPDATE_SILENT, in_batch=True), Realm(), NOW, Move.LOOK, None),
     ("a create where nothing is bounded", CREATE_SILENT, Realm(bounds_unreliable=True), NOW, Move.HOLD, When.UNBOUNDED),
 ]  # fmt: skip
 
@@ -242,7 +242,14 @@ def test_absent_leads_to_the_row_of_its_envelope_and_window() -> None:
     st.integers(0, 20_000), st.sampled_from([None, 0, 100, 4000]),
 )  # fmt: skip
 def test_whatever_is_open_has_a_move_that_the_table_knows(
-    operation: Operation, ambiguous: bool, lost: bool, in_batch: bool, proven: bool, bounded: bool, seconds: int, silent: int | None
+    operation: Operation,
+    ambiguous: bool,
+    lost: bool,
+    in_batch: bool,
+    proven: bool,
+    bounded: bool,
+    seconds: int,
+    silent: int | None,
 ) -> None:
     """And a create is never sent again before absent counts, unless its envelope is proven."""
     state = UNKNOWN if ambiguous or lost else SENDING

@@ -5,7 +5,17 @@ from __future__ import annotations
 from decimal import Decimal
 
 from sandbox.qbo.faults import Fault
-from sandbox.qbo.rules import Change, account_type, amount_applied, amount_paid, due_date, line_amount, role_ref, term_moved
+from sandbox.qbo.rules import (
+    Change,
+    account_type,
+    amount_applied,
+    amount_paid,
+    due_date,
+    line_amount,
+    no_control_account,
+    role_ref,
+    term_moved,
+)
 from sandbox.qbo.settlements import reduce_payments
 from sandbox.qbo.store import ZERO, Company, Doc
 from sandbox.qbo.validation import cents
@@ -23,6 +33,8 @@ def finish_sales(change: Change) -> None:
                 doc[name] = customer[name]
     if "ARAccountRef" in doc:
         account_type(company, doc["ARAccountRef"], ("Accounts Receivable",))
+    if "DepositToAccountRef" in doc:
+        no_control_account(company, doc["DepositToAccountRef"])
     subtotal, taxable, discount = _sales_lines(change)
     tax = _tax(change, taxable)
     doc["TotalAmt"] = total = subtotal - discount + tax
@@ -192,6 +204,7 @@ def _discount(change: Change, line: Doc, subtotal: Decimal) -> Decimal:
     detail.setdefault("PercentBased", False)
     if "DiscountAccountRef" not in detail:
         detail["DiscountAccountRef"] = role_ref(company, "discounts")
+    no_control_account(company, detail["DiscountAccountRef"])
     line.pop("Id", None)
     return cents(amount)
 

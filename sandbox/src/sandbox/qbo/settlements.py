@@ -117,6 +117,7 @@ def finish_deposit(change: Change) -> None:
     if back:
         if "AccountRef" not in back or "Amount" not in back:
             raise Fault("2020", element="CashBack.AccountRef" if "AccountRef" not in back else "CashBack.Amount")
+        no_control_account(company, back["AccountRef"])
         total -= cents(back["Amount"])
     doc["TotalAmt"] = total
 

@@ -90,7 +90,7 @@ async def error_told_by_a_paused_writer(lane: Lane, defect: str) -> Verdict:
         {"fault": "drop_before_commit", "match": CREATE, "skip": 2, "count": 50},
     )
     first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": "answered:hang:1:3.0"}, defect=defect)
-    second = await lane.writer([company], defect=defect)
+    second = await lane.writer([company], defect=defect, wait=False)
     command = upsert(scene.key, 1, priced(scene.key, "10.01"))
     scene.commands.append(command)
     await lane.publish([command])

@@ -411,16 +411,22 @@ class Stage:
         await asyncio.to_thread(self.postgres.stop)
 
 
-@asynccontextmanager
-async def stage(keep: Path | None = None) -> AsyncIterator[Stage]:
-    """Open a stage in a temporary directory (`keep`: there, for its logs)."""
-    import shutil
-
+def _directory(keep: Path | None) -> Path:
+    """Return a directory of this run that Postgres's own user may enter."""
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
         keep.chmod(0o755)
     directory = Path(tempfile.mkdtemp(prefix="bookrelay-faults-", dir=keep))
     directory.chmod(0o755)
+    return directory
+
+
+@asynccontextmanager
+async def stage(keep: Path | None = None) -> AsyncIterator[Stage]:
+    """Open a stage in a temporary directory (`keep`: there, for its logs)."""
+    import shutil
+
+    directory = _directory(keep)
     one = Stage(directory)
     try:
         await one.start()

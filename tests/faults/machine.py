@@ -167,7 +167,7 @@ class WriterMachine(RuleBasedStateMachine):
 
 async def _prepare(lane: Lane, examples: int) -> tuple[list[Company], list[Writer]]:
     companies = [await lane.company() for _ in range(examples)]
-    return companies, [await lane.writer(companies, restart=True) for _ in range(2)]
+    return companies, [await lane.writer(companies, restart=True, wait=first) for first in (True, False)]
 
 
 def run_machine(loop: Loop, lane: Lane, seed: int, examples: int, steps: int = 10) -> Verdict:

@@ -262,7 +262,7 @@ async def paused_writer_wakes_up(lane: Lane, *, ignored: bool, defect: str | Non
     hang = LEASE + 1.0
     assert hang < B
     first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": f"journalled:hang:1:{hang}"}, defect=defect)
-    second = await lane.writer([company])
+    second = await lane.writer([company], wait=False)
     command = upsert(scene.key, 1, priced(scene.key, "10.01"))
     scene.commands.append(command)
     await lane.publish([command])

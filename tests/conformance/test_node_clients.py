@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from conformance_parts import Qbo
@@ -20,7 +20,7 @@ LOCK = HERE / "package-lock.json"
 Area = Callable[[str], Any]
 
 
-def _give_up(reason: str) -> None:
+def _give_up(reason: str) -> NoReturn:
     """Where Node cannot be had: a failure in CI, elsewhere a skip that says so."""
     if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
         pytest.fail(f"{reason}; in CI the Node clients must run")
@@ -33,15 +33,16 @@ def node() -> str:
     program, npm = shutil.which("node"), shutil.which("npm")
     if not program or not npm:
         _give_up("Node.js with npm is not on the PATH")
-    assert program
-    assert npm
     version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.removeprefix("v").partition(".")[0]) < 18:
         _give_up(f"Node.js 18 or newer is needed, this is {version}")
     stamp, wanted = HERE / "node_modules" / ".installed-from", hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, check=False, cwd=HERE, capture_output=True, text=True, timeout=200)
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+        try:
+            done = subprocess.run(command, check=False, cwd=HERE, capture_output=True, text=True, timeout=150)
+        except subprocess.TimeoutExpired:
+            _give_up("npm ci took more than 150 s")
         if done.returncode:
             _give_up(f"npm ci failed: {(done.stderr or done.stdout).strip()[-300:]}")
         stamp.write_text(wanted)

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import cast
 
 from bookrelay import outbox, service
 from bookrelay.db import Pool
@@ -126,11 +125,12 @@ class Writer:
 
 
 def build_app(settings: WriterSettings) -> Service:
-    """Build the service. Raises SettingsError for a wrong policy file, before anything starts."""
+    """Build the service. Raises SettingsError for a missing setting or a wrong policy file, before anything starts."""
+    settings.require_companies()
     Policy.load(settings.company_policy_file)
 
     async def prepare(app: Service) -> None:
-        relay = outbox.Relay(app.pool, SCHEMA, cast(Publisher, Announcer(app.publisher)))
+        relay = outbox.Relay(app.pool, SCHEMA, Announcer(app.publisher))
         writer = Writer(settings, app.pool, relay)
         consumers.subscribe(app, writer.ledger, writer.policy, writer.wake, writer.feed_soon)
         app.add_cleanup(writer.close)

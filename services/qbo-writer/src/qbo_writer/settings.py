@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from bookrelay.errors import Code, SettingsError
 from bookrelay.settings import CommaSeparated, ServiceSettings, split_commas
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -112,6 +113,18 @@ class WriterSettings(ServiceSettings):
         if self.lease_renew_seconds >= self.lease_seconds:
             raise ValueError("LEASE_RENEW_SECONDS must be less than LEASE_SECONDS")
         return self
+
+    def require_companies(self) -> None:
+        """Raise SettingsError unless there is a company to serve and what its connection needs. `auth` needs less."""
+        needed = {
+            "QBO_REALM_ID (or QBO_REALM_IDS)": bool(self.qbo_realm_ids),
+            "QBO_CLIENT_ID": bool(self.qbo_client_id),
+            "QBO_CLIENT_SECRET": bool(self.qbo_client_secret.get_secret_value()),
+            "QBO_TOKEN_ENCRYPTION_KEYS": bool(self.qbo_token_encryption_keys.get_secret_value()),
+        }
+        missing = [f"{name} is missing" for name, there in needed.items() if not there]
+        if missing:
+            raise SettingsError("; ".join(missing) + ".", "See .env.example.", Code.VALIDATION)
 
     @property
     def api_url(self) -> str:

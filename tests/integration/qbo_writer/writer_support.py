@@ -32,20 +32,21 @@ from bookrelay.messages import (
 )
 from bookrelay.service import TRANSIENT
 from cryptography.fernet import Fernet
-from qbo_writer import handlers
+from qbo_writer import handlers, tables
+from qbo_writer.domain import SCHEMA
 from qbo_writer.main import Writer
 from qbo_writer.settings import WriterSettings
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-SCHEMA = "qbo_writer"  # its tables are registered by the imports above
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 KEY = Fernet.generate_key().decode()
 
 
 async def create_schema(url: str) -> None:
     """Make the writer's tables in an empty database."""
+    assert tables.Document  # imported for its effect: the tables register themselves
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     connection = await asyncpg.connect(url)
     try:

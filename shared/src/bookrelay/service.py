@@ -162,6 +162,9 @@ class Service:
         finally:
             self.stopping.set()
             await self._shut_down(server, tasks)
+        work = tasks[1]
+        if work.done() and not work.cancelled():
+            work.result()  # a loop that failed has set `stopping` itself: its reason must not be lost
 
     async def _work(self) -> None:
         if self._needs_database:
@@ -199,6 +202,14 @@ class Service:
                 wait = min(wait * 2, 5.0)
 
     async def _supervise(self, loop: Loop) -> None:
+        try:
+            await self._repeat(loop)
+        except Exception:
+            # Until Python 3.12 `wait_for` swallows a cancellation that meets its result: the others end by this event.
+            self.stopping.set()
+            raise
+
+    async def _repeat(self, loop: Loop) -> None:
         wait = 0.2
         while not self.stopping.is_set():
             loop.busy_since = time.monotonic()

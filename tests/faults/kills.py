@@ -58,6 +58,8 @@ class Storm:
     seed: str
     kills: int = 0
     acts: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    faults: Counter[str] = field(default_factory=Counter)  # that QuickBooks answered with
     verdict: Verdict = field(default_factory=Verdict)
     problem: str = ""
     seconds: float = 0.0
@@ -91,29 +93,40 @@ async def storm(
         rng.shuffle(current)
         await lane.publish(current)
         published += current
-        await asyncio.sleep(rng.uniform(0.3, 2.2))  # the times of the kills are the seed's
+        await _some_work(lane, rng)
         if run.kills < kills:
             await _act(lane, rng, writers, run)
     while run.kills < kills:
-        await asyncio.sleep(rng.uniform(0.3, 2.2))
+        await _some_work(lane, rng)
         await _act(lane, rng, writers, run)
-    await lane.control("DELETE", "faults")
     for writer in writers:
         writer.process.resume()
     try:
-        await lane.settled(published, deadline)
+        await lane.settled(published, deadline)  # QuickBooks goes on as badly as before
         await asyncio.sleep(LATE)
     except TookTooLong as error:
         run.problem = str(error)[:1500]
     for company in firms:
+        rows = await lane.requests(company)
+        run.requests += len(rows)
+        run.faults.update(name for row in rows for name in row["faults"] if name != "latency")
         run.verdict += await lane.judge(company, published)
     for writer in writers:
         bad = [line for line in writer.log().splitlines() if "sending.failed" in line or "service.failed" in line]
         if bad and not run.problem and not defect:
             run.problem = f"{writer.process.name}: {bad[0][:800]}"
     await asyncio.gather(*(w.stop() for w in writers))
+    await lane.control("DELETE", "faults")
     run.seconds = time.monotonic() - began
     return run
+
+
+async def _some_work(lane: Lane, rng: random.Random) -> None:
+    """Not by the clock: go on in the middle of the requests to QuickBooks, or after a while without any."""
+    wanted = int((await lane.control("GET", "counters"))["requests"]) + rng.randint(1, 12)
+    deadline = time.monotonic() + rng.uniform(1.0, 4.0)
+    while time.monotonic() < deadline and int((await lane.control("GET", "counters"))["requests"]) < wanted:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
 
 
 async def _act(lane: Lane, rng: random.Random, writers: list[Writer], run: Storm) -> None:
@@ -161,7 +174,10 @@ async def storms(lanes: list[Lane], kills: int, seed: str, tell: Callable[[str],
                 run = Storm(profile, seed, problem=repr(error)[:1500])
             runs.append(run)
             said = "ok" if run.good else f"WRONG {run.problem} {run.verdict.problems[:4]}"
-            tell(f"{profile}: {run.kills} kills {dict(run.acts)}, {run.verdict.documents} documents, {run.seconds:.0f} s: {said}")
+            tell(
+                f"{profile}: {run.kills} kills {dict(run.acts)}, {run.verdict.documents} documents, "
+                f"{run.requests} requests, {run.faults.total()} faults of {len(run.faults)} kinds, {run.seconds:.0f} s: {said}"
+            )
 
     await asyncio.gather(*(work(lane) for lane in lanes))
     return runs

@@ -323,7 +323,11 @@ class Sender:
         if known.kind in NAMES and operation is Operation.CREATE:
             return When.READ_OWN, ()  # a name is its identity
         mine = mapping.compare(attempt.fields, seen)
-        if operation in (Operation.CREATE, Operation.UPDATE) and seen.marker == known.marker and mine.equal:
+        # An update moves the SyncToken. Where it only takes something away (a memo), what it would leave is there before it, too.
+        happened = operation is Operation.CREATE or (
+            operation is Operation.UPDATE and seen.sync_token != attempt.request.sync_token
+        )
+        if happened and seen.marker == known.marker and mine.equal:
             return When.READ_OWN, ()
         if operation is Operation.CREATE:
             return When.READ_OTHER, mine.differences

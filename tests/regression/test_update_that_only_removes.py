@@ -1,0 +1,40 @@
+"""An update that only takes a field away was judged done before it had happened: what it leaves was there all along."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+from qbo_writer.deciding import Asked, Known
+from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
+from qbo_writer.sending import Sender
+from qbo_writer.settling import Attempt
+from qbo_writer.transitions import Sent, When
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+BEFORE = {"TxnDate": "2026-11-01", "DueDate": "2026-12-01"}
+AFTER = {"TxnDate": "2026-11-01"}
+KNOWN = Known(
+    1, "r", LedgerKind.INVOICE, "sheet", "k", "bookrelay:m", status=DocumentStatus.PRESENT, qbo_id="7", sync_token="0",
+    fields=BEFORE, total=Decimal("1.00"), balance=Decimal("1.00"),
+)  # fmt: skip
+ATTEMPT = Attempt(
+    1, KNOWN, Asked(UUID(int=1), "upsert", 2, NOW, "h", CommandState.DUE),
+    Request("r", LedgerKind.INVOICE, "Invoice", Operation.UPDATE, "br-1", "{}", "7", "0"),
+    Sent(Operation.UPDATE, AttemptState.UNKNOWN, True, True, False, False, False, NOW, NOW, NOW, NOW), AFTER, "h", 2, 1, 1,
+)  # fmt: skip
+SEEN = Seen("Invoice", "7", "0", None, "bookrelay:m", Decimal("1.00"), Decimal("1.00"), False, BEFORE)
+
+
+def case(seen: Seen) -> When:
+    sender = Sender("r", cast(Any, None), lambda: None)
+    return sender.compare(ATTEMPT, seen)[0]
+
+
+def test_the_old_sync_token_says_that_it_has_not_happened() -> None:
+    assert case(SEEN) is When.READ_KNOWN
+
+
+def test_a_new_sync_token_with_its_content_says_that_it_has() -> None:
+    assert case(replace(SEEN, sync_token="1", fields=AFTER)) is When.READ_OWN

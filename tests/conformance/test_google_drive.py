@@ -78,8 +78,8 @@ def test_refusals_have_googles_envelope(google: StandIn, drive: Any) -> None:
         drive.files().get(fileId="no-such-file").execute()
     assert missing.value.resp.status == 404
     assert json.loads(missing.value.content)["error"]["code"] == 404
+    body = {"id": "plain", "type": "web_hook", "address": "http://example.com/"}
     with pytest.raises(HttpError) as plain:
-        body = {"id": "plain", "type": "web_hook", "address": "http://example.com/"}
         drive.files().watch(fileId=google.facts["spreadsheet_id"], body=body).execute()
     assert plain.value.resp.status == 400
 

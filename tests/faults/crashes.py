@@ -110,10 +110,8 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
     for company in companies:
         outcome.verdict += await lane.judge(company, commands)
     await asyncio.gather(*(w.stop() for w in writers))
-    if any(w.log().count("sending.failed") and case.how != "exception" for w in writers):
-        outcome.problem = outcome.problem or "sending.failed: " + next(
-            line[:600] for w in writers for line in w.log().splitlines() if "sending.failed" in line
-        )
+    if bad := [line for w in writers for line in w.defects()]:
+        outcome.problem = outcome.problem or bad[0][:800]
     await lane.control("DELETE", "faults")
     return outcome
 

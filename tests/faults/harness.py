@@ -67,6 +67,17 @@ ENDS = {
     "bookrelay.document.superseded.v1": "superseded", "bookrelay.command.dead-lettered.v1": "dead-lettered",
 }  # fmt: skip
 
+BUGS = (
+    "TypeError",
+    "AttributeError",
+    "KeyError",
+    "IndexError",
+    "NameError",
+    "AssertionError",
+    "NoSuchTransition",
+    "UndefinedColumn",
+)
+
 
 class TookTooLong(AssertionError):  # noqa: N818
     """A condition did not come true before its deadline."""
@@ -142,6 +153,10 @@ class Writer:
             return self.process.log_path.read_text(errors="replace")
         except OSError:
             return ""
+
+    def defects(self) -> list[str]:
+        """Return log lines of errors that are bugs: none of them may come of a crash or of what QuickBooks does."""
+        return [line for line in self.log().splitlines() if '"level": "error"' in line and any(bug in line for bug in BUGS)]
 
     async def stop(self) -> None:
         """End it gracefully."""

@@ -112,8 +112,7 @@ async def storm(
         run.faults.update(name for row in rows for name in row["faults"] if name != "latency")
         run.verdict += await lane.judge(company, published)
     for writer in writers:
-        bad = [line for line in writer.log().splitlines() if "sending.failed" in line or "service.failed" in line]
-        if bad and not run.problem and not defect:
+        if (bad := writer.defects()) and not run.problem and not defect:
             run.problem = f"{writer.process.name}: {bad[0][:800]}"
     await asyncio.gather(*(w.stop() for w in writers))
     await lane.control("DELETE", "faults")

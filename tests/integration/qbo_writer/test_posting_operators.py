@@ -6,6 +6,7 @@ import os
 import sys
 
 import pytest
+from bookrelay import metrics
 from bookrelay.messages import Kind
 from qbo_writer import audit, operating
 from qbo_writer.oauth_client import TokenPair
@@ -112,7 +113,11 @@ async def test_a_revoked_grant_halts_keeps_the_queue_and_resumes_by_itself(datab
         async def halted() -> bool:
             return bool(await d.pool.fetchval("SELECT halted_code IS NOT NULL FROM qbo_writer.realms"))
 
+        async def shown() -> bool:
+            return halts_shown(d.realm) == {"QB002": 1}
+
         await d.until(halted)
+        await d.until(shown)
         assert (await d.states())["Q-2", 1] == "due"
         fresh = sandbox.control("POST", "tokens", {"realm": d.realm, "new": True})
         await reconnect(d, fresh)
@@ -120,6 +125,13 @@ async def test_a_revoked_grant_halts_keeps_the_queue_and_resumes_by_itself(datab
         types = [e["type"] for e in await d.events() if "realm." in e["type"]]
         assert types == ["bookrelay.realm.halted.v1", "bookrelay.realm.resumed.v1"]
         assert len(ours(sandbox, d.realm)) == 3
+        assert not halts_shown(d.realm)
+
+
+def halts_shown(realm: str) -> dict[str, float]:
+    """The metric: code -> value."""
+    samples = [sample for family in metrics.REALM_HALTED.collect() for sample in family.samples]
+    return {s.labels["code"]: s.value for s in samples if s.labels["realm"] == realm}
 
 
 async def reconnect(d: Desk, fresh: dict) -> None:  # type: ignore[type-arg]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from bookrelay import telemetry
+from bookrelay import metrics, telemetry
 from bookrelay.errors import Code, HaltError, PermanentError
 from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
 
@@ -106,6 +106,7 @@ class Poster:
         self._pace_kept = 0.0
         self._looked_idle = False
         self._backlog = False  # more waits than single calls should carry
+        self._halt_shown: str | None = None  # the code that stands in the metric
 
     def wake(self) -> None:
         """Something changed: look now."""
@@ -119,6 +120,7 @@ class Poster:
         fencing_token = self.parts.leases.holding(self.realm)
         if fencing_token is None:
             self.tenure = None
+            self._show_halt(None)  # whoever holds the lease now tells it
             await self._wait(IDLE_SECONDS)
             return 0
         try:
@@ -162,7 +164,8 @@ class Poster:
     async def _take_over(self, fencing_token: int) -> None:
         """After taking the lease, in the protocol's order. Step 1 was taking it."""
         tenure = Tenure(fencing_token)
-        self.row = await self.parts.ledger.realm(self.realm)
+        await self._read_row()
+        assert self.row is not None
         self.parts.pacer.load(self.realm, self.row.pace)
         token = None
         try:
@@ -383,6 +386,18 @@ class Poster:
 
     # -------------------------------------------------------------------------------------------------------------- halt
 
+    async def _read_row(self) -> None:
+        self.row = await self.parts.ledger.realm(self.realm)
+        self._show_halt(self.row.halted_code)
+
+    def _show_halt(self, code: str | None) -> None:
+        """Set the metric: one series for each halted company, none while it is served."""
+        if self._halt_shown is not None and self._halt_shown != code:
+            metrics.REALM_HALTED.remove(self.realm, self._halt_shown)
+        if code is not None:
+            metrics.REALM_HALTED.labels(self.realm, code).set(1)
+        self._halt_shown = code
+
     async def _halt(self, error: HaltError) -> None:
         """Stop posting for this company, keep the queue, tell it."""
         tenure, row = self.tenure, self.row
@@ -399,7 +414,7 @@ class Poster:
         except LeaseLost:
             self.parts.leases.lost(self.realm)
             return
-        self.row = await self.parts.ledger.realm(self.realm)
+        await self._read_row()
         self.parts.relay.wake()
 
     async def _try_again(self, tenure: Tenure) -> bool:
@@ -429,7 +444,7 @@ class Poster:
         event = RealmResumed.of(data, sender=SENDER, time=since)
         await self.parts.ledger.set_halted(self.realm, tenure.fencing_token, None, None, [event], since)
         self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
-        self.row = await self.parts.ledger.realm(self.realm)
+        await self._read_row()
         self.parts.relay.wake()
 
     async def _keep_pace(self, tenure: Tenure) -> None:
@@ -439,7 +454,7 @@ class Poster:
         self._pace_kept = time.monotonic()
         await self.parts.ledger.keep_pace(self.realm, tenure.fencing_token, self.parts.pacer.state(self.realm))
         await self.parts.ledger.gauges(self.realm)
-        self.row = await self.parts.ledger.realm(self.realm)
+        await self._read_row()
 
     def idle(self) -> bool:
         """Whether nothing is under way and, at the last look, nothing could be begun."""

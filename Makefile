@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BROKER ?= embedded
+# Most tests wait for processes and time-outs: more workers than cores. Each has a stack of its own.
+WORKERS ?= 4
 UV_VERSION := 0.13.8
 UV := .bootstrap/bin/uv
 export UV_PYTHON_DOWNLOADS := never
@@ -42,7 +44,7 @@ reset: ## Forget what `make up` keeps in .bookrelay/
 	@rm -rf .bookrelay && echo "forgotten: .bookrelay/"
 
 test: .bootstrap/synced-dev ## Set up and run the whole suite
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n $(WORKERS) $(ARGS)
 
 lint: .bootstrap/synced-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

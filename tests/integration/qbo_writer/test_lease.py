@@ -68,7 +68,7 @@ async def test_a_ledger_transaction_keeps_the_lease_row_until_it_commits(databas
 
 async def test_a_standby_takes_over_and_each_document_is_posted_once(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
-        sandbox.fault(fault="latency", seconds=0.15, match={"realm": d.realm})
+        sandbox.fault(fault="latency", seconds=0.6, match={"realm": d.realm})
         standby_pool = await open_pool(d.settings, application_name="standby")
         standby = Writer(d.settings, standby_pool)
         async with AsyncExitStack() as second:

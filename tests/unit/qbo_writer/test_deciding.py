@@ -1,7 +1,7 @@
 """Every row of design.md's table "What the writer does", and every policy that changes one."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qbo_writer.deciding import Asked, End, Known, Rules, Write, decide, newest, superseded
+from qbo_writer.deciding import Asked, End, Known, Rules, Write, decide, in_closed_period, newest, superseded
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -27,6 +27,7 @@ DELETED = replace(NOTHING, status=DocumentStatus.GONE, qbo_id="9", diverged=True
 BILL = replace(PRESENT, kind=LedgerKind.BILL)
 HOLD, SOURCE, QBO = Rules(), Rules(changed_by_person="source_wins"), Rules(changed_by_person="qbo_wins")
 DELETE_BY_POLICY, UPDATE_PAID = Rules(retract_invoice_by="delete"), Rules(update_paid="update")
+EMAILED, HOLD_EMAILED = replace(PRESENT, emailed=True), Rules(update_emailed="hold")
 NO_BILLS = Rules(skipped_kinds={LedgerKind.BILL: "no bills"})
 
 
@@ -47,6 +48,10 @@ TABLE: list[tuple[str, Known, Asked, Rules, CommandState | Operation]] = [
     ("present / other content, partly paid: held", PARTLY_PAID, OTHER, HOLD, CommandState.HELD),
     ("present / other content, paid, policy says update", PAID, OTHER, UPDATE_PAID, Operation.UPDATE),
     ("present / other content, paid, forced", PAID, FORCED, HOLD, Operation.UPDATE),
+    ("present / other content, e-mailed: update", EMAILED, OTHER, HOLD, Operation.UPDATE),
+    ("present / other content, e-mailed, policy says hold", EMAILED, OTHER, HOLD_EMAILED, CommandState.HELD),
+    ("present / other content, e-mailed, policy says hold, forced", EMAILED, FORCED, HOLD_EMAILED, Operation.UPDATE),
+    ("present / the same content, e-mailed, policy says hold: unchanged", EMAILED, SAME, HOLD_EMAILED, CommandState.UNCHANGED),
     ("present / voided by us, the same content: update it back", VOIDED, SAME, HOLD, Operation.UPDATE),
     ("present / voided by us, other content: update it back", VOIDED, OTHER, HOLD, Operation.UPDATE),
     ("present / changed by a person: held", CHANGED, OTHER, HOLD, CommandState.HELD),
@@ -89,6 +94,22 @@ def test_a_held_document_shows_the_difference() -> None:
     decided = decide(PARTLY_PAID, OTHER, HOLD)
     assert isinstance(decided, End)
     assert [(d.field, d.ours, d.theirs) for d in decided.differences] == [("balance", "100.00", "99.99")]
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "rules", "held"),
+    [
+        ("2026-10-31", "2026-11-02", HOLD, True),
+        ("2026-11-02", "2026-10-31", HOLD, True),
+        ("2026-11-01", "2026-11-01", HOLD, False),
+        ("2026-10-31", "2026-10-31", Rules(closed_period="update"), False),
+    ],
+)
+def test_a_document_of_a_closed_period_is_held(there: str, wanted: str, rules: Rules, held: bool) -> None:
+    known, asked = replace(PRESENT, fields={"txn_date": there}), replace(OTHER, content={"txn_date": wanted})
+    assert (in_closed_period(known, asked, rules, date(2026, 10, 31)) is not None) == held
+    assert in_closed_period(known, asked, rules, None) is None
+    assert in_closed_period(known, replace(asked, forced=True), rules, date(2026, 10, 31)) is None
 
 
 def test_a_retraction_of_what_a_person_deleted_forgets_it() -> None:

@@ -212,9 +212,9 @@ def test_void_keeps_the_marker_and_is_seen() -> None:
 def test_paid_and_emailed() -> None:
     raw = {"Id": "1", "SyncToken": "2", "TotalAmt": 10, "Balance": 4, "EmailStatus": "EMAIL_SENT"}
     assert mapping.paid(mapping.seen("Invoice", raw))
-    assert mapping.emailed(mapping.seen("Invoice", raw))
+    assert mapping.seen("Invoice", raw).emailed
     assert not mapping.paid(mapping.seen("Invoice", {**raw, "Balance": Decimal("10.00")}))
-    assert not mapping.emailed(mapping.seen("Invoice", {**raw, "EmailStatus": "NotSet"}))
+    assert not mapping.seen("Invoice", {**raw, "EmailStatus": "NotSet"}).emailed
 
 
 # ---------------------------------------------------------------------------------------------------------------- identity

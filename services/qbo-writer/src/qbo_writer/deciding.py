@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -31,6 +31,7 @@ class Known:
     fields: dict[str, str] | None = None
     total: Decimal | None = None
     balance: Decimal | None = None
+    emailed: bool = False  # to its customer
     diverged: bool = False
     differences: tuple[Difference, ...] = ()  # between what we knew and what a person made of it
     attempts: int = 0
@@ -84,6 +85,8 @@ class Rules:
     retract_invoice_by: Literal["void", "delete"] = "void"
     changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
     update_paid: Literal["hold", "update"] = "hold"
+    update_emailed: Literal["hold", "update"] = "update"
+    closed_period: Literal["hold", "update"] = "hold"
     skipped_kinds: dict[LedgerKind, str] = field(default_factory=dict)  # kind -> why it is left out
 
 
@@ -99,6 +102,7 @@ class End:
     differences: tuple[Difference, ...] = ()
     by_version: int | None = None  # superseded
     forget: bool = False  # the document is no longer known to hold anything
+    shows_wanted: bool = False  # what the command wants is to be shown beside what QuickBooks holds
 
     @property
     def shown_code(self) -> str | None:
@@ -167,7 +171,32 @@ def _present(known: Known, asked: Asked, rules: Rules) -> End | Write:
         return End(CommandState.UNCHANGED)
     if known.paid and rules.update_paid == "hold" and not asked.forced:
         return _paid(known, "changed")
+    if known.emailed and rules.update_emailed == "hold" and not asked.forced:
+        return End(
+            CommandState.HELD,
+            "The document was e-mailed to its customer and should be changed.",
+            "Compare both, then force it (and send it to the customer again), or drop it.",
+            Code.CONFLICT,
+            shows_wanted=True,
+        )
     return Write(Operation.UPDATE)
+
+
+def in_closed_period(known: Known, asked: Asked, rules: Rules, closing: date | None) -> End | None:
+    """Return why a request is not even sent: the books are closed up to `closing` for what is there or for what is wanted."""
+    if closing is None or rules.closed_period == "update" or asked.forced:
+        return None
+    days = [(known.fields or {}).get("txn_date") if known.live else None, (asked.content or {}).get("txn_date")]
+    closed = [day for day in days if day and day <= closing.isoformat()]
+    if not closed:
+        return None
+    return End(
+        CommandState.HELD,
+        f"The document's date {closed[0]} is in a closed period: the books are closed up to {closing}.",
+        "Correct the date at its source; or open the period in QuickBooks, then release it, force it, or drop it.",
+        Code.CONFLICT,
+        shows_wanted=True,
+    )
 
 
 def _absent(known: Known, asked: Asked, rules: Rules) -> End | Write:
@@ -189,4 +218,5 @@ def _paid(known: Known, what: str) -> End:
         "Unlink the payment in QuickBooks and release it, force it, or drop it.",
         Code.CONFLICT,
         differences=(Difference(field="balance", ours=str(known.total), theirs=str(known.balance)),),
+        shows_wanted=True,
     )

@@ -129,6 +129,7 @@ class Seen:
     voided: bool
     fields: dict[str, str]
     raw: dict[str, Any] = field(repr=False, default_factory=dict)
+    emailed: bool = False  # the invoice was e-mailed to its customer
 
 
 @dataclass(frozen=True)

@@ -47,13 +47,15 @@ def judge(known: Known, change: Seen | Deleted) -> Judged:
             known.id, DocumentStatus.GONE, known.qbo_id, known.sync_token, None, None, None, None, diverged=True
         )
         return Judged(gone, diverged=True)
-    if _number(change.sync_token) <= _number(known.sync_token):
-        return Judged(None)  # older than what we know
+    newer = _number(change.sync_token) - _number(known.sync_token)
+    if newer < 0 or (newer == 0 and not (change.emailed and not known.emailed)):
+        return Judged(None)  # what we know already; sending an e-mail need not move the SyncToken
     compared = mapping.compare(known.fields or {}, change)
     same = compared.equal and change.voided == (known.status is DocumentStatus.VOIDED)
     row = DocumentChange(
         known.id, known.status, known.qbo_id, change.sync_token, known.content_hash, known.fields if same else change.fields,
         change.total, change.balance, diverged=not same, differences=() if same else compared.differences,
+        emailed=change.emailed,
     )  # fmt: skip
     return Judged(row, diverged=not same)
 

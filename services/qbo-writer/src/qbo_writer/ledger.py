@@ -89,6 +89,7 @@ _KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
     "d.doc_number AS d_number, d.status AS d_status, d.qbo_id AS d_qbo_id, d.sync_token AS d_sync_token, "
     "d.content_hash AS d_hash, d.fields AS d_fields, d.total AS d_total, d.balance AS d_balance, d.diverged AS d_diverged, "
+    "d.emailed AS d_emailed, "
     "d.differences AS d_differences, d.attempts AS d_attempts, d.newest_version AS d_version"
 )
 _ASKED = (
@@ -105,7 +106,7 @@ def known_of(row: Any) -> Known:
         id=row["d_id"], realm=row["d_realm"], kind=LedgerKind(row["d_kind"]), source=row["d_source"], source_key=row["d_key"],
         marker=row["d_marker"], doc_number=row["d_number"], status=DocumentStatus(row["d_status"]), qbo_id=row["d_qbo_id"],
         sync_token=row["d_sync_token"], content_hash=row["d_hash"], fields=row["d_fields"], total=row["d_total"],
-        balance=row["d_balance"], diverged=row["d_diverged"],
+        balance=row["d_balance"], emailed=row["d_emailed"], diverged=row["d_diverged"],
         differences=tuple(Difference.model_validate(d) for d in row["d_differences"] or ()), attempts=row["d_attempts"],
         newest_version=row["d_version"],
     )  # fmt: skip
@@ -724,11 +725,11 @@ async def _update_documents(connection: Connection, changes: Sequence[DocumentCh
         """
         UPDATE qbo_writer.documents d SET status = t.status, qbo_id = t.qbo_id, sync_token = t.sync_token,
           content_hash = t.content_hash, fields = t.fields::jsonb, total = t.total, balance = t.balance, diverged = t.diverged,
-          differences = t.differences::jsonb, updated_at = clock_timestamp(),
+          differences = t.differences::jsonb, emailed = t.emailed, updated_at = clock_timestamp(),
           content = CASE WHEN t.content_of IS NULL THEN d.content ELSE c.content END
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::numeric[],
-          $9::bool[], $10::text[], $11::uuid[])
-          AS t(id, status, qbo_id, sync_token, content_hash, fields, total, balance, diverged, differences, content_of)
+          $9::bool[], $10::text[], $11::uuid[], $12::bool[])
+          AS t(id, status, qbo_id, sync_token, content_hash, fields, total, balance, diverged, differences, content_of, emailed)
         LEFT JOIN qbo_writer.commands c ON c.id = t.content_of
         WHERE d.id = t.id
         """,
@@ -737,7 +738,7 @@ async def _update_documents(connection: Connection, changes: Sequence[DocumentCh
         [json.dumps(c.fields) if c.fields is not None else None for c in changes], [c.total for c in changes],
         [c.balance for c in changes], [c.diverged for c in changes],
         [json.dumps([d.model_dump(mode="json") for d in c.differences]) if c.differences else None for c in changes],
-        [c.content_of for c in changes],
+        [c.content_of for c in changes], [c.emailed for c in changes],
     )  # fmt: skip
 
 

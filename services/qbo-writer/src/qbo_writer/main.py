@@ -37,7 +37,9 @@ def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
             skipped[kind] = f"The company's policy leaves out every {kind.value}."
     if settings.qb_sync_mode == "invoice_only":
         skipped[LedgerKind.BILL] = "QB_SYNC_MODE is invoice_only: bills are left out."
-    return Rules(policy.retract, policy.changed_by_person, policy.update_paid, skipped)
+    return Rules(
+        policy.retract, policy.changed_by_person, policy.update_paid, policy.update_emailed, policy.closed_period, skipped
+    )
 
 
 def waits_of(settings: WriterSettings) -> Waits:

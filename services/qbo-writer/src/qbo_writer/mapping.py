@@ -318,6 +318,7 @@ def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
         voided=entity in _PARTY and total == 0 and note.lstrip().lower().startswith("voided"),
         fields=fields,
         raw=dict(raw),
+        emailed=_enum(raw.get("EmailStatus")) == "emailsent",
     )
 
 
@@ -369,23 +370,21 @@ def compare(fields: Mapping[str, str], seen: Seen) -> Comparison:
 
     Missing and empty are the same. More lines than ours are a difference ("lines"); what we do not name is not ours.
     """
-    return Comparison(
-        tuple(
-            Difference(field=key, ours=fields[key] or None, theirs=seen.fields.get(key) or None)
-            for key in sorted(fields, key=_natural)
-            if (fields[key] or "") != (seen.fields.get(key) or "")
-        )
+    return Comparison(differences(fields, seen.fields))
+
+
+def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[Difference, ...]:
+    """Return where `theirs` is not as `ours` has it; what `ours` does not name is not compared."""
+    return tuple(
+        Difference(field=key, ours=ours[key] or None, theirs=theirs.get(key) or None)
+        for key in sorted(ours, key=_natural)
+        if (ours[key] or "") != (theirs.get(key) or "")
     )
 
 
 def paid(seen: Seen) -> bool:
     """Whether something was paid on an invoice or bill."""
     return not seen.voided and seen.balance < seen.total
-
-
-def emailed(seen: Seen) -> bool:
-    """Whether the invoice was e-mailed to the customer."""
-    return _enum(seen.raw.get("EmailStatus")) == "emailsent"
 
 
 def url(settings: WriterSettings, kind: LedgerKind, qbo_id: str, realm: str) -> str:

@@ -77,6 +77,7 @@ class Policy(_Table):
     changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
     update_paid: Literal["hold", "update"] = "hold"
     update_emailed: Literal["hold", "update"] = "update"
+    closed_period: Literal["hold", "update"] = "hold"
     create_customers: bool = True
     create_vendors: bool = True
     unmapped: Literal["default", "reject"] = "default"  # items and accounts without a mapping: [defaults], or QB006

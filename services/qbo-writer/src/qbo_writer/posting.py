@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalt
 
 from qbo_writer import mapping
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.deciding import Asked, End, Known, Write, decide, superseded
+from qbo_writer.deciding import Asked, End, Known, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
     AccessToken,
     BatchItem,
@@ -51,6 +51,7 @@ IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found
 THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
 BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each
 FAILURES = 8  # of one command, until it is put aside for a person
+CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
 
@@ -301,8 +302,10 @@ class Poster:
         """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
+        if isinstance(choice, Write) and known.kind not in NAMES and self.parts.rules.closed_period == "hold":
+            choice = await self._closed(known, asked, token) or choice
         if isinstance(choice, End):
-            return choice
+            return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
         if asked.failures >= FAILURES and not asked.forced:
             return End(
                 CommandState.HELD,
@@ -316,20 +319,43 @@ class Poster:
         elif choice.operation is Operation.DELETE:
             body = mapping.delete_body(known.qbo_id or "", known.sync_token or "")
         else:
-            content = CONTENT[known.kind].model_validate(asked.content)
-            resolved = await self._resolve(known, content, token)
-            if not isinstance(resolved, Resolved):
-                return resolved
-            number = known.doc_number
-            if known.kind is LedgerKind.INVOICE and not (await self.parts.references.company(self.realm, token)).custom_numbers:
-                number = None  # the company lets QuickBooks give the numbers: ours would make doubles of its own
-            wanted = mapping.wanted(known.kind, content, resolved, self.parts.policy, number, known.marker)
+            wanted = await self._wanted(known, asked, token)
+            if not isinstance(wanted, mapping.Wanted):
+                return wanted
             fields = wanted.fields
             if choice.operation is Operation.CREATE:
                 body = mapping.create_body(wanted)
             else:
                 body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
         return self._attempt(candidate, choice, body, fields, token)
+
+    async def _wanted(self, known: Known, asked: Asked, token: AccessToken) -> mapping.Wanted | NameNeeded | End:
+        content = CONTENT[known.kind].model_validate(asked.content)
+        resolved = await self._resolve(known, content, token)
+        if not isinstance(resolved, Resolved):
+            return resolved
+        number = known.doc_number
+        if known.kind is LedgerKind.INVOICE and not (await self.parts.references.company(self.realm, token)).custom_numbers:
+            number = None  # the company lets QuickBooks give the numbers: ours would make doubles of its own
+        return mapping.wanted(known.kind, content, resolved, self.parts.policy, number, known.marker)
+
+    async def _closed(self, known: Known, asked: Asked, token: AccessToken) -> End | None:
+        facts = await self.parts.references.company(self.realm, token)
+        if in_closed_period(known, asked, self.parts.rules, facts.closing_date):
+            facts = await self.parts.references.company(self.realm, token, max_age=CLOSING_DATE_SECONDS)
+        return in_closed_period(known, asked, self.parts.rules, facts.closing_date)
+
+    async def _with_wanted(self, known: Known, asked: Asked, end: End, token: AccessToken) -> End:
+        """Show what the command wants beside what QuickBooks holds. Creates nothing; no failure changes the end."""
+        if asked.operation != "upsert" or not known.live:
+            return end
+        try:
+            wanted = await self._wanted(known, asked, token)
+        except (LookupFailed, Skipped, PermanentError):
+            return end
+        if not isinstance(wanted, mapping.Wanted):
+            return end
+        return replace(end, differences=(*end.differences, *mapping.differences(wanted.fields, known.fields or {})))
 
     async def _resolve(self, known: Known, content: AnyContent, token: AccessToken) -> Resolved | NameNeeded | End:
         if known.kind in NAMES:

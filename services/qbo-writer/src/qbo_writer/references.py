@@ -94,7 +94,7 @@ class References:
         self._name_read_at: dict[tuple[str, str, str], float] = {}
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
-        self._facts: dict[str, tuple[CompanyFacts, float]] = {}
+        self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def resolve(
@@ -119,27 +119,28 @@ class References:
         except _New as new:
             return new.needed
 
-    async def company(self, realm: str, token: AccessToken) -> CompanyFacts:
-        """Return plan and preferences; read once, kept in realms.company, read again after a day."""
+    async def company(self, realm: str, token: AccessToken, *, max_age: float | None = None) -> CompanyFacts:
+        """Return plan and preferences; read once, kept in realms.company, read again after a day or `max_age` seconds."""
+        age = self._settings.references_max_age_seconds
+        age = age if max_age is None else min(age, max_age)
         cached = self._facts.get(realm)
-        if cached and time.monotonic() < cached[1]:
+        if cached and time.monotonic() < cached[1] + age:
             return cached[0]
         async with self._locks[(realm, "company")]:
             cached = self._facts.get(realm)
-            if cached and time.monotonic() < cached[1]:
+            if cached and time.monotonic() < cached[1] + age:
                 return cached[0]
-            age = self._settings.references_max_age_seconds
             row = await self._pool.fetchrow(
                 "SELECT company, extract(epoch FROM now() - (company->>'read_at')::timestamptz)::float8 AS age "
                 "FROM qbo_writer.realms WHERE realm = $1",
                 realm,
             )
             if row and row["company"].get("info") and row["age"] is not None and row["age"] < age:
-                raw, left = row["company"], age - row["age"]
+                raw, old = row["company"], row["age"]
             else:
-                raw, left = await self._read_company(realm, token), age
+                raw, old = await self._read_company(realm, token), 0.0
             facts = facts_of(raw["info"], raw["preferences"])
-            self._facts[realm] = (facts, time.monotonic() + left)
+            self._facts[realm] = (facts, time.monotonic() - old)
             return facts
 
     async def learn(self, connection: Connection, realm: str, entity: str, seen: Seen) -> None:

@@ -56,6 +56,7 @@ class DocumentChange:
     differences: tuple[m.Difference, ...] = ()
     doc_number: str | None = None
     content_of: UUID | None = None  # the command whose content it holds now
+    emailed: bool = False
 
 
 @dataclass(frozen=True)
@@ -296,7 +297,7 @@ def _row(attempt: Attempt, seen: Seen, status: DocumentStatus) -> DocumentChange
     return DocumentChange(
         attempt.known.id, status, seen.qbo_id, seen.sync_token, attempt.content_hash, seen.fields, seen.total, seen.balance,
         diverged=False, doc_number=seen.doc_number,
-        content_of=attempt.asked.id if status is DocumentStatus.PRESENT else None,
+        content_of=attempt.asked.id if status is DocumentStatus.PRESENT else None, emailed=seen.emailed,
     )  # fmt: skip
 
 
@@ -379,7 +380,7 @@ def _held_diverged(
         status = DocumentStatus.VOIDED if seen.voided and known.status is DocumentStatus.VOIDED else DocumentStatus.PRESENT
         document = DocumentChange(
             known.id, status, seen.qbo_id, seen.sync_token, known.content_hash, seen.fields, seen.total, seen.balance,
-            diverged=True, differences=differences, doc_number=known.doc_number,
+            diverged=True, differences=differences, doc_number=known.doc_number, emailed=seen.emailed,
         )  # fmt: skip
         events = _diverged_events(known, asked, seen.qbo_id, differences, now)
     releases = known.id if known.kind in NAMES else None
@@ -425,6 +426,7 @@ def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: See
             # A person has said: over the difference. What is there now is what we apply it to.
             seen.fields if attempt.asked.forced else known.fields, seen.total, seen.balance,
             diverged=known.diverged and not attempt.asked.forced, differences=known.differences, doc_number=known.doc_number,
+            emailed=seen.emailed,
         )  # fmt: skip
     # Held by a person's question until now (stuck): due again.
     return Effects(attempt=change, document=document, requeue=Requeue(attempt.asked.id, due_in, failed=when is When.READ_KNOWN))

@@ -53,6 +53,7 @@ class Document(SQLModel, table=True):
     balance: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # open amount when last seen: less than total = paid
     differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # what a person made of it
     diverged: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
+    emailed: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # to its customer, when last seen
     held: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     newest_version: int = Field(default=-1, sa_type=BigInteger, sa_column_kwargs={"server_default": text("-1")})
     newest_modified_at: datetime | None = Field(default=None, sa_type=_TIME)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_36d858c8'
+revision = '0001_e095ce9a'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -51,6 +51,7 @@ def upgrade() -> None:
     sa.Column('balance', sa.Numeric(precision=15, scale=2), nullable=True),
     sa.Column('differences', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
     sa.Column('diverged', sa.Boolean(), server_default=sa.text('false'), nullable=False),
+    sa.Column('emailed', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('held', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('newest_version', sa.BigInteger(), server_default=sa.text('-1'), nullable=False),
     sa.Column('newest_modified_at', sa.DateTime(timezone=True), nullable=True),

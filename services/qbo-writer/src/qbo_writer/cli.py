@@ -5,12 +5,12 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from bookrelay import telemetry, topics
 from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
@@ -20,6 +20,8 @@ from bookrelay.kafka import Publisher, headers_of
 from qbo_writer import audit, auth_cli, operating
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
+
+REDRIVES = 3  # a record that came back so often needs another cure than being sent again
 
 Action = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
 
@@ -156,7 +158,7 @@ async def held_decide(arguments: argparse.Namespace, settings: WriterSettings, p
 
 async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """List, show or send back what could not be handled: records of the dead-letter topics, and commands in the ledger."""
-    letters = [letter async for letter in read_dead_letters(settings.kafka_bootstrap_servers)]
+    letters = await read_dead_letters(settings.kafka_bootstrap_servers)
     ledger = await operating.held(pool, None, "dead_lettered")
     if arguments.decision == "list":
         for letter in letters:
@@ -173,6 +175,8 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
             json.dumps([*chosen, *documents], default=lambda v: v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v))
         )
         return 0
+    spent = [letter for letter in chosen if int(letter["attempts"] or 0) > REDRIVES and not arguments.over_limit]
+    chosen = [letter for letter in chosen if letter not in spent]
     publisher = Publisher(settings.kafka_bootstrap_servers, "qbo-writer-redrive")
     await publisher.start()
     try:
@@ -183,36 +187,54 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
     for row in documents:
         await operating.release(pool, row["document"])
     print(f"sent back: {len(chosen)} records, {len(documents)} commands")
-    return 0
+    for letter in spent:
+        print(f"not sent back: {letter['id']} has come back {REDRIVES} times; correct its cause, then add --over-limit")
+    return 1 if spent else 0
 
 
-async def read_dead_letters(servers: str) -> AsyncIterator[dict[str, Any]]:
-    """Read the writer's dead-letter topics from their beginning to their present end."""
-    names = [
-        topic.dead_letters(topics.WRITER_GROUP).name for topic, group in topics.SUBSCRIPTIONS if group == topics.WRITER_GROUP
-    ]
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+async def read_dead_letters(servers: str) -> list[dict[str, Any]]:
+    """Read the writer's dead-letter topics up to their present end. What came back is listed once, where it stands last."""
+    groups = (topics.WRITER_GROUP, topics.WRITER_NOTICES_GROUP)
+    sources = {topic.dead_letters(group).name: topic.name for topic, group in topics.SUBSCRIPTIONS if group in groups}
+    there = await _existing(servers)
+    names = [name for name in sources if name in there]
+    if not names:
+        return []
+    # Without a group, by subscription: the client asks the broker for the partitions of what it is subscribed to only.
+    consumer = AIOKafkaConsumer(*names, bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
+    letters: dict[tuple[str, bytes | None, bytes | None], dict[str, Any]] = {}
     try:
-        partitions = [TopicPartition(name, p) for name in names for p in consumer.partitions_for_topic(name) or ()]
-        if not partitions:
-            return
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
+        partitions = sorted(consumer.assignment())
         ends = await consumer.end_offsets(partitions)
         for partition in partitions:
             while await consumer.position(partition) < ends[partition]:
                 for records in (await consumer.getmany(partition, timeout_ms=1000)).values():
                     for record in records:
-                        headers = headers_of(record)
-                        yield {
-                            "id": f"{record.topic}:{record.partition}:{record.offset}", "topic": headers.get("dlt-topic", ""),
-                            "reason": headers.get("dlt-reason"), "attempts": headers.get("dlt-attempts"), "key": record.key,
-                            "value": record.value,
-                            "headers": {k: v for k, v in headers.items() if k in ("traceparent", "dlt-attempts")},
-                        }  # fmt: skip
+                        letter = _letter(record, sources[record.topic])
+                        letters.pop((record.topic, record.key, record.value), None)
+                        letters[record.topic, record.key, record.value] = letter
     finally:
         await consumer.stop()
+    return list(letters.values())
+
+
+async def _existing(servers: str) -> set[str]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        return set(await consumer.topics())
+    finally:
+        await consumer.stop()
+
+
+def _letter(record: Any, source: str) -> dict[str, Any]:
+    headers = headers_of(record)
+    return {
+        "id": f"{record.topic}:{record.partition}:{record.offset}", "topic": source, "reason": headers.get("dlt-reason"),
+        "attempts": headers.get("dlt-attempts"), "key": record.key, "value": record.value,
+        "headers": {k: v for k, v in headers.items() if k in ("traceparent", "dlt-attempts")},
+    }  # fmt: skip
 
 
 async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
@@ -251,6 +273,8 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("show", "with key, value and headers"), ("redrive", "send it back to where it came from")):
         one = letters.add_parser(name, help=text)
         one.add_argument("id", help="as in the list, or all")
+        if name == "redrive":
+            one.add_argument("--over-limit", action="store_true", help=f"also what has come back {REDRIVES} times")
         one.set_defaults(action=dead_letters)
     log = commands.add_parser("audit", help="the attempts log").add_subparsers(dest="audit", required=True)
     verify = log.add_parser("verify", help="walk its hash chain; exit status 1 if it is broken")

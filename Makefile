@@ -44,7 +44,7 @@ reset: ## Forget what `make up` keeps in .bookrelay/
 	@rm -rf .bookrelay && echo "forgotten: .bookrelay/"
 
 test: .bootstrap/synced-dev ## Set up and run the whole suite
-	@$(RUN) -m pytest -n $(WORKERS) $(ARGS)
+	@$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .bootstrap/synced-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .

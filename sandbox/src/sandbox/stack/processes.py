@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -32,10 +33,13 @@ def guarded(command: Sequence[str], death_signal: int = signal.SIGTERM, user: tu
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that was free a moment ago, below those that the system gives to outgoing connections."""
+    for _ in range(200):
+        port = random.randint(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise ProcessFailedError("no free port was found between 15000 and 32000.")
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -170,8 +171,8 @@ class _Relay(asyncio.Protocol):
             self.other.transport.resume_reading()
 
 
-async def _relay(host: str, port: int, upstream: tuple[str, int]) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: _Relay(upstream), host, port)
+async def _relay(listener: socket.socket, upstream: tuple[str, int]) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: _Relay(upstream), sock=listener)
     async with server:
         await server.serve_forever()
 
@@ -212,7 +213,8 @@ def main() -> None:
         upstream = (host, port)
         cluster.advertise(options.host, options.port)
         host, port = options.host, options.port
-        threading.Thread(target=lambda: asyncio.run(_relay(host, port, upstream)), daemon=True).start()
+        listener = socket.create_server((host, port))  # before its address is told
+        threading.Thread(target=lambda: asyncio.run(_relay(listener, upstream)), daemon=True).start()
     print(json.dumps({"bootstrap_servers": f"{host}:{port}"}), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         _serve(cluster)

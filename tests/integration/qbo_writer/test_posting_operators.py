@@ -215,6 +215,17 @@ async def test_dry_run_changes_nothing_and_run_once_posts_so_many(database_url: 
         assert (status, json.loads(output)["entries"]) == (0, 6)
 
 
+async def test_bounds_are_set_and_shown(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        env = os.environ | {"DATABASE_URL": database_url, "QBO_REALM_IDS": d.realm}
+        for word in ("unreliable", "reliable"):
+            assert (await command(env, "bounds", word, d.realm))[0] == 0
+            _, output = await command(env, "status")
+            assert json.loads(output)["realms"][0]["bounds_unreliable"] is (word == "unreliable")
+            assert (await d.writer.ledger.realm(d.realm)).bounds_unreliable is (word == "unreliable")
+        assert (await command(env, "bounds", "unreliable", "another"))[0] == 1
+
+
 async def test_held_from_the_command_line(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
         async with running(d.writer):

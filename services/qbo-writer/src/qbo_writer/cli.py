@@ -57,7 +57,7 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
     """Print what each company's ledger holds."""
     rows = await pool.fetch(
         """
-        SELECT r.realm, r.halted_code, r.halted_reason, r.halted_since, r.requestid_proven, r.batch_proven,
+        SELECT r.realm, r.halted_code, r.halted_reason, r.halted_since, r.requestid_proven, r.batch_proven, r.bounds_unreliable,
           l.holder, l.fencing_token, l.expires_at > clock_timestamp() AS lease_live, t.state AS connection,
           t.access_expires_at, t.refresh_expires_at,
           (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) n FROM qbo_writer.commands c WHERE c.realm = r.realm
@@ -68,7 +68,7 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
         FROM (SELECT realm FROM qbo_writer.documents UNION SELECT realm FROM qbo_writer.realms UNION SELECT unnest($1::text[])) n
         LEFT JOIN qbo_writer.realms r0 USING (realm)
         CROSS JOIN LATERAL (SELECT n.realm, r0.halted_code, r0.halted_reason, r0.halted_since, r0.requestid_proven,
-          r0.batch_proven) r
+          r0.batch_proven, coalesce(r0.bounds_unreliable, false) AS bounds_unreliable) r
         LEFT JOIN qbo_writer.leases l ON l.realm = r.realm LEFT JOIN qbo_writer.tokens t ON t.realm = r.realm ORDER BY 1
         """,
         list(settings.qbo_realm_ids),
@@ -237,6 +237,19 @@ def _letter(record: Any, source: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Say whether the protocol's waits can be relied on for a company; where not, silence is held for a person."""
+    if arguments.realm not in settings.qbo_realm_ids:
+        raise BookrelayError(f"This writer does not serve company {arguments.realm}.", "Check QBO_REALM_IDS.")
+    await pool.execute(
+        "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
+        "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
+        arguments.realm, arguments.bounds == "unreliable",
+    )  # fmt: skip
+    print(json.dumps({"realm": arguments.realm, "bounds": arguments.bounds}))
+    return 0
+
+
 async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Walk the attempts log of each company; exit status 1 where an entry was changed, added or taken out."""
     realms = [arguments.realm] if arguments.realm else settings.qbo_realm_ids
@@ -276,6 +289,10 @@ def parser() -> argparse.ArgumentParser:
         if name == "redrive":
             one.add_argument("--over-limit", action="store_true", help=f"also what has come back {REDRIVES} times")
         one.set_defaults(action=dead_letters)
+    limits = commands.add_parser("bounds", help="whether silence may end by the protocol's waits, or only by a person")
+    limits.add_argument("bounds", choices=("unreliable", "reliable"))
+    limits.add_argument("realm")
+    limits.set_defaults(action=bounds)
     log = commands.add_parser("audit", help="the attempts log").add_subparsers(dest="audit", required=True)
     verify = log.add_parser("verify", help="walk its hash chain; exit status 1 if it is broken")
     verify.add_argument("--realm")

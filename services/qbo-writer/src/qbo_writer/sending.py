@@ -46,6 +46,7 @@ log = telemetry.get_logger(__name__)
 PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.SWEEP)
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
+NAME_TAKEN = "6240"
 READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
 
 
@@ -264,11 +265,23 @@ class Sender:
         when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
         if when is When.SUCCESS and answer.seen is None and not answer.deleted:
             when = When.SILENCE  # a success that cannot be read is no answer
+        if when is When.ERROR and answer.intuit_code == NAME_TAKEN and attempt.known.kind in NAMES:
+            holder = await self._who_has_the_name(attempt, token)
+            if holder is not None:
+                return [self.effects(attempt, When.SUCCESS, answer=answer, seen=holder, adopted=True)]
         if when is not None:
             if when is When.ERROR and answer.intuit_code in ("2500", "610"):
                 await self.parts.references.forget(self.realm)
             return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when))]
         return [await self._conflict(attempt, answer, token)]
+
+    async def _who_has_the_name(self, attempt: Attempt, token: AccessToken) -> Seen | None:
+        """Somebody made the customer or vendor since we looked: it is the one that was meant, unless it is inactive."""
+        try:
+            found = await self.look_up(attempt, token, ours_only=False)
+        except LookupFailed:
+            return None
+        return next((seen for seen in found if seen.raw.get("Active", True) not in (False, "false")), None)
 
     async def _conflict(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
         """5010, 610, 6140: read by Id and compare."""

@@ -1,6 +1,6 @@
 """The attempts log: what was sent and answered, append-only, hash-chained for each company; pruned from the old end.
 
-It holds facts (hashes, codes, times), never tokens or bodies: contents stand in the ledger, under its own rules of keeping.
+It holds facts (hashes, codes, times) and redacted bodies, never tokens, names or notes: contents stand in the ledger.
 """
 
 import hashlib

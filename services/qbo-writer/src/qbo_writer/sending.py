@@ -35,6 +35,7 @@ from qbo_writer.lease import LeaseLost, Leases
 from qbo_writer.ledger import BatchRow, Ledger
 from qbo_writer.pacing import Pacer
 from qbo_writer.policy import Policy
+from qbo_writer.redacting import redacted
 from qbo_writer.references import Lists, References
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import NAMES, Attempt, Effects, Links, effects_of
@@ -433,7 +434,7 @@ class Sender:
 
 
 def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
-    """What the attempts log keeps of one send: facts and hashes, no content."""
+    """What the attempts log keeps of one send: facts, hashes, and both bodies without their texts."""
     request, seen = attempt.request, answer.seen
     return {
         "requestid": request.requestid, "entity": request.entity, "operation": request.operation.value, "send": attempt.sends,
@@ -442,6 +443,7 @@ def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
         "sync_token": request.sync_token, "answered_sync_token": seen.sync_token if seen else None, "answer": answer.kind.value,
         "http_status": answer.http_status, "intuit_code": answer.intuit_code, "intuit_tid": answer.intuit_tid,
         "response_sha256": hashlib.sha256(answer.body.encode()).hexdigest() if answer.body else None,
+        "request": redacted(request.body), "response": redacted(answer.body) if answer.body else None,
     }  # fmt: skip
 
 

@@ -38,15 +38,22 @@ async def post_with_a_crash(
     connection = await asyncpg.connect(database_url)
     ended = "SELECT count(*) = $1 FROM qbo_writer.commands WHERE kind IN ('invoice', 'bill') AND state = 'posted'"
     try:
-        with writer_process(env | {"BOOKRELAY_CRASH_POINT": crash}) as (process, log):
+        with contextlib.ExitStack() as first:
+            process, first_log = first.enter_context(writer_process(env | {"BOOKRELAY_CRASH_POINT": crash}))
             deadline = time.monotonic() + 15
             while process.poll() is None and time.monotonic() < deadline:
-                if ":kill" not in crash and await connection.fetchval(ended, documents):
+                if ":hang" in crash and "crash_point.reached" in first_log.read_text():
+                    break
+                if ":exception" in crash and await connection.fetchval(ended, documents):
                     break  # it has survived its own exception
                 await asyncio.sleep(0.05)
             if ":kill" in crash:
-                assert process.poll() is not None, f"the place was never passed: {crash}\n{log.read_text()[-3000:]}"
-        with writer_process(env) as (process, log):
+                assert process.poll() is not None, f"the place was never passed: {crash}\n{first_log.read_text()[-3000:]}"
+            if ":hang" in crash:
+                assert "crash_point.reached" in first_log.read_text()
+            else:
+                first.close()
+            process, log = first.enter_context(writer_process(env))
             deadline = time.monotonic() + 40
             while time.monotonic() < deadline and not await connection.fetchval(ended, documents):
                 assert process.poll() is None, log.read_text()[-3000:]
@@ -54,6 +61,9 @@ async def post_with_a_crash(
             told = await events(servers, {c.data.source_key for c in commands}, 15)
             rows = await connection.fetch("SELECT kind, state, failures, reason FROM qbo_writer.commands WHERE state <> 'posted'")
             opened = await connection.fetch("SELECT * FROM qbo_writer.attempts WHERE state <> 'resolved'")
+            if ":hang" in crash:
+                await says(first_log, "lease.lost", 20)
+                await asyncio.sleep(1)  # time in which it must send and write nothing that makes a second document
             assert not rows, ([dict(r) for r in rows], [dict(r) for r in opened], log.read_text()[-3000:])
     finally:
         await connection.close()
@@ -110,6 +120,24 @@ async def test_an_exception_of_ours(database_url: str, own_broker: EmbeddedBroke
         await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:exception:2", 8, **SINGLES)
 
 
+@pytest.mark.parametrize("place", [Place.TOKEN_REFRESHED, Place.TOKEN_PERSISTED])
+async def test_killed_while_the_token_is_refreshed(
+    database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place
+) -> None:
+    """The first passage is the first pair; a refreshed pair that nobody stored does not cost the grant."""
+    with short_tokens(sandbox):
+        await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:kill:1", 6, **SINGLES)
+
+
+@pytest.mark.parametrize(("place", "k"), [(Place.JOURNALLED, 1)])
+async def test_hangs_beyond_the_lease_and_the_tokens_life(
+    database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place, k: int
+) -> None:
+    """The lease lives 2 s, the access token 3 s: a successor goes on, then the first wakes up with what it had in its hands."""
+    with short_tokens(sandbox):
+        await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:hang:{k}:8", 6, **SINGLES)
+
+
 async def test_a_paused_holder_wakes_up_and_can_write_nothing(
     database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox
 ) -> None:
@@ -155,7 +183,7 @@ async def says(log: Path, text: str, seconds: float) -> None:
     """Wait until a log has a text."""
     deadline = time.monotonic() + seconds
     while text not in log.read_text():  # noqa: ASYNC240
-        assert time.monotonic() < deadline, f"not in {seconds} s: {text}"
+        assert time.monotonic() < deadline, f"not in {seconds} s: {text}\n{log.read_text()[-3000:]}"  # noqa: ASYNC240
         await asyncio.sleep(0.05)
 
 

@@ -80,7 +80,6 @@ class Leases:
                 realm, self.holder, held.fencing_token, self._seconds,
             )  # fmt: skip
             if token is None:
-                log.warning("lease.lost", realm=realm, fencing_token=held.fencing_token)
                 self.lost(realm)
         if token is None:
             token = await self._pool.fetchval(
@@ -102,9 +101,14 @@ class Leases:
 
     def lost(self, realm: str) -> None:
         """Stop believing in the lease of a company: a transaction found that it is gone."""
-        if self._held.pop(realm, None):
-            metrics.LEASE_HELD.labels(realm).set(0)
-            self.on_change(realm)
+        if held := self._held.get(realm):
+            log.warning("lease.lost", realm=realm, fencing_token=held.fencing_token)
+            self._forget(realm)
+
+    def _forget(self, realm: str) -> None:
+        self._held.pop(realm, None)
+        metrics.LEASE_HELD.labels(realm).set(0)
+        self.on_change(realm)
 
     async def release(self) -> None:
         """Give up all leases at a graceful stop, so that a standby takes over at once."""
@@ -114,4 +118,4 @@ class Leases:
                 "WHERE realm = $1 AND fencing_token = $2",
                 realm, held.fencing_token,
             )  # fmt: skip
-            self.lost(realm)
+            self._forget(realm)

@@ -1,5 +1,6 @@
 """Run a service as a process of its own in a test: its environment, its log lines, its end."""
 
+import asyncio
 import json
 import os
 import queue
@@ -9,10 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from bookrelay.messages import AnyMessage, adapter
+from bookrelay.topics import Topic
 
 
 class Running:
@@ -94,3 +99,67 @@ def eventually(check: Callable[[], bool], within: float = 20, what: str = "the c
     while not check():
         assert time.monotonic() < deadline, f"{what} did not come within {within} s"
         time.sleep(0.02)
+
+
+async def read_topic(bootstrap: str, topic: Topic, realm: str) -> list[AnyMessage]:
+    """Return everything that stands in a topic now about one company, each partition in order."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: list[AnyMessage] = []
+        deadline = time.monotonic() + 20
+        while any([await consumer.position(p) < ends[p] for p in partitions]):
+            assert time.monotonic() < deadline, "the topic cannot be read to its end"
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [adapter(topic.carries).validate_json(r.value) for r in records if realm.encode() in (r.value or b"")]
+        return found
+    finally:
+        await consumer.stop()
+
+
+class ServiceProcess:
+    """A service as a process whose log lines are read from a file: it can be killed and started again without losing them."""
+
+    def __init__(self, module: str, environment: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", f"from {module}.main import main; main()"],
+                env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def port(self) -> int | None:
+        return next((int(line["http_port"]) for line in reversed(self.lines()) if line["event"] == "service.ready"), None)
+
+    async def ready(self) -> tuple[int, dict[str, Any]]:
+        port = await until(self.port)
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{port}/health/ready")
+        return answer.status_code, answer.json()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Wait for a condition (a function or a coroutine function) and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{getattr(condition, '__name__', condition)} did not come true in {seconds} s"
+        await asyncio.sleep(0.05)

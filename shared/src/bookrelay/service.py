@@ -74,6 +74,7 @@ class Service:
         self._pool: Pool | None = None
         self._loops: list[Loop] = []
         self._waiting_for: str | None = "start"
+        self._working = False  # the loops run
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
 
@@ -171,14 +172,20 @@ class Service:
             self._pool = await self._wait_for("Postgres", self._open_pool)
         await self._wait_for("Kafka", self.publisher.start)
         await self._wait_for(f"the database of {self.name}", lambda: self._prepare(self))
+        self._working = True
+        async with asyncio.TaskGroup() as group:
+            # The loops do not wait for the consumers: a group that a member hangs in lets nobody join for its session's time.
+            consuming = group.create_task(self._consume(), name="consumers")
+            for loop in self._loops:
+                group.create_task(self._supervise(loop), name=loop.name)
+            await self.stopping.wait()
+            consuming.cancel()
+
+    async def _consume(self) -> None:
         if self.broker.subscribers:
             await self._wait_for("Kafka", self._start_broker)
         self._waiting_for = None
         log.info("service.ready", http_port=self.http_port)
-        async with asyncio.TaskGroup() as group:
-            for loop in self._loops:
-                group.create_task(self._supervise(loop), name=loop.name)
-            group.create_task(self.stopping.wait())
 
     async def _open_pool(self) -> Pool:
         return await open_pool(self.settings, application_name=self.name)
@@ -233,7 +240,7 @@ class Service:
         started = time.monotonic()
         work = next(task for task in tasks if task.get_name() == "work")
         if not work.done():  # loops finish their unit of work
-            await asyncio.wait([work], timeout=self.settings.shutdown_seconds if self._waiting_for is None else 0.1)
+            await asyncio.wait([work], timeout=self.settings.shutdown_seconds if self._working else 0.1)
         for task in tasks:
             if task.get_name() != "http":
                 task.cancel()

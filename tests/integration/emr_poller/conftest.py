@@ -16,7 +16,8 @@ from emr_poller.emr_client import EmrClient
 from emr_poller.polling import Polling
 from emr_poller.settings import Settings
 from emr_poller.store import Store
-from emr_support import Poller, Practice, ServiceProcess
+from emr_support import Poller, Practice
+from running import ServiceProcess
 
 
 @pytest.fixture

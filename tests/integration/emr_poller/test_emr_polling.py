@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from bookrelay import topics
 from bookrelay.messages import RetractDocument, UpsertInvoice
-from emr_support import Poller, Practice, ServiceProcess, read_topic, rows_as_text, until
+from emr_support import Poller, Practice, rows_as_text
+from running import ServiceProcess, read_topic, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 

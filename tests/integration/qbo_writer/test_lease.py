@@ -67,8 +67,8 @@ async def test_a_ledger_transaction_keeps_the_lease_row_until_it_commits(databas
 
 
 async def test_a_standby_takes_over_and_each_document_is_posted_once(database_url: str, sandbox: QboSandbox) -> None:
-    async with desk(database_url, sandbox, run=False) as d:
-        sandbox.fault(fault="latency", seconds=0.6, match={"realm": d.realm})
+    async with desk(database_url, sandbox, run=False, batch_threshold=1000) as d:
+        sandbox.fault(fault="latency", seconds=0.3, match={"realm": d.realm})
         standby_pool = await open_pool(d.settings, application_name="standby")
         standby = Writer(d.settings, standby_pool)
         async with AsyncExitStack() as second:
@@ -81,12 +81,13 @@ async def test_a_standby_takes_over_and_each_document_is_posted_once(database_ur
 
                 await d.until(some)
                 await second.enter_async_context(running(standby))
+                await d.tell(*(invoice(d.realm, f"Q-{i}", customer="P-1") for i in range(40, 45)))
             # Stopped gracefully: the lease is given up, nothing is open.
             started = time.monotonic()
             assert set((await d.until_ended(40)).values()) == {"posted"}
             assert time.monotonic() - started < 15
         numbers = [b["DocNumber"] for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
-        assert len(numbers) == len(set(numbers)) == 40
+        assert len(numbers) == len(set(numbers)) == 45
         assert await d.pool.fetchval("SELECT fencing_token FROM qbo_writer.leases") == 2
         assert not await d.pool.fetchval("SELECT count(*) FROM qbo_writer.attempts WHERE lost")
 

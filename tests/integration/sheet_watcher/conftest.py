@@ -14,7 +14,8 @@ from bookrelay.db import close_pool, open_pool
 from bookrelay.kafka import Publisher
 from bookrelay.outbox import Relay
 from bookrelay_deploy.migrating import migrate
-from sheet_support import Book, ServiceProcess, Watcher
+from running import ServiceProcess
+from sheet_support import Book, Watcher
 from sheet_watcher.domain import SCHEMA
 from sheet_watcher.polling import Polling, rules_of
 from sheet_watcher.settings import Settings
@@ -128,7 +129,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     environment: dict[str, str] = request.getfixturevalue("real_environment" if real else "environment")
 
     def begin(**settings: str) -> ServiceProcess:
-        service = ServiceProcess(environment | settings, tmp_path / f"watcher-{len(started)}.log")
+        service = ServiceProcess("sheet_watcher", environment | settings, tmp_path / f"watcher-{len(started)}.log")
         started.append(service)
         return service
 

@@ -1,20 +1,13 @@
 """What the watcher's tests share: the Sheets stand-in, a person who edits, the watcher's parts, a service as a process."""
 
-import asyncio
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from bookrelay.db import Pool
 from bookrelay.messages import (
     AnyMessage,
@@ -31,6 +24,7 @@ from bookrelay.outbox import Relay
 from bookrelay.topics import Topic
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
+from running import read_topic
 from sheet_watcher.polling import Polling
 from sheet_watcher.settings import Settings
 from sheet_watcher.store import Store
@@ -194,67 +188,3 @@ def posted(command: AnyMessage) -> AnyMessage:
 def qbo_id(description: str | None) -> str:
     """A made-up QuickBooks id that follows from the row's content: a result in the wrong row is seen at once."""
     return f"id of {description}"
-
-
-async def read_topic(bootstrap: str, topic: Topic, realm: str) -> list[AnyMessage]:
-    """Return everything that stands in a topic now about one company, each partition in order."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: list[AnyMessage] = []
-        deadline = time.monotonic() + 20
-        while any([await consumer.position(p) < ends[p] for p in partitions]):
-            assert time.monotonic() < deadline, "the topic cannot be read to its end"
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += [adapter(topic.carries).validate_json(r.value) for r in records if realm.encode() in (r.value or b"")]
-        return found
-    finally:
-        await consumer.stop()
-
-
-class ServiceProcess:
-    """The watcher as a process, its log lines read from a file."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.log = log
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", "from sheet_watcher.main import main; main()"],
-                env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def port(self) -> int | None:
-        return next((int(line["http_port"]) for line in reversed(self.lines()) if line["event"] == "service.ready"), None)
-
-    async def ready(self) -> tuple[int, dict[str, Any]]:
-        port = await until(self.port)
-        async with httpx.AsyncClient() as http:
-            answer = await http.get(f"http://127.0.0.1:{port}/health/ready")
-        return answer.status_code, answer.json()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(30)
-
-
-async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """Wait for a condition (a function or a coroutine function) and return what it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{getattr(condition, '__name__', condition)} did not come true in {seconds} s"
-        await asyncio.sleep(0.1)

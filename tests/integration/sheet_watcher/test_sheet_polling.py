@@ -14,7 +14,8 @@ from bookrelay import topics
 from bookrelay.errors import BookrelayError
 from bookrelay.kafka import Publisher
 from bookrelay.messages import AnyMessage, RetractDocument, UpsertBill, UpsertInvoice
-from sheet_support import Book, ServiceProcess, Watcher, posted, qbo_id, read_topic, row, until
+from running import ServiceProcess, read_topic, until
+from sheet_support import Book, Watcher, posted, qbo_id, row
 from sheet_watcher.sheets_client import PausedError, ThrottledError
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]

@@ -170,6 +170,17 @@ def test_httpx_is_the_http_client_everywhere() -> None:
     assert [place for place in found if "sheets_client.py" not in place] == []
 
 
+def test_nothing_waits_with_wait_for() -> None:
+    """Until Python 3.12 it swallows a cancellation that meets its result, and a loop goes on for ever: `asyncio.timeout`."""
+    found = [
+        shown(path, node)
+        for path in python_files(SHARED, *SERVICES.values())
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "asyncio.wait_for"
+    ]
+    assert found == []
+
+
 def test_no_sql_is_committed_inside_a_helper() -> None:
     """One transaction, committed at the edge (`bookrelay.db.transaction`)."""
     found = [

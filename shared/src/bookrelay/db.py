@@ -72,6 +72,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 async def close_pool(pool: Pool, seconds: float = 5) -> None:
     """Close the pool; connections that do not end in time are cut."""
     try:
-        await asyncio.wait_for(pool.close(), seconds)
+        async with asyncio.timeout(seconds):
+            await pool.close()
     except (TimeoutError, asyncpg.InterfaceError):
         pool.terminate()

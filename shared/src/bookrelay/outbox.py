@@ -58,7 +58,8 @@ class Relay:
         if count == 0:
             await self._prune()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), 0.2)
+            async with asyncio.timeout(0.2):
+                await self._wake.wait()
         return 0
 
     async def _publish_batch(self) -> int:

@@ -212,7 +212,7 @@ class Service:
         try:
             await self._repeat(loop)
         except Exception:
-            # Until Python 3.12 `wait_for` swallows a cancellation that meets its result: the others end by this event.
+            # A library that swallows a cancellation (`asyncio.wait_for` does until Python 3.12) ends by this event.
             self.stopping.set()
             raise
 
@@ -231,7 +231,8 @@ class Service:
             loop.busy_since = None
             if pause > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.stopping.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self.stopping.wait()
             else:
                 await asyncio.sleep(0)
 
@@ -245,12 +246,15 @@ class Service:
             if task.get_name() != "http":
                 task.cancel()
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.broker.stop(), 15)
+            async with asyncio.timeout(15):
+                await self.broker.stop()
         for cleanup in reversed(self._cleanups):
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(cleanup(), 5)
+                async with asyncio.timeout(5):
+                    await cleanup()
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.publisher.stop(), 5)
+            async with asyncio.timeout(5):
+                await self.publisher.stop()
         if self._pool:
             await close_pool(self._pool)
         server.should_exit = True

@@ -67,7 +67,8 @@ async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: 
         if arguments.paste or redirect.hostname not in _LOCAL:
             _say(f"Open this address, connect the company, then paste the address that you are sent to:\n\n{address}\n")
             _open(arguments, address)
-            pasted = await asyncio.wait_for(asyncio.to_thread(sys.stdin.readline), arguments.timeout)
+            async with asyncio.timeout(arguments.timeout):
+                pasted = await asyncio.to_thread(sys.stdin.readline)
             code, realm = callback(urlsplit(pasted.strip()).query, state, allowed)
         else:
             code, realm = await _listen(
@@ -90,7 +91,8 @@ async def _listen(
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).decode("latin-1")
+            async with asyncio.timeout(10):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             target = urlsplit(head.split(" ", 2)[1])
             if target.path.rstrip("/") != path.rstrip("/"):
                 _respond(writer, "404 Not Found", "Not here.")
@@ -119,7 +121,8 @@ async def _listen(
     async with server:
         _say(f"Waiting at {host}:{port}. Open this address and connect the company:\n\n{address}\n")
         _open(arguments, address)
-        return await asyncio.wait_for(result, arguments.timeout)
+        async with asyncio.timeout(arguments.timeout):
+            return await result
 
 
 def _respond(writer: asyncio.StreamWriter, status: str, text: str) -> None:

@@ -66,7 +66,8 @@ class Leases:
         started = time.monotonic()
         for realm in self._realms:
             # While Postgres is away the belief ends by itself; the same token is renewed if nobody took the lease meanwhile.
-            await asyncio.wait_for(self._acquire_or_renew(realm), self._seconds)
+            async with asyncio.timeout(self._seconds):
+                await self._acquire_or_renew(realm)
         pause = self._renew_seconds if self._held else min(self._renew_seconds, 1.0)
         return max(0.05, pause - (time.monotonic() - started))
 

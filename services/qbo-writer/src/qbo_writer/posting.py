@@ -160,7 +160,8 @@ class Poster:
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.01, seconds))
+            async with asyncio.timeout(max(0.01, seconds)):
+                await self._wake.wait()
 
     async def _take_over(self, fencing_token: int) -> None:
         """After taking the lease, in the protocol's order. Step 1 was taking it."""

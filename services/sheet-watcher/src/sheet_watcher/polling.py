@@ -69,7 +69,8 @@ class Polling:
                 return 0
         if pause > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(pause, 0.25))
+                async with asyncio.timeout(min(pause, 0.25)):
+                    await self._wake.wait()
             return 0
         await self._timed_turn()
         return 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
+from zlib import crc32
 
 import orjson
 
@@ -20,6 +21,7 @@ from sandbox.qbo.schema import KINDS, PATHS, Entity
 from sandbox.qbo.store import Company, Doc
 from sandbox.qbo.validation import parse_json
 from sandbox.qbo.world import Record, Remembered, World
+from sandbox.qbo.xml import asks_for_xml
 
 JSON = "application/json;charset=UTF-8"
 XML = "application/xml;charset=UTF-8"
@@ -55,6 +57,7 @@ class Request:
     realm_id: str
     rest: list[str]
     entity: Entity | None = None
+    cut_after: int | None = None  # a fault rule cuts this batch after so many items
 
 
 def plain(value: Any) -> Any:
@@ -77,6 +80,7 @@ def take_apart(world: World, method: str, path: str, raw_query: bytes, headers: 
     record = world.record(method, path)
     record.realm = realm_id
     record.bytes_in = len(body)
+    record.xml = asks_for_xml(headers.get("accept", ""))
     entity = PATHS.get(rest[0].lower()) if rest else None
     operation = _operation(method, params, rest, entity, body)
     record.operation = operation
@@ -121,19 +125,28 @@ class Api:
     def fault(self, fault: Fault, record: Record, *, form: str = "json") -> Reply:
         """A refusal in its envelope."""
         record.codes.append(fault.code)
-        if form == "xml":
-            return Reply(fault.status, XML, xml_envelope(fault, self.time()))
-        if fault.status == 401 and fault.type == "AUTHENTICATION":
-            header = (b"www-authenticate", b'Bearer realm="Intuit", error="invalid_token"')
-            return Reply(401, JSON, dumps(lower_envelope(fault, self.world.clock.now())), (header,))
+        unauthenticated = fault.status == 401 and fault.type == "AUTHENTICATION"
+        headers = ((b"www-authenticate", b'Bearer realm="Intuit", error="invalid_token"'),) if unauthenticated else ()
+        if form == "xml" or record.xml:
+            return Reply(fault.status, XML, xml_envelope(fault, self.time()), headers)
+        if unauthenticated:
+            return Reply(401, JSON, dumps(lower_envelope(fault, self.world.clock.now())), headers)
         if fault.code in ("3100", "3201") and fault.status == 403:
             return Reply(403, JSON, dumps(lower_envelope(fault, self.world.clock.now())))
         return Reply(fault.status, JSON, dumps(envelope(fault, self.time())))
 
     def throttled(self, record: Record, form: str | None = None, retry_after: int | None = None) -> Reply:
-        """429, JSON or XML."""
+        """429, JSON or XML: as the limits say, or else as the request's Accept header says."""
         self.world.throttled += 1
-        reply = self.fault(Fault("3001"), record, form=form or self.world.limits.settings.format)
+        form = form or self.world.limits.settings.format
+        if form == "accept":
+            form = "xml" if record.xml else "json"
+        fault = Fault("3001")
+        record.codes.append(fault.code)
+        if form == "xml":
+            reply = Reply(fault.status, XML, xml_envelope(fault, self.time()))
+        else:
+            reply = Reply(fault.status, JSON, dumps(envelope(fault, self.time())))
         wait = retry_after if retry_after is not None else self.world.limits.settings.retry_after
         if wait is not None:
             reply.headers = (*reply.headers, (b"retry-after", str(wait).encode()))
@@ -145,7 +158,9 @@ class Api:
         """(client id, None), or the 401 or 403: token first, then realm, then scope."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
-        if not token or scheme.lower() != "bearer":
+        if scheme.lower() not in ("", "bearer"):  # OAuth 1 ended in 2019; Basic is for the token endpoint
+            return "", self.fault(Fault("110" if scheme.lower() == "oauth" else "100"), request.record)
+        if not token or not scheme:
             return "", self.fault(Fault("3202"), request.record)
         grant, problem = self.world.oauth.check(token)
         if grant is None:
@@ -153,9 +168,7 @@ class Api:
         if grant.realm_id != request.realm_id:
             return "", self.fault(Fault("3100"), request.record)
         if "com.intuit.quickbooks.accounting" not in grant.scopes:
-            return "", self.fault(
-                Fault("3100", detail="AuthorizationFailed: the token does not have sufficient scope"), request.record
-            )
+            return "", self.fault(Fault("3201"), request.record)
         return grant.client_id, None
 
     # -- one request -----------------------------------------------------------------------------------------------
@@ -172,7 +185,7 @@ class Api:
         if limit is not None and self.world.clock.now() - known.when > limit:
             del self.world.remembered[request.realm_id][request_id]
             return None
-        if self.world.modes.requestid_other_body == "refuse" and known.fingerprint != hash(request.body):
+        if self.world.modes.requestid_other_body == "refuse" and known.fingerprint != crc32(request.body):
             raise Fault("600", value=request_id)
         request.record.replayed = True
         return Reply(known.status, known.content_type, known.body)
@@ -195,7 +208,7 @@ class Api:
         if not request_id or (reply.status != 200 and not self.world.modes.remember_errors) or reply.status >= 500:
             return
         self.world.remembered[request.realm_id][request_id] = Remembered(
-            reply.status, reply.body, reply.content_type, self.world.clock.now(), hash(request.body)
+            reply.status, reply.body, reply.content_type, self.world.clock.now(), crc32(request.body)
         )
 
     def perform(self, request: Request, *, ignore_requestid: bool = False, checked: bool = False) -> Reply:
@@ -208,7 +221,8 @@ class Api:
                     return replay
             reply = self._work(request)
         except Fault as fault:
-            reply = self.fault(fault, record)
+            # a time-out is the gateway's answer, and the gateway speaks XML whatever was asked for
+            reply = self.fault(fault, record, form="xml" if fault.code == "6002" else "json")
         else:
             if request.call.operation in WRITES and record.committed:
                 self.world.writes += 1
@@ -337,11 +351,10 @@ class Api:
         batch.check_ids(items, bool(request.params.get("requestid")))
         reads, changes = batch.reads_and_writes(items)
         self.world.limits.meter(self.world.clock.now(), reads=reads, writes=changes)
-        cut = self._cut_after(request)
         answers = []
         show = self.dress(company)
         for index, item in enumerate(items):
-            if cut is not None and index >= cut:
+            if request.cut_after is not None and index >= request.cut_after:
                 raise Cut
             fault = self._item_fault(request, item)
             if fault is not None:
@@ -359,12 +372,6 @@ class Api:
             company.random.shuffle(answers)
         return self._ok({"BatchItemResponse": answers})
 
-    def _cut_after(self, request: Request) -> int | None:
-        for rule in self.world.injector.rules:
-            if rule.fault == "batch_cut" and "batch_cut" in request.record.faults:
-                return int(rule.arguments["after"])
-        return None
-
     def _item_fault(self, request: Request, item: dict[str, Any]) -> Fault | None:
         if not self.world.injector.rules:
             return None
@@ -373,7 +380,7 @@ class Api:
         call = Call(
             "POST", request.path, operation, names[0] if names else "", request.realm_id, request.record.requestid, dumps(item)
         )
-        for rule in self.world.injector.firing(call, lambda name: name.startswith("item_")):
+        for rule in self.world.injector.firing_for_item(call):
             request.record.faults.append(rule.fault)
             return Fault("3001" if rule.fault == "item_throttle" else str(rule.arguments["code"]))
         return None

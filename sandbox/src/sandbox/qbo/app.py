@@ -105,7 +105,7 @@ class App:
         record.faults = [rule.fault for rule in rules]
         try:
             reply = await self._gated(request, rules)
-            if headers.get("accept") == "application/xml" and reply.content_type == JSON and reply.status == 200:
+            if record.xml and reply.content_type == JSON and reply.status == 200:
                 reply = _as_xml(reply)
             record.status = reply.status
             record.bytes_out = len(reply.body)
@@ -122,6 +122,9 @@ class App:
         client, refusal = self.api.authenticate(request)
         if refusal is not None:
             return refusal
+        for rule in rules:
+            if rule.fault == "batch_cut":
+                request.cut_after = int(rule.arguments["after"])
         limits = self.world.limits
         if not limits.enter(request.realm_id, client, batch=request.call.operation == "batch"):
             return self.api.throttled(request.record)
@@ -216,7 +219,10 @@ class App:
 
     async def _deliver_late(self, request: Request, delay: float) -> None:
         """The request takes effect long after its sender gave up; gates and requestid hold as at any time."""
+        workspace = self.world.oauth
         await self._wait(delay)
+        if self.world.oauth is not workspace:
+            return  # everything was reset meanwhile
         _, refusal = self.api.authenticate(request)
         if refusal is None:
             with contextlib.suppress(Cut):

@@ -31,6 +31,8 @@ class Control:
             ("GET", "health"): self.health,
             ("GET", "greeting"): lambda params, body: (200, world.greeting()),
             ("POST", "reset"): self.reset,
+            ("GET", "clients"): self.clients,
+            ("POST", "clients"): self.add_client,
             ("GET", "companies"): self.companies,
             ("POST", "companies"): self.add_company,
             ("POST", "entities"): self.entities,
@@ -101,18 +103,28 @@ class Control:
 
     def reset(self, params: dict[str, str], body: Any) -> Answer:
         """Back to the state of the start: same seed, same tokens, same client; subscribers stay only with keep_webhooks."""
-        world, keep = self.world, body.get("keep_webhooks", False)
-        subscribers = world.webhooks.subscribers
-        running = (world.webhooks.task, world.webhooks.wake, world.webhooks.client)
-        hooks = world.webhooks
+        world, hooks = self.world, self.world.webhooks
         World.__init__(world, world.config)
-        world.webhooks.task, world.webhooks.wake, world.webhooks.client = running
-        # the running sender keeps its object; give it the fresh state
-        hooks.subscribers = subscribers if keep else {}
+        # the running sender keeps its object; what waits in it tells of documents that are gone
+        hooks.forget(keep_subscribers=bool(body.get("keep_webhooks", False)))
         world.webhooks = hooks
         for company in world.companies.values():
             company.event_sinks = [hooks.on_event]
         return 200, world.greeting()
+
+    def clients(self, params: dict[str, str], body: Any) -> Answer:
+        """The apps of the workspace."""
+        return 200, {"clients": list(self.world.oauth.clients), "first": self.world.client_id}
+
+    def add_client(self, params: dict[str, str], body: Any) -> Answer:
+        """Another app: {"client_id", "client_secret"} or made up; with "realm" it is connected to that company too."""
+        realm = body.get("realm")
+        if realm is not None:
+            self._company(realm)
+        client_id = self.world.add_client(body.get("client_id"), body.get("client_secret"))
+        if realm is not None:
+            return 200, self.world.connect(str(realm), client_id)
+        return 200, {"client_id": client_id, "client_secret": self.world.oauth.clients[client_id]}
 
     def companies(self, params: dict[str, str], body: Any) -> Answer:
         """All realms."""
@@ -140,13 +152,15 @@ class Control:
             "subscription_status",
             "online_payments",
             "close_balance",
+            "closing_password",
+            "largest_result",
             "country",
             "name_detail",
             "gate",
         ):
             if name in body:
                 setattr(company, name, type(getattr(company, name))(body[name]))
-        return 200, {**self.world.connect(company.realm_id), "plan": company.plan, "name": company.name}
+        return 200, {**self.world.connect(company.realm_id, body.get("client_id")), "plan": company.plan, "name": company.name}
 
     def entities(self, params: dict[str, str], body: Any) -> Answer:
         """Load documents: {"realm": ..., "entities": {"Customer": [{...}, ...], ...}}; with "Id" they keep it."""
@@ -294,7 +308,13 @@ class Control:
         return 200, {
             "settings": {f.name: getattr(oauth.settings, f.name) for f in fields(oauth.settings)},
             "grants": [
-                {"realm_id": g.realm_id, "revoked": g.revoked, "refresh_expires": g.refresh_expires, "rotated": g.rotated}
+                {
+                    "realm_id": g.realm_id,
+                    "client_id": g.client_id,
+                    "revoked": g.revoked,
+                    "refresh_expires": g.refresh_expires,
+                    "rotated": g.rotated,
+                }
                 for g in oauth.grants
             ],
         }
@@ -303,7 +323,7 @@ class Control:
         """{"expire_access": true, "revoke": true, "realm": ..., "new": true, and any setting}."""
         oauth, realm = self.world.oauth, body.get("realm")
         realm = None if realm is None else str(realm)
-        special = {"expire_access", "revoke", "realm", "new", "redirect_uris"}
+        special = {"expire_access", "revoke", "realm", "new", "redirect_uris", "client_id"}
         _assign(oauth.settings, {k: v for k, v in body.items() if k not in special})
         answer: dict[str, Any] = {}
         if "redirect_uris" in body:
@@ -313,7 +333,7 @@ class Control:
         if body.get("revoke"):
             answer["revoked"] = oauth.revoke_grants(realm)
         if body.get("new"):
-            answer.update(self.world.connect(realm or self.world.first_realm))
+            answer.update(self.world.connect(self._company(realm).realm_id, body.get("client_id")))
         return 200, {**answer, **self.tokens(params, body)[1]}
 
     def preferences(self, params: dict[str, str], body: Any) -> Answer:
@@ -443,6 +463,9 @@ def save_state(world: World, path: Path) -> None:
         ),
         "random": world.random.getstate(),
         "offset": world.clock.offset,
+        "frozen_at": world.clock.frozen_at,
+        "redirects": world.oauth.redirects,
+        "metered_by_month": world.limits.metered_by_month,
     }
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
@@ -457,6 +480,9 @@ def load_state(world: World, path: Path) -> None:
     if state.get("version") != 1:
         raise ValueError("the state file has another version")
     world.clock.offset = state["offset"]
+    world.clock.frozen_at = state.get("frozen_at")
+    world.oauth.redirects = state.get("redirects", set())
+    world.limits.metered_by_month = dict(state.get("metered_by_month", {}))
     world.companies = {}
     for realm, kept in state["companies"].items():
         company = world.new_company(realm, kept["plan"])

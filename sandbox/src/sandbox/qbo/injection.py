@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +27,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "late_delivery": ({"cut_after": 0.0, "delay": 5.0}, "cut the sender off, let the request take effect `delay` seconds later"),
     "server_error": ({"commit": False}, "500 with code 10000"),
     "html_503": ({"commit": False}, "503 as nginx HTML"),
-    "throttle": ({"format": "json", "retry_after": None}, "429 with code 3001"),
+    "throttle": ({"format": None, "retry_after": None}, "429 with code 3001"),
     "fault": (
         {"code": "6000", "status": None, "detail": None, "message": None, "format": "json", "commit": False},
         "any code of the table",
@@ -72,6 +71,31 @@ PROFILES: dict[str, list[dict[str, Any]]] = {
 }
 
 MATCHES = ("operation", "entity", "realm", "path", "method", "requestid", "body")
+
+
+# Where a fault can do anything. A rule is not used up by requests of another kind.
+TOKEN_FAULTS = frozenset(
+    {
+        "latency",
+        "reset",
+        "drop_before_commit",
+        "commit_then_reset",
+        "commit_then_timeout",
+        "slow_token",
+        "token_answer_lost",
+        "token_server_error",
+    }
+)
+TOKEN_ONLY = frozenset({"slow_token", "token_answer_lost", "token_server_error"})
+ITEM_ONLY = frozenset({"item_throttle", "item_fault"})
+BATCH_ONLY = frozenset({"batch_cut"})
+
+
+def concerns(fault: str, operation: str) -> bool:
+    """Can this fault befall a request of this operation (items of a batch apart)?"""
+    if operation in ("token", "revoke"):
+        return fault in TOKEN_FAULTS
+    return fault not in TOKEN_ONLY | ITEM_ONLY and (operation == "batch" or fault not in BATCH_ONLY)
 
 
 @dataclass(slots=True)
@@ -195,9 +219,13 @@ class Injector:
         self.rules = [rule for rule in self.rules if rule_id is not None and rule.id != rule_id]
         return before - len(self.rules)
 
-    def firing(self, call: Call, wanted: Callable[[str], bool] = lambda name: not name.startswith("item_")) -> list[Rule]:
-        """The rules that fire for a call, in order."""
-        return [rule for rule in self.rules if wanted(rule.fault) and rule.hits(call)]
+    def firing(self, call: Call) -> list[Rule]:
+        """The rules that fire for a request, in order."""
+        return [rule for rule in self.rules if concerns(rule.fault, call.operation) and rule.hits(call)]
+
+    def firing_for_item(self, call: Call) -> list[Rule]:
+        """The rules that fire for one item of a batch, in order."""
+        return [rule for rule in self.rules if rule.fault in ITEM_ONLY and rule.hits(call)]
 
 
 def seconds_of(rule: Rule) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -37,6 +38,32 @@ class Bucket:
 
 
 @dataclass(slots=True)
+class Window:
+    """A sliding window: never more than `size` in any `seconds`."""
+
+    size: float
+    seconds: float
+    taken: deque[float] = field(default_factory=deque)
+    last: float = 0.0
+
+    def ready(self, now: float) -> bool:
+        """Is there room? Takes none."""
+        self.last = now
+        while self.taken and self.taken[0] <= now - self.seconds:
+            self.taken.popleft()
+        return len(self.taken) < self.size
+
+    def take(self) -> None:
+        """Use one place."""
+        self.taken.append(self.last)
+
+    def used(self, now: float) -> float:
+        """How much of the window is used up now."""
+        self.ready(now)
+        return float(len(self.taken))
+
+
+@dataclass(slots=True)
 class LimitSettings:
     """The numbers of the reference, section 2.1; `enabled` False lets everything pass."""
 
@@ -47,7 +74,8 @@ class LimitSettings:
     batch_per_minute_app: int = 40
     batch_per_minute_realm: int = 120
     mails_per_day: int = 40
-    format: str = "json"  # json | xml
+    counting: str = "bucket"  # bucket: may be full at once and refills evenly | window: sliding, the strictest reading
+    format: str = "accept"  # accept: as the request's Accept header says | json | xml
     retry_after: int | None = None
     metered_cap: int = 500_000
     metered_block: bool = False
@@ -55,10 +83,10 @@ class LimitSettings:
 
 @dataclass(slots=True)
 class _Realm:
-    minute: Bucket
-    batch: Bucket
-    second: dict[str, Bucket] = field(default_factory=dict)
-    batch_app: dict[str, Bucket] = field(default_factory=dict)
+    minute: Bucket | Window
+    batch: Bucket | Window
+    second: dict[str, Bucket | Window] = field(default_factory=dict)
+    batch_app: dict[str, Bucket | Window] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)
 
 
@@ -78,42 +106,49 @@ class Limits:
         realm = self.realms.get(realm_id)
         if realm is None:
             s = self.settings
-            realm = self.realms[realm_id] = _Realm(Bucket(s.per_minute, 60), Bucket(s.batch_per_minute_realm, 60))
+            realm = self.realms[realm_id] = _Realm(self._gauge(s.per_minute, 60), self._gauge(s.batch_per_minute_realm, 60))
         return realm
 
+    def _gauge(self, size: float, seconds: float) -> Bucket | Window:
+        return Window(size, seconds) if self.settings.counting == "window" else Bucket(size, seconds)
+
     def reset(self) -> None:
-        """Full buckets; used after the settings change."""
+        """Full buckets; used after the settings change. What is in flight stays counted."""
+        flying = {realm_id: realm.in_flight for realm_id, realm in self.realms.items()}
         self.realms.clear()
+        for realm_id, in_flight in flying.items():
+            self._realm(realm_id).in_flight = in_flight
 
     def enter(self, realm_id: str, app: str, *, batch: bool) -> bool:
         """Let a request in and count it in flight, or refuse it (False)."""
+        realm, s = self._realm(realm_id), self.settings
+        flying = realm.in_flight.get(app, 0)
+        if s.enabled and not self._passes(realm, app, flying, batch=batch):
+            return False
+        realm.in_flight[app] = flying + 1
         self.flying += 1
         self.in_flight_peak = max(self.in_flight_peak, self.flying)
-        if not self.settings.enabled:
-            return True
-        realm, now, s = self._realm(realm_id), time.monotonic(), self.settings
-        second = realm.second.get(app) or realm.second.setdefault(app, Bucket(s.per_second, 1))
-        buckets = [realm.minute, second]
+        return True
+
+    def _passes(self, realm: _Realm, app: str, flying: int, *, batch: bool) -> bool:
+        """A token of every bucket, or none at all."""
+        now, s = time.monotonic(), self.settings
+        second = realm.second.get(app) or realm.second.setdefault(app, self._gauge(s.per_second, 1))
+        gauges = [realm.minute, second]
         if batch:
-            buckets += [
-                realm.batch,
-                realm.batch_app.get(app) or realm.batch_app.setdefault(app, Bucket(s.batch_per_minute_app, 60)),
-            ]
-        flying = realm.in_flight.get(app, 0)
-        if flying >= s.in_flight or not all(bucket.ready(now) for bucket in buckets):
-            self.flying -= 1
+            own = realm.batch_app.get(app) or realm.batch_app.setdefault(app, self._gauge(s.batch_per_minute_app, 60))
+            gauges += [realm.batch, own]
+        if flying >= s.in_flight or not all(gauge.ready(now) for gauge in gauges):
             return False
-        for bucket in buckets:
-            bucket.take()
-        realm.in_flight[app] = flying + 1
+        for gauge in gauges:
+            gauge.take()
         return True
 
     def leave(self, realm_id: str, app: str) -> None:
         """A request that was let in is done."""
-        self.flying -= 1
-        if self.settings.enabled:
-            realm = self._realm(realm_id)
-            realm.in_flight[app] = max(0, realm.in_flight.get(app, 0) - 1)
+        self.flying = max(0, self.flying - 1)
+        in_flight = self._realm(realm_id).in_flight
+        in_flight[app] = max(0, in_flight.get(app, 0) - 1)
 
     def meter(self, epoch: float, *, reads: int = 0, writes: int = 0) -> None:
         """Count calls; raises Fault 3001 when the month's reads are used up and blocking is on."""

@@ -114,6 +114,8 @@ class Company:
         self.matched: set[str] = set()  # Ids of transactions that a person matched in the bank feed
         self.country = "US"
         self.close_balance = False  # refuse (6220) to make a customer with an open balance inactive
+        self.closing_password = True  # the books are closed with a password (6210) or without (6200)
+        self.largest_result = 0  # a query that finds more documents gets 10100; 0: no such limit
         self.name_detail = 1.0  # share of 6240 answers whose Detail names the holder instead of ": null"
         self.mails_sent: dict[str, int] = {}
         self.changes = 0
@@ -384,6 +386,20 @@ def _owed_by_journal(company: Company, doc: Doc) -> Iterable[tuple[tuple[str, st
         yield (entity["Type"], entity["EntityRef"]["value"]), sign * line["Amount"]
 
 
+# How a company was set to behave; part of its state like its documents.
+SETTINGS = (
+    "subscription_status",
+    "online_payments",
+    "gate",
+    "country",
+    "close_balance",
+    "closing_password",
+    "largest_result",
+    "name_detail",
+    "mails_sent",
+)
+
+
 def snapshot(company: Company) -> dict[str, Any]:
     """Everything needed to build the company again; Docs are shared, not copied."""
     return {
@@ -401,6 +417,7 @@ def snapshot(company: Company) -> dict[str, Any]:
         "subscription_ended": company.subscription_ended,
         "matched": company.matched,
         "random": company.random.getstate(),
+        "settings": {name: getattr(company, name) for name in SETTINGS},
     }
 
 
@@ -414,6 +431,8 @@ def restore(company: Company, state: dict[str, Any]) -> None:
     company.subscription_ended = bool(state["subscription_ended"])
     company.matched = set(state.get("matched", ()))
     company.random.setstate(state["random"])
+    for name, value in state.get("settings", {}).items():
+        setattr(company, name, value)
     entities: dict[str, dict[str, Doc]] = state["entities"]
     for kind in sorted(entities, key=lambda k: (k in TXN_KINDS, list(entities).index(k))):
         for doc in entities[kind].values():

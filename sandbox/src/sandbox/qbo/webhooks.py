@@ -98,6 +98,16 @@ class Webhooks:
                 subscriber.waiting.append((event.epoch + subscriber.delay, event, event_id))
         self.kick()
 
+    def forget(self, *, keep_subscribers: bool) -> None:
+        """After a reset: nothing waits any more, and the endpoints are gone unless they are to be kept."""
+        self.random = random.Random(f"{self.world.config.seed}:webhooks")
+        if not keep_subscribers:
+            self.subscribers = {}
+        for subscriber in self.subscribers.values():
+            subscriber.waiting, subscriber.head, subscriber.sent = [], [], []
+            subscriber.attempts, subscriber.next_attempt, subscriber.delivered, subscriber.failed = 0, 0.0, 0, 0
+        self.kick()
+
     def kick(self) -> None:
         """Something changed: look again (also after the clock moved)."""
         if self.wake is not None:

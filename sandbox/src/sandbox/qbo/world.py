@@ -19,6 +19,7 @@ from sandbox.qbo.store import Company, Doc
 
 FIRST_REALM = 9341450000000001
 LOG_SIZE = 20_000
+ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Record:
     bytes_out: int = 0
     seconds: float = 0.0
     id: str = ""
+    xml: bool = False  # the client asked for XML
 
     def show(self) -> dict[str, Any]:
         """For the control API."""
@@ -93,10 +95,8 @@ class World:
         self.config = config
         self.clock = Clock()
         self.random = random.Random(config.seed)
-        self.client_id = "AB" + "".join(
-            self.random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", k=48)
-        )
-        self.client_secret = "".join(self.random.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", k=40))
+        self.client_id = "AB" + "".join(self.random.choices(ALPHANUMERIC, k=48))
+        self.client_secret = "".join(self.random.choices(ALPHANUMERIC, k=40))
         self.verifier_token = "-".join(f"{self.random.getrandbits(32):08x}" for _ in range(4))
         self.oauth = OAuth(self.clock, self.random, client_id=self.client_id, client_secret=self.client_secret)
         self.limits = Limits(LimitSettings(enabled=config.limits))
@@ -146,16 +146,25 @@ class World:
             seeding.fill(company)
         return company
 
-    def connect(self, realm_id: str) -> dict[str, Any]:
-        """A fresh grant for a company, as a client needs it."""
-        grant = self.oauth.new_grant(realm_id, self.client_id, frozenset({ACCOUNTING}))
+    def connect(self, realm_id: str, client_id: str | None = None) -> dict[str, Any]:
+        """A fresh grant for a company and an app (the first one, unless told), as a client needs it."""
+        client_id = client_id or self.client_id
+        if client_id not in self.oauth.clients:
+            raise ValueError(f"unknown client {client_id}")
+        grant = self.oauth.new_grant(realm_id, client_id, frozenset({ACCOUNTING}))
         return {
             "realm_id": realm_id,
             "access_token": self.oauth.new_access(grant),
             "refresh_token": grant.refresh_token,
-            "client_id": self.client_id,
-            "client_secret": self.client_secret,
+            "client_id": client_id,
+            "client_secret": self.oauth.clients[client_id],
         }
+
+    def add_client(self, client_id: str | None = None, secret: str | None = None) -> str:
+        """Another app in the same workspace: limits for each app count it apart. Returns its client id."""
+        client_id = client_id or "AB" + "".join(self.random.choices(ALPHANUMERIC, k=48))
+        self.oauth.clients[client_id] = secret or "".join(self.random.choices(ALPHANUMERIC, k=40))
+        return client_id
 
     def person(self, realm_id: str, operation: str, kind: str, doc_id: str, changes: dict[str, Any] | None = None) -> Doc | None:
         """A person works in the product: edit, pay, void, delete, merge, ... Raises Fault or KeyError."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import orjson
+
+
+def asks_for_xml(accept: str) -> bool:
+    """Does an Accept header want XML? JSON is the default, also for `*/*` and for no header."""
+    accept = accept.lower()
+    return "xml" in accept and "json" not in accept and "html" not in accept
 
 
 def to_xml(body: bytes) -> bytes:
@@ -24,7 +30,7 @@ def _element(name: str, value: Any) -> str:
         return "".join(_element(name, item) for item in value)
     if isinstance(value, dict):
         if set(value) <= {"value", "name", "type"} and "value" in value:
-            attributes = "".join(f' {key}="{escape(str(value[key]))}"' for key in ("name", "type") if key in value)
+            attributes = "".join(f" {key}={quoteattr(str(value[key]))}" for key in ("name", "type") if key in value)
             return f"<{name}{attributes}>{escape(str(value['value']))}</{name}>"
         return f"<{name}>{''.join(_element(key, item) for key, item in value.items())}</{name}>"
     if isinstance(value, bool):

@@ -197,7 +197,8 @@ def test_inactive_names_are_marked_hidden_and_unusable(books: Books) -> None:
     assert off["DisplayName"] == "Gone Soon (deleted)"
     assert books.query("select * from Customer where DisplayName like 'Gone%'") == {}
     assert len(books.query("select * from Customer where DisplayName like 'Gone%' and Active in (true, false)")["Customer"]) == 1
-    assert code_of(books.post("invoice", invoice(CustomerRef={"value": made["Id"]}))) == "2500"
+    assert code_of(books.post("invoice", invoice(CustomerRef={"value": made["Id"]}))) == "6250"
+    assert code_of(books.post("payment", payment(5, CustomerRef={"value": made["Id"]}))) == "2500"
     again = books.make("Customer", {"DisplayName": "Gone Soon"})
     assert again["Id"] != made["Id"]
     back = books.post("customer", {"Id": made["Id"], "SyncToken": "1", "sparse": True, "Active": True})

@@ -39,6 +39,8 @@ def parts_of(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytes
         for line in re.split(rb"\r?\n", head):
             name, _, value = line.partition(b":")
             headers[name.strip().lower().decode("latin-1")] = value.strip().decode("utf-8", "replace")
+        if headers.get("content-length", str(len(content))) != str(len(content)):
+            raise Fault("6020")
         if headers.get("content-transfer-encoding", "").lower() == "base64":
             try:
                 content = base64.b64decode(content)

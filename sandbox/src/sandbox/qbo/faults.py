@@ -21,8 +21,8 @@ class Row:
 
 _V = VALIDATION
 TABLE: dict[str, Row] = {
-    "100": Row(401, AUTHENTICATION, "General Authentication Error"),
-    "110": Row(401, AUTHENTICATION, "OAuth Authentication Error"),
+    "100": Row(401, AUTHENTICATION, "General Authentication Error", "The Authorization header names no bearer token."),
+    "110": Row(401, AUTHENTICATION, "OAuth Authentication Error", "OAuth 1.0a is not supported any more. Use OAuth 2.0."),
     "120": Row(403, AUTHORIZATION, "Authorization Failure", ": -11014-You do not have access to use QuickBooks Online {plan}."),
     "130": Row(400, SYSTEM, "Wrong Cluster", "The company has moved to another cluster. Try again later."),
     "140": Row(400, SYSTEM, "Company Locked Out", "The company is locked. Try again later."),
@@ -33,7 +33,7 @@ TABLE: dict[str, Row] = {
         400,
         _V,
         "Object Not Found",
-        "Object Not Found : Something you're trying to use has been made inactive. "
+        "Object Not Found: Something you're trying to use has been made inactive. "
         "Check the fields with accounts, customers, items, vendors or employees.",
     ),
     "620": Row(400, _V, "Transaction cannot be linked", "Transaction Id {value} cannot be linked."),
@@ -72,7 +72,7 @@ TABLE: dict[str, Row] = {
     "2060": Row(400, _V, "Invalid Date Format", "Date format should be YYYY-MM-DD. Supplied value:{value}"),
     "2070": Row(400, _V, "Invalid Date", "The date is not valid. Supplied value:{value}"),
     "2080": Row(400, _V, "Invalid Number Format", "The number format is not valid. Supplied value:{value}"),
-    "2090": Row(400, _V, "Invalid Number", "Invalid Number : {element}. Supplied value:{value}"),
+    "2090": Row(400, _V, "Invalid Number", "Invalid Number: {element}. Supplied value:{value}"),
     "2100": Row(400, _V, "Invalid Decimal Format", "The decimal format is not valid. Supplied value:{value}"),
     "2110": Row(400, _V, "Invalid Decimal", "The decimal is not valid. Supplied value:{value}"),
     "2120": Row(400, _V, "Incompatible Type", "{element} has a type that does not fit. Supplied value:{value}"),
@@ -102,7 +102,7 @@ TABLE: dict[str, Row] = {
         400,
         _V,
         "Invalid Reference Id",
-        "Invalid Reference Id : Something you're trying to use has been made inactive. "
+        "Invalid Reference Id: Something you're trying to use has been made inactive. "
         "Check the fields with accounts, customers, items, vendors or employees. {target} element id {value} not found",
     ),
     "2600": Row(400, _V, "Conflicting elements", "{element} cannot be used together."),
@@ -121,27 +121,32 @@ TABLE: dict[str, Row] = {
     ),
     "3100": Row(403, SERVICE, "message=ApplicationAuthorizationFailed; errorCode=003100; statusCode=403", ""),
     "3200": Row(401, AUTHENTICATION, "message=AuthenticationFailed; errorCode=003200; statusCode=401", "Token expired: {value}"),
-    "3201": Row(403, SERVICE, "message=AuthorizationFailure; errorCode=003201; statusCode=403", "{value}"),
+    "3201": Row(
+        403,
+        SERVICE,
+        "message=AuthorizationFailure; errorCode=003201; statusCode=403",
+        "AuthorizationFailed: the token does not have sufficient scope",
+    ),
     "3202": Row(401, AUTHENTICATION, "message=OAuthFieldEmpty; errorCode=003202; statusCode=401", "Authorization field is empty"),
     "4000": Row(400, _V, "Error parsing query", "QueryParserError: {value}"),
     "4001": Row(400, _V, "Invalid query", "QueryValidationError: {value}"),
-    "4002": Row(400, _V, "Error processing query", "{value}"),
-    "5000": Row(400, _V, "Deprecated field", "{element} is deprecated and must not be used."),
+    "4002": Row(400, _V, "Error processing query", "QueryProcessingError: {value}"),
+    "5000": Row(400, _V, "Deprecated field", "The field {element} is deprecated and must not be used."),
     "5010": Row(
         400,
         _V,
         "Stale Object Error",
-        "Stale Object Error : You and {value} were working on this at the same time. "
+        "Stale Object Error: You and {value} were working on this at the same time. "
         "{value} finished before you did, so your work was not saved.",
     ),
     "5020": Row(
-        400, _V, "Permission Denied Error", "Permission Denied Error : You do not have the access rights to use this feature."
+        400, _V, "Permission Denied Error", "Permission Denied Error: You do not have the access rights to use this feature."
     ),
     "5030": Row(
         400,
         _V,
         "Feature Not Supported Error",
-        "Feature Not Supported Error : {value} is not supported in this version of QuickBooks.",
+        "Feature Not Supported Error: {value} is not supported in this version of QuickBooks.",
     ),
     "6000": Row(
         400, _V, "A business validation error has occurred while processing your request", "Business Validation Error: {value}"
@@ -158,7 +163,7 @@ TABLE: dict[str, Row] = {
         400,
         _V,
         "Amount calculation incorrect in the request",
-        "Amount calculation incorrect in the request : Amount is not equal to UnitPrice * Qty. Supplied value:{value}",
+        "Amount calculation incorrect in the request: Amount is not equal to UnitPrice * Qty. Supplied value:{value}",
     ),
     "6080": Row(
         400, _V, "Name is missing", "At least one of DisplayName, Title, GivenName, MiddleName, FamilyName, Suffix must be given."
@@ -172,7 +177,7 @@ TABLE: dict[str, Row] = {
         400,
         _V,
         "Duplicate Document Number Error",
-        "Duplicate Document Number Error : You must specify a different number. This number has already been used. "
+        "Duplicate Document Number Error: You must specify a different number. This number has already been used. "
         "DocNumber={value} is assigned to TxnType={kind} with TxnId={id}",
     ),
     "6150": Row(
@@ -201,7 +206,7 @@ TABLE: dict[str, Row] = {
     ),
     "6220": Row(400, _V, "Name has an open balance", "A name with an open balance cannot be made inactive."),
     "6230": Row(400, _V, "Invalid tax detail", "TxnTaxDetail is not allowed with GlobalTaxCalculation NotApplicable."),
-    "6240": Row(400, _V, "Duplicate Name Exists Error", "The name supplied already exists. : {value}"),
+    "6240": Row(400, _V, "Duplicate Name Exists Error", "The name supplied already exists.: {value}"),
     "6250": Row(400, _V, "Customer is missing or inactive", "Select a customer that exists and is active."),
     "6270": Row(400, _V, "Date before inventory start", "The transaction date is before the inventory start date of {value}."),
     "6280": Row(400, _V, "Name has unbilled expenses", "A name with unbilled expenses cannot be made inactive."),

@@ -39,6 +39,8 @@ def finish_journal(change: Change) -> None:
             raise Fault("2290", element="Line.Amount", value=amount)
         if detail.get("TaxCodeRef") and not detail.get("TaxApplicableOn"):
             raise Fault("2270")
+        if detail.get("TaxCodeRef", {}).get("value", "NON") != "NON" and "TaxAmount" not in detail:
+            raise Fault("2280", element="TaxAmount")
         _journal_entity(company, detail)
         sides.add(side)
         if side == "Debit":

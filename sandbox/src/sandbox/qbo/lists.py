@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from sandbox.qbo.faults import Fault
 from sandbox.qbo.rules import DELETED, Change, account_type, check_currency
@@ -36,7 +37,7 @@ def finish_name(change: Change) -> None:
             raise Fault(
                 "6240",
                 value="Another customer, vendor or employee is already using this name. Please use a different name. "
-                f"Id={taken[1]}"
+                f"The {taken[0].lower()} ID is: {taken[1]}"
                 if company.random.random() < company.name_detail
                 else "null",
             )
@@ -77,13 +78,25 @@ def _check_closing_name(company: Company, kind: str, old: Doc | None) -> None:
     if old is None:
         return
     if kind == "Customer":
-        if any(
-            a.get("BillableStatus") == "Billable" and a.get("CustomerRef", {}).get("value") == old["Id"]
-            for a in company.rows("TimeActivity")
-        ):
+        if any(_bills(part, old["Id"]) for part in _billable_parts(company)):
             raise Fault("6280")
         if company.close_balance and company.open_balance.get((kind, old["Id"])):
             raise Fault("6220")
+
+
+def _billable_parts(company: Company) -> Iterator[Doc]:
+    """Hours, and the lines of bills and expenses: what can be billed on to a customer."""
+    yield from company.rows("TimeActivity")
+    for kind in ("Bill", "Purchase"):
+        for doc in company.rows(kind):
+            for line in doc.get("Line", ()):
+                detail = line.get(line.get("DetailType", ""))
+                if isinstance(detail, dict):
+                    yield detail
+
+
+def _bills(part: Doc, customer_id: str) -> bool:
+    return part.get("BillableStatus") == "Billable" and (part.get("CustomerRef") or {}).get("value") == customer_id
 
 
 def _finish_open_balance(change: Change) -> None:
@@ -170,7 +183,10 @@ def finish_list(change: Change) -> None:
         doc["FullyQualifiedName"] = full
     taken = company.list_names.get(kind, {}).get(folded(full))
     if active and taken and (old is None or taken != old["Id"]):
-        raise Fault("6240", value=f"Another {kind.lower()} is already using this name. Please use a different name. Id={taken}")
+        raise Fault(
+            "6240",
+            value=f"Another {kind.lower()} is already using this name. Please use a different name. The {kind.lower()} ID is: {taken}",
+        )
     if kind in ("Class", "Department") and old is None and company.plan != "advanced":
         used = sum(1 for k in ("Class", "Department") for row in company.rows(k) if row.get("Active", True))
         if used >= 40:
@@ -290,8 +306,17 @@ def finish_currency(change: Change) -> None:
     doc = change.doc
     if not re.fullmatch(r"[A-Z]{3}", doc["Code"]):
         raise Fault("2220", element="Code", value=doc["Code"])
+    own = change.old["Id"] if change.old else None
+    if any(row["Code"] == doc["Code"] and row["Id"] != own for row in change.company.rows("CompanyCurrency")):
+        raise Fault("630", element="Code", value=doc["Code"])
     doc.setdefault("Name", doc["Code"])
     doc.setdefault("Active", True)
+
+
+def finish_agency(change: Change) -> None:
+    doc = change.doc
+    if any(folded(row["DisplayName"]) == folded(doc["DisplayName"]) for row in change.company.rows("TaxAgency")):
+        raise Fault("630", element="DisplayName", value=doc["DisplayName"])
 
 
 def finish_budget(change: Change) -> None:

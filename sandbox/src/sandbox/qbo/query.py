@@ -280,7 +280,7 @@ def _canonical(entity: Entity, name: str) -> str:
         if tail in ("address", "value", "freeformnumber", "name"):
             found = _NAMES[entity.kind].get(head)
     if found is None:
-        raise Fault("4001", value=f"property '{name}' not found for Entity {entity.kind}")
+        raise Fault("4001", value=f"property {name} not found for Entity {entity.kind}")
     return found
 
 
@@ -362,7 +362,7 @@ def _predicate(entity: Entity, condition: Condition, company: Company) -> Callab
         choices = set(values)
         return lambda doc: read(doc) in choices
     if values[0] is None:
-        raise Fault("4001", value=f"operator '{condition.op}' needs a value for property {name}")
+        raise Fault("4002", value=f"null cannot be ordered: {name} {condition.op} needs a value")
     bound, compare = values[0], _COMPARE[condition.op]
     return lambda doc: (value := read(doc)) is not None and compare(value, bound)
 
@@ -438,7 +438,7 @@ def _property(entity: Entity, name: str) -> str:
     if found is None or (
         found == "MetaData" and "." in name and name.split(".")[1].lower() not in {k.lower() for k in SHAPES["MetaData"]}
     ):
-        raise Fault("4001", value=f"property '{name}' not found for Entity {entity.kind}")
+        raise Fault("4001", value=f"property {name} not found for Entity {entity.kind}")
     return found
 
 
@@ -479,6 +479,8 @@ def run(
     page = rows[statement.start - 1 : statement.start - 1 + statement.limit]
     if not page:
         return {}
+    if company.largest_result and len(page) > company.largest_result:
+        raise Fault("10100")
     dress = dress or company.present
     shown = [dress(entity.kind, doc) for doc in page]
     if fields is not None:
@@ -494,7 +496,7 @@ def _sortable(entity: Entity, name: str, sort_by_id: bool) -> None:
     if found == "Id" and sort_by_id:
         return
     if found in entity.unsortable or _kind_of(entity, found) in ("ref", "email", "phone"):
-        raise Fault("4001", value=f"property '{name}' is not sortable for Entity {entity.kind}")
+        raise Fault("4001", value=f"property {name} is not sortable for Entity {entity.kind}")
 
 
 def _sort(rows: list[Doc], entity: Entity, name: str, down: bool, company: Company) -> None:

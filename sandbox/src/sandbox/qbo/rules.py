@@ -9,11 +9,11 @@ from decimal import Decimal
 
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.faults import Fault
-from sandbox.qbo.schema import PLANS, Entity
+from sandbox.qbo.schema import PLANS, SALES_FORMS, Entity
 from sandbox.qbo.store import ZERO, Company, Doc, folded
 from sandbox.qbo.validation import cents
 
-SALES_KINDS = ("Invoice", "Estimate", "CreditMemo", "SalesReceipt", "RefundReceipt")
+SALES_KINDS = SALES_FORMS
 
 
 PURCHASE_KINDS = ("Bill", "VendorCredit", "Purchase", "PurchaseOrder")
@@ -66,7 +66,7 @@ def check_plan(company: Company, entity: Entity) -> None:
 def check_period(company: Company, day: str | None) -> None:
     closing = company.closing_date
     if closing and day and day <= closing:
-        raise Fault("6210")
+        raise Fault("6210" if company.closing_password else "6200")
 
 
 def check_deposited(doc: Doc) -> None:

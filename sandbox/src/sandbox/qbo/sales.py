@@ -72,6 +72,8 @@ def _finish_invoice(change: Change, customer: Doc | None, total: Decimal) -> Non
         if term and "SalesTermRef" not in doc:
             doc["SalesTermRef"] = term
         doc["DueDate"] = due_date(company, doc["TxnDate"], term)
+    if doc.get("AllowOnlinePayment") is True and not change.options.person:
+        raise Fault("5000", element="AllowOnlinePayment")
     deposit = doc.get("Deposit", ZERO)
     doc["Deposit"] = deposit
     if deposit < 0 or deposit > total:

@@ -1133,6 +1133,7 @@ KINDS: dict[str, Entity] = {
     )
 }
 
+SALES_FORMS = ("Invoice", "Estimate", "CreditMemo", "SalesReceipt", "RefundReceipt")
 PATHS: dict[str, Entity] = {e.path: e for e in KINDS.values()}
 
 # What a query may call an entity; the answer goes under the canonical name.

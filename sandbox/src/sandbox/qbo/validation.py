@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import orjson
 
 from sandbox.qbo.faults import Fault
-from sandbox.qbo.schema import KINDS, SHAPES, Entity
+from sandbox.qbo.schema import KINDS, SALES_FORMS, SHAPES, Entity
 from sandbox.qbo.store import Company, Doc
 
 CENT = Decimal("0.01")
@@ -27,6 +27,8 @@ CLEAR = object()  # the property was sent as null
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+_GROUPED_NUMBER = re.compile(r"[-+]?[0-9][0-9.,_' ]*")
 # A number of more than 15 significant digits does not survive a float; 16 characters of digits and point may hold one.
 _LONG_NUMBER = re.compile(rb"[0-9][0-9.]{15,}")
 
@@ -47,12 +49,12 @@ def parse_json(raw: bytes) -> Any:
             return json.loads(raw.decode(), parse_float=Decimal, parse_constant=_no_constant)
         return orjson.loads(raw)
     except UnicodeDecodeError as error:
-        raise Fault("500", detail=f"Unsupported Operation : Invalid byte 1 of 1-byte UTF-8 sequence. {error.reason}") from None
+        raise Fault("500", detail=f"Unsupported Operation: Invalid byte 1 of 1-byte UTF-8 sequence. {error.reason}") from None
     except (ValueError, RecursionError):
         try:
             raw.decode()
         except UnicodeDecodeError:
-            raise Fault("500", detail="Unsupported Operation : Invalid byte 1 of 1-byte UTF-8 sequence.") from None
+            raise Fault("500", detail="Unsupported Operation: Invalid byte 1 of 1-byte UTF-8 sequence.") from None
         raise Fault("2010", detail="Property Name:failed to parse json object; the request body is no valid JSON") from None
 
 
@@ -70,15 +72,23 @@ def number(value: Any, name: str, code: str = "2090") -> Decimal:
     elif kind is Decimal:
         result = value
     elif kind is str:
-        try:
-            result = Decimal(value.strip())
-        except InvalidOperation:
-            raise Fault(code, element=name, value=value) from None
+        # not Decimal's own grammar, which takes "1_000", "NaN" and digits of any script
+        if not _PLAIN_NUMBER.fullmatch(value.strip()):
+            raise Fault(code, element=name, value=value)
+        result = Decimal(value.strip())
     else:
         raise Fault(code, element=name, value=value)
-    if not result.is_finite():
-        raise Fault(code, element=name, value=value)
     return result
+
+
+def _decimal(value: Any, name: str) -> Decimal:
+    """A decimal property: 2100 for one written in another way ("1,000.50"), 2110 for no finite one, 2090 for no number."""
+    if type(value) is str and not _PLAIN_NUMBER.fullmatch(text := value.strip()):
+        if _GROUPED_NUMBER.fullmatch(text):
+            raise Fault("2100", element=name, value=value)
+        if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+            raise Fault("2110", element=name, value=value)
+    return number(value, name)
 
 
 def _money(value: Any, name: str, company: Company) -> Any:
@@ -93,7 +103,8 @@ def _money(value: Any, name: str, company: Company) -> Any:
 def _num(value: Any, name: str, company: Company) -> Any:
     if value == "":
         return DROP
-    amount = number(value, name, "2160" if name in ("Qty", "Quantity", "QtyOnHand") else "2150" if "Percent" in name else "2090")
+    code = "2160" if name in ("Qty", "Quantity", "QtyOnHand") else "2150" if "Percent" in name else ""
+    amount = number(value, name, code) if code else _decimal(value, name)
     if abs(amount) > NUMBER_LIMIT:
         raise Fault("2240", element=name, value=value, limit="-99999999999 and 99999999999")
     if "Percent" in name and not -100 <= amount <= 100 and name != "Percent":
@@ -112,7 +123,8 @@ def _int(low: int, high: int) -> Checker:
     def check(value: Any, name: str, company: Company) -> Any:
         if value == "":
             return DROP
-        amount = number(value, name)
+        grouped = type(value) is str and _GROUPED_NUMBER.fullmatch(value.strip())
+        amount = number(value, name, "2080" if grouped else "2090")
         if amount != amount.to_integral_value():
             raise Fault("2080", element=name, value=value)
         if not low <= amount <= high:
@@ -400,6 +412,13 @@ def clean_shape(shape: str, value: dict[str, Any], company: Company) -> dict[str
     return out
 
 
+def _sales_customer(fault: Fault, entity: Entity, item: Any, company: Company) -> Fault:
+    """6250 instead of 2500 where a sales form names a customer that is there but inactive."""
+    if fault.code != "2500" or entity.kind not in SALES_FORMS or type(item) is not dict:
+        return fault
+    return Fault("6250") if company.get("Customer", str(item.get("value"))) else fault
+
+
 def clean(entity: Entity, body: Any, company: Company) -> dict[str, Any]:
     """The writable properties of a body; a property sent as null is CLEAR, one sent empty is left out.
 
@@ -416,7 +435,10 @@ def clean(entity: Entity, body: Any, company: Company) -> dict[str, Any]:
         if item is None:
             out[key] = CLEAR
             continue
-        cleaned = check(item, key, company)
+        try:
+            cleaned = check(item, key, company)
+        except Fault as fault:
+            raise (_sales_customer(fault, entity, item, company) if key == "CustomerRef" else fault) from None
         if cleaned is not DROP:
             out[key] = cleaned
     return out

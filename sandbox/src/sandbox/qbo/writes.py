@@ -14,6 +14,7 @@ from sandbox.qbo.faults import Fault
 from sandbox.qbo.journals import finish_journal, finish_time, finish_transfer
 from sandbox.qbo.lists import (
     finish_account,
+    finish_agency,
     finish_attachable,
     finish_budget,
     finish_currency,
@@ -69,11 +70,24 @@ def delete(company: Company, entity: Entity, body: Any, options: Options | None 
         if entity.kind in ("Bill", "CreditMemo", "VendorCredit") and old.get("LinkedTxn"):
             raise Fault("6400")
         check_deposited(old)
+        _check_dependants(company, entity.kind, old)
     change = Change(company, entity, old, {}, options)
     apply_links(change, old, None)
     _store_moved(change)
     company.remove(entity.kind, old["Id"])
     return {"status": "Deleted", "domain": "QBO", "Id": old["Id"]}
+
+
+def _check_dependants(company: Company, kind: str, doc: Doc) -> None:
+    """800 for what other documents were made from or pay: an estimate, an order, hours, a journal entry."""
+    if kind in ("Estimate", "JournalEntry"):
+        named = {"BillPaymentCheck": "BillPayment"}
+        if any(company.get(named.get(t["TxnType"], t["TxnType"]), t["TxnId"]) for t in doc.get("LinkedTxn", ())):
+            raise Fault("800")
+    users = {"PurchaseOrder": ("Bill", "VendorCredit"), "TimeActivity": ("Invoice",)}.get(kind, ())
+    link = (kind, doc["Id"])
+    if any(link == (t["TxnType"], t["TxnId"]) for user in users for row in company.rows(user) for t in row.get("LinkedTxn", ())):
+        raise Fault("800")
 
 
 def void(company: Company, entity: Entity, body: Any, options: Options | None = None) -> Doc:
@@ -220,7 +234,7 @@ def _existing(company: Company, entity: Entity, body: Any, options: Options) -> 
     old = company.get(entity.kind, doc_id)
     if old is None:
         if doc_id in company.stubs.get(entity.kind, {}):
-            raise Fault("610", detail="Object Not Found : Another user has deleted this transaction.")
+            raise Fault("610", detail="Object Not Found: Another user has deleted this transaction.")
         raise Fault("610")
     if options.person:
         return old
@@ -311,6 +325,7 @@ FINISHERS: dict[str, Callable[[Change], None]] = {
     "Item": finish_item,
     "Term": finish_term,
     "CompanyCurrency": finish_currency,
+    "TaxAgency": finish_agency,
     "Budget": finish_budget,
     "Attachable": finish_attachable,
 }

@@ -22,11 +22,13 @@ class Receiver:
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.status = 200
+        self.delay = 0.0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                time.sleep(outer.delay)
                 outer.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
                 self.send_response(outer.status)
                 self.send_header("content-length", "0")

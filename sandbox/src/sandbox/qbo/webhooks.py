@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import random
@@ -27,6 +28,9 @@ WORDS = {"Create": "created", "Update": "updated", "Delete": "deleted", "Merge":
 ANSWER_SECONDS = 3.0
 
 
+Waiting = tuple[float, Event, str]  # (may leave at, event, id)
+
+
 @dataclass(slots=True)
 class Subscriber:
     """One endpoint of an app."""
@@ -38,15 +42,16 @@ class Subscriber:
     verifier_token: str = ""
     delay: float = 0.0  # seconds on the clock before an event may leave
     duplicate: float = 0.0  # probability that a delivery is sent twice
-    reorder: float = 0.0  # probability that a delivery's events are shuffled, and swapped with the next
+    reorder: float = 0.0  # probability that what waits is shuffled, or, when alone, stays behind up to 2 s
     bundle_seconds: float = 0.05  # real seconds in which events gather into one delivery
     max_events: int = 100
     void_word: str = "voided"
     paused: bool = False
-    waiting: list[tuple[float, Event, str]] = field(default_factory=list)  # (may leave at, event, id)
+    waiting: list[Waiting] = field(default_factory=list)
     attempts: int = 0  # of the delivery at the head of the line
     next_attempt: float = 0.0
-    head: list[tuple[float, Event, str]] = field(default_factory=list)
+    head: list[Waiting] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)  # ids that `reorder` holds back
     delivered: int = 0
     failed: int = 0
     sent: list[dict[str, Any]] = field(default_factory=list)  # last attempts, for tests
@@ -79,6 +84,7 @@ class Webhooks:
         self.subscribers: dict[str, Subscriber] = {}
         self.random = random.Random(f"{world.config.seed}:webhooks")
         self.task: asyncio.Task[None] | None = None
+        self.serving: dict[str, asyncio.Task[None]] = {}  # by subscriber
         self.wake: asyncio.Event | None = None
         self.client: httpx.AsyncClient | None = None
 
@@ -104,7 +110,7 @@ class Webhooks:
         if not keep_subscribers:
             self.subscribers = {}
         for subscriber in self.subscribers.values():
-            subscriber.waiting, subscriber.head, subscriber.sent = [], [], []
+            subscriber.waiting, subscriber.head, subscriber.sent, subscriber.held = [], [], [], set()
             subscriber.attempts, subscriber.next_attempt, subscriber.delivered, subscriber.failed = 0, 0.0, 0, 0
         self.kick()
 
@@ -148,29 +154,40 @@ class Webhooks:
 
     async def stop(self) -> None:
         """End sending; what waits is lost, as the stand-in's state is memory."""
-        if self.task:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+        running = [task for task in (self.task, *self.serving.values()) if task is not None]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         if self.client:
             await self.client.aclose()
 
     async def _run(self) -> None:
+        """One task for each endpoint that has something to get: a slow one holds up nobody else."""
         assert self.wake is not None
         while True:
-            busy = [s for s in self.subscribers.values() if (s.waiting or s.head) and not s.paused]
-            if busy:
-                await asyncio.sleep(min(s.bundle_seconds for s in busy))
-                await asyncio.gather(*(self._serve(subscriber) for subscriber in busy))
-            pending = any((s.waiting or s.head) and not s.paused for s in self.subscribers.values())
             self.wake.clear()
-            try:
-                # the clock may be moved at any time, which kicks; real time passes too, so look every half second
+            pending = [s for s in self.subscribers.values() if (s.waiting or s.head) and not s.paused]
+            for subscriber in pending:
+                if subscriber.id not in self.serving:
+                    task = asyncio.create_task(self._bundle_and_serve(subscriber))
+                    self.serving[subscriber.id] = task
+                    task.add_done_callback(lambda _, served=subscriber: self._served(served))
+            # the clock may be moved at any time, which kicks; real time passes too, so look every half second
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), 0.5 if pending else None)
-            except TimeoutError:
-                continue
+
+    async def _bundle_and_serve(self, subscriber: Subscriber) -> None:
+        await asyncio.sleep(subscriber.bundle_seconds)
+        await self._serve(subscriber)
+
+    def _served(self, subscriber: Subscriber) -> None:
+        self.serving.pop(subscriber.id, None)
+        now = self.world.clock.now()
+        if not subscriber.head and any(entry[0] <= now for entry in subscriber.waiting):
+            self.kick()  # something came while the last delivery was on its way
 
     async def _serve(self, subscriber: Subscriber) -> None:
-        while not subscriber.paused:
+        while not subscriber.paused and self.subscribers.get(subscriber.id) is subscriber:
             now = self.world.clock.now()
             if not subscriber.head:
                 self._take(subscriber, now)
@@ -181,12 +198,26 @@ class Webhooks:
 
     def _take(self, subscriber: Subscriber, now: float) -> None:
         ready = [entry for entry in subscriber.waiting if entry[0] <= now]
-        if subscriber.reorder and len(ready) > 1 and self.random.random() < subscriber.reorder:
-            self.random.shuffle(ready)
+        if ready and subscriber.reorder and self.random.random() < subscriber.reorder:
+            ready = self._reordered(subscriber, ready, now)
         subscriber.head = ready[: subscriber.max_events]
         taken = {entry[2] for entry in subscriber.head}
+        subscriber.held -= taken
         subscriber.waiting = [entry for entry in subscriber.waiting if entry[2] not in taken]
         subscriber.attempts, subscriber.next_attempt = 0, 0.0
+
+    def _reordered(self, subscriber: Subscriber, ready: list[Waiting], now: float) -> list[Waiting]:
+        """Shuffled; an event that is alone stays behind once for up to two seconds, so that later ones overtake it."""
+        if len(ready) > 1:
+            self.random.shuffle(ready)
+            return ready
+        event_id = ready[0][2]
+        if event_id in subscriber.held:
+            return ready
+        later = now + self.random.uniform(0.2, 2)
+        subscriber.held.add(event_id)
+        subscriber.waiting = [(later, *entry[1:]) if entry[2] == event_id else entry for entry in subscriber.waiting]
+        return []
 
     async def _attempt(self, subscriber: Subscriber) -> bool:
         """One delivery; True when acknowledged."""

@@ -11,6 +11,7 @@ import random
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -171,7 +172,7 @@ class Webhooks:
                 if subscriber.id not in self.serving:
                     task = asyncio.create_task(self._bundle_and_serve(subscriber))
                     self.serving[subscriber.id] = task
-                    task.add_done_callback(lambda _, served=subscriber: self._served(served))
+                    task.add_done_callback(partial(self._served, subscriber))
             # the clock may be moved at any time, which kicks; real time passes too, so look every half second
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), 0.5 if pending else None)
@@ -180,7 +181,7 @@ class Webhooks:
         await asyncio.sleep(subscriber.bundle_seconds)
         await self._serve(subscriber)
 
-    def _served(self, subscriber: Subscriber) -> None:
+    def _served(self, subscriber: Subscriber, task: asyncio.Task[None]) -> None:
         self.serving.pop(subscriber.id, None)
         now = self.world.clock.now()
         if not subscriber.head and any(entry[0] <= now for entry in subscriber.waiting):

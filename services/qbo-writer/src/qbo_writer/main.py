@@ -121,6 +121,8 @@ class Writer:
         """Let requests end, give the leases up, close the connections."""
         for poster in self.posters.values():
             await poster.drain(4)
+        for realm in self.posters:
+            await self.tokens.rescue(realm)
         await self.leases.release()
         await self.client.close()
         await self.oauth.close()

@@ -122,6 +122,7 @@ class Poster:
         if fencing_token is None:
             self.tenure = None
             self._show_halt(None)  # whoever holds the lease now tells it
+            await self.parts.tokens.rescue(self.realm)
             await self._wait(IDLE_SECONDS)
             return 0
         try:

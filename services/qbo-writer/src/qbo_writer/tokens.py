@@ -102,6 +102,7 @@ class TokenStore:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._cache: dict[str, _Cached] = {}
         self._rejected: dict[str, AccessToken] = {}
+        self._unstored: dict[str, tuple[TokenPair, str | None]] = {}  # given by Intuit, not yet in the database
 
     async def current(self, realm: str, fencing_token: int) -> AccessToken:
         """Return an access token with life left; refreshes it when little is left. Cheap: kept in memory.
@@ -128,7 +129,10 @@ class TokenStore:
         """Return another token after a 401; refreshes only if `rejected` is still the current one."""
         async with self._locks[realm]:
             self._cache.pop(realm, None)
-            return await self._load(realm, fencing_token, rejected=rejected)
+            self._rejected[realm] = rejected  # where this fails, the next `current` must not give the same token
+            token = await self._load(realm, fencing_token, rejected=rejected)
+            self._rejected.pop(realm, None)
+            return token
 
     async def connect(self, realm: str, pair: TokenPair, fencing_token: int = _MANUAL) -> None:
         """Store a pair from a new consent (or the command line): the company is connected."""
@@ -136,14 +140,6 @@ class TokenStore:
             await self._fence(connection, realm, fencing_token)
             await self._store(connection, realm, pair)
         self._cache.pop(realm, None)
-
-    async def refresh_by_hand(self, realm: str) -> None:
-        """Refresh once now, from the command line."""
-        async with self._locks[realm]:
-            row = await self._row(realm)
-            if row is None:
-                raise HaltError(f"Company {realm} was never connected.", _RECONNECT, Code.OAUTH_FAILED)
-            await self._refresh(realm, _MANUAL, row)
 
     async def revoke(self, realm: str) -> None:
         """End the grant at Intuit and forget the tokens."""
@@ -169,14 +165,22 @@ class TokenStore:
         names = ("realm", "state", "reason", "access_expires_at", "refresh_expires_at", "hard_expires_at", "refreshed_at")
         return TokenStatus(**{name: row[name] for name in names})
 
+    async def rescue(self, realm: str) -> None:
+        """Without the lease: what Intuit gave and the database has not taken goes into the history, for the successor."""
+        if unstored := self._unstored.get(realm):
+            await self._remember(self._pool, realm, self._vault.seal(unstored[0].refresh_token))
+            self._unstored.pop(realm, None)
+
     # --------------------------------------------------------------------------------------------------------- internals
 
     async def _load(self, realm: str, fencing_token: int, rejected: AccessToken | None) -> AccessToken:
+        if unstored := self._unstored.get(realm):
+            await self._keep(realm, fencing_token, *unstored)
         async with transaction(self._pool) as connection:
             await self._fence(connection, realm, fencing_token)
             row = await self._row(realm, connection)
-        if row is None:
-            row = await self._first_pair(realm, fencing_token)
+        if row is None or self._has_another_first(row):
+            row = await self._first_pair(realm, fencing_token, row)
         if row["state"] != CONNECTED:
             self._show(realm, row)
             raise HaltError(
@@ -199,14 +203,52 @@ class TokenStore:
         whole: float = (row["access_expires_at"] - row["refreshed_at"]).total_seconds()
         return min(self._settings.token_refresh_before_seconds, max(whole, 0) / 5)
 
-    async def _first_pair(self, realm: str, fencing_token: int) -> Any:
-        """Start from the setting, once, where the company has no tokens yet."""
+    def _has_another_first(self, row: Any) -> bool:
+        """Whether an operator put another first token in the place of one that was refused before any was stored."""
+        initial = self._initial()
+        if initial is None or row["state"] == CONNECTED or self._vault.open(row["access_token"]):
+            return False
+        return self._vault.open(row["refresh_token"]) != initial
+
+    def _initial(self) -> str | None:
         initial = self._settings.qbo_initial_refresh_token
-        if initial is None or len(self._settings.qbo_realm_ids) > 1:
+        return initial.get_secret_value() if initial is not None and len(self._settings.qbo_realm_ids) == 1 else None
+
+    async def _first_pair(self, realm: str, fencing_token: int, row: Any) -> Any:
+        """Start from the setting, where the company has no tokens yet. A refusal is kept: a dead token is not used again."""
+        initial = self._initial()
+        if initial is None:
             raise HaltError(f"Company {realm} was never connected.", _RECONNECT, Code.OAUTH_FAILED)
-        pair = await self._oauth.refresh(initial.get_secret_value())
-        await self._keep(realm, fencing_token, pair, replaced=None)
+        pair = await self._traded(realm, fencing_token, initial, row)
+        await self._keep(realm, fencing_token, pair, replaced=row["refresh_token"] if row else None)
         return await self._row(realm)
+
+    async def _traded(self, realm: str, fencing_token: int, initial: str, row: Any) -> TokenPair:
+        """Trade the first token; where it is refused, its successor may stand in the history (the lease was lost meanwhile)."""
+        try:
+            return await self._oauth.refresh(initial)
+        except GrantRefused as refused:
+            sealed = self._vault.seal(initial)
+            fallback = await self._from_history(realm, sealed)
+            if fallback is not None:
+                return fallback
+            await self._refused_at_first(realm, fencing_token, sealed, row, refused)
+            raise
+
+    async def _refused_at_first(self, realm: str, fencing_token: int, sealed: str, row: Any, refused: GrantRefused) -> None:
+        """The company needs a person before it ever had tokens; a person who connected meanwhile is not overwritten."""
+        async with transaction(self._pool) as connection:
+            await self._fence(connection, realm, fencing_token)
+            status: str = await connection.execute(
+                "INSERT INTO qbo_writer.tokens AS t (realm, access_token, access_expires_at, refresh_token, refresh_expires_at, "
+                "state, reason) VALUES ($1, $2, now(), $3, now(), $4, $5) ON CONFLICT (realm) DO UPDATE SET "
+                "refresh_token = excluded.refresh_token, reason = excluded.reason WHERE t.refresh_token = $6",
+                realm, self._vault.seal(""), sealed, NEEDS_RECONNECT, refused.reason, row["refresh_token"] if row else None,
+            )  # fmt: skip
+        if status.endswith(" 0"):
+            return
+        metrics.TOKEN_REFRESHES.labels(realm, "refused").inc()
+        log.error("token.needs_reconnect", realm=realm, fix=_RECONNECT)
 
     async def _refresh(self, realm: str, fencing_token: int, row: Any) -> Any:
         """Trade the refresh token. If it is refused, an earlier answer may have been lost: try one of the history, once."""
@@ -253,9 +295,11 @@ class TokenStore:
         return None
 
     async def _keep(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
-        """Store the new pair, fenced; without the lease into the history. Retried: a lost pair is a lost grant."""
+        """Store the new pair, fenced; without the lease into the history. A lost pair is a lost grant: kept until it is stored."""
+        self._unstored[realm] = (pair, replaced)
         reach(Place.TOKEN_REFRESHED)
         await self._kept(realm, fencing_token, pair, replaced)
+        self._unstored.pop(realm, None)
         reach(Place.TOKEN_PERSISTED)
 
     async def _kept(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
@@ -268,6 +312,7 @@ class TokenStore:
                     )
                     if held != replaced:  # a person connected while Intuit answered: theirs is the newer grant
                         log.warning("token.overtaken", realm=realm)
+                        await self._remember(connection, realm, self._vault.seal(pair.refresh_token))
                         return
                     if replaced:
                         await self._remember(connection, realm, replaced)
@@ -275,6 +320,7 @@ class TokenStore:
                 return
             except LeaseLost:
                 await self._remember(self._pool, realm, self._vault.seal(pair.refresh_token))
+                self._unstored.pop(realm, None)
                 raise
             except Exception as error:
                 if attempt == 4:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bookrelay.db import Pool
+from bookrelay.db import TRANSIENT_POSTGRES, Pool
 from bookrelay.errors import HaltError, SettingsError, TransientError
 from cryptography.fernet import Fernet
 from qbo_parts import KEY, Company, settings_for
@@ -31,6 +31,12 @@ def store_for(company: Company, pool: Pool, **more: Any) -> TokenStore:
 
 def refreshes(company: Company) -> int:
     return int(company.sandbox.control("GET", "counters")["token_refreshes"])
+
+
+def token_calls(company: Company) -> list[dict[str, Any]]:
+    """Every call of the token endpoint, refused ones, too."""
+    rows: list[dict[str, Any]] = company.sandbox.control("GET", "requests", operation="token")["requests"]
+    return rows
 
 
 async def works(company: Company, token: AccessToken) -> bool:
@@ -138,6 +144,88 @@ async def test_lease_lost_while_intuit_answers_keeps_the_pair_in_history(company
         await TokenStore(pool, settings, TakenOver(settings)).current(company.realm, 1)
     token = await store_for(company, pool).current(company.realm, 2)
     assert await works(company, token)
+
+
+async def test_lease_lost_while_intuit_answers_for_the_first_time_keeps_the_pair_too(company: Company, pool: Pool) -> None:
+    """The setting's token is dead from then on; its successor stands in the history only."""
+    await take_lease(pool, company.realm)
+    settings = settings_for(company, qbo_initial_refresh_token=company.told["refresh_token"])
+    company.sandbox.control("POST", "clock", {"advance": 90_000})
+
+    class TakenOver(OAuthClient):
+        async def refresh(self, refresh_token: str) -> Any:
+            pair = await super().refresh(refresh_token)
+            await take_lease(pool, company.realm, 2)
+            return pair
+
+    with pytest.raises(LeaseLost):
+        await TokenStore(pool, settings, TakenOver(settings)).current(company.realm, 1)
+    assert await pool.fetchval("SELECT count(*) FROM qbo_writer.tokens") == 0
+    assert await works(company, await store_for(company, pool).current(company.realm, 2))
+
+
+async def test_first_answer_lost_without_rotation_is_survived(company: Company, pool: Pool) -> None:
+    await take_lease(pool, company.realm)
+    company.fault("token_answer_lost")
+    store = store_for(company, pool)
+    with pytest.raises(TransientError):
+        await store.current(company.realm, 1)
+    assert await works(company, await store.current(company.realm, 1))
+
+
+async def test_first_answer_lost_after_rotation_is_told_once_and_another_token_heals(company: Company, pool: Pool) -> None:
+    """A dead first token is not sent again and again; a new one in the setting is taken, as is a login."""
+    await take_lease(pool, company.realm)
+    company.sandbox.control("POST", "clock", {"advance": 90_000})
+    company.fault("token_answer_lost")
+    store = store_for(company, pool)
+    with pytest.raises(TransientError):
+        await store.current(company.realm, 1)
+    with pytest.raises(HaltError, match="refused"):
+        await store.current(company.realm, 1)
+    asked = len(token_calls(company))
+    assert asked >= 2
+    for _ in range(3):
+        with pytest.raises(HaltError, match="not connected"):
+            await store_for(company, pool).current(company.realm, 1)
+    assert len(token_calls(company)) == asked
+    status = await store.status(company.realm)
+    assert status
+    assert status.state == "needs_reconnect"
+    told = company.sandbox.control("POST", "tokens", {"new": True, "realm": company.realm})
+    settings = settings_for(company, qbo_initial_refresh_token=told["refresh_token"])
+    healed = await TokenStore(pool, settings, OAuthClient(settings)).current(company.realm, 1)
+    assert await works(company, healed)
+
+
+@pytest.mark.parametrize("holds_on", [True, False])
+async def test_a_pair_that_postgres_does_not_take_is_kept_until_it_does(company: Company, pool: Pool, holds_on: bool) -> None:
+    """The grant was rotated, Postgres is away for longer than the retries: not a person's work, whoever holds the lease then."""
+    await take_lease(pool, company.realm)
+    store = store_for(company, pool)
+    await store.current(company.realm, 1)
+    company.sandbox.control("POST", "clock", {"advance": 90_000})
+    await pool.execute("UPDATE qbo_writer.tokens SET access_expires_at = now()")
+    settings = settings_for(company)
+
+    class Away(OAuthClient):
+        async def refresh(self, refresh_token: str) -> Any:
+            pair = await super().refresh(refresh_token)
+            await pool.execute("ALTER TABLE qbo_writer.token_history RENAME TO away")
+            return pair
+
+    store = TokenStore(pool, settings, Away(settings))
+    with pytest.raises(TRANSIENT_POSTGRES):
+        await store.current(company.realm, 1)
+    await pool.execute("ALTER TABLE qbo_writer.away RENAME TO token_history")
+    if holds_on:
+        before = refreshes(company)
+        assert await works(company, await store.current(company.realm, 1))
+        assert refreshes(company) == before
+    else:
+        await take_lease(pool, company.realm, 2)
+        await store.rescue(company.realm)
+        assert await works(company, await store_for(company, pool).current(company.realm, 2))
 
 
 async def test_lost_answer_without_rotation_is_survived(company: Company, pool: Pool) -> None:

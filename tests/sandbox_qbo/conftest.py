@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from sandbox.qbo.app import App
+from sandbox.qbo.books import invariants
 from sandbox.qbo.server import bind, build, server_for
+from sandbox.qbo.store import broken_indexes
 
 
 class StandIn:
@@ -111,8 +113,8 @@ def standin() -> Iterator[StandIn]:
 def books(standin: StandIn) -> Iterator[Books]:
     company = Books(standin)
     yield company
-    found = standin.app.world.invariants()[company.realm]
-    assert found == [], "the books do not add up"
+    found = standin.app.world.companies[company.realm]
+    assert invariants(found) + broken_indexes(found) == [], "the books do not add up"
 
 
 @pytest.fixture(autouse=True)

@@ -181,6 +181,17 @@ def test_nothing_waits_with_wait_for() -> None:
     assert found == []
 
 
+def test_transactions_are_opened_by_one_function() -> None:
+    """`bookrelay.db.transaction` bounds how long a paused process keeps its locks; asyncpg's own does not."""
+    found = [
+        shown(path, node)
+        for path in python_files(SHARED, *SERVICES.values())
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "transaction"
+    ]
+    assert found == []
+
+
 def test_no_sql_is_committed_inside_a_helper() -> None:
     """One transaction, committed at the edge (`bookrelay.db.transaction`)."""
     found = [

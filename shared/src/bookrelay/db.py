@@ -4,9 +4,9 @@ Each service owns one schema, declared as SQLModel classes in its `tables.py`; d
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, cast
 
 import asyncpg
@@ -41,6 +41,11 @@ TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
 )
 
 
+IDLE_SECONDS = 5
+# One round trip, and right behind PgBouncer, too.
+_BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
+
+
 async def _prepare(connection: Any) -> None:
     await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
@@ -62,11 +67,21 @@ async def open_pool(settings: ServiceSettings, *, application_name: str, size: i
     return cast(Pool, pool)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """Open one transaction on one connection; committed at the end of the block, rolled back on an exception."""
-    async with pool.acquire() as connection, connection.transaction():
-        yield connection
+    """Open one transaction on one connection; committed at the end of the block, rolled back on an exception.
+
+    A process that is paused or cut off inside it loses its locks after IDLE_SECONDS: nobody waits for it longer.
+    """
+    async with pool.acquire() as connection:
+        await connection.execute(_BEGIN)
+        try:
+            yield connection
+        except BaseException:
+            with contextlib.suppress(*TRANSIENT_POSTGRES):  # the connection is gone, and the transaction with it
+                await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
 
 
 async def close_pool(pool: Pool, seconds: float = 5) -> None:

@@ -5,7 +5,7 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
-from bookrelay.db import open_pool
+from bookrelay.db import TRANSIENT_POSTGRES, open_pool
 from qbo_writer.lease import LeaseLost, Leases, fenced
 from qbo_writer.main import Writer
 from qbo_writer.settling import Effects
@@ -64,6 +64,20 @@ async def test_a_ledger_transaction_keeps_the_lease_row_until_it_commits(databas
             assert not taking.done()
         await taking
         assert rival.holding(d.realm) == 2
+
+
+async def test_a_holder_that_is_paused_inside_a_transaction_keeps_nobody_waiting(database_url: str, sandbox: QboSandbox) -> None:
+    """Stopped between two statements it holds the lease row; Postgres ends its session, and the rival takes over."""
+    async with desk(database_url, sandbox, run=False) as d:
+        await d.writer.leases.step()
+        await d.pool.execute("UPDATE qbo_writer.leases SET expires_at = now() - interval '1 second'")
+        rival = Leases(d.pool, [d.realm], seconds=15, renew_seconds=1)
+        with pytest.raises(TRANSIENT_POSTGRES):  # noqa: PT012
+            async with fenced(d.pool, d.realm, 1) as connection:
+                await rival.step()
+                assert rival.holding(d.realm) == 2
+                await connection.execute("UPDATE qbo_writer.leases SET fencing_token = 1")
+        assert await d.pool.fetchval("SELECT fencing_token FROM qbo_writer.leases") == 2
 
 
 async def test_a_standby_takes_over_and_each_document_is_posted_once(database_url: str, sandbox: QboSandbox) -> None:

@@ -79,8 +79,11 @@ async def test_thirty_commands_need_one_new_customer(database_url: str, sandbox:
 
 async def test_a_backlog_goes_in_batches(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
-        await d.tell(*(invoice(d.realm, f"Q-{i}", customer=f"P-{i % 3}") for i in range(150)))
+        commands = [invoice(d.realm, f"Q-{i}", customer=f"P-{i % 3}") for i in range(150)]
         async with running(d.writer):
+            await d.tell(*commands[:3])  # the customers are there, then comes the backlog, all at once
+            await d.until_ended()
+            await d.tell(*commands[3:])
             assert set((await d.until_ended(60)).values()) == {"posted"}
         mine = [b for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
         assert len(mine) == 150

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, Protocol
 
 from bookrelay import telemetry
-from bookrelay.db import Connection, Pool
+from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import BillContent, InvoiceContent
 
@@ -457,7 +457,7 @@ class References:
         details = [_details(raw) for raw in rows]
         for reference, detail in zip(references, details, strict=True):
             _put(entries, reference, detail)
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with transaction(self._pool) as connection:
             await connection.execute("DELETE FROM qbo_writer.references WHERE realm = $1 AND entity = $2", realm, entity)
             await self._keep(connection, realm, references, details)
         log.info("references.read", realm=realm, entity=entity, entries=len(references))

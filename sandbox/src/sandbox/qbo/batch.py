@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from sandbox.qbo import query, writes
 from sandbox.qbo.cdc import change_data
@@ -81,6 +82,8 @@ def _run(company: Company, item: dict[str, Any], sort_by_id: bool, dress: Callab
                 dress,
             )
         }
+    if "ReportQuery" in item:
+        return {"Report": _report(company, item["ReportQuery"])}
     names = [key for key in item if key not in ITEM_KEYS]
     if len(names) != 1:
         raise (
@@ -93,6 +96,16 @@ def _run(company: Company, item: dict[str, Any], sort_by_id: bool, dress: Callab
         raise Fault("2010", element=names[0])
     doc = write(company, entity, str(item.get("operation") or "create"), item[names[0]], options_of(item.get("optionsData")))
     return {entity.kind: dress(entity.kind, doc) if "MetaData" in doc else doc}
+
+
+def _report(company: Company, asked: Any) -> dict[str, Any]:
+    """A report by its address: `/reports/ProfitAndLoss?start_date=...`, or only the name with its parameters."""
+    from sandbox.qbo.reports import report
+
+    if type(asked) is not str:
+        raise Fault("2120", element="ReportQuery", value=asked)
+    path, _, query_text = asked.partition("?")
+    return report(company, path.strip("/").removeprefix("reports/"), dict(parse_qsl(query_text)))
 
 
 def options_of(data: Any) -> Options:

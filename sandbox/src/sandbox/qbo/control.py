@@ -16,6 +16,7 @@ from sandbox.qbo.faults import Fault, item_fault
 from sandbox.qbo.injection import FAULTS, PROFILES
 from sandbox.qbo.rules import Options, bump
 from sandbox.qbo.schema import KINDS, PLANS
+from sandbox.qbo.seed import SKUS
 from sandbox.qbo.store import Company
 from sandbox.qbo.world import World
 
@@ -141,8 +142,8 @@ class Control:
         realm = body.get("realm_id") or body.get("realm")
         if realm is not None and str(realm) in self.world.companies:
             company = self._company(realm)
-            if "plan" in body:
-                company.plan = plan
+            if "plan" in body and plan != company.plan:
+                self._change_plan(company, plan)
         else:
             company = self.world.add_company(
                 None if realm is None else str(realm), plan, seeded=body.get("seeded", True), name=body.get("name")
@@ -161,6 +162,15 @@ class Control:
             if name in body:
                 setattr(company, name, type(getattr(company, name))(body[name]))
         return 200, {**self.world.connect(company.realm_id, body.get("client_id")), "plan": company.plan, "name": company.name}
+
+    @staticmethod
+    def _change_plan(company: Company, plan: str) -> None:
+        """Another subscription; CompanyInfo tells it by its OfferingSku."""
+        company.plan = plan
+        old = next(iter(company.rows("CompanyInfo")), None)
+        if old is not None:
+            pairs = [{**p, "Value": SKUS[plan]} if p["Name"] == "OfferingSku" else p for p in old["NameValue"]]
+            company.put("CompanyInfo", bump(company, old, {**old, "NameValue": pairs}))
 
     def entities(self, params: dict[str, str], body: Any) -> Answer:
         """Load documents: {"realm": ..., "entities": {"Customer": [{...}, ...], ...}}; with "Id" they keep it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sandbox.qbo.faults import Fault
 from sandbox.qbo.rules import DELETED, Change, account_type, check_currency
 from sandbox.qbo.schema import KINDS, PLANS
-from sandbox.qbo.store import ZERO, Company, Doc, folded
+from sandbox.qbo.store import TAX_IDENTIFIERS, ZERO, Company, Doc, folded, masked
 from sandbox.qbo.validation import cents
 
 FORBIDDEN_IN_NAMES = re.compile(r"[:\t\n\r]")
@@ -46,11 +46,12 @@ def finish_name(change: Change) -> None:
     if not active and (old is None or old.get("Active", True)):
         _check_closing_name(company, kind, old)
     doc["DisplayName"] = name
+    keep_masked(old, doc)
     _finish_open_balance(change)
     check_currency(change)
     home = company.preference("CurrencyPrefs", "HomeCurrency")
     doc.setdefault("CurrencyRef", {"value": home["value"], "name": home.get("name", home["value"])})
-    doc["PrintOnCheckName"] = doc.get("PrintOnCheckName") or name.removesuffix(DELETED)[:110]
+    doc["PrintOnCheckName"] = doc.get("PrintOnCheckName") or name.removesuffix(DELETED)[: 100 if kind == "Vendor" else 110]
     if kind == "Customer":
         _finish_customer(change)
     elif kind == "Vendor":
@@ -72,6 +73,14 @@ def _active_name(company: Company, kind: str, name: str, active: bool, old: Doc 
         number += 1
         candidate = f"{name} (deleted-{number})"
     return candidate
+
+
+def keep_masked(old: Doc | None, doc: Doc) -> None:
+    """A masked tax number that a client echoes back means the stored one."""
+    for name in TAX_IDENTIFIERS:
+        known = (old or {}).get(name)
+        if known and doc.get(name) == masked(known):
+            doc[name] = known
 
 
 def _check_closing_name(company: Company, kind: str, old: Doc | None) -> None:
@@ -185,7 +194,8 @@ def finish_list(change: Change) -> None:
     if active and taken and (old is None or taken != old["Id"]):
         raise Fault(
             "6240",
-            value=f"Another {kind.lower()} is already using this name. Please use a different name. The {kind.lower()} ID is: {taken}",
+            value=f"Another {kind.lower()} is already using this name. Please use a different name. "
+            f"The {kind.lower()} ID is: {taken}",
         )
     if kind in ("Class", "Department") and old is None and company.plan != "advanced":
         used = sum(1 for k in ("Class", "Department") for row in company.rows(k) if row.get("Active", True))

@@ -34,11 +34,13 @@ def act(company: Company, operation: str, kind: str, doc_id: str, changes: dict[
         return writes.void(company, entity, {"Id": doc_id}, options)
     if operation == "delete":
         if entity.group in ("name", "list"):
-            return writes.save(company, entity, {"Id": doc_id, "sparse": True, "Active": False}, options)
+            return _deactivate(company, kind, doc_id, options)
         writes.delete(company, entity, {"Id": doc_id}, options)
         return None
-    if operation in ("activate", "deactivate"):
-        return writes.save(company, entity, {"Id": doc_id, "sparse": True, "Active": operation == "activate"}, options)
+    if operation == "activate":
+        return writes.save(company, entity, {"Id": doc_id, "sparse": True, "Active": True}, options)
+    if operation == "deactivate":
+        return _deactivate(company, kind, doc_id, options)
     if operation in ("match", "unmatch"):
         if company.get(kind, doc_id) is None:
             raise Fault("610")
@@ -49,6 +51,16 @@ def act(company: Company, operation: str, kind: str, doc_id: str, changes: dict[
     if operation == "merge":
         return _merge(company, kind, doc_id, str(changes["into"]))
     raise KeyError(operation)
+
+
+def _deactivate(company: Company, kind: str, doc_id: str, options: Options) -> Doc:
+    """Made inactive in the product: a customer who owes gets a balancing credit memo, without a word."""
+    owed = company.open_balance.get((kind, doc_id), 0)
+    if kind == "Customer" and owed > 0 and not company.close_balance:
+        line: Doc = {"DetailType": "SalesItemLineDetail", "Amount": owed, "SalesItemLineDetail": {}}
+        body = {"CustomerRef": {"value": doc_id}, "Line": [line], "PrivateNote": "Balance adjusted"}
+        writes.save(company, KINDS["CreditMemo"], body, options)
+    return writes.save(company, KINDS[kind], {"Id": doc_id, "sparse": True, "Active": False}, options)
 
 
 def _pay(company: Company, kind: str, doc_id: str, changes: dict[str, Any]) -> Doc:

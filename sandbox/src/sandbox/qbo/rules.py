@@ -112,6 +112,7 @@ def _check_tracking(change: Change) -> None:
     company, doc = change.company, change.doc
     if doc.get("DepartmentRef") and PLANS.index(company.plan) < PLANS.index("essentials"):
         raise Fault("5030", value="Location")
+    _untracked(company, doc)
     if PLANS.index(company.plan) >= PLANS.index("plus"):
         return
     if doc.get("ClassRef") or any(
@@ -121,11 +122,31 @@ def _check_tracking(change: Change) -> None:
         raise Fault("5030", value="Class")
 
 
+def _untracked(company: Company, doc: Doc) -> None:
+    """What the company does not track is not kept: locations, classes by transaction, classes by line."""
+    tracks = company.preferences["AccountingInfoPrefs"]
+    if "DepartmentRef" in doc and not tracks.get("TrackDepartments"):
+        del doc["DepartmentRef"]
+    if PLANS.index(company.plan) < PLANS.index("plus"):
+        return  # refused, not left out
+    if "ClassRef" in doc and not tracks.get("ClassTrackingPerTxn"):
+        del doc["ClassRef"]
+    if tracks.get("ClassTrackingPerTxnLine"):
+        return
+    for line in doc.get("Line", ()):
+        detail = line.get(line.get("DetailType", ""))
+        if isinstance(detail, dict):
+            detail.pop("ClassRef", None)
+
+
 def check_currency(change: Change) -> None:
     company, doc = change.company, change.doc
     currency = doc.get("CurrencyRef")
     home = company.preference("CurrencyPrefs", "HomeCurrency")["value"]
     if not currency:
+        needed = change.entity.group == "txn" and "CurrencyRef" in change.entity.props and change.old is None
+        if needed and not change.options.person and company.preference("CurrencyPrefs", "MultiCurrencyEnabled"):
+            raise Fault("2020", element="CurrencyRef")
         return
     code = currency["value"]
     if code == home:

@@ -75,6 +75,8 @@ def _finish_invoice(change: Change, customer: Doc | None, total: Decimal) -> Non
     if doc.get("AllowOnlinePayment") is True and not change.options.person:
         raise Fault("5000", element="AllowOnlinePayment")
     deposit = doc.get("Deposit", ZERO)
+    if deposit and company.preference("SalesFormsPrefs", "AllowDeposit") is False:
+        raise Fault("6000", detail="Business Validation Error: deposits are switched off for this company.")
     doc["Deposit"] = deposit
     if deposit < 0 or deposit > total:
         raise Fault("6000", detail="Business Validation Error: The deposit must be between 0 and the total.")

@@ -82,6 +82,14 @@ class Event:
     deleted_id: str | None = None
 
 
+TAX_IDENTIFIERS = ("TaxIdentifier", "PrimaryTaxIdentifier")
+
+
+def masked(identifier: str) -> str:
+    """A tax number as readers see it: only its last four characters."""
+    return "X" * (len(identifier) - 4) + identifier[-4:]
+
+
 class Company:
     """State of one realm. All methods are synchronous: what one call does is atomic."""
 
@@ -175,6 +183,9 @@ class Company:
         if kind in ("Customer", "Vendor"):
             balance = self.open_balance.get((kind, doc["Id"]), ZERO)
             doc = {**doc, "Balance": balance}
+            for name in TAX_IDENTIFIERS:
+                if name in doc:
+                    doc[name] = masked(doc[name])
             if kind == "Customer":
                 doc["BalanceWithJobs"] = balance + self._jobs_balance(doc["Id"])
         decorate = self.decorators.get(kind)

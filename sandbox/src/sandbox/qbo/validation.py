@@ -329,9 +329,24 @@ def _obj(shape: str) -> Checker:
             if value == "":
                 return DROP
             raise Fault("2120", element=name, value=value)
-        return clean_shape(shape, value, company)
+        cleaned = clean_shape(shape, value, company)
+        return _address(cleaned, name) if shape == "Address" else cleaned
 
     return check
+
+
+def _address(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """Each line may have 500 characters, all five together 2,000."""
+    length = sum(len(value.get(f"Line{number}", "")) for number in range(1, 6))
+    if length > 2000:
+        raise Fault("2050", element=name, value=length, limit=2000)
+    return value
+
+
+def _has_price(line: dict[str, Any]) -> bool:
+    """Does the line say its amount by Qty and UnitPrice?"""
+    detail = line.get(str(line.get("DetailType")))
+    return type(detail) is dict and "Qty" in detail and "UnitPrice" in detail
 
 
 def _list(shape: str) -> Checker:
@@ -349,7 +364,10 @@ def _list(shape: str) -> Checker:
         for item in value:
             if type(item) is not dict:
                 raise Fault("2120", element=name, value=item)
-            out.append(clean_shape(shape, item, company))
+            line = clean_shape(shape, item, company)
+            if item.get("Amount") == "" and not _has_price(line):
+                line["Amount"] = Decimal(0)  # clients write nothing for nought
+            out.append(line)
         return out
 
     return check

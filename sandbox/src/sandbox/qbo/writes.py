@@ -9,6 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from sandbox.qbo.addresses import settle_addresses
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.faults import Fault
 from sandbox.qbo.journals import finish_journal, finish_time, finish_transfer
@@ -304,6 +305,7 @@ def _finish(change: Change) -> None:
     if change.entity.group == "txn" and kind != "TimeActivity":
         finish_txn(change)
     FINISHERS.get(kind, _nothing)(change)
+    settle_addresses(change.company, kind, change.doc, change.old)
 
 
 def _nothing(change: Change) -> None:

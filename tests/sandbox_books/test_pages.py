@@ -178,6 +178,34 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(
     assert company.entities["Invoice"][doc["Id"]] is doc
 
 
+def test_what_was_typed_stays_to_be_mended(world: World, company: Company) -> None:
+    doc = invoice(company)
+    form = {"realm": world.first_realm, "op": "edit", "kind": "Invoice", "id": doc["Id"]}
+    typed = {"amount_0": "12x", "description_0": "<b>new</b>", "PrivateNote": "by hand"}
+    status, _, body, _ = handle(world, "POST", "/ui/act", {}, {**form, **typed})
+    inputs = {attributes["name"]: attributes["value"] for tag, attributes in Elements(body).found if tag == "input"}
+    assert status == 400
+    assert {name: inputs[name] for name in typed} == typed
+
+
+def test_fractions_of_a_cent_are_refused_in_words_for_a_person(world: World, company: Company) -> None:
+    doc = invoice(company)
+    for operation, field in (("edit", "amount_0"), ("pay", "amount")):
+        status, page = act(world, operation, "Invoice", doc["Id"], **{field: "1,234.567"})
+        assert (status, "'1,234.567' has more than two decimals." in page) == (400, True)
+    assert act(world, "edit", "Invoice", doc["Id"], amount_0="1,234.50")[0] == 303
+    assert company.entities["Invoice"][doc["Id"]]["TotalAmt"] == Decimal("1234.50")
+
+
+def test_after_deleting_the_list_is_shown(world: World, company: Company) -> None:
+    kept, gone = invoice(company, DocNumber="KEPT"), invoice(company, DocNumber="GONE")
+    status, page = act(world, "delete", "Invoice", gone["Id"])
+    assert status == 303
+    assert f"Invoice {gone['Id']} is deleted." in page
+    assert ("KEPT" in page, "GONE" in page) == (True, False)
+    assert company.get("Invoice", kept["Id"]) is kept
+
+
 def test_nothing_stored_becomes_markup(world: World, company: Company) -> None:
     company.name = EVIL
     customer = save(company, KINDS["Customer"], {"DisplayName": EVIL})

@@ -170,6 +170,8 @@ def _books(world: World, company: Company, params: dict[str, str]) -> Answer:
         body = _accounts(company)
     else:
         body = _listing(company, view, title, kinds, params)
+    if params.get("note"):
+        body = join([_card("", tag("p", params["note"]), cls="card note"), body])
     return _frame(world, company, view, title, body)
 
 
@@ -236,7 +238,7 @@ def _listing(company: Company, view: str, title: str, kinds: Sequence[str], para
         "form",
         tag("input", type_="hidden", name_="realm", value=company.realm_id),
         tag("input", type_="hidden", name_="view", value=view),
-        tag("input", type_="search", name_="q", value=needle, placeholder="Number, name or memo", aria_label="Search"),
+        tag("input", type_="search", name_="q", value=needle, placeholder="Number, name or memo", aria_label="Search", size=26),
         tag("button", "Search"),
         cls="line search",
         action="/",
@@ -391,7 +393,14 @@ def _limits_card(world: World, company: Company) -> Html:
 
 
 def _document(
-    world: World, company: Company, kind: str, doc_id: str, params: dict[str, str], error: str = "", status: int = 200
+    world: World,
+    company: Company,
+    kind: str,
+    doc_id: str,
+    params: dict[str, str],
+    error: str = "",
+    status: int = 200,
+    typed: dict[str, str] | None = None,
 ) -> Answer:
     doc = company.get(kind, doc_id)
     view = VIEW_OF.get(kind, "overview")
@@ -407,7 +416,7 @@ def _document(
     elif params.get("note"):
         parts.append(_card("", tag("p", params["note"]), cls="card note"))
     left = join(_head_card(company, kind, doc, label), _links_card(company, doc))
-    parts.append(tag("div", tag("div", left, cls="stacked"), _forms(company, kind, doc), cls="two"))
+    parts.append(tag("div", tag("div", left, cls="stacked"), _forms(company, kind, doc, typed or {}), cls="two"))
     if kind in TXN_KINDS:
         parts.append(_lines_card(doc))
         parts.append(_postings_card(company, kind, doc))
@@ -474,7 +483,9 @@ def _lines_card(doc: Doc) -> Html:
             "",
         )
         kind = str(line.get("DetailType") or "").replace("LineDetail", "")
-        cells = (what or kind, line.get("Description", ""), detail.get("Qty", ""), detail.get("UnitPrice", ""))
+        price = detail.get("UnitPrice")
+        shown = "" if price is None else _amount(price) if price == round(price, 2) else f"{price.normalize():,f}"
+        cells = (what or kind, line.get("Description", ""), detail.get("Qty", ""), shown)
         rows.append((*cells, _amount(line["Amount"]) if "Amount" in line else ""))
     heads = (("Item or account", "wrap"), ("Description", "wrap"), ("Qty", "num"), ("Price", "num"), ("Amount", "num"))
     return _card("Lines", _table(heads, rows, "No lines."))
@@ -518,28 +529,29 @@ def _hidden(company: Company, kind: str, doc: Doc, operation: str) -> list[Html]
     return [tag("input", type_="hidden", name_=name, value=value) for name, value in values.items()]
 
 
-def _field(label: str, name: str, value: object, kind: str = "text", **more: object) -> Html:
-    return tag("label", label, tag("input", type_=kind, name_=name, value="" if value is None else value, **more))
-
-
-def _forms(company: Company, kind: str, doc: Doc) -> Html:
-    """Edit, pay, void and delete, as far as they fit the document."""
+def _forms(company: Company, kind: str, doc: Doc, typed: dict[str, str]) -> Html:
+    """Edit, pay, void and delete, as far as they fit the document. What was typed and refused stays to be mended."""
     fields: list[Html] = []
+
+    def field(label: str, name: str, value: object, kind: str = "text", **more: object) -> Html:
+        value = typed.get(name, value)
+        return tag("label", label, tag("input", type_=kind, name_=name, value="" if value is None else value, **more))
+
     if kind in EDITABLE:
         for index, line in enumerate(doc.get("Line") or ()):
             if line.get("DetailType") in PRICED_LINES:
-                about = _field(f"Line {index + 1}", f"description_{index}", line.get("Description", ""))
+                about = field(f"Line {index + 1}", f"description_{index}", line.get("Description", ""))
                 fields.append(
-                    tag("div", about, _field("Amount", f"amount_{index}", line.get("Amount"), inputmode="decimal"), cls="row")
+                    tag("div", about, field("Amount", f"amount_{index}", line.get("Amount"), inputmode="decimal"), cls="row")
                 )
         if kind == "Payment":
-            fields.append(_field("Amount", "total", doc.get("TotalAmt"), inputmode="decimal"))
+            fields.append(field("Amount", "total", doc.get("TotalAmt"), inputmode="decimal"))
         if kind in {"Invoice", "Bill"}:
-            fields.append(_field("Due date", "DueDate", doc.get("DueDate"), "date"))
-        fields.append(_field("Memo", "PrivateNote", doc.get("PrivateNote"), maxlength=4000))
+            fields.append(field("Due date", "DueDate", doc.get("DueDate"), "date"))
+        fields.append(field("Memo", "PrivateNote", doc.get("PrivateNote"), maxlength=4000))
     elif kind in {"Customer", "Vendor"}:
-        fields.append(_field("Name", "DisplayName", doc.get("DisplayName"), maxlength=500))
-        fields.append(_field("E-mail", "email", (doc.get("PrimaryEmailAddr") or {}).get("Address", "")))
+        fields.append(field("Name", "DisplayName", doc.get("DisplayName"), maxlength=500))
+        fields.append(field("E-mail", "email", (doc.get("PrimaryEmailAddr") or {}).get("Address", "")))
     blocks: list[Html] = []
     if fields:
         save = tag("button", "Save changes", cls="main", data_once=True)
@@ -556,7 +568,14 @@ def _forms(company: Company, kind: str, doc: Doc) -> Html:
         )
     buttons = []
     if kind in {"Invoice", "Bill"} and doc.get("Balance"):
-        amount = tag("input", name_="amount", value=doc["Balance"], inputmode="decimal", aria_label="Amount to pay", size=10)
+        amount = tag(
+            "input",
+            name_="amount",
+            value=typed.get("amount", doc["Balance"]),
+            inputmode="decimal",
+            aria_label="Amount to pay",
+            size=10,
+        )
         pay = tag("button", "Receive payment" if kind == "Invoice" else "Pay bill", cls="main", data_once=True)
         blocks.append(
             tag("form", _hidden(company, kind, doc, "pay"), amount, pay, cls="line actions", method="post", action="/ui/act")
@@ -591,10 +610,18 @@ def _act(world: World, company: Company, form: dict[str, str]) -> Answer:
     try:
         note, shown_kind, shown_id = _perform(world, company, operation, kind, doc_id, form)
     except RefusedError as refusal:
-        return _document(world, company, kind, doc_id, {}, str(refusal), 400)
+        return _document(world, company, kind, doc_id, {}, str(refusal), 400, form)
     except Fault as fault:
-        return _document(world, company, kind, doc_id, {}, f"{fault.message}: {fault.detail} ({fault.code})", 400)
-    where = _link("/ui/doc", realm=company.realm_id, kind=shown_kind, id=shown_id, note=note)
+        said = fault.detail if fault.detail.startswith(fault.message) else f"{fault.message}: {fault.detail}"
+        return _document(world, company, kind, doc_id, {}, f"{said} ({fault.code})", 400, form)
+    if company.get(shown_kind, shown_id) is None:  # deleted: back to the list
+        view = VIEW_OF.get(shown_kind, "overview")
+        return _see(_link("/", realm=company.realm_id, view=view, note=note))
+    return _see(_link("/ui/doc", realm=company.realm_id, kind=shown_kind, id=shown_id, note=note))
+
+
+def _see(where: str) -> Answer:
+    """On to a page that can be loaded again without doing anything."""
     return 303, "text/plain; charset=utf-8", b"", {**HEADERS, "Location": where}
 
 
@@ -634,6 +661,8 @@ def _decimal(typed: str) -> Decimal:
         raise RefusedError(f"{typed!r} is not an amount.") from None
     if not value.is_finite() or abs(value) >= 10**13:
         raise RefusedError(f"{typed!r} is not an amount.")
+    if value != round(value, 2):
+        raise RefusedError(f"{typed!r} has more than two decimals.")
     return value
 
 

@@ -93,7 +93,7 @@ def test_every_command_and_event_can_become_an_id() -> None:
     for message in (*COMMANDS, *EVENTS):
         data = message.model_fields["data"].annotation
         assert isinstance(data, type)
-        if message.__name__.startswith("Realm"):
+        if message.__name__.startswith(("Realm", "Books")):  # about a company, about what stands in its books
             continue
         assert issubclass(data, CommandData if message in COMMANDS else EventData)
     assert EntityChanged.TYPE in REGISTRY

@@ -123,6 +123,22 @@ def _events() -> list[m.AnyMessage]:
             m.RealmResumed,
             m.RealmData(realm=REALM, code="QB002", reason="The company was connected again.", since=MOMENT),
         ),
+        m.BooksDiscrepancy.of(
+            m.BooksDiscrepancyData(
+                realm=REALM,
+                what="double",
+                entity="Invoice",
+                entity_id="146",
+                doc_number="4D-12082",
+                source="emr",
+                source_key="12082",
+                reason="QuickBooks holds a second Invoice (Id 146) of one document: the ledger knows Id 145.",
+                fix="Compare both, and delete the wrong one.",
+                found_at=MOMENT,
+            ),
+            sender="qbo-writer",
+            time=MOMENT,
+        ),
     ]
 
 

@@ -477,9 +477,39 @@ class RealmResumed(_RealmEvent):
     type: Literal["bookrelay.realm.resumed.v1"] = "bookrelay.realm.resumed.v1"
 
 
+class BooksDiscrepancyData(Model):
+    realm: Identifier
+    code: str = "QB007"
+    what: Literal["unknown_marker", "not_expected", "double", "missing"]
+    entity: Name
+    entity_id: Identifier
+    doc_number: str | None = None
+    source: Identifier | None = None  # of the document, where the ledger knows it
+    source_key: Identifier | None = None
+    reason: Text
+    fix: str = Field(default="", max_length=4000)
+    found_at: UtcDatetime
+
+
+class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
+    """The daily sweep found that books and ledger disagree about what exists; told once, until it is mended and comes again."""
+
+    TYPE = "bookrelay.books.discrepancy.v1"
+    type: Literal["bookrelay.books.discrepancy.v1"] = "bookrelay.books.discrepancy.v1"
+
+    @classmethod
+    def of(cls, data: BooksDiscrepancyData, *, sender: str, time: datetime) -> Self:
+        """Wrap `data`, told by service `sender` at `time`."""
+        parts = ("discrepancy", data.realm, data.entity, data.entity_id, data.what, _rfc3339(data.found_at))
+        subject = subject_of(data.realm, data.source or data.entity, data.source_key or data.entity_id)
+        id_ = uuid5(NAMESPACE, "\x1f".join(parts))
+        return cls(id=id_, source=f"/bookrelay/{sender}", type=cls.TYPE, subject=subject, time=time, data=data)
+
+
 Event = (
     InvoicePosted | BillPosted | BillPaymentPosted | DocumentUnchanged | DocumentRetracted | DocumentRejected | DocumentSkipped
     | DocumentHeld | DocumentSuperseded | DocumentDiverged | CommandDeadLettered | RealmHalted | RealmResumed
+    | BooksDiscrepancy
 )  # fmt: skip
 
 
@@ -553,6 +583,7 @@ COMMANDS: tuple[type[AnyMessage], ...] = (UpsertInvoice, UpsertBill, RetractDocu
 EVENTS: tuple[type[AnyMessage], ...] = (
     InvoicePosted, BillPosted, BillPaymentPosted, DocumentUnchanged, DocumentRetracted, DocumentRejected, DocumentSkipped,
     DocumentHeld, DocumentSuperseded, DocumentDiverged, CommandDeadLettered, RealmHalted, RealmResumed,
+    BooksDiscrepancy,
 )  # fmt: skip
 NOTIFICATIONS: tuple[type[AnyMessage], ...] = (EntityChanged,)
 CHANGES: tuple[type[AnyMessage], ...] = (BooksChanged,)

@@ -59,6 +59,8 @@ LEASE_TOKEN = _gauge("qbo_lease_fencing_token", "The fencing token of the lease 
 TOKEN_EXPIRES = _gauge("qbo_token_expires_timestamp_seconds", "When a token ends", "realm", "token")
 TOKEN_REFRESHES = _counter("qbo_token_refreshes_total", "Refreshes of the access token", "realm", "outcome")
 REALM_HALTED = _gauge("qbo_realm_halted", "1 while posting for the company is halted", "realm", "code")
+DISCREPANCIES = _gauge("qbo_discrepancies_open", "What the daily sweep found and nobody has mended yet", "realm", "kind")
+SWEPT = _gauge("qbo_swept_timestamp_seconds", "When books and ledger were last compared", "realm")
 
 # webhook-gateway
 WEBHOOK_DELIVERIES = _counter("bookrelay_webhook_deliveries_total", "Webhook deliveries by outcome", "outcome")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from writer_support import Desk, QboSandbox, desk, invoice, running
+from writer_support import Desk, QboSandbox, desk, invoice
 
 pytestmark = pytest.mark.postgres
 
@@ -120,23 +120,6 @@ async def test_the_feed_ends_an_unknown_create_and_waits_for_open_attempts(datab
         feed(d)
         assert await d.until_ended(6) == {("Q-1", 1): "posted"}  # long before the wait of two minutes is over
         assert await d.pool.fetchval("SELECT sends FROM qbo_writer.attempts WHERE entity = 'Invoice'") == 1
-
-
-async def test_the_sweep_finds_foreign_markers_and_missing_documents(database_url: str, sandbox: QboSandbox) -> None:
-    async with desk(database_url, sandbox, run=False) as d, running(d.writer):
-        await posted(d)
-        await d.tell(invoice(d.realm, "Q-2"))
-        await d.until_ended()
-        rows = await d.pool.fetch("SELECT source_key, id, qbo_id FROM qbo_writer.documents WHERE kind = 'invoice'")
-        ids = {r["source_key"]: r for r in rows}
-        sandbox.person(d.realm, "delete", "Invoice", ids["Q-1"]["qbo_id"])
-        await d.pool.execute("UPDATE qbo_writer.documents SET updated_at = now() - interval '1 hour'")
-        await d.pool.execute("UPDATE qbo_writer.documents SET marker = 'bookrelay:elsewhere' WHERE source_key = 'Q-2'")
-        poster = d.writer.posters[d.realm]
-        assert poster.tenure
-        token = await d.writer.tokens.current(d.realm, poster.tenure.fencing_token)
-        assert await poster.feeder.sweep(poster.tenure, token) == {"unknown_markers": 1, "missing": 1}
-        assert await d.pool.fetchval("SELECT status FROM qbo_writer.documents WHERE source_key = 'Q-1'") == "gone"
 
 
 async def test_requestid_becomes_proven_by_repeating_an_update(database_url: str, sandbox: QboSandbox) -> None:

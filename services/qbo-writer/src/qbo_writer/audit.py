@@ -12,6 +12,7 @@ from typing import Any
 from bookrelay.db import Connection, Pool, transaction
 
 GENESIS = "0" * 64
+PRUNED_AT_ONCE = 20_000
 
 
 def link(previous: str, entry: dict[str, Any]) -> str:
@@ -54,25 +55,39 @@ class Verified:
 
 
 async def verify(pool: Pool, realm: str) -> Verified:
-    """Walk the chain from its oldest entry (which names the hash of what was pruned before it) to its newest."""
-    count, previous = 0, None
-    async with transaction(pool) as connection:
+    """Walk the chain from its oldest entry, which must follow what was pruned before it, to its newest."""
+    count = 0
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        anchor = await connection.fetchval("SELECT log_anchor FROM qbo_writer.realms WHERE realm = $1", realm)
+        previous: str = anchor or GENESIS
         async for row in connection.cursor(
             "SELECT id, entry, previous_hash, hash FROM qbo_writer.attempt_log WHERE realm = $1 ORDER BY id", realm
         ):
-            fits = previous is None or row["previous_hash"] == previous
-            if not fits or link(row["previous_hash"], row["entry"]) != row["hash"]:
-                return Verified(realm, count, row["id"], previous or GENESIS)
+            if row["previous_hash"] != previous or link(previous, row["entry"]) != row["hash"]:
+                return Verified(realm, count, row["id"], previous)
             count, previous = count + 1, row["hash"]
-    return Verified(realm, count, None, previous or GENESIS)
+    return Verified(realm, count, None, previous)
 
 
 async def prune(pool: Pool, realm: str, days: int) -> int:
-    """Forget what is older than `days`, oldest first and without a gap; the rest stays verifiable."""
-    status: str = await pool.execute(
-        "DELETE FROM qbo_writer.attempt_log WHERE realm = $1 AND id < coalesce((SELECT min(id) FROM qbo_writer.attempt_log "
-        "WHERE realm = $1 AND at >= now() - make_interval(days => $2)), "
-        "(SELECT max(id) FROM qbo_writer.attempt_log WHERE realm = $1))",
-        realm, days,
-    )  # fmt: skip
-    return int(status.rpartition(" ")[2])
+    """Forget what is older than `days`, oldest first, without a gap; the hash of the last one stays as the anchor."""
+    pruned = 0
+    while True:
+        async with transaction(pool) as connection:
+            await connection.execute(  # locks the company's row: two who prune go one after the other
+                "INSERT INTO qbo_writer.realms (realm) VALUES ($1) ON CONFLICT (realm) DO UPDATE SET updated_at = now()", realm
+            )
+            last = await connection.fetchrow(
+                "SELECT id, hash FROM (SELECT id, hash FROM qbo_writer.attempt_log WHERE realm = $1 AND id < coalesce("
+                "(SELECT min(id) FROM qbo_writer.attempt_log WHERE realm = $1 AND at >= now() - make_interval(days => $2)), "
+                "(SELECT max(id) FROM qbo_writer.attempt_log WHERE realm = $1)) ORDER BY id LIMIT $3) old "
+                "ORDER BY id DESC LIMIT 1",
+                realm, days, PRUNED_AT_ONCE,
+            )  # fmt: skip
+            if last is None:
+                return pruned
+            status: str = await connection.execute(
+                "DELETE FROM qbo_writer.attempt_log WHERE realm = $1 AND id <= $2", realm, last["id"]
+            )
+            await connection.execute("UPDATE qbo_writer.realms SET log_anchor = $2 WHERE realm = $1", realm, last["hash"])
+        pruned += int(status.rpartition(" ")[2])

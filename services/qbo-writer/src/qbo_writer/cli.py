@@ -64,11 +64,13 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
             GROUP BY state) s) AS commands,
           (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) n FROM qbo_writer.attempts a WHERE a.realm = r.realm
             GROUP BY state) s) AS attempts,
-          (SELECT count(*) FROM qbo_writer.documents d WHERE d.realm = r.realm AND d.held) AS held
+          (SELECT count(*) FROM qbo_writer.documents d WHERE d.realm = r.realm AND d.held) AS held,
+          (SELECT jsonb_object_agg(what, n) FROM (SELECT what, count(*) n FROM qbo_writer.discrepancies o WHERE o.realm = r.realm
+            AND o.resolved_at IS NULL GROUP BY what) s) AS discrepancies, r.swept_at
         FROM (SELECT realm FROM qbo_writer.documents UNION SELECT realm FROM qbo_writer.realms UNION SELECT unnest($1::text[])) n
         LEFT JOIN qbo_writer.realms r0 USING (realm)
         CROSS JOIN LATERAL (SELECT n.realm, r0.halted_code, r0.halted_reason, r0.halted_since, r0.requestid_proven,
-          r0.batch_proven, coalesce(r0.bounds_unreliable, false) AS bounds_unreliable) r
+          r0.batch_proven, coalesce(r0.bounds_unreliable, false) AS bounds_unreliable, r0.swept_at) r
         LEFT JOIN qbo_writer.leases l ON l.realm = r.realm LEFT JOIN qbo_writer.tokens t ON t.realm = r.realm ORDER BY 1
         """,
         list(settings.qbo_realm_ids),
@@ -259,6 +261,19 @@ async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, 
     return 1 if any(result.broken_at for result in results) else 0
 
 
+async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Print what the daily sweep found and nobody has mended; exit status 1 if there is something."""
+    rows = await pool.fetch(
+        "SELECT o.realm, o.what, o.entity, o.qbo_id, o.doc_number, d.source, d.source_key, o.reason, o.fix, o.found_at, "
+        "o.last_found_at FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
+        "WHERE o.resolved_at IS NULL AND ($1::text IS NULL OR o.realm = $1) ORDER BY o.found_at",
+        arguments.realm,
+    )
+    for row in rows:
+        print(json.dumps(dict(row), default=str))
+    return 1 if rows else 0
+
+
 async def audit_prune(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Forget what is older than so many days."""
     for realm in [arguments.realm] if arguments.realm else settings.qbo_realm_ids:
@@ -293,10 +308,15 @@ def parser() -> argparse.ArgumentParser:
     limits.add_argument("bounds", choices=("unreliable", "reliable"))
     limits.add_argument("realm")
     limits.set_defaults(action=bounds)
-    log = commands.add_parser("audit", help="the attempts log").add_subparsers(dest="audit", required=True)
+    log = commands.add_parser("audit", help="the attempts log, and what the daily sweep found").add_subparsers(
+        dest="audit", required=True
+    )
     verify = log.add_parser("verify", help="walk its hash chain; exit status 1 if it is broken")
     verify.add_argument("--realm")
     verify.set_defaults(action=audit_verify)
+    found = log.add_parser("discrepancies", help="what the daily sweep found; exit status 1 if there is something")
+    found.add_argument("--realm")
+    found.set_defaults(action=audit_discrepancies)
     prune = log.add_parser("prune", help="forget its old end")
     prune.add_argument("--realm")
     prune.add_argument("--days", type=int, default=400)

@@ -1,6 +1,6 @@
 """What happens in QuickBooks: the change feed moves SyncTokens, shows who was paid and who diverged, and is told to the world.
 
-It judges no document with an open attempt; the probe of requestid and the daily sweep run here, too.
+It judges no document with an open attempt; the probe of requestid runs here, too.
 """
 
 import time
@@ -27,7 +27,6 @@ LISTS = ("Customer", "Vendor", "Item", "Account", "Term", "Class", "Department")
 OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows a change a little late
 FIRST_LOOK_BACK = timedelta(hours=1)
 FURTHEST = timedelta(days=29)  # the feed looks back 30 days
-SWEEP_DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,6 @@ class Feeder:
     def __init__(self, realm: str, parts: Parts, sender: Sender, resolver: Resolver) -> None:
         self.realm, self.parts, self.sender, self.resolver = realm, parts, sender, resolver
         self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
-        self._next_sweep = time.monotonic() + parts.settings.sweep_seconds
         self.busy = False
 
     def soon(self) -> None:
@@ -91,9 +89,6 @@ class Feeder:
         try:
             await self._read(tenure, token)
             await self._probe(tenure, token)
-            if time.monotonic() >= self._next_sweep:
-                self._next_sweep = time.monotonic() + self.parts.settings.sweep_seconds
-                await self.sweep(tenure, token)
         except LookupFailed as error:
             log.info("feed.failed", realm=self.realm, error=str(error)[:200])
             self._next = min(self._next, time.monotonic() + 30)
@@ -113,7 +108,7 @@ class Feeder:
         for change in changes:
             known = mine.get((change.entity, change.qbo_id))
             verdict = judge(known, change) if known else Judged(None)
-            judged.append(self._told(known, change, verdict, now))
+            judged.append(self.told(known, change, verdict, now))
         listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
         await ledger.feed(self.realm, tenure.fencing_token, judged, listed, now)
         removed = [c.qbo_id for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
@@ -135,7 +130,8 @@ class Feeder:
                 found += await self.parts.books.changes(self.realm, (entity,), since, token)
             return found
 
-    def _told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
+    def told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
+        """Return what is committed and told of a change."""
         deleted = isinstance(change, Deleted)
         sync_token = None if isinstance(change, Deleted) else change.sync_token
         events: list[m.AnyMessage] = []
@@ -159,6 +155,11 @@ class Feeder:
         expected = known.sync_token if known else None
         return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged)
 
+    async def gone(self, tenure: Tenure, known: Known, change: Deleted, verdict: Judged) -> None:
+        """A document of ours was found missing without the feed's help: commit and tell that it diverged."""
+        told = replace(self.told(known, change, verdict, datetime.now(UTC)), changed=None)
+        await self.parts.ledger.feed(self.realm, tenure.fencing_token, [told], [], None)
+
     async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen]) -> None:
         """A marker that the feed shows ends an unknown create, at any time."""
         by_marker = {(s.entity, s.marker): s for s in seen if s.marker}
@@ -177,42 +178,12 @@ class Feeder:
                 batch = probe.offer(batch, sample, settings)
             else:
                 single = probe.offer(single, sample, settings)
-        single, batch = await probe.step(self.parts.books, single, batch, token, time.time(), settings)
+        if probe.due(single, time.time()) or probe.due(batch, time.time()):
+            async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
+                single, batch = await probe.step(self.parts.books, single, batch, token, time.time(), settings)
         after = {"single": single.plain(), "batch": batch.plain()}
         if after != kept:
             await ledger.keep_probe(self.realm, tenure.fencing_token, after, single.proven, batch.proven)
-
-    # ------------------------------------------------------------------------------------------------------------- sweep
-
-    async def sweep(self, tenure: Tenure, token: AccessToken) -> dict[str, int]:
-        """Once a day: markers in QuickBooks that the ledger does not know, and documents that QuickBooks no longer has."""
-        ledger = self.parts.ledger
-        since = datetime.now(UTC) - timedelta(days=SWEEP_DAYS)
-        unknown, missing = 0, 0
-        for entity in ("Invoice", "Bill"):
-            rows = await self.parts.lists.query(
-                self.realm,
-                f"select * from {entity} where MetaData.CreateTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'",  # noqa: S608
-                token,
-            )
-            found = [mapping.seen(entity, row) for row in rows]
-            marked = {s.marker: s for s in found if s.marker}
-            known = await ledger.known_by_marker(self.realm, list(marked))
-            for marker, s in marked.items():
-                ours = known.get(marker)
-                if ours is None or (ours.qbo_id is not None and ours.live and ours.qbo_id != s.qbo_id):
-                    unknown += 1
-                    log.error("sweep.unknown_marker", realm=self.realm, entity=entity, qbo_id=s.qbo_id, code="QB007")
-            there = {s.qbo_id for s in found}
-            for ours in await ledger.posted_since(self.realm, mapping.KIND[entity], since):
-                if ours.qbo_id and ours.qbo_id not in there:
-                    read = await self.parts.books.read(self.realm, entity, ours.qbo_id, token)
-                    if read is None:
-                        missing += 1
-                        change = self._told(ours, Deleted(entity, ours.qbo_id), judge(ours, Deleted(entity, ours.qbo_id)), since)
-                        await ledger.feed(self.realm, tenure.fencing_token, [replace(change, changed=None)], [], None)
-        log.info("sweep.done", realm=self.realm, unknown_markers=unknown, missing=missing)
-        return {"unknown_markers": unknown, "missing": missing}
 
 
 def _changed_at(change: Seen | Deleted, now: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """All SQL of the ledger. Recording is open to every writer; everything else is one transaction under the locked lease row."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -72,6 +72,33 @@ class FeedChange:
 
 
 @dataclass(frozen=True)
+class Marked:
+    """A document with a marker that was seen in QuickBooks."""
+
+    known: Known
+    open: bool  # a request for it is open
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """Books and ledger disagree about what exists: unknown_marker, not_expected, double or missing."""
+
+    what: str
+    entity: str
+    qbo_id: str
+    doc_number: str | None
+    reason: str
+    fix: str
+    document_id: int | None = None
+    found_at: datetime | None = None
+    source: str | None = None
+    source_key: str | None = None
+
+
+Telling = Callable[[Discrepancy], AnyMessage]
+
+
+@dataclass(frozen=True)
 class RealmRow:
     """What the ledger knows of a company."""
 
@@ -83,8 +110,11 @@ class RealmRow:
     bounds_unreliable: bool
     pace: dict[str, Any]
     feed_position: datetime | None
+    swept_at: datetime | None
 
 
+PRUNED_AT_ONCE = 5000
+DISCREPANCIES = ("unknown_marker", "not_expected", "double", "missing")
 _KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
     "d.doc_number AS d_number, d.status AS d_status, d.qbo_id AS d_qbo_id, d.sync_token AS d_sync_token, "
@@ -402,8 +432,6 @@ class Ledger:
             )  # fmt: skip
             return None
 
-    # -------------------------------------------------------------------------------------------------------------- feed
-
     async def known_by_qbo_id(self, realm: str, ids: Sequence[tuple[LedgerKind, str]]) -> dict[tuple[str, str], Known]:
         """Read the documents that stand for these entities, by (entity, Id)."""
         rows = await self._pool.fetch(
@@ -413,23 +441,109 @@ class Ledger:
         )  # fmt: skip
         return {(ENTITY[known.kind], known.qbo_id or ""): known for known in map(known_of, rows)}
 
-    async def known_by_marker(self, realm: str, markers: Sequence[str]) -> dict[str, Known]:
-        """Read the documents with these markers."""
+    # ------------------------------------------------------------------------------------------------------------- sweep
+
+    async def marked(self, realm: str, markers: Sequence[str]) -> dict[str, Marked]:
+        """Read the documents with these markers, and whether a request for them is open."""
         rows = await self._pool.fetch(
-            f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND marker = ANY($2::text[])",  # noqa: S608
+            f"SELECT {_KNOWN}, EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved') "  # noqa: S608
+            "AS open FROM qbo_writer.documents d WHERE realm = $1 AND marker = ANY($2::text[])",
             realm, list(markers),
         )  # fmt: skip
-        return {row["d_marker"]: known_of(row) for row in rows}
+        return {row["d_marker"]: Marked(known_of(row), row["open"]) for row in rows}
 
-    async def posted_since(self, realm: str, kind: LedgerKind, since: datetime) -> list[Known]:
-        """Read live documents that were first seen by us since then and have no open attempt."""
+    async def to_look_for(self, realm: str, kind: LedgerKind, since: datetime, part: int, parts: int) -> list[Known]:
+        """Read the live documents made since then, and one part of the older ones; none with an open attempt."""
         rows = await self._pool.fetch(
-            f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind = $2 AND created_at >= $3 "  # noqa: S608
+            f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind = $2 "  # noqa: S608
+            "AND (created_at >= $3 OR id % $5 = $4) AND qbo_id IS NOT NULL "
             "AND status IN ('present', 'voided') AND NOT diverged AND updated_at < now() - interval '10 minutes' "
             "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved')",
-            realm, kind.value, since,
+            realm, kind.value, since, part, parts,
         )  # fmt: skip
         return [known_of(row) for row in rows]
+
+    async def discrepancies(self, realm: str) -> list[Discrepancy]:
+        """Read what a sweep found and is not known to be mended."""
+        rows = await self._pool.fetch(
+            "SELECT * FROM qbo_writer.discrepancies WHERE realm = $1 AND resolved_at IS NULL ORDER BY found_at", realm
+        )
+        return [
+            Discrepancy(
+                r["what"], r["entity"], r["qbo_id"], r["doc_number"], r["reason"], r["fix"], r["document_id"], r["found_at"]
+            )
+            for r in rows
+        ]
+
+    async def decided(self, documents: Collection[int]) -> set[int]:
+        """Return which of these documents, once gone from QuickBooks, are no longer a question: made anew, or left so."""
+        rows = await self._pool.fetch(
+            "SELECT d.id FROM qbo_writer.documents d "  # noqa: S608
+            "WHERE d.id = ANY($1::bigint[]) AND (d.status <> 'gone' OR NOT d.diverged "
+            f"OR (SELECT state = 'skipped' FROM qbo_writer.commands WHERE document_id = d.id ORDER BY {_NEWEST_FIRST} LIMIT 1))",
+            list(documents),
+        )
+        return {row["id"] for row in rows}
+
+    async def keep_sweep(
+        self, realm: str, fencing_token: int, found: Sequence[Discrepancy], mended: Sequence[Discrepancy], told: Telling
+    ) -> list[Discrepancy]:
+        """Keep what a sweep found; what was not known is told, once. Return that."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            fresh = []
+            for d in found:
+                row = await connection.fetchrow(
+                    "INSERT INTO qbo_writer.discrepancies AS o "
+                    "(realm, entity, qbo_id, what, document_id, doc_number, reason, fix) "
+                    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (realm, entity, qbo_id, what) DO UPDATE SET "
+                    "last_found_at = now(), found_at = CASE WHEN o.resolved_at IS NULL THEN o.found_at ELSE now() END, "
+                    "resolved_at = NULL, reason = excluded.reason, fix = excluded.fix "
+                    "RETURNING found_at, found_at = now() AS fresh",
+                    realm, d.entity, d.qbo_id, d.what, d.document_id, d.doc_number, d.reason, d.fix,
+                )  # fmt: skip
+                if row["fresh"]:
+                    fresh.append(replace(d, found_at=row["found_at"]))
+            for d in mended:
+                await connection.execute(
+                    "UPDATE qbo_writer.discrepancies SET resolved_at = now() "
+                    "WHERE realm = $1 AND entity = $2 AND qbo_id = $3 AND what = $4 AND resolved_at IS NULL",
+                    realm, d.entity, d.qbo_id, d.what,
+                )  # fmt: skip
+            await outbox.add(connection, SCHEMA, topics.EVENTS, [told(d) for d in fresh])
+            await connection.execute("UPDATE qbo_writer.realms SET swept_at = clock_timestamp() WHERE realm = $1", realm)
+        return fresh
+
+    async def begin_sweeping(self, realm: str, fencing_token: int) -> None:
+        """A company that was never compared has its first sweep a day from now: there is nothing to compare yet."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute("UPDATE qbo_writer.realms SET swept_at = now() WHERE realm = $1 AND swept_at IS NULL", realm)
+
+    async def prune_log(self, realm: str, days: int) -> int:
+        """Forget the old end of the attempts log; the rest stays verifiable."""
+        return await audit.prune(self._pool, realm, days)
+
+    async def prune_attempts(self, realm: str, fencing_token: int, days: int) -> int:
+        """Forget ended attempts and batches that are older; commands stay: they make a replay of the whole topic harmless."""
+        pruned = 0
+        while True:
+            async with fenced(self._pool, realm, fencing_token) as connection:
+                status: str = await connection.execute(
+                    "DELETE FROM qbo_writer.attempts WHERE id IN (SELECT id FROM qbo_writer.attempts WHERE realm = $1 "
+                    "AND state = 'resolved' AND resolved_at < now() - make_interval(days => $2) ORDER BY resolved_at LIMIT $3)",
+                    realm, days, PRUNED_AT_ONCE,
+                )  # fmt: skip
+                count = int(status.rpartition(" ")[2])
+                if count < PRUNED_AT_ONCE:
+                    await connection.execute(
+                        "DELETE FROM qbo_writer.batches b WHERE realm = $1 AND created_at < now() - make_interval(days => $2) "
+                        "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.batch_id = b.id)",
+                        realm, days,
+                    )  # fmt: skip
+            pruned += count
+            if count < PRUNED_AT_ONCE:
+                return pruned
+
+    # -------------------------------------------------------------------------------------------------------------- feed
 
     async def feed(
         self, realm: str, fencing_token: int, changes: Sequence[FeedChange], listed: Sequence[Seen], position: datetime | None
@@ -501,7 +615,7 @@ class Ledger:
         row = await self._pool.fetchrow("SELECT * FROM qbo_writer.realms WHERE realm = $1", realm)
         return RealmRow(
             row["halted_code"], row["halted_reason"], row["halted_since"], row["requestid_proven"], row["batch_proven"],
-            row["bounds_unreliable"], row["pace"] or {}, row["feed_position"],
+            row["bounds_unreliable"], row["pace"] or {}, row["feed_position"], row["swept_at"],
         )  # fmt: skip
 
     async def set_halted(
@@ -529,7 +643,10 @@ class Ledger:
               (SELECT extract(epoch FROM now() - min(due_at)) FROM qbo_writer.commands WHERE realm = $1 AND state = 'due') AS age,
               (SELECT count(*) FROM qbo_writer.documents WHERE realm = $1 AND held) AS held,
               (SELECT count(*) FROM qbo_writer.attempts WHERE realm = $1 AND state = 'sending') AS sending,
-              (SELECT count(*) FROM qbo_writer.attempts WHERE realm = $1 AND state = 'unknown') AS unknown
+              (SELECT count(*) FROM qbo_writer.attempts WHERE realm = $1 AND state = 'unknown') AS unknown,
+              (SELECT jsonb_object_agg(what, n) FROM (SELECT what, count(*) AS n FROM qbo_writer.discrepancies
+                WHERE realm = $1 AND resolved_at IS NULL GROUP BY what) o) AS discrepancies,
+              (SELECT extract(epoch FROM swept_at)::float8 FROM qbo_writer.realms WHERE realm = $1) AS swept
             """,
             realm,
         )
@@ -538,6 +655,10 @@ class Ledger:
         metrics.DOCUMENTS_HELD.labels(realm).set(row["held"])
         metrics.ATTEMPTS_OPEN.labels(realm, "sending").set(row["sending"])
         metrics.ATTEMPTS_OPEN.labels(realm, "unknown").set(row["unknown"])
+        for what in DISCREPANCIES:
+            metrics.DISCREPANCIES.labels(realm, what).set((row["discrepancies"] or {}).get(what, 0))
+        if row["swept"] is not None:
+            metrics.SWEPT.labels(realm).set(row["swept"])
 
 
 class BatchChanged(Exception):  # noqa: N818

@@ -37,6 +37,7 @@ from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, ended, hash_of
+from qbo_writer.sweeping import Sweeper
 
 log = telemetry.get_logger(__name__)
 
@@ -99,6 +100,7 @@ class Poster:
         self.sender = Sender(realm, parts, self.wake)
         self.resolver = Resolver(realm, parts, self.sender)
         self.feeder = Feeder(realm, parts, self.sender, self.resolver)
+        self.sweeper = Sweeper(realm, parts, self.feeder)
         self.tenure: Tenure | None = None
         self.row: RealmRow | None = None
         self.limit: int | None = None  # run-once: how many documents may still be claimed
@@ -152,6 +154,8 @@ class Poster:
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
         if self.feeder.due() and self.limit is None:
             self.sender.spawn(tenure, (), self.feeder.run(tenure, token))
+        if self.sweeper.due() and self.limit is None:
+            self.sender.spawn(tenure, (), self.sweeper.run(tenure, token))
         quiet = not tenure.in_flight
         done = await self._round(tenure, token, one_only=trial)
         self._looked_idle = quiet and not done

@@ -86,6 +86,10 @@ class WriterSettings(ServiceSettings):
     # Feed, references, probe
     feed_seconds: float = Field(default=900, gt=0, description="How often the change feed is read.")
     sweep_seconds: float = Field(default=86400, gt=0, description="How often the daily sweep runs.")
+    log_keep_days: int = Field(default=400, ge=1, description="Age at which entries of the attempts log are pruned.")
+    attempts_keep_days: int = Field(
+        default=90, ge=1, description="Age at which ended attempts and their bodies are pruned; the log keeps the facts."
+    )
     probe_seconds: float = Field(default=86400, gt=0, description="How often requestid is proven anew.")
     references_max_age_seconds: float = Field(default=86400, gt=0, description="Age at which a cached list entry is read again.")
 

@@ -122,6 +122,7 @@ class Attempt(SQLModel, table=True):
         Index("uq_attempts_open", "document_id", unique=True, postgresql_where=text("state <> 'resolved'")),
         Index("ix_attempts_open", "realm", "state", postgresql_where=text("state <> 'resolved'")),
         Index("ix_attempts_command", "command_id"),
+        Index("ix_attempts_batch", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
         Index("ix_attempts_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
         CheckConstraint("state IN ('sending', 'unknown', 'resolved')", name="attempt_state"),
         {"schema": SCHEMA},
@@ -196,6 +197,8 @@ class Realm(SQLModel, table=True):
     pace: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     company: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     feed_position: datetime | None = Field(default=None, sa_type=_TIME)
+    swept_at: datetime | None = Field(default=None, sa_type=_TIME)  # when books and ledger were last compared
+    log_anchor: str | None = Field(default=None, sa_type=Text)  # hash of the last pruned entry of the attempts log
     updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
 
 
@@ -257,6 +260,25 @@ class AttemptLog(SQLModel, table=True):
     entry: dict[str, Any] = Field(sa_type=JSONB)
     previous_hash: str = Field(sa_type=Text)
     hash: str = Field(sa_type=Text)
+
+
+class Discrepancy(SQLModel, table=True):
+    """What the daily sweep found: books and ledger disagree about what exists. Kept when it is mended."""
+
+    __tablename__ = "discrepancies"
+    __table_args__ = (Index("ix_discrepancies_open", "realm", postgresql_where=text("resolved_at IS NULL")), {"schema": SCHEMA})
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    entity: str = Field(sa_type=Text, primary_key=True)
+    qbo_id: str = Field(sa_type=Text, primary_key=True)
+    what: str = Field(sa_type=Text, primary_key=True)  # unknown_marker | not_expected | double | missing
+    document_id: int | None = Field(default=None, sa_type=BigInteger)
+    doc_number: str | None = Field(default=None, sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    fix: str = Field(sa_type=Text)
+    found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    last_found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    resolved_at: datetime | None = Field(default=None, sa_type=_TIME)
 
 
 class Outbox(OutboxRow, table=True):

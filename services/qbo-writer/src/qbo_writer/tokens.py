@@ -295,7 +295,7 @@ class TokenStore:
         return None
 
     async def _keep(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
-        """Store the new pair, fenced; without the lease into the history. A lost pair is a lost grant: kept until it is stored."""
+        """Store the new pair, fenced; without the lease into the history. A lost pair is a lost grant: it is kept."""
         self._unstored[realm] = (pair, replaced)
         reach(Place.TOKEN_REFRESHED)
         await self._kept(realm, fencing_token, pair, replaced)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_e095ce9a'
+revision = '0001_d0aa27a9'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -33,6 +33,22 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_table('discrepancies',
+    sa.Column('realm', sa.Text(), nullable=False),
+    sa.Column('entity', sa.Text(), nullable=False),
+    sa.Column('qbo_id', sa.Text(), nullable=False),
+    sa.Column('what', sa.Text(), nullable=False),
+    sa.Column('document_id', sa.BigInteger(), nullable=True),
+    sa.Column('doc_number', sa.Text(), nullable=True),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('fix', sa.Text(), nullable=False),
+    sa.Column('found_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('last_found_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('resolved_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('realm', 'entity', 'qbo_id', 'what'),
+    schema='qbo_writer'
+    )
+    op.create_index('ix_discrepancies_open', 'discrepancies', ['realm'], unique=False, schema='qbo_writer', postgresql_where=sa.text('resolved_at IS NULL'))
     op.create_table('documents',
     sa.Column('id', sa.BigInteger(), nullable=False),
     sa.Column('realm', sa.Text(), nullable=False),
@@ -97,6 +113,8 @@ def upgrade() -> None:
     sa.Column('pace', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('company', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('feed_position', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('swept_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('log_anchor', sa.Text(), nullable=True),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.PrimaryKeyConstraint('realm'),
     schema='qbo_writer'
@@ -177,6 +195,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_index('ix_attempts_batch', 'attempts', ['batch_id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('batch_id IS NOT NULL'))
     op.create_index('ix_attempts_command', 'attempts', ['command_id'], unique=False, schema='qbo_writer')
     op.create_index('ix_attempts_open', 'attempts', ['realm', 'state'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state <> 'resolved'"))
     op.create_index('ix_attempts_resolved', 'attempts', ['resolved_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'resolved'"))

@@ -346,10 +346,29 @@ def _overview(world: World, company: Company, params: dict[str, str]) -> Html:
     latest = list(islice(_newest(company, ("Invoice",)), 8))
     return join(
         tag("div", boxes, cls="facts"),
-        tag("div", _audit_card(company, params), _limits_card(world, company), cls="two"),
+        tag(
+            "div",
+            tag("div", _audit_card(company, params), _companies_card(world), cls="stacked"),
+            _limits_card(world, company),
+            cls="two",
+        ),
         _card("Newest invoices", _txn_table(company, latest)),
         _card("Last requests", _requests(world, company, 12)),
     )
+
+
+def _companies_card(world: World) -> Html:
+    """The companies of this stand-in, each a link to its books."""
+    rows = [
+        (
+            tag("a", other.name, href=_link("/", realm=realm)),
+            other.plan.replace("_", " "),
+            f"{sum(len(other.entities.get(kind, {})) for kind in TXN_KINDS):,}",
+        )
+        for realm, other in islice(world.companies.items(), PAGE)
+    ]
+    heads = (("Company", "wrap"), ("Plan", "nowrap"), ("Documents", "num"))
+    return _card(f"Companies ({len(world.companies):,})", _table(heads, rows, "There is no company."))
 
 
 def _audit_card(company: Company, params: dict[str, str]) -> Html:

@@ -24,7 +24,9 @@ from bookrelay.topics import Topic
 log = telemetry.get_logger(__name__)
 M = TypeVar("M", bound=AnyMessage)
 
-BATCH_RECORDS = 500
+BATCH_RECORDS = 1000
+PART_RECORDS = 200  # of a batch: what a handler is given at once
+TURN_RECORDS = 20  # decoded without a pause
 BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
 
 
@@ -85,6 +87,7 @@ class Received(Generic[M]):
 
 
 Handler = Callable[[Sequence[Received[Any]]], Awaitable[None]]
+_Good = tuple[Received[Any], ConsumerRecord[Any, Any]]
 
 
 def new_broker(bootstrap_servers: str, client_id: str) -> KafkaBroker:
@@ -135,7 +138,7 @@ def consume(
     *,
     max_records: int = BATCH_RECORDS,
 ) -> None:
-    """Subscribe `group` to `topic`, at least once: offsets are committed after `handler` returned for the whole batch.
+    """Subscribe `group` to `topic`, at least once: offsets are committed after `handler` returned for every part of the batch.
 
     A record that cannot be read, or that `handler` refuses alone with PermanentError, goes to the dead-letter topic as it was.
     Any other exception is taken as passing: the batch is handed over again after a bounded wait. So `handler` is idempotent.
@@ -184,26 +187,58 @@ async def _handle_batch(
     handler: Handler,
     dead_letter: Publisher,
 ) -> None:
-    good: list[tuple[Received[Any], ConsumerRecord[Any, Any]]] = []
-    for record in records:
+    """Hand the records over in parts, one after another; while the handler waits for its part, the next one is decoded."""
+    handling: asyncio.Task[None] | None = None
+    try:
+        for start in range(0, len(records), PART_RECORDS):
+            good = await _decode_part(records[start : start + PART_RECORDS], types, topic, group, dead_letter)
+            if handling:
+                await handling
+            handling = asyncio.create_task(_hand_over(good, topic, group, handler, dead_letter))
+        if handling:
+            await handling
+    finally:
+        if handling and not handling.done():  # we are cancelled, or a part could not be put aside: the batch comes again
+            handling.cancel()
+            await asyncio.wait([handling])
+    metrics.MESSAGES_CONSUMED.labels(topic.name, group).inc(len(records))
+    metrics.CONSUMER_OLDEST_AGE.labels(topic.name, group).set(max(0.0, time.time() - records[0].timestamp / 1000))
+
+
+async def _decode_part(
+    records: Sequence[ConsumerRecord[Any, Any]],
+    types: tuple[type[AnyMessage], ...],
+    topic: Topic,
+    group: str,
+    dead_letter: Publisher,
+) -> list[_Good]:
+    """Decode; what cannot be read goes to the dead-letter topic."""
+    good: list[_Good] = []
+    decode = adapter(types).validate_json
+    for number, record in enumerate(records, 1):
         try:
-            message = adapter(types).validate_json(record.value or b"")
+            message = decode(record.value or b"")
         except ValidationError as error:
             await send_dead_letter(dead_letter, topic, group, record, describe(error))
         else:
             received = Received(message, record.topic, record.partition, record.offset, headers_of(record))
             good.append((received, record))
-    if good:
-        try:
-            await handler([received for received, _ in good])
-        except PermanentError:
-            await _one_by_one(good, topic, group, handler, dead_letter)
-    metrics.MESSAGES_CONSUMED.labels(topic.name, group).inc(len(records))
-    metrics.CONSUMER_OLDEST_AGE.labels(topic.name, group).set(max(0.0, time.time() - records[0].timestamp / 1000))
+        if number % TURN_RECORDS == 0:
+            await asyncio.sleep(0)  # half a millisecond at most until the part before gets its answers
+    return good
+
+
+async def _hand_over(good: Sequence[_Good], topic: Topic, group: str, handler: Handler, dead_letter: Publisher) -> None:
+    if not good:
+        return
+    try:
+        await handler([received for received, _ in good])
+    except PermanentError:
+        await _one_by_one(good, topic, group, handler, dead_letter)
 
 
 async def _one_by_one(
-    good: Sequence[tuple[Received[Any], ConsumerRecord[Any, Any]]],
+    good: Sequence[_Good],
     topic: Topic,
     group: str,
     handler: Handler,

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
 
-from bookrelay.money import Amount, Quantity, to_cents
+from bookrelay.money import Amount, Quantity, loads, to_cents
 
 NAMESPACE = UUID("5d0c5cb8-6c0f-5b6e-9a53-0d5f1a1a7c11")  # of all deterministic ids; never change it
 
@@ -130,15 +130,25 @@ class BillContent(Model):
 Content = InvoiceContent | BillContent
 
 
-def canonical_json(value: BaseModel) -> str:
-    """Serialize for hashing: sorted keys, no spaces, defaults left out, so that an added optional field keeps old hashes."""
-    plain = value.model_dump(mode="json", exclude_defaults=True)
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
-def content_hash(content: BaseModel | None) -> str:
+def short_json(value: BaseModel) -> str:
+    """Serialize with the defaults left out."""
+    return value.model_dump_json(exclude_defaults=True)
+
+
+def canonical_json(value: BaseModel, short: str | None = None) -> str:
+    """Serialize for hashing: sorted keys, no spaces, defaults left out, so that an added optional field keeps old hashes.
+
+    `short` is its `short_json`, for who has that already.
+    """
+    return _CANONICAL.encode(loads(short if short is not None else short_json(value)))
+
+
+def content_hash(content: BaseModel | None, short: str | None = None) -> str:
     """SHA-256 of the canonical JSON, 64 hex digits; of nothing (a retraction) the hash of the empty string."""
-    return hashlib.sha256(canonical_json(content).encode() if content is not None else b"").hexdigest()
+    return hashlib.sha256(canonical_json(content, short).encode() if content is not None else b"").hexdigest()
 
 
 # --------------------------------------------------------------------------------------------------------------- envelope

@@ -9,7 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from bookrelay.kafka import Received
-from bookrelay.messages import EntityChanged, Priority, RetractDocument, UpsertBill, UpsertInvoice, content_hash
+from bookrelay.messages import EntityChanged, Priority, RetractDocument, UpsertBill, UpsertInvoice, content_hash, short_json
 
 from qbo_writer import mapping
 from qbo_writer.crashpoints import Place, reach
@@ -57,14 +57,15 @@ def new_command(received: Received[Command], policy: Policy) -> NewCommand:
     message = received.message
     data = message.data
     content = None if isinstance(message, RetractDocument) else message.data.content
+    short = short_json(content) if content is not None else None
     kind = LedgerKind(data.kind.value)
     return NewCommand(
         id=message.id, realm=data.realm, source=data.source, source_key=data.source_key, kind=kind,
         doc_number=mapping.doc_number(policy.for_realm(data.realm), data.source, data.source_key),
         marker=mapping.marker(data.realm, data.source, data.source_key, kind),
         operation="retract" if content is None else "upsert", version=data.version, modified_at=data.modified_at,
-        content=content.model_dump_json(exclude_defaults=True) if content is not None else None,
-        content_hash=content_hash(content), priority=PRIORITY[data.priority], traceparent=received.headers.get("traceparent"),
+        content=short, content_hash=content_hash(content, short), priority=PRIORITY[data.priority],
+        traceparent=received.headers.get("traceparent"),
     )  # fmt: skip
 
 

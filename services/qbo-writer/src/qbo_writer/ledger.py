@@ -687,7 +687,8 @@ def _attempt_of(row: Any) -> Attempt:
 # ------------------------------------------------------------------------------------------------------------- recording
 
 
-async def _insert_documents(connection: Connection, commands: Iterable[NewCommand]) -> None:
+async def _insert_documents(connection: Connection, commands: Iterable[NewCommand]) -> set[int]:
+    """Make the documents that are not there yet, and return their ids: these know the newest of the commands already."""
     newest: dict[tuple[str, str, str, str], NewCommand] = {}
     for command in commands:
         known = newest.get(command.document)
@@ -695,15 +696,16 @@ async def _insert_documents(connection: Connection, commands: Iterable[NewComman
             newest[command.document] = command
     # Sorted: two recorders that meet wait for each other in one order only.
     documents = [newest[key] for key in sorted(newest)]
-    await connection.execute(
+    rows = await connection.fetch(
         "INSERT INTO qbo_writer.documents "
         "(realm, source, source_key, kind, doc_number, marker, newest_version, newest_modified_at) "
         "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], "
-        "$8::timestamptz[]) ON CONFLICT DO NOTHING",
+        "$8::timestamptz[]) ON CONFLICT DO NOTHING RETURNING id",
         [c.realm for c in documents], [c.source for c in documents], [c.source_key for c in documents],
         [c.kind.value for c in documents], [c.doc_number for c in documents], [c.marker for c in documents],
         [c.version for c in documents], [c.modified_at for c in documents],
     )  # fmt: skip
+    return {row["id"] for row in rows}
 
 
 async def _insert_commands(connection: Connection, commands: Sequence[NewCommand]) -> list[Any]:
@@ -739,14 +741,21 @@ async def _without_document(connection: Connection, commands: Sequence[NewComman
 
 
 async def _record(connection: Connection, commands: Sequence[NewCommand]) -> int:
-    await _insert_documents(connection, commands)
+    made = await _insert_documents(connection, commands)
     rows = await _insert_commands(connection, commands)
     if len(rows) < len(commands):
         missing = await _without_document(connection, commands)
         if missing:  # another key has this number already: the document takes its spare one
             spare = [replace(c, doc_number=spare_doc_number(c.realm, c.source, c.source_key)) for c in missing]
-            await _insert_documents(connection, spare)
+            made |= await _insert_documents(connection, spare)
             rows += await _insert_commands(connection, spare)
+    await _raise_newest(connection, [row for row in rows if row["document_id"] not in made])
+    return len(rows)
+
+
+async def _raise_newest(connection: Connection, rows: Sequence[Any]) -> None:
+    if not rows:
+        return
     await connection.execute(
         """
         UPDATE qbo_writer.documents d SET newest_version = t.version, newest_modified_at = t.modified_at
@@ -757,7 +766,6 @@ async def _record(connection: Connection, commands: Sequence[NewCommand]) -> int
         """,
         [r["document_id"] for r in rows], [r["version"] for r in rows], [r["modified_at"] for r in rows],
     )  # fmt: skip
-    return len(rows)
 
 
 # -------------------------------------------------------------------------------------------------------------- settling

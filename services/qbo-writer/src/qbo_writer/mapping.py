@@ -1,6 +1,5 @@
 """Contents to QuickBooks JSON and back. Pure; amounts are written from Decimal, digit by digit, and never pass through float."""
 
-import base64
 import hashlib
 import json
 import re
@@ -32,6 +31,8 @@ _PLACES = 5  # QuickBooks keeps five digits after the point of quantities and pr
 _PLAIN_KEY = re.compile(r"[A-Z0-9][A-Z0-9._/-]*")  # no small letters: QuickBooks may not tell them from capitals
 _MARKER = re.compile(r"bookrelay:[a-z2-7]{16}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # base32's alphabet
+_PAIRS = tuple(first + second for first in _LETTERS for second in _LETTERS)
 _UI_PATH = {
     "Invoice": "invoice?txnId={}",
     "Bill": "bill?txnId={}",
@@ -94,16 +95,21 @@ def doc_number(policy: Policy, source: str, source_key: str) -> str:
     if prefix and len(literal) <= DOC_NUMBER_LENGTH and _PLAIN_KEY.fullmatch(source_key):
         return literal
     head = f"{prefix}~"
-    return head + _base32(source, source_key)[: DOC_NUMBER_LENGTH - len(head)]
+    return head + _base32(DOC_NUMBER_LENGTH - len(head), source, source_key)
 
 
 def marker(realm: str, source: str, source_key: str, kind: LedgerKind) -> str:
     """Return the marker of a document, "bookrelay:" and 16 characters; says nothing about the key to who does not know it."""
-    return "bookrelay:" + _base32("marker", realm, source, source_key, kind.value)[:16].lower()
+    return "bookrelay:" + _base32(16, "marker", realm, source, source_key, kind.value).lower()
 
 
-def _base32(*parts: str) -> str:
-    return base64.b32encode(hashlib.sha256("\x1f".join(parts).encode()).digest()).decode().rstrip("=")
+def _base32(length: int, *parts: str) -> str:
+    """Return the first `length` characters (24 at most) of the hash in base32.
+
+    This runs twice for every command that is recorded: `base64.b32encode` of the whole hash took 13 us of its 40 us.
+    """
+    number = int.from_bytes(hashlib.sha256("\x1f".join(parts).encode()).digest()[:15], "big")
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(110, 110 - 5 * length, -10)])[:length]
 
 
 # -------------------------------------------------------------------------------------------------------------- our content

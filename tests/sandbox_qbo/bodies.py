@@ -94,3 +94,49 @@ def inventory(**more: Any) -> dict[str, Any]:
         "AssetAccountRef": {"value": "81"},
         **more,
     }
+
+
+# The least that each kind takes on create. Names are made unique by `start`.
+STARTS: dict[str, dict[str, Any]] = {
+    "Invoice": invoice(),
+    "Estimate": invoice(),
+    "CreditMemo": invoice(),
+    "SalesReceipt": invoice(),
+    "RefundReceipt": invoice(DepositToAccountRef={"value": "35"}),
+    "Payment": payment(5),
+    "Bill": bill(),
+    "BillPayment": bill_payment(0),
+    "VendorCredit": bill(),
+    "Purchase": purchase(),
+    "PurchaseOrder": bill(),
+    "Deposit": deposit(),
+    "Transfer": {"FromAccountRef": {"value": "35"}, "ToAccountRef": {"value": "36"}, "Amount": 5},
+    "JournalEntry": journal(),
+    "TimeActivity": time_activity(),
+    "Customer": {"DisplayName": "customer"},
+    "Vendor": {"DisplayName": "vendor"},
+    "Employee": {"DisplayName": "employee"},
+    "Item": {"Name": "item", "Type": "Service", "IncomeAccountRef": {"value": "1"}},
+    "Account": {"Name": "account", "AccountType": "Expense"},
+    "Class": {"Name": "class"},
+    "Department": {"Name": "department"},
+    "Term": {"Name": "term", "DueDays": 1},
+    "PaymentMethod": {"Name": "method"},
+    "TaxAgency": {"DisplayName": "agency"},
+    "CompanyCurrency": {"Code": "EUR"},
+    "Budget": budget(),
+    "Attachable": {"Note": "x"},
+}
+_CODES = (f"{a}{b}{c}" for a in "QVWXYZ" for b in "ABCDEFGHIJ" for c in "ABCDEFGHIJ")
+_numbers = iter(range(10**9))
+
+
+def start(kind: str, **changes: Any) -> dict[str, Any]:
+    """A body that the stand-in accepts, with a name that no other has."""
+    body = dict(STARTS[kind])
+    for name in ("DisplayName", "Name"):
+        if name in body and kind != "Budget":
+            body[name] = f"{body[name]} {next(_numbers)}"
+    if kind == "CompanyCurrency":
+        body["Code"] = next(_CODES)
+    return {**body, **changes}

@@ -345,3 +345,13 @@ def test_a_company_can_be_shut(books: Books, code: str, status: int) -> None:
     assert code_of(books.call("GET", "companyinfo/1")) == ("" if code == "5020" else code)
     books.set(gate="")
     assert books.post("invoice", invoice()).status_code == 200
+
+
+def test_what_a_parent_pays_for_its_job_is_the_jobs(books: Books) -> None:
+    job = books.make("Customer", {"DisplayName": "job", "Job": True, "ParentRef": {"value": "1"}})
+    owed = books.make("Invoice", invoice(CustomerRef={"value": job["Id"]}))
+    books.make("Payment", payment(70, ("Invoice", owed["Id"], 60)))
+    assert books.get("Customer", job["Id"])["Balance"] == 40
+    assert books.get("Customer", "1")["Balance"] == -10
+    books.person("merge", "Customer", job["Id"], into="1")
+    assert books.get("Customer", "1")["Balance"] == 30

@@ -17,7 +17,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from sandbox.qbo.amounts import DEBIT_TYPES, PAYABLE, PROFIT_TYPES, RECEIVABLE, Posting, cents_of, money
+from sandbox.qbo.amounts import DEBIT_TYPES, PAYABLE, PROFIT_TYPES, RECEIVABLE, Posting, cents_of, links_of, money
 from sandbox.qbo.audit import audit
 from sandbox.qbo.store import ZERO, Company, Doc
 
@@ -283,12 +283,19 @@ class Books:
 
     def _payment(self, doc: Doc) -> list[Posting]:
         total = cents_of(doc["TotalAmt"])
-        if not total:
-            return []
         name = self._name("Customer", doc.get("CustomerRef"))
         account = _value(doc.get("DepositToAccountRef")) or self._role("undeposited")
         receivable = _value(doc.get("ARAccountRef")) or self._role("receivable")
-        return [(account, total, name, -1), (receivable, -total, name, -1)]
+        credited = {name: total}
+        for link in links_of(doc):  # a parent may pay for its jobs: what it pays is credited to whose document it is
+            target = self.company.get(link.kind, link.target) if link.kind in ("Invoice", "CreditMemo") else None
+            owner = self._name("Customer", target.get("CustomerRef")) if target else name
+            if owner != name:
+                taken = cents_of(link.taken)
+                credited[owner] = credited.get(owner, 0) + taken
+                credited[name] -= taken
+        out: list[Posting] = [(account, total, name, -1)] if total else []
+        return out + [(receivable, -cents, whose, -1) for whose, cents in credited.items() if cents]
 
     # -- purchases -------------------------------------------------------------------------------------------------
 

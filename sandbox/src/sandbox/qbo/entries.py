@@ -178,7 +178,7 @@ def open_items(books: Books, control_type: str, as_of: str) -> list[OpenItem]:
             taken = cents_of(link.taken)
             name = _name_in(target, owner)
             rest[(link.kind, link.target, name)] -= taken
-            rest[(payer, doc["Id"], owner)] += taken
+            rest[(payer, doc["Id"], name)] += taken
             docs[(link.kind, link.target)] = target
             docs[(payer, doc["Id"])] = doc
     out = []

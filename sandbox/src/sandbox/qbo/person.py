@@ -103,6 +103,9 @@ def _merge(company: Company, kind: str, loser_id: str, winner_id: str) -> Doc:
                 moved["SyncToken"] = str(int(doc["SyncToken"]) + 1)
                 moved["MetaData"] = {**doc["MetaData"], "LastUpdatedTime": now}
                 company.put(other_kind, moved, quiet=True)
+    if kind == "Customer":  # a payment is posted to whose documents it pays: post it again, though it has not changed itself
+        for doc in list(company.rows("Payment")):
+            company.on_change("Payment", None, doc)
     sinks, company.event_sinks = company.event_sinks, []
     company.remove(kind, loser_id)
     company.event_sinks = sinks

@@ -777,7 +777,7 @@ KINDS: dict[str, Entity] = {
             "name",
             {
                 **NAME,
-                "PrintOnCheckName": "text:110",
+                "PrintOnCheckName": "text:100",
                 "CompanyName": "text:100",
                 "ShipAddr": "obj:Address",
                 "WebAddr": "obj:Web",

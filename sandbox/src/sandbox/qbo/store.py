@@ -50,6 +50,7 @@ Listener = Callable[[str, Doc | None, Doc | None], None]
 Decorator = Callable[[Doc], Doc]
 ZERO = Decimal(0)
 
+PAYING_KINDS = ("Payment", "BillPayment")  # posted by what they pay, so that must be there first
 NAME_KINDS = ("Customer", "Vendor", "Employee")
 TXN_KINDS = (
     "Invoice",
@@ -215,7 +216,7 @@ class Company:
         self.listeners.append(listener)
 
     def on_change(self, kind: str, old: Doc | None, new: Doc | None) -> None:
-        """Tell the listeners; called by the methods below only."""
+        """Tell the listeners. Called by the methods below, and by a merge, which moves what it does not change."""
         for listener in self.listeners:
             listener(kind, old, new)
 
@@ -445,7 +446,7 @@ def restore(company: Company, state: dict[str, Any]) -> None:
     for name, value in state.get("settings", {}).items():
         setattr(company, name, value)
     entities: dict[str, dict[str, Doc]] = state["entities"]
-    for kind in sorted(entities, key=lambda k: (k in TXN_KINDS, list(entities).index(k))):
+    for kind in sorted(entities, key=lambda k: (k in TXN_KINDS, k in PAYING_KINDS, list(entities).index(k))):
         for doc in entities[kind].values():
             company.put(kind, doc, quiet=True)
     company.stubs = {kind: dict(rows) for kind, rows in state["stubs"].items()}

@@ -295,3 +295,72 @@ def test_every_answer_keeps_to_the_discovery_document(google: Google) -> None:
         "DeveloperMetadata": sheets.developerMetadata().get(**ident, metadataId=1),
     }.items():
         check(name, call.execute())
+
+
+def test_append_answers_with_the_values_if_asked(google: Google) -> None:
+    options = {"includeValuesInResponse": True, "responseValueRenderOption": "UNFORMATTED_VALUE"}
+    body = {"values": [["n", 2], ["=1+1"]]}
+    where = {"spreadsheetId": google.id, "range": "inv_tbl!A1", "valueInputOption": "USER_ENTERED"}
+    done = google.values.append(**where, body=body, **options).execute()
+    assert done["updates"]["updatedData"]["values"] == [["n", 2], [2]]
+    assert "updatedData" not in google.values.append(**where, body=body).execute()["updates"]
+
+
+def test_a_tab_is_copied_within_and_between_spreadsheets(google: Google) -> None:
+    google.control("POST", "/rows", {"rows": [["a", "b"]]})
+    tabs = google.sheets.spreadsheets().sheets()
+    names = []
+    for _ in range(2):
+        order = {"spreadsheetId": google.id, "sheetId": 0, "body": {"destinationSpreadsheetId": google.id}}
+        names.append(tabs.copyTo(**order).execute()["title"])
+    assert names == ["Copy of inv_tbl", "Copy of inv_tbl 2"]
+    got = google.values.get(spreadsheetId=google.id, range=f"'{names[1]}'!A2:B2").execute()
+    assert got["values"] == [["a", "b"]]
+    with pytest.raises(HttpError, match="404"):
+        tabs.copyTo(spreadsheetId=google.id, sheetId=0, body={"destinationSpreadsheetId": "nothing"}).execute()
+
+
+def test_cut_cells_are_gone_and_pasted(google: Google) -> None:
+    google.control("POST", "/rows", {"rows": [["a", "b"], ["c", "d"]]})
+    source = {"sheetId": 0, "startRowIndex": 1, "endRowIndex": 3, "startColumnIndex": 0, "endColumnIndex": 1}
+    google.batch({"cutPaste": {"source": source, "destination": {"sheetId": 0, "rowIndex": 2, "columnIndex": 2}}})
+    got = google.values.get(spreadsheetId=google.id, range="inv_tbl!A2:C4").execute()
+    assert got["values"] == [["", "b"], ["", "d", "a"], ["", "", "c"]]
+
+
+def test_requests_for_the_looks_pass_but_must_name_a_tab_that_is_there(google: Google) -> None:
+    area = {"sheetId": 0, "dimension": "COLUMNS", "startIndex": 0, "endIndex": 1}
+    look = {"range": area, "properties": {"pixelSize": 90}, "fields": "pixelSize"}
+    assert google.batch({"updateDimensionProperties": look}, {"clearBasicFilter": {"sheetId": 0}}) == [{}, {}]
+    with pytest.raises(HttpError, match="400"):
+        google.batch({"updateDimensionProperties": {**look, "range": {**area, "sheetId": 77}}})
+
+
+def test_pygsheets_reads_the_default_format_of_a_spreadsheet(google: Google) -> None:
+    found = google.sheets.spreadsheets().get(spreadsheetId=google.id).execute()
+    assert found["properties"]["defaultFormat"]["textFormat"]["fontSize"] == 10
+
+
+@pytest.mark.parametrize(
+    ("request_name", "dimension", "left"),
+    [
+        ("deleteRange", "ROWS", [["c", "2"], ["e", "4"], ["", "6"]]),
+        ("deleteRange", "COLUMNS", [["2"], ["c", "4"], ["e", "6"]]),
+        ("insertRange", "ROWS", [["", "2"], ["a", "4"], ["c", "6"], ["e"]]),
+        ("insertRange", "COLUMNS", [["", "a", "2"], ["c", "4"], ["e", "6"]]),
+    ],
+)
+def test_cells_shift_but_rows_and_their_metadata_stay(
+    google: Google, request_name: str, dimension: str, left: list[list[str]]
+) -> None:
+    google.control("POST", "/rows", {"rows": [["a", "2"], ["c", "4"], ["e", "6"]]})
+    row = {"sheetId": 0, "dimension": "ROWS", "startIndex": 2, "endIndex": 3}
+    mark = {"metadataKey": "k", "visibility": "DOCUMENT", "location": {"dimensionRange": row}}
+    google.batch({"createDeveloperMetadata": {"developerMetadata": mark}})
+    area = {"sheetId": 0, "startRowIndex": 1, "endRowIndex": 2, "startColumnIndex": 0, "endColumnIndex": 1}
+    google.batch({request_name: {"range": area, "shiftDimension": dimension}})
+    assert google.values.get(spreadsheetId=google.id, range="inv_tbl!A2:C9").execute()["values"] == left
+    search = {"dataFilters": [{"developerMetadataLookup": {"metadataKey": "k"}}]}
+    found = google.sheets.spreadsheets().developerMetadata().search(spreadsheetId=google.id, body=search).execute()
+    (match,) = found["matchedDeveloperMetadata"]
+    assert match["developerMetadata"]["location"]["dimensionRange"]["startIndex"] == 2

@@ -197,6 +197,12 @@ class Google:
                 return self._values_one(request, book, what.partition("/")[2], body)
             case "POST", "developerMetadata:search":
                 return self._search(book, body)
+            case "POST", _ if what.startswith("sheets/") and what.endswith(":copyTo"):
+                _only(body, "destinationSpreadsheetId")
+                target = self._book(str(body.get("destinationSpreadsheetId") or ""), writing=True)
+                copied = structure.copy_to(book, int(what[len("sheets/") : -len(":copyTo")] or 0), target)
+                self.drive.changed(target)
+                return copied
             case "GET", _ if what.startswith("developerMetadata/"):
                 return self._metadata(book, what.partition("/")[2])
         raise SheetsError("Method not found.", 404, "NOT_FOUND")
@@ -267,7 +273,8 @@ class Google:
             _only(body, "range", "majorDimension", "values")
             insert = query.get("insertDataOption") == "INSERT_ROWS"
             trial = book.copy()
-            done = values.append(trial, trial.area(text, clip=True), body, query.get("valueInputOption"), insert=insert)
+            area, option = trial.area(text, clip=True), query.get("valueInputOption")
+            done = values.append(trial, area, body, option, insert=insert, how=_echo(query))
             self._keep(book, trial)
             return done
         if method == "POST" and verb == "clear":

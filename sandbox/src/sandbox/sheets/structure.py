@@ -119,6 +119,19 @@ def _duplicate_sheet(book: Spreadsheet, spec: Request) -> dict[str, Any]:
     return {"duplicateSheet": {"properties": properties(book, sheet)}}
 
 
+def copy_to(book: Spreadsheet, sheet_id: int, target: Spreadsheet) -> dict[str, Any]:
+    """A copy of a tab in this or another spreadsheet; returns its properties."""
+    source = book.sheet(sheet_id)
+    title = f"Copy of {source.title}"
+    number = 1
+    while target.titled(title):
+        number += 1
+        title = f"Copy of {source.title} {number}"
+    sheet = target.add_sheet(title, len(source.rows), len(source.columns))
+    sheet.rows = [Row(dict(row.cells)) for row in source.rows]
+    return properties(target, sheet)
+
+
 def _take_properties(sheet: Sheet, wanted: Request) -> None:
     grid = {k: v for k, v in (wanted.get("gridProperties") or {}).items() if k not in ("rowCount", "columnCount")}
     if grid:
@@ -235,6 +248,62 @@ def _copy_paste(book: Spreadsheet, spec: Request) -> None:
                 sheet.set(target.row + r, target.column + c, cells[r % height][c % width])
 
 
+def _cut_paste(book: Spreadsheet, spec: Request) -> None:
+    source, at = book.grid_range(spec["source"]), spec["destination"]
+    cells = book.sheet(source.sheet).values(source)
+    sheet, row, column = book.sheet(int(at.get("sheetId", 0))), int(at.get("rowIndex", 0)), int(at.get("columnIndex", 0))
+    height, width = len(cells), len(cells[0]) if cells else 0
+    if row + height > len(sheet.rows) or column + width > len(sheet.columns):
+        raise book.outside(sheet, row, column, row + height, column + width)
+    for r in range(source.row, source.row_end):
+        for c in range(source.column, source.column_end):
+            book.sheet(source.sheet).set(r, c, None)
+    for r, line in enumerate(cells, row):
+        for c, cell in enumerate(line, column):
+            sheet.set(r, c, cell)
+
+
+def _delete_range(book: Spreadsheet, spec: Request) -> None:
+    """Cells go, those below or to the right of them take their place; rows themselves, and their metadata, stay."""
+    area, sheet = _shifted(book, spec)
+    down = spec["shiftDimension"] == "ROWS"
+    step = area.row_end - area.row if down else area.column_end - area.column
+    last_row, last_column = (len(sheet.rows), area.column_end) if down else (area.row_end, len(sheet.columns))
+    for row in range(area.row, last_row):
+        for column in range(area.column, last_column):
+            from_row, from_column = (row + step, column) if down else (row, column + step)
+            inside = from_row < last_row and from_column < last_column
+            sheet.set(row, column, sheet.rows[from_row].cells.get(from_column) if inside else None)
+
+
+def _insert_range(book: Spreadsheet, spec: Request) -> None:
+    """Empty cells come in, those from there on move down or to the right; the grid grows where it must."""
+    area, sheet = _shifted(book, spec)
+    down = spec["shiftDimension"] == "ROWS"
+    step = area.row_end - area.row if down else area.column_end - area.column
+    _resize(sheet, "ROWS" if down else "COLUMNS", _size(sheet, "ROWS" if down else "COLUMNS") + step)
+    last_row, last_column = (len(sheet.rows), area.column_end) if down else (area.row_end, len(sheet.columns))
+    for row in reversed(range(area.row, last_row)):
+        for column in reversed(range(area.column, last_column)):
+            from_row, from_column = (row - step, column) if down else (row, column - step)
+            inside = from_row >= area.row and from_column >= area.column
+            sheet.set(row, column, sheet.rows[from_row].cells.get(from_column) if inside else None)
+
+
+def _shifted(book: Spreadsheet, spec: Request) -> tuple[Area, Sheet]:
+    if spec.get("shiftDimension") not in ("ROWS", "COLUMNS"):
+        raise SheetsError("shiftDimension must be ROWS or COLUMNS")
+    area = book.grid_range(spec["range"])
+    return area, book.sheet(area.sheet)
+
+
+def _appearance(book: Spreadsheet, spec: Request) -> None:
+    """How cells look changes nothing that is stood in for: taken if it names a tab that is there, and forgotten."""
+    for value in (spec, *spec.values()):
+        if isinstance(value, dict) and "sheetId" in value:
+            book.sheet(int(value["sheetId"]))
+
+
 def _create_metadata(book: Spreadsheet, spec: Request) -> dict[str, Any]:
     made = book.create_metadata(spec["developerMetadata"])
     return {"createDeveloperMetadata": {"developerMetadata": next(_by_id(book, made["metadataId"]))}}
@@ -267,6 +336,18 @@ def _by_id(book: Spreadsheet, identity: int) -> Any:
     return (item for item in book.all_metadata() if item["metadataId"] == identity)
 
 
+APPEARANCE = (
+    "updateDimensionProperties",
+    "autoResizeDimensions",
+    "updateBorders",
+    "setDataValidation",
+    "setBasicFilter",
+    "clearBasicFilter",
+    "addConditionalFormatRule",
+    "deleteConditionalFormatRule",
+    "addDimensionGroup",
+    "deleteDimensionGroup",
+)
 HANDLERS: dict[str, Callable[[Spreadsheet, Request], dict[str, Any] | None]] = {
     "appendDimension": _append_dimension,
     "insertDimension": _insert_dimension,
@@ -282,6 +363,10 @@ HANDLERS: dict[str, Callable[[Spreadsheet, Request], dict[str, Any] | None]] = {
     "appendCells": _append_cells,
     "repeatCell": _repeat_cell,
     "copyPaste": _copy_paste,
+    "cutPaste": _cut_paste,
+    "insertRange": _insert_range,
+    "deleteRange": _delete_range,
+    **dict.fromkeys(APPEARANCE, _appearance),
     "createDeveloperMetadata": _create_metadata,
     "updateDeveloperMetadata": _update_metadata,
     "deleteDeveloperMetadata": _delete_metadata,
@@ -289,6 +374,28 @@ HANDLERS: dict[str, Callable[[Spreadsheet, Request], dict[str, Any] | None]] = {
 
 
 # ------------------------------------------------------------------------------------------------- spreadsheets.get
+
+
+BOOK_PROPERTIES: dict[str, Any] = {
+    "locale": "en_US",
+    "autoRecalc": "ON_CHANGE",
+    "timeZone": "America/New_York",
+    "defaultFormat": {  # clients read it without asking whether it is there
+        "backgroundColor": {"red": 1, "green": 1, "blue": 1},
+        "padding": {"top": 2, "right": 3, "bottom": 2, "left": 3},
+        "verticalAlignment": "BOTTOM",
+        "wrapStrategy": "OVERFLOW_CELL",
+        "textFormat": {
+            "foregroundColor": {},
+            "fontFamily": "arial,sans,sans-serif",
+            "fontSize": 10,
+            "bold": False,
+            "italic": False,
+            "strikethrough": False,
+            "underline": False,
+        },
+    },
+}
 
 
 def properties(book: Spreadsheet, sheet: Sheet) -> dict[str, Any]:
@@ -319,7 +426,7 @@ def resource(book: Spreadsheet, areas: list[Area] | None, *, grid_data: bool) ->
         sheets.append(shown_sheet)
     answer: dict[str, Any] = {
         "spreadsheetId": book.id,
-        "properties": {"title": book.title, "locale": "en_US", "autoRecalc": "ON_CHANGE", "timeZone": "America/New_York"},
+        "properties": {"title": book.title, **BOOK_PROPERTIES},
         "sheets": sheets,
         "spreadsheetUrl": f"https://docs.google.com/spreadsheets/d/{book.id}/edit",
     }

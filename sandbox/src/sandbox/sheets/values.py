@@ -124,8 +124,10 @@ def _put(sheet: Sheet, row: int, column: int, entry: tuple[Cell, ...]) -> None:
     sheet.set(row, column, cell)
 
 
-def append(book: Spreadsheet, area: Area, body: dict[str, Any], option: str | None, *, insert: bool) -> dict[str, Any]:
-    """Write below the table that the range finds; the grid grows. Returns the AppendValuesResponse."""
+def append(
+    book: Spreadsheet, area: Area, body: dict[str, Any], option: str | None, *, insert: bool, how: Reading | None = None
+) -> dict[str, Any]:
+    """Write below the table that the range finds; the grid grows. Returns the AppendValuesResponse, with values if asked."""
     sheet = book.sheet(area.sheet)
     table = _table(sheet, area)
     start = table.row_end if table else area.row
@@ -141,7 +143,7 @@ def append(book: Spreadsheet, area: Area, body: dict[str, Any], option: str | No
     while len(sheet.columns) < column + width:
         sheet.columns.append([])
     target = Area(sheet.id, start, start + max(height, 1), column, column + max(width, 1))
-    updates = carry_out(book, plan(book, target, body, option))
+    updates = carry_out(book, plan(book, target, body, option), how)
     found = {"tableRange": book.a1(table)} if table else {}
     return {"spreadsheetId": book.id, **found, "updates": updates}
 

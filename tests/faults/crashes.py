@@ -74,7 +74,8 @@ IN_BATCHES = (
 async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> Outcome:
     """Run one case in its own two companies, with a writer that crashes and, where it does not live on, a successor."""
     outcome = Outcome(case)
-    companies = [await lane.company(), await lane.company()]
+    # Bills with payments of their own at the first passage, bills that change at the later one.
+    companies = [await lane.company(pays=case.k == 1) for _ in range(2)]
     batches = case.place in BATCH_PLACES
     for company in companies:
         await lane.faults(company, *(IN_BATCHES if batches else SINGLES))
@@ -82,7 +83,8 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
     extra = BATCHES if batches else {}
     first = await lane.writer(companies, {**extra, "BOOKRELAY_CRASH_POINT": plan}, wait=False)
     writers = [first]
-    loads = [workload.make(f"{seed}:{case}", c.realm, documents * (2 if batches else 1), waves=3) for c in companies]
+    many = documents * (2 if batches else 1)
+    loads = [workload.make(f"{seed}:{case}", c.realm, many, waves=3, pays=c.pays) for c in companies]
     commands = [command for load in loads for command in load.commands]
     try:
         reached = asyncio.create_task(_reached(lane, first, commands))

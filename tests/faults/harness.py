@@ -26,7 +26,7 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from bookrelay import topics
-from bookrelay.messages import Command
+from bookrelay.messages import Command, Kind, UpsertBill
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.processes import ManagedProcess, free_port
 from sandbox.stack.stack import Stack
@@ -61,7 +61,8 @@ supply = { id = "66" }
 facility = { id = "65" }
 """
 ENDS = {
-    "bookrelay.invoice.posted.v1": "posted", "bookrelay.bill.posted.v1": "posted", "bookrelay.document.unchanged.v1": "unchanged",
+    "bookrelay.invoice.posted.v1": "posted", "bookrelay.bill.posted.v1": "posted",
+    "bookrelay.bill-payment.posted.v1": "posted", "bookrelay.document.unchanged.v1": "unchanged",
     "bookrelay.document.retracted.v1": "retracted", "bookrelay.document.rejected.v1": "rejected",
     "bookrelay.document.skipped.v1": "skipped", "bookrelay.document.held.v1": "held",
     "bookrelay.document.superseded.v1": "superseded", "bookrelay.command.dead-lettered.v1": "dead-lettered",
@@ -100,6 +101,7 @@ class Company:
 
     realm: str
     refresh_token: str = field(repr=False)
+    pays: bool = False  # its bills are paid as soon as they are posted
 
 
 @dataclass
@@ -107,12 +109,17 @@ class Events:
     """What the events topic told so far."""
 
     ends: dict[str, dict[str, tuple[str, dict[str, Any]]]] = field(default_factory=lambda: defaultdict(dict))
+    # (realm, source key) -> event id -> end: a payment's command is the writer's own
+    payments: dict[tuple[str, str], dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     def hear(self, value: bytes) -> None:
         """Take one record."""
         message = json.loads(value)
         if (end := ENDS.get(message["type"])) and (command := message["data"].get("command_id")):
-            self.ends[command][message["id"]] = (end, message["data"])
+            data = message["data"]
+            self.ends[command][message["id"]] = (end, data)
+            if data.get("kind") == Kind.BILL_PAYMENT.value:
+                self.payments[data["realm"], data["source_key"]][message["id"]] = end
 
     def ended(self, commands: Iterable[Command]) -> bool:
         """Whether every command has an end."""
@@ -233,13 +240,13 @@ class Lane:
             raise AssertionError(f"{method} {path} answered {response.status_code}: {response.text[:500]}")
         return json.loads(response.text, parse_float=Decimal) if response.content else None
 
-    async def company(self, *, numbers_checked: bool = False) -> Company:
+    async def company(self, *, numbers_checked: bool = False, pays: bool = False) -> Company:
         """Make a company. Its check of document numbers is off: it would hide a double."""
         realm = f"93414{self.number % 100:02d}{next(self._realms):09d}"
         made = await self.control("POST", "companies", {"realm_id": realm})
         warn = {"WarnDuplicateInvoiceNumber": numbers_checked, "WarnDuplicateBillNumber": numbers_checked}
         await self.control("POST", "preferences", {"realm": realm, "warnings": warn})
-        company = Company(realm, made["refresh_token"])
+        company = Company(realm, made["refresh_token"], pays)
         await self._connect(company)
         return company
 
@@ -303,6 +310,7 @@ class Lane:
         command = [sys.executable, "-m", "tests.faults.writer_process", defect or "none"]
         own = {
             **self.environment(), "QBO_REALM_IDS": ",".join(c.realm for c in companies), "HTTP_PORT": str(port),
+            "QB_AUTO_MARK_BILL_PAID": str(any(c.pays for c in companies)).lower(),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))), **(environment or {}),
         }  # fmt: skip
         process = await self.stack.supervisor.start(
@@ -335,7 +343,10 @@ class Lane:
             if not self.events.ended(commands):
                 return False
             open_ = await self.pool.fetchval(
-                "SELECT count(*) FROM qbo_writer.attempts WHERE realm = ANY($1::text[]) AND state <> 'resolved' AND NOT stuck",
+                # Commands are also those of names and payments, which only the writer knows; their ends are told, too.
+                "SELECT (SELECT count(*) FROM qbo_writer.attempts WHERE realm = ANY($1::text[]) AND state <> 'resolved' "
+                "AND NOT stuck) + (SELECT count(*) FROM qbo_writer.commands WHERE realm = ANY($1::text[]) "
+                "AND state IN ('received', 'due')) + (SELECT count(*) FROM qbo_writer.outbox WHERE published_at IS NULL)",
                 realms,
             )
             return bool(open_ == 0)
@@ -362,7 +373,9 @@ class Lane:
     ) -> Verdict:  # fmt: skip
         """Compare books and ends with what must be."""
         mine = {c.id: c for c in commands if c.data.realm == company.realm}
-        verdict = judge(company.realm, [c for c in commands if c.data.realm == company.realm], await self.books(company), frozen)
+        books = await self.books(company)
+        verdict = judge(company.realm, [c for c in commands if c.data.realm == company.realm], books, frozen, pays=company.pays)
+        verdict += self._payments_told(company, list(mine.values()))
         for command in mine.values():
             ends = self.events.names(command)
             verdict.held += "held" in ends
@@ -376,6 +389,18 @@ class Lane:
                 verdict.wrong_ends += 1
                 why = [d.get("reason") for _, d in self.events.ends[str(command.id)].values()]
                 verdict.problems.append(f"{company.realm} {command.data.source_key} v{command.data.version}: {ends}: {why}")
+        return verdict
+
+    def _payments_told(self, company: Company, commands: Sequence[Command]) -> Verdict:
+        """Each bill's payment was told once, that of no other."""
+        verdict = Verdict()
+        told = {key: list(ends.values()) for (realm, key), ends in self.events.payments.items() if realm == company.realm}
+        wanted = {c.data.source_key for c in commands if company.pays and isinstance(c, UpsertBill)}
+        for key in sorted(wanted | set(told)):
+            expected = ["posted"] if key in wanted else []
+            if told.get(key, []) != expected:
+                verdict.wrong_ends += 1
+                verdict.problems.append(f"{company.realm} {key}: of its payment was told {told.get(key)}, not {expected}")
         return verdict
 
 

@@ -76,7 +76,8 @@ async def storm(
 ) -> Storm:  # fmt: skip
     """Kill writers `kills` times under one profile while commands arrive; then let it come to rest and judge."""
     run, rng, began = Storm(profile, seed), random.Random(f"{seed}:{profile}"), time.monotonic()
-    firms = [await lane.company() for _ in range(companies)]
+    pays = list(PROFILES).index(profile) % 2 == 0  # bills with payments in every other profile, bills that change in the others
+    firms = [await lane.company(pays=pays) for _ in range(companies)]
     await lane.control("POST", "modes", PROFILES[profile])
     await lane.faults(None, *({**rule, "seed": rng.randrange(1 << 30)} for rule in (*NASTY, *TOKEN_FAULTS)))
     env = {**BATCHES, "PACE_BATCHES_PER_MINUTE": "120"}
@@ -84,7 +85,7 @@ async def storm(
     writers = [await lane.writer(firms, env, restart=True, defect=defect, wait=first) for first in (True, False)]
     waves = max(3, kills)
     loads = [
-        workload.make(f"{seed}:{profile}", c.realm, max(6, int(kills * documents_per_kill / companies)), waves=waves)
+        workload.make(f"{seed}:{profile}", c.realm, max(6, int(kills * documents_per_kill / companies)), waves=waves, pays=c.pays)
         for c in firms
     ]
     published: list[Command] = []

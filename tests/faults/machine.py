@@ -4,7 +4,9 @@ people."""
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
@@ -54,6 +56,7 @@ class WriterMachine(RuleBasedStateMachine):
     writers: ClassVar[list[Writer]]
     companies: ClassVar[list[Company]]
     verdict: ClassVar[Verdict]
+    steps: ClassVar[Counter[str]]  # how often each kind of step was taken
     examples: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -89,11 +92,13 @@ class WriterMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2), seed=st.integers(0, 1 << 30))
     def edit(self, which: int, seed: int) -> None:
         """The source has a new version."""
+        self.steps["edit"] += 1
         self._publish(self._next(self.keys[which], seed))
 
     @rule(which=st.integers(0, 2))
     def withdraw(self, which: int) -> None:
         """The source withdraws the document."""
+        self.steps["withdraw"] += 1
         key = self.keys[which]
         self.versions[key] = version = self.versions.get(key, 0) + 1
         self._publish(workload.retract(key, version))
@@ -101,23 +106,29 @@ class WriterMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2), seed=st.integers(0, 1 << 30))
     def hold_back(self, which: int, seed: int) -> None:
         """A version that will arrive after newer ones."""
+        self.steps["hold back"] += 1
         self.held_back.append(self._next(self.keys[which], seed))
 
     @precondition(lambda self: self.held_back)
     @rule()
     def arrive_late(self) -> None:
         """It arrives."""
-        self._publish(self.held_back.pop(0))
+        late = self.held_back.pop(0)
+        newer = any(c.data.source_key == late.data.source_key and c.data.version > late.data.version for c in self.commands)
+        self.steps["arrive after a newer version" if newer else "arrive late"] += 1
+        self._publish(late)
 
     @precondition(lambda self: self.commands)
     @rule(which=st.integers(0, 1 << 30))
     def redeliver(self, which: int) -> None:
         """Kafka delivers a command again."""
+        self.steps["redeliver"] += 1
         self._run(self.lane.publish([self.commands[which % len(self.commands)]]))
 
     @rule(name=st.sampled_from(sorted(FAULTS)))
     def fault(self, name: str) -> None:
         """The next write meets a fault of QuickBooks."""
+        self.steps[f"fault: {name}"] += 1
         self._run(self.lane.faults(self.company, {**FAULTS[name], "match": {"method": "POST"}}))
 
     @precondition(lambda self: self.kills < 1)
@@ -125,11 +136,13 @@ class WriterMachine(RuleBasedStateMachine):
     def kill(self, which: int) -> None:
         """A writer is killed and started again."""
         self.kills += 1
+        self.steps["kill"] += 1
         self.writers[which % len(self.writers)].process.kill()
 
     @rule(seconds=st.sampled_from((0.05, 0.3, 1.0)))
     def wait(self, seconds: float) -> None:
         """Time passes."""
+        self.steps["wait"] += 1
         self._run(asyncio.sleep(seconds))
 
     @rule(which=st.integers(0, 1), amount=st.integers(1, 10**6))
@@ -140,7 +153,9 @@ class WriterMachine(RuleBasedStateMachine):
     async def _edit(self, key: Key, amount: Decimal) -> None:
         document = await self.lane.find(self.company, key.name)
         if document is None:
+            self.steps["person finds nothing"] += 1
             return
+        self.steps["person edits"] += 1
         line = {
             "Amount": float(amount), "DetailType": "SalesItemLineDetail", "Description": f"{key.name} by a person",
             "SalesItemLineDetail": {"ItemRef": {"value": "1"}},
@@ -170,11 +185,27 @@ async def _prepare(lane: Lane, examples: int) -> tuple[list[Company], list[Write
     return companies, [await lane.writer(companies, restart=True, wait=first) for first in (True, False)]
 
 
-def run_machine(loop: Loop, lane: Lane, seed: int, examples: int, steps: int = 10) -> Verdict:
+STEPS = frozenset(
+    {"edit", "withdraw", "hold back", "arrive after a newer version", "redeliver", "kill", "wait", "person edits"}
+    | {f"fault: {name}" for name in FAULTS}
+)
+
+
+@dataclass
+class Outcome:
+    """What the examples led to."""
+
+    verdict: Verdict
+    steps: Counter[str]
+
+
+def run_machine(loop: Loop, lane: Lane, seed: int, examples: int, steps: int = 10) -> Outcome:
     """Run examples; raises what Hypothesis found. Not shrunk: an example takes seconds."""
     import hypothesis
 
-    machine: type[WriterMachine] = type("SeededMachine", (WriterMachine,), {"verdict": Verdict(), "examples": 0})
+    machine: type[WriterMachine] = type(
+        "SeededMachine", (WriterMachine,), {"verdict": Verdict(), "examples": 0, "steps": Counter()}
+    )
     machine.loop, machine.lane = loop, lane
     machine.companies, machine.writers = loop.run(_prepare(lane, examples + 5))
     chosen = settings(
@@ -187,4 +218,4 @@ def run_machine(loop: Loop, lane: Lane, seed: int, examples: int, steps: int = 1
     finally:
         for writer in machine.writers:
             loop.run(writer.stop())
-    return machine.verdict
+    return Outcome(machine.verdict, machine.steps)

@@ -116,8 +116,14 @@ def differences(content: Content, document: Mapping[str, Any], kind: Kind) -> li
     return found
 
 
-def judge(realm: str, commands: Iterable[Command], books: Mapping[str, Any], frozen: Mapping[Key, Any] | None = None) -> Verdict:
-    """Compare the books of one company with the oracle's. `frozen`: what a person made of documents; it must stand as it is."""
+def judge(
+    realm: str, commands: Iterable[Command], books: Mapping[str, Any], frozen: Mapping[Key, Any] | None = None, *,
+    pays: bool = False,
+) -> Verdict:  # fmt: skip
+    """Compare the books of one company with the oracle's. `frozen`: what a person made of documents; it must stand as it is.
+
+    `pays`: each bill has a payment of its own; otherwise there is none.
+    """
     verdict, shown = Verdict(), live(books)
     commands = [c for c in commands if c.data.realm == realm]
     wanted = expected(commands)
@@ -144,7 +150,54 @@ def judge(realm: str, commands: Iterable[Command], books: Mapping[str, Any], fro
         verdict.books_differ += len(documents)
         verdict.problems.append(f"{realm} {name}: {len(documents)} documents that nobody asked for")
     _judge_names(realm, wanted, books, verdict)
+    _judge_payments(realm, wanted if pays else {}, books, verdict)
     return verdict
+
+
+def _judge_payments(realm: str, wanted: Mapping[Key, Content | None], books: Mapping[str, Any], verdict: Verdict) -> None:
+    """Each bill in force is paid in full, to the cent, by one payment of its vendor and date that pays nothing else."""
+    of_bill: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for payment in (p for p in books.get("BillPayment", []) if not is_voided(p)):
+        of_bill[_paid_bill(payment)].append(payment)
+    bills = live({"Bill": books.get("Bill", [])})
+    for key, content in wanted.items():
+        if key.kind is not Kind.BILL or content is None:
+            continue
+        verdict.documents += 1
+        found = [payment for bill in bills.get((Kind.BILL, key.name), []) for payment in of_bill.pop(str(bill["Id"]), [])]
+        if len(found) > 1:
+            verdict.doubles += len(found) - 1
+            verdict.problems.append(f"{realm} {key.name}: paid {len(found)} times: {[p['Id'] for p in found]}")
+        elif not found:
+            verdict.lost += 1
+            verdict.problems.append(f"{realm} {key.name}: its payment is not in the books")
+        elif wrong := _payment_differences(content, found[0], bills[Kind.BILL, key.name][0]):
+            verdict.books_differ += 1
+            verdict.problems.append(f"{realm} {key.name} (payment {found[0]['Id']}): {'; '.join(wrong)}")
+    for bill, payments in of_bill.items():
+        verdict.books_differ += len(payments)
+        verdict.problems.append(f"{realm}: {len(payments)} payments of bill {bill} that nobody asked for")
+
+
+def _paid_bill(payment: Mapping[str, Any]) -> str:
+    """Id of the one bill that a payment pays; else what it pays, in words."""
+    links = [link for line in payment.get("Line", []) for link in line.get("LinkedTxn", [])]
+    if len(links) == 1 and links[0].get("TxnType") == "Bill":
+        return str(links[0]["TxnId"])
+    return f"{links}"
+
+
+def _payment_differences(content: Content, payment: Mapping[str, Any], bill: Mapping[str, Any]) -> list[str]:
+    found = []
+    if _cents(payment.get("TotalAmt", 0)) != content.total:
+        found.append(f"pays {payment.get('TotalAmt')} instead of {content.total}")
+    if _cents(bill.get("Balance", bill["TotalAmt"])) != 0:
+        found.append(f"leaves {bill.get('Balance')} open")
+    if (payment.get("VendorRef") or {}).get("value") != (bill.get("VendorRef") or {}).get("value"):
+        found.append(f"vendor {payment.get('VendorRef')} instead of {bill.get('VendorRef')}")
+    if payment.get("TxnDate") != content.txn_date.isoformat():
+        found.append(f"date {payment.get('TxnDate')} instead of {content.txn_date}")
+    return found
 
 
 def _shape(document: Mapping[str, Any] | None) -> Any:

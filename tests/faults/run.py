@@ -11,7 +11,9 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from qbo_writer.crashpoints import Place
 
 from . import broken, crashes, kills, scenarios
 from .harness import Lane, Stage, stage
-from .machine import Loop, run_machine
+from .machine import STEPS, Loop, run_machine
 from .oracle import Verdict
+
+ENOUGH_FOR_EVERY_STEP = 60  # examples; with so many, a step that was never taken is no accident
 
 
 class Tally:
@@ -52,18 +56,45 @@ class Tally:
         }  # fmt: skip
 
 
+async def share(lanes: list[Lane], jobs: list[Callable[[Lane], Awaitable[None]]]) -> None:
+    """Do all jobs, each lane one after another."""
+    waiting = list(jobs)
+
+    async def work(lane: Lane) -> None:
+        while waiting:
+            await waiting.pop(0)(lane)
+
+    await asyncio.gather(*(work(lane) for lane in lanes))
+
+
 async def part_scenarios(lanes: list[Lane], tally: Tally) -> None:
     """The counterexamples of the protocol as drafted."""
-    lane = lanes[0]
-    await lane.control("POST", "modes", {"stale_seconds": 0.7})
-    told = await scenarios.play_all(lane)
-    await lane.control("POST", "modes", {"requestid_seconds": 0.2})
-    told |= await scenarios.play_all(lane, [scenarios.requestid_forgotten])
-    await lane.control("POST", "modes", {"requestid_seconds": None, "stale_seconds": 0.0})
-    for ignored in (False, True):
-        for defect in (None, "check_before_send_off"):
-            name = f"paused_writer_wakes_up{', requestid ignored' if ignored else ''}{', unchecked' if defect else ''}"
-            told[name] = await scenarios.paused_writer_wakes_up(lane, ignored=ignored, defect=defect)
+    told: dict[str, scenarios.Told | Exception] = {}
+
+    async def stale(lane: Lane) -> None:
+        await lane.control("POST", "modes", {"stale_seconds": 0.7})
+        told.update(await scenarios.play_all(lane))
+        await lane.control("POST", "modes", {"stale_seconds": 0.0})
+
+    async def forgotten(lane: Lane) -> None:
+        await lane.control("POST", "modes", {"requestid_seconds": 0.2})
+        told.update(await scenarios.play_all(lane, [scenarios.requestid_forgotten]))
+        await lane.control("POST", "modes", {"requestid_seconds": None})
+
+    def paused(place: Place, ignored: bool, defect: str | None) -> Callable[[Lane], Awaitable[None]]:
+        name = f"paused_writer_wakes_up, {place}{', requestid ignored' * ignored}{', unchecked' if defect else ''}"
+
+        async def work(lane: Lane) -> None:
+            try:
+                told[name] = await scenarios.paused_writer_wakes_up(lane, ignored=ignored, defect=defect, place=place)
+            except Exception as error:
+                told[name] = error
+
+        return work
+
+    places = (Place.RESEND_JOURNALLED, Place.JOURNALLED)
+    pauses = [paused(p, i, d) for p in places for i in (False, True) for d in (None, "check_before_send_off")]
+    await share(lanes, [stale, forgotten, *pauses])
     for name, one in told.items():
         tally.cases += 1
         if isinstance(one, Exception):
@@ -90,32 +121,54 @@ async def part_kills(lanes: list[Lane], tally: Tally, options: argparse.Namespac
 
 
 async def part_broken(lanes: list[Lane], tally: Tally) -> None:
-    """Each broken writer must be found."""
-    waiting = list(broken.CIRCUMSTANCES)
+    """Each broken writer must be found, by the symptom that it was made for; the sound one survives the same."""
 
-    async def work(lane: Lane) -> None:
-        while waiting:
-            defect = waiting.pop(0)
+    def wrong(defect: str) -> Callable[[Lane], Awaitable[None]]:
+        async def work(lane: Lane) -> None:
             verdict = await broken.found(lane, defect)
             tally.cases += 1
             if verdict.good:
                 tally.wrong.append(f"the broken writer {defect} was not found")
             tally.tell(f"broken writer {defect}: {'NOT FOUND' if verdict.good else 'found: ' + verdict.problems[0][:110]}")
 
-    await asyncio.gather(*(work(lane) for lane in lanes))
+        return work
+
+    def sound(defect: str) -> Callable[[Lane], Awaitable[None]]:
+        async def work(lane: Lane) -> None:
+            verdict = await broken.survived(lane, defect)
+            tally.cases += 1
+            tally.add(f"sound writer where {defect} fails", verdict)
+            tally.tell(f"sound writer where {defect} fails: {'ok' if verdict.good else f'WRONG {verdict.problems[:2]}'}")
+
+        return work
+
+    await share(lanes, [make(defect) for defect in broken.CIRCUMSTANCES for make in (wrong, sound)])
 
 
-def part_machine(loop: Loop, lane: Lane, tally: Tally, options: argparse.Namespace) -> None:
-    """The state machine."""
+def part_machine(loop: Loop, lanes: list[Lane], tally: Tally, options: argparse.Namespace) -> None:
+    """The state machine: the examples are shared by lanes, each with a seed of its own."""
     seed = int.from_bytes(options.seed.encode(), "big") % (1 << 30)
-    try:
-        verdict = run_machine(loop, lane, seed, options.examples)
-        tally.add("state machine", verdict)
-        tally.tell(f"state machine (seed {seed}): {options.examples} examples, {verdict.documents} documents: ok")
-    except Exception as error:
-        tally.wrong.append(f"state machine (seed {seed}): {error!r}"[:1500])
-        tally.tell(f"state machine (seed {seed}): WRONG {error!r}"[:1500])
+    used = lanes[: max(1, min(len(lanes), options.examples // 4))]
+    steps: Counter[str] = Counter()
+
+    def one(number: int) -> None:
+        examples = options.examples // len(used) + (number < options.examples % len(used))
+        name = f"state machine (seed {seed + number})"
+        try:
+            outcome = run_machine(loop, used[number], seed + number, examples)
+            steps.update(outcome.steps)
+            tally.add(name, outcome.verdict)
+            tally.tell(f"{name}: {examples} examples, {outcome.verdict.documents} documents: ok")
+        except Exception as error:
+            tally.wrong.append(f"{name}: {error!r}"[:1500])
+            tally.tell(f"{name}: WRONG {error!r}"[:1500])
+
+    with ThreadPoolExecutor(len(used)) as pool:
+        list(pool.map(one, range(len(used))))
     tally.cases += options.examples
+    tally.tell(f"state machine: steps taken: {dict(steps.most_common())}")
+    if options.examples >= ENOUGH_FOR_EVERY_STEP and (never := sorted(STEPS - set(steps))):
+        tally.wrong.append(f"the state machine never took these steps: {never}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -134,7 +187,7 @@ def run(options: argparse.Namespace) -> int:
         "counterexamples": lambda: loop.run(part_scenarios(lanes, tally), 900),
         "crashes": lambda: loop.run(part_crashes(lanes, tally, options), 7200),
         "kills": lambda: loop.run(part_kills(lanes, tally, options), 7200),
-        "machine": lambda: part_machine(loop, lanes[0], tally, options),
+        "machine": lambda: part_machine(loop, lanes, tally, options),
         "broken": lambda: loop.run(part_broken(lanes, tally), 1800),
     }
     try:
@@ -164,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--seed", default=os.environ.get("FAULTS_SEED") or secrets.token_hex(3), help="what a run is repeated with"
     )
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--examples", type=int, default=25, help="of the state machine")
+    parser.add_argument("--examples", type=int, default=60, help="of the state machine")
     parser.add_argument("--lanes", type=int, default=max(2, min(6, (os.cpu_count() or 2) * 2)))
     parser.add_argument("--only", default="", help="only crash cases whose name contains this")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from bookrelay.messages import Command, InvoiceContent, InvoiceLine, Party
+from qbo_writer.crashpoints import Place
 
 from . import oracle
 from .harness import LATE, LEASE, B, Company, Lane, Writer, until
@@ -127,8 +128,12 @@ async def both_sends_late(scene: Scene) -> Told:
 
 
 async def stale_look_up(scene: Scene) -> Told:
-    """drafted: a stale look-up. The answer of the create is lost; a look-up does not show the document at first."""
-    await scene.lane.faults(scene.company, {"fault": "commit_then_reset", "match": CREATE, "count": 2})
+    """drafted: a stale look-up. The first send never arrives, the second commits unheard; a look-up does not show it at first."""
+    await scene.lane.faults(
+        scene.company,
+        {"fault": "drop_before_commit", "match": CREATE, "count": 1},
+        {"fault": "commit_then_reset", "match": CREATE, "skip": 1, "count": 1},
+    )
     await scene.version(1, "10.01")
     return await scene.told()
 
@@ -250,18 +255,25 @@ async def play_all(lane: Lane, plays: Sequence[Play] = PLAYS, *, defect: str | N
     return named
 
 
-async def paused_writer_wakes_up(lane: Lane, *, ignored: bool, defect: str | None = None) -> Told:
+async def paused_writer_wakes_up(
+    lane: Lane, *, ignored: bool, defect: str | None = None, place: Place = Place.RESEND_JOURNALLED
+) -> Told:
     """drafted: a paused writer wakes up. It has journalled, sleeps beyond its lease but not its token, then sends.
 
+    As the model printed it, it pauses before a resend, for its first request never arrived; `place` makes it pause earlier.
     `defect="check_before_send_off"` takes away the writer's check of its lease before a send: nothing relies on it.
     """
     company = await lane.company()
     scene = Scene(lane, company, Key(company.realm, "P" + company.realm[-6:] + "x"))
     if ignored:
         await lane.faults(company, {"fault": "ignore_requestid"})
+    else:
+        await scene.proven()
+    if place is Place.RESEND_JOURNALLED:
+        await lane.faults(company, {"fault": "drop_before_commit", "match": CREATE, "count": 1})
     hang = LEASE + 1.0
     assert hang < B
-    first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": f"journalled:hang:1:{hang}"}, defect=defect)
+    first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": f"{place}:hang:1:{hang}"}, defect=defect)
     second = await lane.writer([company], wait=False)
     command = upsert(scene.key, 1, priced(scene.key, "10.01"))
     scene.commands.append(command)
@@ -278,4 +290,30 @@ async def paused_writer_wakes_up(lane: Lane, *, ignored: bool, defect: str | Non
     return told
 
 
-__all__ = ["PLAYS", "Scene", "Told", "Writer", "paused_writer_wakes_up", "play", "play_all", "requestid_forgotten"]
+# What the protocol's model prints for "as drafted", in its words, and what plays it here.
+COUNTEREXAMPLES: dict[str, Callable[..., Awaitable[Told]]] = {
+    "v2 comes while v1 is unknown": newer_version_while_unknown,
+    "a retraction comes while v1 is unknown": retraction_while_unknown,
+    "both sends are late": both_sends_late,
+    "a paused writer wakes up": paused_writer_wakes_up,
+    "a stale look-up": stale_look_up,
+    "an error on the resend while the first send is late": error_on_the_resend,
+    "5010, re-applied over a person's edit": conflict_over_a_persons_edit,
+    "an older version after a rejected newer one": older_after_a_rejected_newer,
+    "6140 finds our own older version": number_taken_by_our_own,
+    "'unchanged' while an update is unknown": unchanged_while_an_update_is_unknown,
+    "the requestid is forgotten before the resend": requestid_forgotten,
+    "the requestid is ignored": requestid_ignored,
+}
+
+__all__ = [
+    "COUNTEREXAMPLES",
+    "PLAYS",
+    "Scene",
+    "Told",
+    "Writer",
+    "paused_writer_wakes_up",
+    "play",
+    "play_all",
+    "requestid_forgotten",
+]

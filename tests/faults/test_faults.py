@@ -1,6 +1,7 @@
 """The short, seeded part of the fault suite; the whole of it is `make faults`."""
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -52,8 +53,8 @@ def test_random_kills_leave_the_books_as_they_must_be(faults_loop: Loop, lanes: 
 
 
 def test_the_state_machine_finds_nothing(faults_loop: Loop, lanes: list[Lane]) -> None:
-    verdict = run_machine(faults_loop, lanes[2], seed=7, examples=2, steps=8)
-    assert verdict.documents > 0
+    outcome = run_machine(faults_loop, lanes[2], seed=7, examples=2, steps=8)
+    assert outcome.verdict.documents > 0
 
 
 @pytest.mark.parametrize("defect", ["no_requestid", "overwrite_people"])
@@ -76,6 +77,36 @@ def test_the_oracle_finds_every_kind_of_error() -> None:
     assert oracle.judge("9341400000000001", load.commands, cent).books_differ == 1
     stranger = {**books, "Bill": [*books["Bill"], {**books["Bill"][0], "Line": [{"Description": "nobody asked"}]}]}
     assert oracle.judge("9341400000000001", load.commands, stranger).books_differ == 1
+
+
+def test_the_oracle_finds_every_wrong_payment() -> None:
+    realm = "9341400000000001"
+    load = workload.make(SEED, realm, 20, pays=True)
+    books = _books_of(oracle.expected(load.commands))
+    payments = books["BillPayment"] = [
+        {
+            "Id": f"P{bill['Id']}", "TotalAmt": bill["TotalAmt"], "VendorRef": bill["VendorRef"], "TxnDate": bill["TxnDate"],
+            "Line": [{"Amount": bill["TotalAmt"], "LinkedTxn": [{"TxnId": bill["Id"], "TxnType": "Bill"}]}],
+        }
+        for bill in books["Bill"]
+    ]  # fmt: skip
+    for bill in books["Bill"]:
+        bill["Balance"] = 0
+
+    def verdict(**changed: Any) -> Verdict:
+        return oracle.judge(realm, load.commands, {**books, **changed}, pays=True)
+
+    first, *others = payments
+    assert others
+    assert verdict().problems == []
+    assert verdict(BillPayment=others).lost == 1
+    assert verdict(BillPayment=[first, *payments]).doubles == 1
+    assert verdict(BillPayment=[{**first, "TotalAmt": first["TotalAmt"] + Decimal("0.01")}, *others]).books_differ == 1
+    assert verdict(BillPayment=[{**first, "TxnDate": "2020-01-01"}, *others]).books_differ == 1
+    stranger = {**first, "Line": [{"Amount": 1, "LinkedTxn": [{"TxnId": "none", "TxnType": "Bill"}]}]}
+    assert verdict(BillPayment=[stranger, *payments]).books_differ == 1
+    assert verdict(Bill=[{**books["Bill"][0], "Balance": Decimal("0.01")}, *books["Bill"][1:]]).books_differ == 1
+    assert oracle.judge(realm, load.commands, books).books_differ == len(payments)  # nobody asked for payments
 
 
 def _books_of(wanted: dict[workload.Key, workload.Content | None]) -> dict[str, list[dict[str, Any]]]:

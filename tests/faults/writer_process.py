@@ -123,11 +123,38 @@ def absent_at_once() -> None:
         part.absent_counts_at = at_once
 
 
+def _rewrite(*pairs: tuple[str, str]) -> None:
+    """Let statements leave the process changed."""
+    import asyncpg
+
+    connection: Any = asyncpg.connection.Connection
+    original = connection._execute
+
+    async def execute(self: Any, query: str, *more: Any, **named: Any) -> Any:
+        for old, new in pairs:
+            query = query.replace(old, new)
+        return await original(self, query, *more, **named)
+
+    connection._execute = execute
+
+
 def many_open_attempts() -> None:
-    """An older version is posted after a newer one: the newest recorded does not win."""
+    """A newer version is claimed while the attempt of an older one is open. The database's index must be dropped for it."""
+    _rewrite(
+        (
+            "a WHERE a.document_id = c.document_id AND a.state <> 'resolved')",
+            "a WHERE a.command_id = c.id AND a.state <> 'resolved')",
+        ),
+        ("ON CONFLICT (document_id) WHERE state <> 'resolved' DO NOTHING", ""),
+    )
+
+
+def older_version_wins() -> None:
+    """What came last is posted, though a newer version was recorded before."""
     from qbo_writer import ledger
 
     ledger._NEWEST_FIRST = "recorded_at DESC, id::text DESC"
+    _rewrite(("AND (n.version, n.modified_at) > (c.version, c.modified_at))", "AND false)"))
 
 
 def overwrite_people() -> None:
@@ -165,7 +192,7 @@ DEFECTS: dict[str, Callable[[], None]] = {
     f.__name__: f
     for f in (
         none, no_requestid, acknowledge_first, fence_off, journal_after_send, new_requestid_on_resend, absent_at_once,
-        many_open_attempts, overwrite_people, check_before_send_off,
+        many_open_attempts, older_version_wins, overwrite_people, check_before_send_off,
     )
 }  # fmt: skip
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sandbox.qbo.schema import KINDS
 from sandbox.qbo.server import bind, build
+from sandbox.qbo.webhooks import NAMES
 
 Doc = dict[str, Any]
 LINE = {"DetailType": "SalesItemLineDetail", "Amount": 100, "SalesItemLineDetail": {"ItemRef": {"value": "1"}}}
@@ -203,3 +205,45 @@ async def test_an_empty_amount_is_nought_or_what_quantity_and_price_say(books: B
     assert (code, [line["Amount"] for line in made["Line"][:3]], made["TotalAmt"]) == ("", [100, 0, 6], 106)
     missing = {key: value for key, value in LINE.items() if key != "Amount"}
     assert (await books.post("invoice", invoice(missing)))[0] == "2020"
+
+
+# 6.2: which operations webhooks tell of which entity; "'Delete' on a name list really means made inactive"
+
+TOLD = (
+    "account CUD|bill CUD|billpayment CUDV|budget CU|class CUDM|creditmemo CUDVE|currency CUD|customer CUDM|department CUM"
+    "|deposit CUD|employee CUDM|estimate CUDE|invoice CUDVE|item CUDM|journalentry CUD|payment CUDVE|paymentmethod CUM|preferences U"
+    "|purchase CUDV|purchaseorder CUDE|refundreceipt CUDVE|salesreceipt CUDVE|taxagency CU|term CU|timeactivity CUD|transfer CUDV"
+    "|vendor CUDM|vendorcredit CUD|attachable |taxcode |companyinfo "
+)
+
+
+def test_webhooks_tell_of_each_entity_what_the_reference_lists() -> None:
+    listed = dict(entry.split(" ") for entry in TOLD.split("|"))
+    told = {NAMES.get(kind, kind).lower(): entity.webhook for kind, entity in KINDS.items()}
+    assert {name: "".join(sorted(letters)) for name, letters in listed.items()} == {
+        name: "".join(sorted(told[name])) for name in listed
+    }
+    assert [name for name in told if name not in listed and told[name]] == []
+
+
+async def test_a_name_made_inactive_is_told_as_deleted(books: Books) -> None:
+    events: list[tuple[str, str]] = []
+    books.world.companies[books.world.first_realm].event_sinks.append(lambda event: events.append((event.kind, event.op)))
+    sparse = {"Id": "3", "SyncToken": "0", "sparse": True}
+    assert (await books.post("customer", {**sparse, "Active": False}))[0] == ""
+    assert (await books.post("customer", {**sparse, "SyncToken": "1", "Notes": "still"}))[0] == ""
+    assert (await books.post("customer", {**sparse, "SyncToken": "2", "Active": True}))[0] == ""
+    assert events == [("Customer", "Delete"), ("Customer", "Update"), ("Customer", "Update")]
+
+
+# 1.1: "Send Accept: application/json (otherwise XML can come back)"
+
+
+async def test_faults_are_xml_for_those_who_ask_for_xml(books: Books) -> None:
+    path = f"{books.base}/invoice/99999"
+    answer = await books.http.get(path, headers={"accept": "application/xml"})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/xml;charset=UTF-8")
+    assert 'code="610"' in answer.text
+    refused = await books.http.get(path, headers={"accept": "application/xml", "authorization": "Bearer " + "x" * 40})
+    assert (refused.status_code, 'code="3200"' in refused.text) == (401, True)
+    assert refused.headers["www-authenticate"] == 'Bearer realm="Intuit", error="invalid_token"'

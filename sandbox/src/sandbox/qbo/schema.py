@@ -1030,7 +1030,7 @@ KINDS: dict[str, Entity] = {
             {"Name": "text:100", "Code": "!text:3"},
             ("Name", "Code", "Active"),
             plan="essentials",
-            webhook="CU",
+            webhook="CUD",
         ),
         _entity(
             "Budget",

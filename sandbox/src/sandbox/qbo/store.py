@@ -91,6 +91,13 @@ def masked(identifier: str) -> str:
     return "X" * (len(identifier) - 4) + identifier[-4:]
 
 
+def _change(old: Doc | None, doc: Doc) -> str:
+    """What happened, as webhooks tell it: a list entry that is made inactive counts as deleted."""
+    if old is None:
+        return "Create"
+    return "Delete" if old.get("Active") is True and doc.get("Active") is False else "Update"
+
+
 class Company:
     """State of one realm. All methods are synchronous: what one call does is atomic."""
 
@@ -248,7 +255,7 @@ class Company:
         self._touch(kind, doc_id, old, epoch_of(doc["MetaData"]["LastUpdatedTime"]))
         self.on_change(kind, old, doc)
         if not quiet:
-            self._emit(kind, doc_id, op or ("Update" if old else "Create"))
+            self._emit(kind, doc_id, op or _change(old, doc))
         return doc
 
     def remove(self, kind: str, doc_id: str) -> Doc:

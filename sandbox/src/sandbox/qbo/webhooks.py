@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCHEDULE = (10, 20, 30, 300, 1200, 7200, 14400, 21600)  # seconds; then every 6 hours
 LETTERS = {"Create": "C", "Update": "U", "Delete": "D", "Merge": "M", "Void": "V", "Emailed": "E"}
 WORDS = {"Create": "created", "Update": "updated", "Delete": "deleted", "Merge": "merged", "Void": "voided", "Emailed": "emailed"}
+NAMES = {"CompanyCurrency": "Currency"}  # entities that webhooks call otherwise
 ANSWER_SECONDS = 3.0
 
 
@@ -274,7 +275,12 @@ def render(subscriber: Subscriber, events: list[tuple[Event, str]]) -> bytes:
     if subscriber.format == "classic":
         realms: dict[str, list[dict[str, Any]]] = {}
         for event, _ in events:
-            entry = {"name": event.kind, "id": event.id, "operation": event.op, "lastUpdated": _iso(event.epoch)}
+            entry = {
+                "name": NAMES.get(event.kind, event.kind),
+                "id": event.id,
+                "operation": event.op,
+                "lastUpdated": _iso(event.epoch),
+            }
             if event.deleted_id:
                 entry["deletedId"] = event.deleted_id
             realms.setdefault(event.realm_id, []).append(entry)
@@ -295,7 +301,7 @@ def _cloud_event(subscriber: Subscriber, event: Event, event_id: str) -> dict[st
         "specversion": "1.0",
         "id": event_id,
         "source": "intuit." + base64.b64encode(b"sandbox").decode(),
-        "type": f"qbo.{event.kind.lower()}.{word}.v1",
+        "type": f"qbo.{NAMES.get(event.kind, event.kind).lower()}.{word}.v1",
         "datacontenttype": "application/json",
         "time": datetime.fromtimestamp(event.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z",
         "intuitentityid": event.id,

@@ -211,8 +211,8 @@ async def test_an_empty_amount_is_nought_or_what_quantity_and_price_say(books: B
 
 TOLD = (
     "account CUD|bill CUD|billpayment CUDV|budget CU|class CUDM|creditmemo CUDVE|currency CUD|customer CUDM|department CUM"
-    "|deposit CUD|employee CUDM|estimate CUDE|invoice CUDVE|item CUDM|journalentry CUD|payment CUDVE|paymentmethod CUM|preferences U"
-    "|purchase CUDV|purchaseorder CUDE|refundreceipt CUDVE|salesreceipt CUDVE|taxagency CU|term CU|timeactivity CUD|transfer CUDV"
+    "|deposit CUD|employee CUDM|estimate CUDE|invoice CUDVE|item CUDM|journalentry CUD|payment CUDVE|paymentmethod CUM"
+    "|preferences U|purchase CUDV|purchaseorder CUDE|refundreceipt CUDVE|salesreceipt CUDVE|taxagency CU|term CU|timeactivity CUD|transfer CUDV"
     "|vendor CUDM|vendorcredit CUD|attachable |taxcode |companyinfo "
 )
 

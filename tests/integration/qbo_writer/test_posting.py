@@ -88,3 +88,6 @@ async def test_a_backlog_goes_in_batches(database_url: str, sandbox: QboSandbox)
         mine = [b for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
         assert len(mine) == 150
         assert len(sandbox.requests(d.realm, operation="batch")) >= 2
+        tenure = d.writer.posters[d.realm].tenure
+        assert tenure is not None
+        assert not tenure.sent  # what is resolved is forgotten: memory stays flat over a backlog

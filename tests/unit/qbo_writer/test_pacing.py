@@ -316,9 +316,9 @@ async def test_departures_are_spread_again_after_a_stall() -> None:
 
 async def test_throttle_freezes_slots_and_departures() -> None:
     pacer = Pacer(writer_settings(pace_throttle_wait_seconds=0.2, pace_landing_seconds=0))
-    pacer.throttled("1", None)
     loop = asyncio.get_running_loop()
     started = loop.time()
+    pacer.throttled("1", None)
     await _pass(pacer)
     await pacer.depart("1")
     assert loop.time() - started >= 0.19

@@ -74,7 +74,8 @@ class Resolver:
 
     async def _orphan(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> set[int]:
         """Journalled under our own token, and no task of ours has it: its task failed, or its journal's commit was cut off."""
-        if (attempt.id, attempt.sends) in tenure.sent or attempt.sent.ambiguous or attempt.fencing_token != tenure.fencing_token:
+        left = tenure.sent.get(attempt.id) == attempt.sends
+        if left or attempt.sent.ambiguous or attempt.fencing_token != tenure.fencing_token:
             await self.sender.commit(tenure, [self.sender.effects(attempt, When.SILENCE)])
             return {attempt.id}
         # It has never left this process: as if refused, nothing was done.

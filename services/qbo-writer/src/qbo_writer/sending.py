@@ -44,6 +44,7 @@ from qbo_writer.transitions import Waits, When, when_answered
 
 log = telemetry.get_logger(__name__)
 
+GATHER_SECONDS = 0.003  # lanes that become free together are filled by one claim and one journal
 PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.SWEEP)
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
@@ -111,7 +112,7 @@ class Tenure:
 
     fencing_token: int
     in_flight: dict[int, "asyncio.Task[None]"] = field(default_factory=dict)  # attempt id -> who sends it
-    sent: set[tuple[int, int]] = field(default_factory=set)  # (attempt id, which send): has left, or may have
+    sent: dict[int, int] = field(default_factory=dict)  # open attempt -> its latest send that has left, or may have
 
 
 class Sender:
@@ -123,6 +124,7 @@ class Sender:
         self._queue: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waking: asyncio.TimerHandle | None = None
         self.batches = 0  # batch calls under way
         self.opened = False  # something was committed that the resolver has to take up
 
@@ -145,9 +147,14 @@ class Sender:
             self.batches -= batch
             for attempt in attempts:
                 tenure.in_flight.pop(attempt.id, None)
-            self._wake()
+            if self._waking is None:
+                self._waking = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wake_now)
 
         task.add_done_callback(finished)
+
+    def _wake_now(self) -> None:
+        self._waking = None
+        self._wake()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         """A piece of work that fails leaves its attempts open; the resolver finds them without a sender."""
@@ -181,7 +188,7 @@ class Sender:
             if token.expires_at <= datetime.now(UTC):
                 answer = EXPIRED  # a request leaves with the token it was journalled with, or not at all
             else:
-                tenure.sent.add((attempt.id, attempt.sends))
+                tenure.sent[attempt.id] = attempt.sends
                 answer = await self.parts.books.send(attempt.request, token)
                 reach(Place.SENT)
         self.health.heard(answer)
@@ -199,7 +206,7 @@ class Sender:
             if token.expires_at <= datetime.now(UTC):
                 answers = EXPIRED
             else:
-                tenure.sent.update((a.id, a.sends) for a in attempts)
+                tenure.sent.update({a.id: a.sends for a in attempts})
                 answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
         reach(Place.BATCH_ANSWERED)
         if isinstance(answers, Answer):
@@ -357,6 +364,9 @@ class Sender:
         facts = {attempt.id: _facts(tenure, attempt, answer) for attempt, answer in pairs}
         effects = [replace(e, log=facts[e.attempt.id]) if e.attempt and e.attempt.id in facts else e for e in effects]
         await self.commit(tenure, effects)
+        for effect in effects:
+            if effect.attempt and effect.attempt.state == "resolved":
+                tenure.sent.pop(effect.attempt.id, None)
         reach(Place.SETTLED)
         self._log(effects, pairs)
 

@@ -210,10 +210,10 @@ async def test_an_empty_amount_is_nought_or_what_quantity_and_price_say(books: B
 # 6.2: which operations webhooks tell of which entity; "'Delete' on a name list really means made inactive"
 
 TOLD = (
-    "account CUD|bill CUD|billpayment CUDV|budget CU|class CUDM|creditmemo CUDVE|currency CUD|customer CUDM|department CUM"
-    "|deposit CUD|employee CUDM|estimate CUDE|invoice CUDVE|item CUDM|journalentry CUD|payment CUDVE|paymentmethod CUM"
-    "|preferences U|purchase CUDV|purchaseorder CUDE|refundreceipt CUDVE|salesreceipt CUDVE|taxagency CU|term CU|timeactivity CUD|transfer CUDV"
-    "|vendor CUDM|vendorcredit CUD|attachable |taxcode |companyinfo "
+    "account CUD|bill CUD|billpayment CUDV|budget CU|class CUDM|creditmemo CUDVE|currency CUD|customer CUDM|"
+    "department CUM|deposit CUD|employee CUDM|estimate CUDE|invoice CUDVE|item CUDM|journalentry CUD|payment CUDVE|"
+    "paymentmethod CUM|preferences U|purchase CUDV|purchaseorder CUDE|refundreceipt CUDVE|salesreceipt CUDVE|"
+    "taxagency CU|term CU|timeactivity CUD|transfer CUDV|vendor CUDM|vendorcredit CUD|attachable |taxcode |companyinfo "
 )
 
 

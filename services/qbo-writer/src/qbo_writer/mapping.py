@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
 from bookrelay.messages import BillContent, BillLine, Difference, InvoiceContent, InvoiceLine, Model
@@ -290,15 +291,17 @@ def _batch_item(item: BatchItem) -> str:
 
 def dumps(value: Any) -> str:
     """Write JSON with Decimals as the numbers they are. A float is refused."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{encode_basestring_ascii(key)}:{dumps(item)}" for key, item in value.items()]) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join([dumps(item) for item in value]) + "]"
     if isinstance(value, Decimal):
         return format(value, "f")
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{dumps(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(dumps(item) for item in value) + "]"
     if isinstance(value, float):
         raise TypeError("a float must not reach QuickBooks")
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
 
 
 # -------------------------------------------------------------------------------------------------------- what QuickBooks has

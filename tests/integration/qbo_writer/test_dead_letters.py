@@ -20,7 +20,7 @@ async def cli(env: dict[str, str], *arguments: str) -> tuple[int, str]:
     """Run `qbo-writer dead-letters ...`."""
     command = [sys.executable, "-m", "qbo_writer.main", "dead-letters", *arguments]
     process = await asyncio.create_subprocess_exec(*command, env=env, stdout=-1, stderr=-1)
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert not err, err.decode()
     assert process.returncode in (0, 1)
     return process.returncode, out.decode()
@@ -28,7 +28,7 @@ async def cli(env: dict[str, str], *arguments: str) -> tuple[int, str]:
 
 async def listed(env: dict[str, str], attempts: str) -> list[dict[str, Any]]:
     """The list, as soon as every poisonous record stands in it with so many attempts."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while True:
         _, out = await cli(env, "list")
         letters = [json.loads(line) for line in out.splitlines()]

@@ -84,7 +84,7 @@ async def test_a_backlog_goes_in_batches(database_url: str, sandbox: QboSandbox)
             await d.tell(*commands[:3])  # the customers are there, then comes the backlog, all at once
             await d.until_ended()
             await d.tell(*commands[3:])
-            assert set((await d.until_ended(60)).values()) == {"posted"}
+            assert set((await d.until_ended()).values()) == {"posted"}
         mine = [b for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
         assert len(mine) == 150
         assert len(sandbox.requests(d.realm, operation="batch")) >= 2

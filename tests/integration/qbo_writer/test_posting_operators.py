@@ -71,7 +71,6 @@ async def test_where_nothing_is_bounded_silence_is_held_until_a_person_decides(d
         await d.tell(invoice(d.realm, "Q-0"))
         await d.until_ended()
         await d.pool.execute("UPDATE qbo_writer.realms SET bounds_unreliable = true")
-        await asyncio.sleep(0)
         sandbox.fault(fault="drop_before_commit", count=1, match={"realm": d.realm, "entity": "Invoice", "operation": "create"})
         poster = d.writer.posters[d.realm]
         poster.row = await d.writer.ledger.realm(d.realm)
@@ -121,7 +120,7 @@ async def test_a_revoked_grant_halts_keeps_the_queue_and_resumes_by_itself(datab
         assert (await d.states())["Q-2", 1] == "due"
         fresh = sandbox.control("POST", "tokens", {"realm": d.realm, "new": True})
         await reconnect(d, fresh)
-        assert (await d.until_ended(30))["Q-3", 1] == "posted"
+        assert (await d.until_ended())["Q-3", 1] == "posted"
         types = [e["type"] for e in await d.events() if "realm." in e["type"]]
         assert types == ["bookrelay.realm.halted.v1", "bookrelay.realm.resumed.v1"]
         assert len(ours(sandbox, d.realm)) == 3
@@ -181,7 +180,7 @@ async def command(env: dict[str, str], *arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    output, _ = await asyncio.wait_for(process.communicate(), 180)
     return process.returncode or 0, output.decode()
 
 
@@ -254,7 +253,7 @@ async def test_ten_answers_that_nobody_understands_halt_and_it_tries_again_by_it
             return any(e["type"] == "bookrelay.realm.halted.v1" for e in await d.events())
 
         await d.until(halted)
-        assert set((await d.until_ended(60)).values()) == {"posted"}
+        assert set((await d.until_ended()).values()) == {"posted"}
 
         async def resumed() -> bool:
             return any(e["type"] == "bookrelay.realm.resumed.v1" for e in await d.events())

@@ -32,8 +32,8 @@ def environment(database_url: str, broker: str, sandbox: QboSandbox, company: di
         "QBO_BASE_URL": sandbox.url, "QBO_TOKEN_URL": sandbox.greeting["token_url"],
         "QBO_CLIENT_ID": sandbox.greeting["client_id"], "QBO_CLIENT_SECRET": sandbox.greeting["client_secret"],
         "QBO_TOKEN_ENCRYPTION_KEYS": KEY, "QBO_INITIAL_REFRESH_TOKEN": company["refresh_token"], "QBO_DEFAULT_ITEM_ID": "1",
-        "QB_DEFAULT_EXPENSE_ACCOUNT": "20", "LEASE_SECONDS": "2", "LEASE_RENEW_SECONDS": "0.5",
-        "PROTOCOL_TRANSIT_SECONDS": "1", "PROTOCOL_STALENESS_SECONDS": "0.5", "QBO_REQUEST_TIMEOUT_SECONDS": "2",
+        "QB_DEFAULT_EXPENSE_ACCOUNT": "20", "LEASE_SECONDS": "20", "LEASE_RENEW_SECONDS": "0.5",
+        "PROTOCOL_TRANSIT_SECONDS": "1", "PROTOCOL_STALENESS_SECONDS": "0.5", "QBO_REQUEST_TIMEOUT_SECONDS": "20",
         "PACE_REQUESTS_PER_SECOND": "1000", "PACE_REQUESTS_PER_MINUTE": "100000",
     } | more  # fmt: skip
 
@@ -60,7 +60,7 @@ async def publisher(broker: str) -> AsyncIterator[Publisher]:
         await made.stop()
 
 
-async def events(broker: str, keys: set[str], seconds: float = 40) -> list[dict[str, Any]]:
+async def events(broker: str, keys: set[str], seconds: float = 120) -> list[dict[str, Any]]:
     """Read events until there is one for each document, whatever was published twice."""
     consumer = AIOKafkaConsumer(topics.EVENTS.name, bootstrap_servers=broker, auto_offset_reset="earliest")
     await consumer.start()
@@ -90,7 +90,7 @@ async def test_from_topic_to_books_to_topic_and_a_graceful_stop(
             told = await events(servers, {"Q-1", "R-1"})
         assert {e["type"] for e in told} == {"bookrelay.invoice.posted.v1", "bookrelay.bill.posted.v1"}, log.read_text()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
         settled = [json.loads(line) for line in log.read_text().splitlines() if "command.settled" in line]
         assert {line["end"] for line in settled} == {"posted"}
         assert "Supplies Ltd" not in log.read_text()

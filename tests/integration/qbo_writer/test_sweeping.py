@@ -127,7 +127,7 @@ async def test_an_error_although_quickbooks_committed_is_found(database_url: str
 async def test_a_create_that_is_under_way_is_no_discrepancy(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, protocol_transit_seconds=60, protocol_staleness_seconds=60) as d:
         await posted(d, "Q-0")
-        sandbox.fault(fault="commit_then_timeout", count=1, match={"realm": d.realm, "entity": "Invoice", "operation": "create"})
+        sandbox.fault(fault="commit_then_reset", count=1, match={"realm": d.realm, "entity": "Invoice", "operation": "create"})
         sandbox.fault(fault="drop_before_commit", match={"realm": d.realm, "operation": "query"}, count=3)
         await d.tell(invoice(d.realm, "Q-1"))
 

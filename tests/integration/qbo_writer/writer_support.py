@@ -118,13 +118,13 @@ def qbo_sandbox(*arguments: str) -> Iterator[QboSandbox]:
 
 
 def settings_for(database_url: str, sandbox: QboSandbox, company: dict[str, Any], **more: Any) -> WriterSettings:
-    """The settings of a writer for one company, with waits of seconds instead of minutes."""
+    """The settings of a writer for one company: waits of seconds, but a lease that a stalled machine does not lose."""
     values: dict[str, Any] = {
         "database_url": database_url, "database_pool_size": 8, "qbo_realm_ids": company["realm_id"], "qbo_base_url": sandbox.url,
         "qbo_token_url": sandbox.greeting["token_url"], "qbo_revoke_url": sandbox.greeting["revoke_url"],
         "qbo_client_id": sandbox.greeting["client_id"], "qbo_client_secret": sandbox.greeting["client_secret"],
-        "qbo_token_encryption_keys": KEY, "qbo_initial_refresh_token": company["refresh_token"], "lease_seconds": 2,
-        "lease_renew_seconds": 0.5, "qbo_request_timeout_seconds": 2, "protocol_transit_seconds": 1.0,
+        "qbo_token_encryption_keys": KEY, "qbo_initial_refresh_token": company["refresh_token"], "lease_seconds": 30,
+        "lease_renew_seconds": 0.5, "qbo_request_timeout_seconds": 20, "protocol_transit_seconds": 1.0,
         "protocol_staleness_seconds": 0.5, "protocol_resend_window_seconds": 20, "protocol_resend_window_proven_seconds": 10,
         "qbo_default_item_id": "1", "qb_default_expense_account": "20", "qb_default_bank_account": "35",
         "pace_requests_per_minute": 100_000, "pace_requests_per_second": 1000, "pace_batches_per_minute": 1000,
@@ -204,7 +204,7 @@ class Desk:
         )
         return {(row["source_key"], row["version"]): row["state"] for row in rows}
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 90) -> None:
         """Wait for a condition; show the ledger if it does not come."""
         deadline = time.monotonic() + seconds
         while not await condition():
@@ -217,7 +217,7 @@ class Desk:
                 raise AssertionError(f"not in time: {[dict(r) for r in commands]} {[dict(r) for r in attempts]}")
             await asyncio.sleep(0.02)
 
-    async def until_ended(self, seconds: float = 20) -> dict[tuple[str, int], str]:
+    async def until_ended(self, seconds: float = 90) -> dict[tuple[str, int], str]:
         """Wait until no command is due or waits, and no attempt is open."""
 
         async def ended() -> bool:

@@ -24,19 +24,33 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 def register(subparsers: Any) -> None:
     """Add `auth` to the command line. Each sub-command sets `action`: async (arguments, settings, pool) -> exit status."""
-    auth = subparsers.add_parser("auth", help="connect a company to QuickBooks").add_subparsers(dest="auth", required=True)
-    login = auth.add_parser("login", help="let a person connect the company in a browser")
-    login.add_argument("--realm", help="the company to connect; needed where several are configured")
-    login.add_argument("--open-browser", action="store_true", help="open the consent page in the browser")
-    login.add_argument("--paste", action="store_true", help="paste the address you were sent to, instead of listening for it")
-    login.add_argument("--timeout", type=float, default=600, help="seconds to wait for the person")
-    login.set_defaults(action=_login)
+    parser = subparsers.add_parser("auth", help="connect a company to QuickBooks; `auth` alone is `auth login`")
+    _login_arguments(parser, given=True)
+    auth = parser.add_subparsers(dest="auth")
+    _login_arguments(auth.add_parser("login", help="let a person connect the company in a browser"), given=False)
     status = auth.add_parser("status", help="show what is connected and when it ends; exit status 1 if something is not")
     status.add_argument("--json", action="store_true", help="one JSON object for each line")
     status.set_defaults(action=_status)
     revoke = auth.add_parser("revoke", help="end the grant at Intuit")
-    revoke.add_argument("--realm", help="the company; needed where several are configured")
+    revoke.add_argument("--realm", default=argparse.SUPPRESS, help="the company; needed where several are configured")
     revoke.set_defaults(action=_revoke)
+
+
+def _login_arguments(parser: argparse.ArgumentParser, *, given: bool) -> None:
+    """`auth` and `auth login` take the same; what was said before `login` is not overwritten by a default after it."""
+
+    def default(value: Any) -> Any:
+        return value if given else argparse.SUPPRESS
+
+    parser.add_argument("--realm", default=default(None), help="the company to connect; whichever of them, if not said")
+    parser.add_argument(
+        "--open-browser", action="store_true", default=default(False), help="open the consent page in the browser"
+    )
+    parser.add_argument(
+        "--paste", action="store_true", default=default(False), help="paste the address you were sent to, instead of listening"
+    )
+    parser.add_argument("--timeout", type=float, default=default(600.0), help="seconds to wait for the person")
+    parser.set_defaults(action=_login)
 
 
 def callback(query: str, state: str, allowed: tuple[str, ...]) -> tuple[str, str]:

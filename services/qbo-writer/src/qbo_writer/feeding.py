@@ -52,7 +52,8 @@ def judge(known: Known, change: Seen | Deleted) -> Judged:
     compared = mapping.compare(known.fields or {}, change)
     same = compared.equal and change.voided == (known.status is DocumentStatus.VOIDED)
     row = DocumentChange(
-        known.id, known.status, known.qbo_id, change.sync_token, known.content_hash, known.fields if same else change.fields,
+        known.id, known.status, known.qbo_id, change.sync_token, known.content_hash,
+        known.fields if same else mapping.veiled(change.fields, known.fields or {}),
         change.total, change.balance, diverged=not same, differences=() if same else compared.differences,
         emailed=change.emailed,
     )  # fmt: skip

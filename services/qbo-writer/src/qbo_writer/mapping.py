@@ -383,12 +383,41 @@ def compare(fields: Mapping[str, str], seen: Seen) -> Comparison:
 
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[Difference, ...]:
-    """Return where `theirs` is not as `ours` has it; what `ours` does not name is not compared."""
+    """Return where `theirs` is not as `ours` has it; what `ours` does not name is not compared.
+
+    A text that a person wrote in QuickBooks may name a patient: that it is another one is shown, not what it says.
+    """
     return tuple(
-        Difference(field=key, ours=ours[key] or None, theirs=theirs.get(key) or None)
+        Difference(field=key, ours=_shown(key, ours[key], veil=False), theirs=_shown(key, theirs.get(key), veil=True))
         for key in sorted(ours, key=_natural)
-        if (ours[key] or "") != (theirs.get(key) or "")
+        if (ours[key] or "") != (theirs.get(key) or "") and not _same_veiled(ours[key], theirs.get(key))
     )
+
+
+_VEIL, _OTHER_TEXT = "text:", "(another text)"
+
+
+def veiled(fields: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Return what the ledger keeps of an entity's fields: free texts that are not ours as a hash only."""
+    return {key: value if ours.get(key) == value or not _is_free_text(key) else _veil(value) for key, value in fields.items()}
+
+
+def _is_free_text(key: str) -> bool:
+    return key == "memo" or key.endswith(".description") or key.startswith("custom.")
+
+
+def _veil(text: str) -> str:
+    return _VEIL + hashlib.sha256(text.encode()).hexdigest()[:32] if text and not text.startswith(_VEIL) else text
+
+
+def _same_veiled(ours: str | None, theirs: str | None) -> bool:
+    return bool(ours and theirs) and _veil(ours or "") == _veil(theirs or "")
+
+
+def _shown(key: str, value: str | None, *, veil: bool) -> str | None:
+    if value and _is_free_text(key) and (veil or value.startswith(_VEIL)):
+        return _OTHER_TEXT
+    return value or None
 
 
 def paid(seen: Seen) -> bool:

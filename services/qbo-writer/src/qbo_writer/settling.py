@@ -14,6 +14,7 @@ from bookrelay.errors import Code, Disposition
 
 from qbo_writer.deciding import FIX_HELD, Asked, End, Known
 from qbo_writer.domain import Answer, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
+from qbo_writer.mapping import veiled
 from qbo_writer.transitions import Effect, Sent, When, transition
 
 SENDER = "qbo-writer"
@@ -295,7 +296,8 @@ def _outcome(attempt: Attempt, adopted: bool) -> str:
 
 def _row(attempt: Attempt, seen: Seen, status: DocumentStatus) -> DocumentChange:
     return DocumentChange(
-        attempt.known.id, status, seen.qbo_id, seen.sync_token, attempt.content_hash, seen.fields, seen.total, seen.balance,
+        attempt.known.id, status, seen.qbo_id, seen.sync_token, attempt.content_hash,
+        veiled(seen.fields, attempt.fields), seen.total, seen.balance,
         diverged=False, doc_number=seen.doc_number,
         content_of=attempt.asked.id if status is DocumentStatus.PRESENT else None, emailed=seen.emailed,
     )  # fmt: skip
@@ -379,7 +381,8 @@ def _held_diverged(
     if not foreign:
         status = DocumentStatus.VOIDED if seen.voided and known.status is DocumentStatus.VOIDED else DocumentStatus.PRESENT
         document = DocumentChange(
-            known.id, status, seen.qbo_id, seen.sync_token, known.content_hash, seen.fields, seen.total, seen.balance,
+            known.id, status, seen.qbo_id, seen.sync_token, known.content_hash,
+            veiled(seen.fields, attempt.fields), seen.total, seen.balance,
             diverged=True, differences=differences, doc_number=known.doc_number, emailed=seen.emailed,
         )  # fmt: skip
         events = _diverged_events(known, asked, seen.qbo_id, differences, now)
@@ -424,7 +427,7 @@ def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: See
         document = DocumentChange(
             known.id, known.status, known.qbo_id, seen.sync_token, known.content_hash,
             # A person has said: over the difference. What is there now is what we apply it to.
-            seen.fields if attempt.asked.forced else known.fields, seen.total, seen.balance,
+            veiled(seen.fields, attempt.fields) if attempt.asked.forced else known.fields, seen.total, seen.balance,
             diverged=known.diverged and not attempt.asked.forced, differences=known.differences, doc_number=known.doc_number,
             emailed=seen.emailed,
         )  # fmt: skip

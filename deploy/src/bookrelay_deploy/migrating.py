@@ -5,8 +5,9 @@ An advisory lock inside the transaction keeps two migrators apart, also through 
 
 import hashlib
 from argparse import Namespace
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from sqlalchemy.pool import NullPool
 from bookrelay_deploy.schemas import metadata_of
 
 HERE = Path(__file__).parent / "migrations"
+Declared = Callable[[str], MetaData]
 LOCK = 7_306_512_001  # any number that nothing else in the database uses
 
 
@@ -58,7 +60,7 @@ async def _engine(dsn: str) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-async def migrate(dsn: str, services: Iterable[str]) -> dict[str, str]:
+async def migrate(dsn: str, services: Iterable[str], home: Path = HERE) -> dict[str, str]:
     """Bring the schemas to their newest revision; return what was done, by service."""
     done: dict[str, str] = {}
     async with _engine(dsn) as engine:
@@ -67,14 +69,14 @@ async def migrate(dsn: str, services: Iterable[str]) -> dict[str, str]:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
                 # A DDL statement that waits for a long transaction makes every later reader of the table wait behind it.
                 await connection.execute(text("SET LOCAL lock_timeout = '10s'"))
-                done[service] = await connection.run_sync(_upgrade, service)
+                done[service] = await connection.run_sync(_upgrade, service, home)
     return done
 
 
-def _upgrade(connection: Connection, service: str) -> str:
+def _upgrade(connection: Connection, service: str, home: Path) -> str:
     metadata = metadata_of(service)
     connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{metadata.schema}"'))
-    config = _config(service, metadata, connection)
+    config = _config(service, metadata, home, connection)
     before, newest = _current(connection, metadata), ScriptDirectory.from_config(config).get_current_head()
     if before == newest:
         return f"{newest} (was there)"
@@ -93,25 +95,23 @@ def _current(connection: Connection, metadata: MetaData) -> str | None:
     return context.get_current_revision()
 
 
-def _config(service: str, metadata: MetaData, connection: Connection | None = None) -> Config:
+def _config(service: str, metadata: MetaData, home: Path, connection: Connection | None = None) -> Config:
     config = Config(cmd_opts=Namespace(quiet=True))
-    config.set_main_option("script_location", str(HERE))
-    config.set_main_option("version_locations", str(HERE / "versions" / service))
+    config.set_main_option("script_location", str(home))
+    config.set_main_option("version_locations", str(home / "versions" / service))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     config.attributes.update(connection=connection, metadata=metadata, schema=metadata.schema)
     return config
 
 
-async def drift(dsn: str, services: Iterable[str]) -> dict[str, list[str]]:
+async def drift(dsn: str, services: Iterable[str], declared: Declared = metadata_of) -> dict[str, list[str]]:
     """Return, by service, how the database differs from the declared tables; empty lists mean no difference."""
     async with _engine(dsn) as engine, engine.connect() as connection:
-        return {service: await connection.run_sync(_differences, service) for service in services}
+        return {service: await connection.run_sync(_differences, declared(service)) for service in services}
 
 
-def _differences(connection: Connection, service: str) -> list[str]:
-    metadata = metadata_of(service)
-
+def _differences(connection: Connection, metadata: MetaData) -> list[str]:
     def include_name(name: str | None, type_: str, _: Any) -> bool:
         return name == metadata.schema if type_ == "schema" else True
 
@@ -133,33 +133,40 @@ def _say(difference: Any) -> str:
     return f"{what}: " + " ".join(str(part) for part in about if part is not None and not isinstance(part, dict))
 
 
-async def new_migration(dsn: str, service: str, message: str) -> Path:
+async def new_migration(dsn: str, service: str, message: str, home: Path = HERE, declared: Declared = metadata_of) -> Path:
     """Write a migration from the difference between a migrated database and the declared tables; return its path."""
-    folder = HERE / "versions" / service
+    folder = home / "versions" / service
     number = len(list(folder.glob("[0-9]*.py"))) + 1
     revision = f"{number:04d}_{hashlib.sha256(message.encode()).hexdigest()[:8]}"
     async with _engine(dsn) as engine, engine.connect() as connection:
-        await connection.run_sync(_autogenerate, service, message, revision)
+        await connection.run_sync(_autogenerate, _Wanted(service, declared(service), home), message, revision)
     return next(folder.glob(f"{revision}_*.py"))
 
 
-def _autogenerate(connection: Connection, service: str, message: str, revision: str) -> None:
-    config = _config(service, metadata_of(service), connection)
+@dataclass(frozen=True)
+class _Wanted:
+    service: str
+    metadata: MetaData
+    home: Path
+
+
+def _autogenerate(connection: Connection, wanted: _Wanted, message: str, revision: str) -> None:
+    config = _config(wanted.service, wanted.metadata, wanted.home, connection)
     command.revision(config, message, autogenerate=True, rev_id=revision)
 
 
-def squash_initial(service: str) -> Path:
+def squash_initial(service: str, home: Path = HERE) -> Path:
     """Rewrite the only migration of a schema from the declared tables; needs no database. For before the first release.
 
     The revision's id follows from its content: a database made by an earlier state is refused, not silently left different.
     """
-    folder = HERE / "versions" / service
+    folder = home / "versions" / service
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.py"):
         path.unlink()
     body = _creation(metadata_of(service))
     revision = f"0001_{hashlib.sha256(body.encode()).hexdigest()[:8]}"
-    script = ScriptDirectory.from_config(_config(service, MetaData()))
+    script = ScriptDirectory.from_config(_config(service, MetaData(), home))
     script.generate_revision(revision, "initial", version_path=str(folder), upgrades=body)
     return next(folder.glob(f"{revision}_*.py"))
 

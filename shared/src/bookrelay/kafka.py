@@ -137,6 +137,7 @@ def consume(
     dead_letter: Publisher,
     *,
     max_records: int = BATCH_RECORDS,
+    waits: Sequence[float] = BACKOFF_SECONDS,
 ) -> None:
     """Subscribe `group` to `topic`, at least once: offsets are committed after `handler` returned for every part of the batch.
 
@@ -154,7 +155,7 @@ def consume(
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
-            wait = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
+            wait = waits[min(failures, len(waits) - 1)]
             failures += 1
             log.warning("batch.retrying", topic=topic.name, group=group, failures=failures, wait_seconds=wait, error=repr(error))
             await asyncio.sleep(wait)

@@ -150,33 +150,31 @@ def test_a_database_that_is_not_there_ends_at_once(postgres_url: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-async def test_a_new_migration_holds_what_changed(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_a_new_migration_holds_what_changed(database_url: str, tmp_path: Path) -> None:
     import shutil
 
     from sqlalchemy import Column, Text
 
     await migrating.migrate(database_url, ["qbo_writer"])
-    shutil.copytree(migrating.HERE, tmp_path / "migrations")
-    monkeypatch.setattr(migrating, "HERE", tmp_path / "migrations")
+    home = tmp_path / "migrations"
+    shutil.copytree(migrating.HERE, home)
     changed = metadata_of("qbo_writer")
     changed.tables["qbo_writer.leases"].append_column(Column("note", Text, nullable=True))
-    monkeypatch.setattr(migrating, "metadata_of", lambda _: changed)
-    path = await migrating.new_migration(database_url, "qbo_writer", "leases have a note")
+    path = await migrating.new_migration(database_url, "qbo_writer", "leases have a note", home, lambda _: changed)
     assert path.name.startswith("0002_")
     assert "op.add_column('leases', sa.Column('note', sa.Text(), nullable=True), schema='qbo_writer')" in path.read_text()
-    done = await migrating.migrate(database_url, ["qbo_writer"])
+    done = await migrating.migrate(database_url, ["qbo_writer"], home)
     assert done["qbo_writer"].endswith(path.name[:13])
-    assert await migrating.drift(database_url, ["qbo_writer"]) == {"qbo_writer": []}
+    assert await migrating.drift(database_url, ["qbo_writer"], lambda _: changed) == {"qbo_writer": []}
 
 
-def test_squashing_writes_the_same_initial_migration_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_squashing_writes_the_same_initial_migration_again(tmp_path: Path) -> None:
     """Before the first release there is one migration for each schema; this says when it must be written again."""
     import shutil
 
     shutil.copytree(migrating.HERE, tmp_path / "migrations")
     committed = {service: sorted((migrating.HERE / "versions" / service).glob("*.py")) for service in owners()}
-    monkeypatch.setattr(migrating, "HERE", tmp_path / "migrations")
     for service in owners():
-        again = migrating.squash_initial(service)
+        again = migrating.squash_initial(service, tmp_path / "migrations")
         assert [path.name for path in committed[service]] == [again.name], "run `bookrelay-deploy squash-initial`"
         assert again.read_text() == committed[service][0].read_text()

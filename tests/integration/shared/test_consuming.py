@@ -175,12 +175,11 @@ async def test_a_failing_handler_is_not_called_in_a_storm(kafka_bootstrap: str, 
 
 
 async def test_the_wait_grows_no_further_than_its_bound_and_starts_again(
-    kafka_bootstrap: str, topic: Topic, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    kafka_bootstrap: str, topic: Topic, publisher: Publisher
 ) -> None:
-    monkeypatch.setattr(kafka, "BACKOFF_SECONDS", (0.01, 0.05))
     reader = Reader([OSError("away")] * 6)
     await publisher.publish(topic, [message(1)])
-    async with reading(kafka_bootstrap, topic, reader, publisher):
+    async with reading(kafka_bootstrap, topic, reader, publisher, waits=(0.01, 0.05)):
         await reader.until(lambda: reader.handled == ["1"])
         reader._failures = [OSError("away")]
         await publisher.publish(topic, [message(2)])

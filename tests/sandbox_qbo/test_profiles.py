@@ -145,17 +145,25 @@ def test_snapshot_and_restore_under_load(own: StandIn, tmp_path: Path) -> None:
             assert paid.status_code in (200, 400)  # 400: the restore took the invoice away in between
         return number
 
+    def count() -> int:
+        return int(books.query("select count(*) from Invoice")["totalCount"])
+
+    def grown_beyond(number: int) -> int:
+        deadline = time.monotonic() + 30
+        while (now := count()) <= number:
+            assert time.monotonic() < deadline, "nothing is written any more"
+            time.sleep(0.01)
+        return now
+
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(write, seed) for seed in range(4)]
         try:
             for _ in range(4):
-                time.sleep(0.2)
-                before = books.query("select count(*) from Invoice")["totalCount"]
+                before = grown_beyond(0)
                 own.control("POST", "snapshot", file)
-                time.sleep(0.2)
-                grown = books.query("select count(*) from Invoice")["totalCount"]
+                grown = grown_beyond(before + 20)
                 own.control("POST", "restore", file)
-                restored = books.query("select count(*) from Invoice")["totalCount"]
+                restored = count()
                 assert before <= restored
                 assert grown > before
                 assert own.control("GET", "invariants")["ok"]

@@ -25,6 +25,7 @@ from tests.faults.workload import BEGINNING
 CEILING = 40 * 30 + 460  # documents a minute that the two budgets allow together
 CUSTOMERS = ("Amy's Bird Sanctuary", "Bill's Windsurf Shop", "Cool Cars", "Diego Rodriguez", "Freeman Sporting Goods")
 WARM_UP = 15.0  # seconds from the first document until counting begins: batches are under way then, no bucket's reserve counts
+PORTION = 2500  # documents that wait at the same time, without limits
 LATENCY: tuple[dict[str, Any], ...] = (
     {"fault": "latency", "distribution": "lognormal", "median": 0.5, "sigma": 0.3,
      "match": {"operation": ["create", "update", "get", "query", "cdc", "void", "delete"]}},
@@ -159,14 +160,15 @@ async def cpu_for_each(one: Stage, count: int, environment: Mapping[str, str], *
     writer = await lane.writer([company])
     assert writer.process.pid
     process = psutil.Process(writer.process.pid)
-    start = 500  # warm: code paths loaded, references cached, connections open
+    # Warm: code paths loaded, references cached, connections open; for the memory also the buffers of a full portion.
+    start = PORTION if memory else 500
     await publish(lane, commands(company.realm, start))
-    await _posted(lane, company, start, 120, writer)
+    await _posted(lane, company, start, 300, writer)
     begin_memory, times = process.memory_info().rss, process.cpu_times()
     began = time.monotonic()
     done = start
     while done < count + start:
-        portion = min(2500, count + start - done)
+        portion = min(PORTION, count + start - done)
         await publish(lane, commands(company.realm, portion, start=done))
         done += portion
         await _posted(lane, company, done - 500 if done < count + start else done, 300, writer)

@@ -5,6 +5,7 @@ Exit status 0 when done, 1 with one line on stderr that says what is wrong and w
 
 import argparse
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -72,7 +73,7 @@ async def _until_there(what: str, seconds: float, attempt: Callable[[], Awaitabl
                 raise BookrelayError(
                     f"{what} did not answer within {seconds:g} s: {why}.", "Start it, or check its address."
                 ) from None
-            print(f"waiting for {what}: {why}", file=sys.stderr)
+            print(f"waiting for {what}: {why}", flush=True)  # not on stderr: its first line is the reason in the end
             await asyncio.sleep(wait)
             wait = min(wait * 2, 2.0)
 
@@ -103,6 +104,7 @@ async def _topics(_: argparse.Namespace) -> int:
     from bookrelay_deploy.provisioning import provision
 
     settings = DeploySettings.load()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it would say stands in our own line
     done = await _until_there("Kafka", settings.deploy_wait_seconds, lambda: provision(settings, all_topics()))
     for name in done.created:
         print(f"{name}: created")

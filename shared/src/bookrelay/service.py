@@ -100,9 +100,10 @@ class Service:
 
     def not_ready_because(self) -> list[str]:
         """Return every reason why the service is not ready."""
-        if self._waiting_for:
-            return [f"waiting for {self._waiting_for}"]
-        reasons = [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing]
+        reasons = [f"waiting for {self._waiting_for}"] if self._waiting_for else []
+        reasons += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing]
+        if not self._working:  # what the checks look at is not there yet
+            return reasons
         reasons += [reason for check in self._ready_checks if (reason := check())]
         if self.stopping.is_set():
             reasons.append("stopping")
@@ -159,7 +160,8 @@ class Service:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()
+                if not task.cancelled():
+                    task.result()
         finally:
             self.stopping.set()
             await self._shut_down(server, tasks)
@@ -183,7 +185,7 @@ class Service:
 
     async def _consume(self) -> None:
         if self.broker.subscribers:
-            await self._wait_for("Kafka", self._start_broker)
+            await self._wait_for("Kafka to let the consumers join", self._start_broker)
         self._waiting_for = None
         log.info("service.ready", http_port=self.http_port)
 
@@ -204,6 +206,8 @@ class Service:
             try:
                 return await start()
             except TRANSIENT as error:
+                if self.stopping.is_set():  # a library took our cancellation for a failure of its own
+                    raise asyncio.CancelledError from error
                 log.warning("service.waiting", waiting_for=what, wait_seconds=wait, error=brief(error))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
@@ -297,6 +301,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 def main(name: str, build: Callable[[], Service]) -> None:
     """Run a service as a process: exit status 0 after a graceful stop, 1 with a reason on stderr's first line otherwise."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"usage: {name}\n\nRuns the service until SIGTERM or SIGINT. Settings are environment variables; see .env.example.")  # noqa: T201
+        return
     try:
         import uvloop
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from bookrelay.topics import EVENTS
 from running import Running, eventually
 from sandbox.stack.embedded_broker import EmbeddedBroker
 
@@ -126,6 +127,50 @@ def test_kafka_that_is_away_at_the_start_is_waited_for(database_url: str) -> Non
             assert service.get("/health/ready").status_code == 200
         finally:
             broker.stop()
+
+
+LOADING = 14
+"""What a coordinator answers that is not ready for a group: clients ask again, and again."""
+
+
+@pytest.fixture
+def deaf_broker(own_broker: EmbeddedBroker) -> EmbeddedBroker:
+    """A broker that takes records and lets no consumer join its group."""
+    own_broker.create_topic(EVENTS.name, EVENTS.partitions)
+    own_broker.push_errors("JoinGroup", [LOADING] * 20_000)
+    return own_broker
+
+
+def test_loops_run_while_the_consumers_cannot_join_and_ready_says_so(database_url: str, deaf_broker: EmbeddedBroker) -> None:
+    with tiny(database_url, deaf_broker.bootstrap_servers, TINY="consuming") as service:
+        service.wait_for("step.done", number=3)
+        answer = service.get("/health/ready")
+        assert (answer.status_code, answer.json()["reasons"]) == (503, ["waiting for Kafka to let the consumers join"])
+        assert service.get("/health/live").status_code == 200
+        deaf_broker.clear_errors("JoinGroup")
+        service.wait_for("service.ready", within=40)
+        assert service.get("/health/ready").status_code == 200
+
+
+def test_sigterm_while_the_consumers_cannot_join_ends_it(database_url: str, deaf_broker: EmbeddedBroker) -> None:
+    with tiny(database_url, deaf_broker.bootstrap_servers, TINY="consuming") as service:
+        service.wait_for("step.done")
+        started = time.monotonic()
+        assert service.terminate() == 0
+        assert time.monotonic() - started < 15
+        events = _rest(service)
+        assert "service.ready" not in events
+        assert events.index("service.stopping") < events.index("cleaned.up") < events.index("service.stopped")
+
+
+def test_sigterm_while_kafka_is_away_and_the_consumers_wait_ends_it(database_url: str, deaf_broker: EmbeddedBroker) -> None:
+    with tiny(database_url, deaf_broker.bootstrap_servers, TINY="consuming") as service:
+        service.wait_for("step.done")
+        deaf_broker.set_down()
+        service.wait_for("step.done")
+        started = time.monotonic()
+        assert service.terminate(within=30) == 0
+        assert time.monotonic() - started < 25
 
 
 def test_postgres_that_goes_and_returns_interrupts_the_work_only_so_long(forwarder: Forwarder, kafka_bootstrap: str) -> None:

@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from bookrelay import service, telemetry
+from bookrelay.kafka import Received, consume
 from bookrelay.service import Service
 from bookrelay.settings import ServiceSettings
+from bookrelay.topics import EVENTS
 
 log = telemetry.get_logger(__name__)
 
@@ -37,6 +41,12 @@ def build_app() -> Service:
             log.info("cleaned.up")
 
         app.add_cleanup(cleanup)
+
+        async def received(records: Sequence[Received[Any]]) -> None:
+            log.info("records.received", records=len(records))
+
+        if how == "consuming":
+            consume(app.broker, EVENTS, "tiny", received, app.publisher)
 
     return Service("tiny", ServiceSettings.load(), prepare)
 

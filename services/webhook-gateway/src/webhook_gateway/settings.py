@@ -6,6 +6,8 @@ from bookrelay.settings import ServiceSettings, split_commas
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+OWN_PATHS = ("/health/live", "/health/ready", "/metrics")
+
 
 class Settings(ServiceSettings):
     """What the gateway needs. It keeps no tables: DATABASE_URL is not used."""
@@ -24,3 +26,10 @@ class Settings(ServiceSettings):
     )
 
     _split = field_validator("qbo_webhook_verifier_tokens", mode="before")(split_commas)
+
+    @field_validator("webhook_path")
+    @classmethod
+    def _not_one_of_the_service(cls, path: str) -> str:
+        if path in OWN_PATHS:  # the service would answer there itself, and no webhook would ever arrive
+            raise ValueError(f"{path} is the service's own; write another one, like /webhooks/intuit")
+        return path

@@ -1,0 +1,15 @@
+"""The gateway's settings: what would make it deaf is refused at the start."""
+
+import pytest
+from bookrelay.errors import SettingsError
+from webhook_gateway.settings import Settings
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+def test_the_webhooks_path_is_not_one_of_the_service_itself(path: str) -> None:
+    with pytest.raises(SettingsError, match=f"WEBHOOK_PATH is wrong: .*{path} is the service's own"):
+        Settings.load({"QBO_WEBHOOK_VERIFIER_TOKENS": "token", "WEBHOOK_PATH": path})
+
+
+def test_another_path_is_taken() -> None:
+    assert Settings.load({"QBO_WEBHOOK_VERIFIER_TOKENS": "token", "WEBHOOK_PATH": "/hooks"}).webhook_path == "/hooks"

@@ -443,7 +443,7 @@ def _stuck(attempt: Attempt, links: Links, now: datetime) -> Effects:
     end = End(
         CommandState.HELD,
         f"QuickBooks did not answer, and it cannot be known here whether request {attempt.request.requestid} had an effect.",
-        "Look for the document in QuickBooks; then say `qbo-writer held force` if it is not there, or adopt it.",
+        "Look for the document in QuickBooks: if it is not there, `qbo-writer held force`; if it is, it is found by itself.",
         Code.CONFLICT,
     )
     return Effects(attempt=change, ends=(CommandEnd(known, asked, end, end_event(known, asked, end, links, now)),))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from .harness import LATE, Lane, TookTooLong, until
+from .harness import LATE, READY, B, Lane, TookTooLong, X, until
 from .oracle import Verdict
 from .scenarios import (
     CREATE,
@@ -18,6 +18,7 @@ from .scenarios import (
 )
 from .workload import Key, upsert
 
+DELAY = X * 0.6  # of the copy that is late, but within X
 Circumstances = Callable[[Lane, str], Awaitable[Verdict]]
 
 
@@ -81,30 +82,44 @@ async def sent_then_killed(lane: Lane, defect: str) -> Verdict:
 
 async def error_told_by_a_paused_writer(lane: Lane, defect: str) -> Verdict:
     """The first writer is paused with an error in hand; its successor resends, late; the first wakes and tells "rejected"."""
+    await lane.control("POST", "tokens", {"access_seconds": 3 * B})  # the late copy must not be refused for its token's age
     company = await lane.company()
     scene = Scene(lane, company, Key(company.realm, "E" + company.realm[-6:] + "x"))
     await scene.proven()
     await lane.faults(
         company,
         {"fault": "fault", "code": "2020", "match": CREATE, "count": 1},
-        {"fault": "late_delivery", "match": CREATE, "skip": 1, "count": 1, "delay": 1.9},
+        {"fault": "late_delivery", "match": CREATE, "skip": 1, "count": 1, "delay": DELAY},
         {"fault": "drop_before_commit", "match": CREATE, "skip": 2, "count": 50},
     )
-    first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": "answered:hang:1:3.0"}, defect=defect)
+    first = await lane.writer([company], {"BOOKRELAY_CRASH_POINT": "answered:hang:1:1.0"}, defect=defect)
     second = await lane.writer([company], defect=defect, wait=False)
-    await until(second.answers, "the successor stands by", 40)
+    await until(second.answers, "the successor stands by", READY)
     command = upsert(scene.key, 1, priced(scene.key, "10.01"))
     scene.commands.append(command)
     await lane.publish([command])
+
+    async def pauses() -> bool:
+        return "crash_point.reached" in str(first.log())
+
+    async def resent() -> bool:
+        return bool(sum(r["operation"] == "create" for r in await lane.requests(company)) > 1)
+
     try:
+        await until(pauses, "the first writer pauses", 30, every=0.02)
+        first.process.pause()  # for as long as its successor needs
+        await until(resent, "its successor resends", 30, every=0.02)
+        first.process.resume()
         told = await scene.told()
-        await asyncio.sleep(3.5)
+        await asyncio.sleep(DELAY + LATE)
         told = await scene.told()
         verdict = told.verdict
         if told.document is not None and told.ends[1] != ["posted"]:
             verdict.problems.append(f"in the books, but told {told.ends[1]}")
     except TookTooLong as error:
         verdict = Verdict(lost=1, problems=[str(error)])
+    first.process.resume()
+    await lane.control("POST", "tokens", {"access_seconds": B})
     await asyncio.gather(first.stop(), second.stop())
     return verdict
 

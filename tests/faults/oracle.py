@@ -66,6 +66,14 @@ class Verdict:
         return not self.problems
 
 
+def sum_of(verdicts: Iterable[Verdict]) -> Verdict:
+    """Add them up."""
+    total = Verdict()
+    for verdict in verdicts:
+        total += verdict
+    return total
+
+
 def is_voided(document: Mapping[str, Any]) -> bool:
     """Whether a document was voided: QuickBooks has no field for it."""
     return _cents(document.get("TotalAmt", 0)) == 0 and str(document.get("PrivateNote", "")).startswith("Voided")

@@ -7,6 +7,7 @@ The last line is one JSON object; the exit status is 1 if anything is wrong.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import secrets
 import sys
@@ -212,6 +213,7 @@ PARTS = ("counterexamples", "crashes", "kills", "machine", "broken")
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse and run."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the listener outlives a broker that is taken away
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument(
         "--seed", default=os.environ.get("FAULTS_SEED") or secrets.token_hex(3), help="what a run is repeated with"

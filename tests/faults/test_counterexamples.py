@@ -3,7 +3,7 @@
 import pytest
 
 from . import scenarios
-from .harness import Lane
+from .conftest import Lanes
 from .machine import Loop
 from .scenarios import Told
 
@@ -11,9 +11,9 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.
 
 
 @pytest.fixture(scope="module")
-def told(faults_loop: Loop, lanes: list[Lane]) -> dict[str, Told | Exception]:
+def told(faults_loop: Loop, lanes: Lanes) -> dict[str, Told | Exception]:
     """All plays at the same time, each in a company of its own; look-ups are stale for up to S."""
-    lane = lanes[1]
+    lane = lanes[0]
 
     async def play() -> dict[str, Told | Exception]:
         await lane.control("POST", "modes", {"stale_seconds": 0.7})
@@ -88,7 +88,7 @@ def test_the_requestid_is_ignored(told: dict[str, Told | Exception]) -> None:
     assert sound(told, "requestid_ignored").ends == {1: ["posted"]}
 
 
-def test_the_requestid_is_forgotten_before_the_resend(faults_loop: Loop, lanes: list[Lane]) -> None:
+def test_the_requestid_is_forgotten_before_the_resend(faults_loop: Loop, lanes: Lanes) -> None:
     lane = lanes[0]
 
     async def play() -> dict[str, Told | Exception]:
@@ -116,8 +116,8 @@ def test_each_counterexample_of_the_model_is_played() -> None:
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["honoured", "ignored"])
-def test_a_paused_writer_wakes_up(faults_loop: Loop, lanes: list[Lane], ignored: bool) -> None:
+def test_a_paused_writer_wakes_up(faults_loop: Loop, lanes: Lanes, ignored: bool) -> None:
     # Without the writer's own check before a send: nothing relies on it.
-    one = faults_loop.run(scenarios.paused_writer_wakes_up(lanes[2], ignored=ignored, defect="check_before_send_off"), 150)
+    one = faults_loop.run(scenarios.paused_writer_wakes_up(lanes[0], ignored=ignored, defect="check_before_send_off"), 150)
     assert one.verdict.problems == []
     assert one.ends == {1: ["posted"]}

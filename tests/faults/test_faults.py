@@ -9,8 +9,8 @@ from bookrelay.messages import BillContent
 from qbo_writer.crashpoints import Place
 
 from . import broken, crashes, kills, oracle, workload
+from .conftest import Lanes
 from .crashes import Case, Outcome
-from .harness import Lane
 from .kills import Storm
 from .machine import Loop, run_machine
 from .oracle import Verdict
@@ -27,9 +27,9 @@ CASES = (
 
 
 @pytest.fixture(scope="module")
-def crashed(faults_loop: Loop, lanes: list[Lane]) -> dict[Case, Outcome]:
+def crashed(faults_loop: Loop, lanes: Lanes) -> dict[Case, Outcome]:
     """The crash cases, and beside them nothing."""
-    outcomes = faults_loop.run(crashes.run_cases(lanes, CASES, SEED), 200)  # type: ignore[arg-type]
+    outcomes = faults_loop.run(crashes.run_cases(lanes.several(0, 1, 2), CASES, SEED), 200)  # type: ignore[arg-type]
     return {outcome.case: outcome for outcome in outcomes}
 
 
@@ -41,10 +41,13 @@ def test_a_crash_leaves_the_books_as_they_must_be(crashed: dict[Case, Outcome], 
     assert outcome.verdict.documents > 0
 
 
-def test_random_kills_leave_the_books_as_they_must_be(faults_loop: Loop, lanes: list[Lane]) -> None:
+def test_random_kills_leave_the_books_as_they_must_be(faults_loop: Loop, lanes: Lanes) -> None:
+    used = lanes.several(0, 1)
+
     async def both() -> list[Storm]:
-        names = list(kills.PROFILES)
-        return list(await asyncio.gather(*(kills.storm(lanes[i], names[i], 3, SEED) for i in (0, 1))))
+        return list(
+            await asyncio.gather(*(kills.storm(lane, name, 3, SEED) for lane, name in zip(used, kills.PROFILES, strict=False)))
+        )
 
     for run in faults_loop.run(both(), 200):
         assert run.problem == ""
@@ -52,13 +55,13 @@ def test_random_kills_leave_the_books_as_they_must_be(faults_loop: Loop, lanes: 
         assert run.kills == 3
 
 
-def test_the_state_machine_finds_nothing(faults_loop: Loop, lanes: list[Lane]) -> None:
-    outcome = run_machine(faults_loop, lanes[2], seed=7, examples=2, steps=8)
+def test_the_state_machine_finds_nothing(faults_loop: Loop, lanes: Lanes) -> None:
+    outcome = run_machine(faults_loop, lanes[0], seed=7, examples=2, steps=8)
     assert outcome.verdict.documents > 0
 
 
 @pytest.mark.parametrize("defect", ["no_requestid", "overwrite_people"])
-def test_a_broken_writer_is_found(faults_loop: Loop, lanes: list[Lane], defect: str) -> None:
+def test_a_broken_writer_is_found(faults_loop: Loop, lanes: Lanes, defect: str) -> None:
     verdict = faults_loop.run(broken.found(lanes[0], defect), 120)
     assert verdict.problems
 

@@ -246,21 +246,26 @@ class Desk:
 
 @asynccontextmanager
 async def running(writer: Writer) -> AsyncIterator[None]:
-    """Run a writer's loops as the service does."""
+    """Run a writer's loops as the service does: at a stop each finishes its unit of work."""
+    stopping = asyncio.Event()
 
     async def loop(step: Callable[[], Awaitable[float]]) -> None:
-        while True:
+        while not stopping.is_set():
             try:
                 pause = await step()
             except TRANSIENT:
                 pause = 0.1
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(pause, 0.001)):
+                    await stopping.wait()
 
     tasks = [asyncio.create_task(loop(writer.leases.step))]
     tasks += [asyncio.create_task(loop(poster.step)) for poster in writer.posters.values()]
     try:
         yield
     finally:
+        stopping.set()
+        await asyncio.wait(tasks, timeout=30)
         for task in tasks:
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error

@@ -152,7 +152,7 @@ class ServiceProcess:
         return self.process.wait(30)
 
 
-async def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+async def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """Wait for a condition (a function or a coroutine function) and return what it gave."""
     deadline = time.monotonic() + seconds
     while True:

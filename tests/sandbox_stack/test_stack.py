@@ -53,7 +53,7 @@ async def test_each_test_has_an_empty_database(database_url: str) -> None:
 
 def test_ephemeral_mode_outside_a_temporary_directory_is_refused() -> None:
     with pytest.raises(ValueError, match="temporary"):
-        Postgres(Path.home() / "never", ephemeral=True)
+        Postgres(Path("/var/lib/bookrelay-never"), ephemeral=True)
 
 
 async def test_durable_postgres_killed_keeps_what_was_committed(stack_directory: Path) -> None:

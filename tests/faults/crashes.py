@@ -97,7 +97,7 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
             outcome.problem = "the place was not reached"
         succession = asyncio.create_task(_successor(lane, case, first, companies, extra, writers))
         try:
-            await lane.settled(commands, 70)
+            await lane.settled(commands, 180)
         finally:
             succession.cancel()
             await asyncio.wait([succession])
@@ -105,7 +105,7 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
             # It wakes, finds its lease and token gone, and must do no harm with what it still holds.
             await until(first.answers, "the paused writer wakes", HANG_SECONDS + 20)
             await asyncio.sleep(0.5)
-            await lane.settled(commands, 30)
+            await lane.settled(commands, 90)
         await asyncio.sleep(LATE)  # the bound of a late delivery
     except TookTooLong as error:
         outcome.problem = str(error)
@@ -141,7 +141,7 @@ async def _recorded_or_gone(lane: Lane, commands: Sequence[Command], writer: Wri
 
 async def _reached(lane: Lane, writer: Writer, commands: Sequence[Command]) -> bool:
     """Wait until the writer says that it crashes there; False if everything ended without it, or it went otherwise."""
-    for _ in range(500):
+    for _ in range(1200):
         ended = lane.events.ended(commands) or not writer.running
         if "crash_point.reached" in writer.log():
             return True

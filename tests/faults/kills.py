@@ -72,7 +72,7 @@ class Storm:
 
 async def storm(
     lane: Lane, profile: str, kills: int, seed: str, *, documents_per_kill: float = 2.0, companies: int = 2,
-    defect: str | None = None, deadline: float = 120.0,
+    defect: str | None = None, deadline: float = 240.0,
 ) -> Storm:  # fmt: skip
     """Kill writers `kills` times under one profile while commands arrive; then let it come to rest and judge."""
     run, rng, began = Storm(profile, seed), random.Random(f"{seed}:{profile}"), time.monotonic()

@@ -72,7 +72,7 @@ class Scene:
 
         await until(so, f"attempt {state}", seconds, every=0.02)
 
-    async def end(self, command: Command, seconds: float = 40) -> str:
+    async def end(self, command: Command, seconds: float = 90) -> str:
         """Wait for the end of a command."""
 
         async def so() -> bool:
@@ -91,7 +91,7 @@ class Scene:
 
     async def told(self, *, frozen: Any = None, **facts: Any) -> Told:
         """Let it come to rest; then books and ends."""
-        await self.lane.settled(self.commands, 60)
+        await self.lane.settled(self.commands, 120)
         await asyncio.sleep(LATE)
         verdict = await self.lane.judge(self.company, self.commands, frozen=frozen)
         ends = {c.data.version: self.lane.events.names(c) for c in self.commands}

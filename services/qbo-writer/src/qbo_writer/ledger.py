@@ -773,6 +773,7 @@ async def _raise_newest(connection: Connection, rows: Sequence[Any]) -> None:
 
 async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Effects]:
     """Write all effects; those whose attempt is resolved already, or whose command has this end already, are left out."""
+    effects = one_for_each_attempt(effects)
     closed = await _update_attempts(connection, [e.attempt for e in effects if e.attempt])
     fresh = [e for e in effects if e.attempt is None or e.attempt.id in closed]
     ends = [end for e in fresh for end in e.ends]
@@ -799,6 +800,21 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
     events += [event for e in fresh for event in e.events]
     await outbox.add(connection, SCHEMA, topics.EVENTS, events)
     return fresh
+
+
+def one_for_each_attempt(effects: Sequence[Effects]) -> list[Effects]:
+    """Leave out what would not count if the effects were committed one after another: after the one that resolves, none does.
+
+    The change feed can find a document in the moment in which its send falls silent; both are committed together.
+    """
+    counts: dict[int, Effects] = {}
+    for effect in effects:
+        if effect.attempt is None:
+            continue
+        before = counts.get(effect.attempt.id)
+        if before is None or before.attempt is None or before.attempt.state != "resolved":
+            counts[effect.attempt.id] = effect
+    return [e for e in effects if e.attempt is None or counts[e.attempt.id] is e]
 
 
 async def _as_command(connection: Connection, f: FollowUp) -> NewCommand:

@@ -11,6 +11,7 @@ from bookrelay_deploy.env_example import settings_classes
 from sources import SANDBOX, SERVICES, SHARED, product, python_files, shown, texts, tree
 
 TOPIC = re.compile("|".join(re.escape(topic.name.removesuffix(".v1")) + r"\.v\d" for topic in topics.TOPICS))
+LIKE_A_TOPIC = re.compile(r"(?!bookrelay\.)[a-z][\w-]*(\.[\w-]+)+\.v\d+")  # types of events begin with bookrelay
 # Not a setting: the switch by which a test makes the writer fail at a named place.
 MAKERS = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
 READ_ENVIRONMENT = {SHARED / "settings.py", SERVICES["qbo-writer"] / "crashpoints.py"}
@@ -22,13 +23,14 @@ def test_no_topic_is_named_outside_topics() -> None:
         for path in [*product(), *python_files(SANDBOX)]
         if path != SHARED / "topics.py"
         for text in texts(tree(path))
-        if TOPIC.search(text.value)
+        if TOPIC.search(text.value) or LIKE_A_TOPIC.fullmatch(text.value)
     ]
     assert found == []
 
 
 def test_the_search_for_topics_finds_them() -> None:
     assert any(TOPIC.search(text.value) for text in texts(tree(SHARED / "topics.py")))
+    assert all(LIKE_A_TOPIC.fullmatch(topic.name) for topic in topics.TOPICS)
 
 
 def test_topics_have_different_names_and_carry_different_messages() -> None:

@@ -20,7 +20,8 @@ from qbo_writer.main import Writer
 from writer_support import Desk, QboSandbox, bill, create_schema, invoice, retract, running, settings_for
 
 pytestmark = pytest.mark.postgres
-PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+FOUND = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+PROGRAM = FOUND and os.path.realpath(FOUND)  # another user runs it, who may not enter the directory of a link
 CONFIG = """
 [databases]
 * = host={host} port={port} user={user} pool_size=6

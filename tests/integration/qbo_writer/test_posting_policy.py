@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from bookrelay.messages import Kind
 from qbo_writer import operating
-from writer_support import Desk, QboSandbox, desk, invoice, retract
+from writer_support import Desk, QboSandbox, bill, desk, invoice, retract
 
 pytestmark = pytest.mark.postgres
 
@@ -103,3 +103,17 @@ async def test_a_closed_period_is_left_to_quickbooks_by_policy(database_url: str
         await d.tell(invoice(d.realm, "Q-1"))
         await d.until_ended()
         assert sandbox.requests(d.realm, operation="create", entity="Invoice")
+
+
+async def test_a_company_with_several_currencies_gets_its_own_named(database_url: str, sandbox: QboSandbox) -> None:
+    """QuickBooks refuses a document that names no currency there (2020): customer, vendor, invoice, bill and payment name it."""
+    company = sandbox.company()
+    sandbox.control("POST", "preferences", {"realm": company["realm_id"], "CurrencyPrefs": {"MultiCurrencyEnabled": True}})
+    async with desk(database_url, sandbox, company=company, qb_auto_mark_bill_paid=True) as d:
+        await d.tell(invoice(d.realm, "Q-1"), bill(d.realm, "R-1"))
+        assert set((await d.until_ended()).values()) == {"posted"}
+        for entity in ("Invoice", "Bill", "BillPayment"):
+            mine = [b for b in sandbox.books(d.realm, entity) if "bookrelay:" in b.get("PrivateNote", "")]
+            assert [b["CurrencyRef"]["value"] for b in mine] == ["USD"], entity
+        await d.tell(invoice(d.realm, "Q-1", version=2, amount="120.00"))
+        assert (await d.until_ended())[("Q-1", 2)] == "posted"

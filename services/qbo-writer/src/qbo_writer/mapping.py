@@ -117,9 +117,22 @@ def _base32(length: int, *parts: str) -> str:
 
 
 def wanted(
+    kind: LedgerKind, content: AnyContent, resolved: Resolved, policy: Policy, doc_number: str | None, marker: str,
+    currency: str | None = None,
+) -> Wanted:  # fmt: skip
+    """Map any content (names included). `doc_number` None lets QuickBooks number the document.
+
+    `currency` is the ISO code of a company that keeps several, else None: there a document must name its own (2020).
+    """
+    made = _wanted(kind, content, resolved, policy, doc_number, marker)
+    if currency:
+        made.body_fields["CurrencyRef"] = {"value": currency}
+    return made
+
+
+def _wanted(
     kind: LedgerKind, content: AnyContent, resolved: Resolved, policy: Policy, doc_number: str | None, marker: str
 ) -> Wanted:
-    """Map any content (names included). `doc_number` None lets QuickBooks number the document."""
     if isinstance(content, NameContent):
         return _wanted_name(kind, content, marker)
     if isinstance(content, BillPaymentContent):

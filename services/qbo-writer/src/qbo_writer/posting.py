@@ -340,10 +340,10 @@ class Poster:
         resolved = await self._resolve(known, content, token)
         if not isinstance(resolved, Resolved):
             return resolved
-        number = known.doc_number
-        if known.kind is LedgerKind.INVOICE and not (await self.parts.references.company(self.realm, token)).custom_numbers:
+        facts, number = await self.parts.references.company(self.realm, token), known.doc_number
+        if known.kind is LedgerKind.INVOICE and not facts.custom_numbers:
             number = None  # the company lets QuickBooks give the numbers: ours would make doubles of its own
-        return mapping.wanted(known.kind, content, resolved, self.parts.policy, number, known.marker)
+        return mapping.wanted(known.kind, content, resolved, self.parts.policy, number, known.marker, facts.currency)
 
     async def _closed(self, known: Known, asked: Asked, token: AccessToken) -> End | None:
         facts = await self.parts.references.company(self.realm, token)

@@ -59,6 +59,7 @@ class CompanyFacts:
     departments: bool = True
     custom_numbers: bool = True  # document numbers are ours to give
     closing_date: date | None = None  # books are closed up to it
+    currency: str | None = None  # to be named in every create: the company keeps several, ours are in its own
 
     @property
     def has_bills(self) -> bool:
@@ -486,7 +487,7 @@ class References:
         preferences = await self._books.get(realm, "/preferences", {}, token)
         if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
             raise LookupFailed("CompanyInfo or Preferences could not be read")
-        kept = ("AccountingInfoPrefs", "SalesFormsPrefs")
+        kept = ("AccountingInfoPrefs", "SalesFormsPrefs", "CurrencyPrefs")
         raw = {
             "info": {"NameValue": info["CompanyInfo"].get("NameValue") or [], "Country": info["CompanyInfo"].get("Country")},
             "preferences": {name: _json(preferences["Preferences"].get(name) or {}) for name in kept},
@@ -513,12 +514,15 @@ def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> Company
     if per_line is None and per_transaction is None:
         class_per = "line"
     closing = str(accounting.get("BookCloseDate") or "")[:10]
+    currencies = preferences.get("CurrencyPrefs") or {}
+    several, home = _true(currencies.get("MultiCurrencyEnabled")), str((currencies.get("HomeCurrency") or {}).get("value") or "")
     return CompanyFacts(
         plan=next((plan for word, plan in _PLANS.items() if word in sku), "unknown"),
         class_per=class_per,
         departments=_true(accounting.get("TrackDepartments", True)),
         custom_numbers=_true(sales.get("CustomTxnNumbers", True)),
         closing_date=date.fromisoformat(closing) if closing else None,
+        currency=home if several and home else None,
     )
 
 
@@ -530,7 +534,7 @@ def _json(value: Any) -> Any:
     """Drop what JSONB cannot hold as it is (Decimals): only words and switches are needed."""
     if not isinstance(value, dict):
         return value
-    return {key: item for key, item in value.items() if isinstance(item, str | bool | int) or item is None}
+    return {key: _json(item) for key, item in value.items() if isinstance(item, str | bool | int | dict) or item is None}
 
 
 def _from_setting(value: str | None, type_: type[Target]) -> Target | None:

@@ -152,6 +152,22 @@ async def test_a_posted_bill_is_paid_by_a_document_of_its_own(database_url: str,
         assert states["R-1", 2] == "held"
 
 
+async def test_a_bill_that_changes_while_its_payment_is_under_way_is_paid_whole(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, qb_auto_mark_bill_paid=True, qbo_request_timeout_seconds=10) as d:
+        sandbox.fault(fault="latency", seconds=1.5, count=1, match={"realm": d.realm, "entity": "BillPayment"})
+        await d.tell(bill(d.realm, "R-1"))
+
+        async def under_way() -> bool:
+            query = "SELECT EXISTS (SELECT 1 FROM qbo_writer.attempts WHERE entity = 'BillPayment' AND state = 'sending')"
+            return bool(await d.pool.fetchval(query))
+
+        await d.until(under_way)
+        await d.tell(bill(d.realm, "R-1", version=2, amount="80.00"))
+        assert (await d.until_ended())["R-1", 2] == "posted"
+        assert [p["TotalAmt"] for p in ours(sandbox, d.realm, "BillPayment")] == [80.0]
+        assert [(b["TotalAmt"], b["Balance"]) for b in ours(sandbox, d.realm, "Bill")] == [(80.0, 0.0)]
+
+
 async def test_the_attempts_log_is_a_chain_that_shows_tampering(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox) as d:
         await d.tell(*(invoice(d.realm, f"Q-{i}") for i in range(5)))

@@ -44,9 +44,10 @@ class Known:
 
     @property
     def paid(self) -> bool:
-        """Whether a payment, in full or in part, is known."""
+        """Whether a payment, in full or in part, is known. A payment itself has nothing open, and is never paid."""
         return (
-            self.status is DocumentStatus.PRESENT
+            self.kind in (LedgerKind.INVOICE, LedgerKind.BILL)
+            and self.status is DocumentStatus.PRESENT
             and self.total is not None
             and self.balance is not None
             and self.total not in (0, self.balance)

@@ -277,9 +277,7 @@ def _settled(
     end = End(CommandState.POSTED)
     learned = (attempt.request.entity, seen) if known.kind in NAMES else None
     event = _posted_event(attempt, seen, m.Outcome(outcome), links, now)
-    follow_ups: tuple[FollowUp, ...] = ()
-    if known.kind is LedgerKind.BILL and links.pay_bills and operation is Operation.CREATE:
-        follow_ups = (_payment(attempt, seen),)
+    follow_ups = (_payment(attempt, seen),) if links.pay_bills and _to_be_paid(attempt, seen) else ()
     return Effects(
         attempt=change, document=_row(attempt, seen, DocumentStatus.PRESENT), ends=(CommandEnd(known, asked, end, event),),
         learned=learned, releases=known.id if known.kind in NAMES else None, follow_ups=follow_ups,
@@ -318,12 +316,19 @@ def _posted_event(attempt: Attempt, seen: Seen, outcome: m.Outcome, links: Links
     return m.BillPaymentPosted.of(m.BillPaymentPostedData(**data), sender=SENDER, time=now)
 
 
+def _to_be_paid(attempt: Attempt, seen: Seen) -> bool:
+    """A new bill with something left to pay, or one that was changed before its payment arrived."""
+    if attempt.known.kind is not LedgerKind.BILL or not seen.balance:
+        return False
+    return attempt.request.operation is Operation.CREATE or seen.balance == seen.total
+
+
 def _payment(attempt: Attempt, seen: Seen) -> FollowUp:
     known = attempt.known
     vendor = str((seen.raw.get("VendorRef") or {}).get("value") or "")
     content = {
         "vendor_id": vendor, "bill_id": seen.qbo_id, "txn_date": str((attempt.asked.content or {}).get("txn_date")),
-        "amount": format(seen.total, "f"),
+        "amount": format(seen.balance, "f"),
     }  # fmt: skip
     return FollowUp(
         known.realm, known.source, known.source_key, LedgerKind.BILL_PAYMENT, attempt.asked.version, content,

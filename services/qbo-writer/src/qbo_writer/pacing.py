@@ -26,7 +26,7 @@ _RESTART_SHARE = 0.7  # of the rate, after a 429
 _CLIMB = 0.05  # of the rate, each minute without another 429
 _CLIMB_SECONDS = 60.0
 _LONGEST_FREEZE = 3600.0
-_BATCHES_IN_USE = 3.0  # a batch started in the last seconds: the next one is on its way
+_BATCHES_IN_USE = 15.0  # a batch started in the last seconds: the next one is on its way, if only after a minute's fortieth
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,15 @@ class Budget:
         self._climb(now)
         a_second = self._scaled(self.limits.per_second)
         batch_at = max(self._spread.free_at(now, 1), self._batches.free_at(now, self._scaled(self.limits.batches_per_minute)))
-        if (
-            not batch
-            and not urgent
-            and a_second > 1
-            and now - self._last_batch < _BATCHES_IN_USE
-            and batch_at < now + self._second.seconds
-        ):
-            a_second -= 1  # thirty documents must not wait behind ten single ones
         at = max(self._minute.free_at(now, self._scaled(self.limits.per_minute)), self._second.free_at(now, a_second))
-        return max(at, batch_at) if batch else at
+        if batch:
+            return max(at, batch_at)
+        if not urgent and a_second > 1 and now - self._last_batch < _BATCHES_IN_USE:
+            # Thirty documents must not wait behind ten single ones: when the next batch may start, a place is free.
+            beside = self._second.since(batch_at - self._second.seconds)
+            if len(beside) >= a_second - 1:
+                at = max(at, batch_at if batch_at > now else beside[1 - a_second] + self._second.seconds)
+        return at
 
     def start(self, now: float, *, batch: bool = False) -> None:
         """Count a start."""
@@ -269,7 +268,7 @@ class Pacer:
         """Called by the client right before a request leaves: normally passes at once; keeps what was held up from bunching."""
         gate = self._gate(realm)
         async with gate.door:  # first come, first served
-            while (at := gate.departures.free_at(now := self._clock(), batch=batch)) > now:  # noqa: ASYNC110
+            while (at := gate.departures.free_at(now := self._clock(), batch=batch, urgent=True)) > now:  # noqa: ASYNC110
                 await asyncio.sleep(min(at - now, 1.0))
             gate.departures.start(now, batch=batch)
 

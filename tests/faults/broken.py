@@ -14,6 +14,7 @@ from .scenarios import (
     older_after_a_rejected_newer,
     play_all,
     priced,
+    requestid_proven,
 )
 from .workload import Key, upsert
 
@@ -41,9 +42,9 @@ async def ignored_and_late(scene: Scene) -> object:
     return await scene.told()
 
 
+@requestid_proven
 async def answer_lost(scene: Scene) -> object:
     """Proven; the first send commits and its answer is lost: only the same requestid keeps the resend from a second document."""
-    await scene.proven()
     await scene.lane.faults(scene.company, {"fault": "commit_then_504", "match": CREATE, "count": 1})
     await scene.version(1, "10.01")
     return await scene.told()
@@ -145,11 +146,11 @@ async def without_the_index(lane: Lane, defect: str) -> Verdict:
 
 INDEX = "CREATE UNIQUE INDEX uq_attempts_open ON qbo_writer.attempts (document_id) WHERE state <> 'resolved'"
 CIRCUMSTANCES: dict[str, Circumstances] = {
-    "no_requestid": _played(answer_lost),  # type: ignore[arg-type]
+    "no_requestid": _played(answer_lost),
     "acknowledge_first": acknowledged_then_killed,
     "fence_off": error_told_by_a_paused_writer,
     "journal_after_send": sent_then_killed,
-    "new_requestid_on_resend": _played(answer_lost),  # type: ignore[arg-type]
+    "new_requestid_on_resend": _played(answer_lost),
     "absent_at_once": _played(ignored_and_late),  # type: ignore[arg-type]
     "many_open_attempts": without_the_index,
     "older_version_wins": _played(older_after_a_rejected_newer),

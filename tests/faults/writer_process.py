@@ -59,13 +59,17 @@ def acknowledge_first() -> None:
 
 def fence_off() -> None:
     """Ledger transactions check no lease: neither in the database nor in memory."""
-    from qbo_writer import lease, ledger, sending
+    import contextlib
 
-    async def nothing(connection: Any, realm: str, fencing_token: int) -> None:
-        return None
+    from bookrelay.db import transaction
+    from qbo_writer import ledger, sending
 
-    lease.fence = nothing
-    ledger.fence = nothing
+    @contextlib.asynccontextmanager
+    async def unfenced(pool: Any, realm: str, fencing_token: int) -> Any:
+        async with transaction(pool) as connection:
+            yield connection
+
+    ledger.fenced = unfenced
     sending.Sender.may_send = lambda self, tenure: True  # type: ignore[method-assign]
 
 

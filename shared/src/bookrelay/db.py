@@ -73,15 +73,22 @@ async def open_pool(settings: ServiceSettings, *, application_name: str, size: i
     return cast(Pool, pool)
 
 
+class NoRow(Exception):  # noqa: N818
+    """The query that a transaction depends on gave no row."""
+
+
 @contextlib.asynccontextmanager
-async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+async def transaction(pool: Pool, *, only_if: str | None = None) -> AsyncIterator[Connection]:
     """Open one transaction on one connection; committed at the end of the block, rolled back on an exception.
 
-    A process that is paused or cut off inside it loses its locks after IDLE_SECONDS: nobody waits for it longer.
+    `only_if` is a query that travels with BEGIN and must give a row, else NoRow is raised. A process that is paused or cut off
+    inside the block loses its locks after IDLE_SECONDS: nobody waits for it longer.
     """
     async with pool.acquire() as connection:
-        await connection.execute(_BEGIN)
         try:
+            status = await connection.execute(f"{_BEGIN}; {only_if}" if only_if else _BEGIN)
+            if only_if and status == "SELECT 0":
+                raise NoRow
             yield connection
         except BaseException:
             with contextlib.suppress(*TRANSIENT_POSTGRES):  # the connection is gone, and the transaction with it

@@ -37,6 +37,9 @@ async def add(connection: Connection, schema: str, topic: Topic, messages: Seque
     )
 
 
+GATHER_SECONDS = 0.01  # commits that come this close together are published together
+
+
 class Relay:
     """Publishes what the outbox holds, in order, then marks it. `step` is a loop's unit of work."""
 
@@ -60,6 +63,7 @@ class Relay:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.2):
                 await self._wake.wait()
+                await asyncio.sleep(GATHER_SECONDS)
         return 0
 
     async def _publish_batch(self) -> int:

@@ -21,12 +21,17 @@ def link(previous: str, entry: dict[str, Any]) -> str:
     return hashlib.sha256(f"{previous}\n{plain}".encode()).hexdigest()
 
 
-async def append(connection: Connection, realm: str, entries: Sequence[tuple[int, dict[str, Any]]]) -> None:
-    """Append (attempt id, entry), in the ledger's fenced transaction: only the lease holder writes, one commit at a time."""
+async def append(
+    connection: Connection, realm: str, entries: Sequence[tuple[int, dict[str, Any]]], head: str | None = None
+) -> str | None:
+    """Append (attempt id, entry), in the ledger's fenced transaction: only the lease holder writes, one commit at a time.
+
+    `head` is the hash of the newest entry if the caller knows it, else it is read; returns the one after these entries.
+    """
     if not entries:
-        return
+        return head
     # No lock of its own: the holder's commits are queued in one process, and a successor's wait for the lease row.
-    previous = await connection.fetchval(
+    previous = head or await connection.fetchval(
         "SELECT hash FROM qbo_writer.attempt_log WHERE realm = $1 ORDER BY id DESC LIMIT 1", realm
     )
     previous = previous or GENESIS
@@ -42,6 +47,7 @@ async def append(connection: Connection, realm: str, entries: Sequence[tuple[int
         "WITH ORDINALITY AS t(attempt_id, entry, previous, current, i) ORDER BY t.i",
         realm, [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], [r[3] for r in rows],
     )  # fmt: skip
+    return str(previous)
 
 
 @dataclass(frozen=True)

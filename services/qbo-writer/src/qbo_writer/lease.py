@@ -1,6 +1,6 @@
 """Who may write for a company: a row with a growing fencing token, by the database's clock, renewed by one loop.
 
-What guards the ledger is the lock on the lease row in each transaction (`fence`), never this process's belief.
+What guards the ledger is the lock on the lease row in each transaction (`fenced`), never this process's belief.
 """
 
 import asyncio
@@ -13,31 +13,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from bookrelay import metrics, telemetry
-from bookrelay.db import Connection, Pool, transaction
+from bookrelay.db import Connection, NoRow, Pool, transaction
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.tokens import LeaseLost
 
-__all__ = ["LeaseLost", "Leases", "fence", "fenced"]
+__all__ = ["LeaseLost", "Leases", "fenced"]
 
 log = telemetry.get_logger(__name__)
 
 
-async def fence(connection: Connection, realm: str, fencing_token: int) -> None:
-    """Lock the lease row until the transaction ends; raise LeaseLost if it is no longer ours."""
-    row = await connection.fetchval(
-        "SELECT 1 FROM qbo_writer.leases WHERE realm = $1 AND fencing_token = $2 FOR SHARE", realm, fencing_token
-    )
-    if row is None:
-        raise LeaseLost(realm)
-
-
 @asynccontextmanager
 async def fenced(pool: Pool, realm: str, fencing_token: int) -> AsyncIterator[Connection]:
-    """Open a ledger transaction: the lease row is locked first."""
-    async with transaction(pool) as connection:
-        await fence(connection, realm, fencing_token)
-        yield connection
+    """Open a ledger transaction: the lease row is locked first, until it ends; raise LeaseLost if it is no longer ours."""
+    quoted = realm.replace("'", "''")
+    # It travels with BEGIN, so without parameters.
+    ours = f"SELECT 1 FROM qbo_writer.leases WHERE realm = '{quoted}' AND fencing_token = {fencing_token:d} FOR SHARE"  # noqa: S608
+    try:
+        async with transaction(pool, only_if=ours) as connection:
+            yield connection
+    except NoRow:
+        raise LeaseLost(realm) from None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import SCHEMA, AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
 from qbo_writer.handlers import NewCommand, spare_doc_number
-from qbo_writer.lease import fence, fenced
+from qbo_writer.lease import fenced
 from qbo_writer.mapping import ENTITY, marker
 from qbo_writer.probe import Sample
 from qbo_writer.settling import Attempt, AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, Requeue
@@ -158,6 +158,7 @@ class Ledger:
 
     def __init__(self, pool: Pool, learner: Learns | None = None) -> None:
         self._pool, self._learner = pool, learner
+        self._log_heads: dict[tuple[str, int], str] = {}  # of the attempts log, by company and fencing token
 
     # ------------------------------------------------------------------------------------------------------------ record
 
@@ -222,6 +223,7 @@ class Ledger:
                 )
             rows = await connection.fetch(
                 """
+                WITH journalled AS (
                 INSERT INTO qbo_writer.attempts (realm, document_id, command_id, version, number, entity, operation, requestid,
                   body, qbo_id, sync_token, content_hash, fields, batch_id, b_id, state, fencing_token, token_expires_at,
                   first_sent_at, last_sent_at)
@@ -239,6 +241,10 @@ class Ledger:
                     AND (n.version, n.modified_at) > (c.version, c.modified_at))
                 ON CONFLICT (document_id) WHERE state <> 'resolved' DO NOTHING
                 RETURNING id, document_id, first_sent_at
+                ), counted AS (
+                UPDATE qbo_writer.documents d SET attempts = d.attempts + 1, updated_at = now()
+                FROM journalled j WHERE d.id = j.document_id)
+                SELECT id, document_id, first_sent_at FROM journalled
                 """,
                 realm, fencing_token,
                 [a.candidate.known.id for a in attempts], [a.candidate.newest.id for a in attempts],
@@ -251,10 +257,6 @@ class Ledger:
             )  # fmt: skip
             if batch and len(rows) != len(attempts):
                 raise BatchChanged  # the body names items that may not be sent: nothing of it is committed
-            await connection.execute(
-                "UPDATE qbo_writer.documents SET attempts = attempts + 1, updated_at = now() WHERE id = ANY($1::bigint[])",
-                [row["document_id"] for row in rows],
-            )
             reach(Place.JOURNALLING)
         by_document = {a.candidate.known.id: a for a in attempts}
         return [
@@ -299,11 +301,16 @@ class Ledger:
         """Commit document, attempt, ends and events of all effects together; return those that were not committed before."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             fresh = await _apply(connection, effects)
-            await audit.append(connection, realm, [(e.attempt.id, e.log) for e in fresh if e.attempt and e.log])
+            entries = [(e.attempt.id, e.log) for e in fresh if e.attempt and e.log]
+            # Known again only when this is committed; under another fencing token somebody else may have written.
+            head = await audit.append(connection, realm, entries, self._log_heads.pop((realm, fencing_token), None))
             for effect in fresh:
                 if effect.learned and self._learner:
                     await self._learner.learn(connection, realm, *effect.learned)
             reach(Place.SETTLING)
+        if head:
+            self._log_heads = {key: known for key, known in self._log_heads.items() if key[0] != realm}
+            self._log_heads[(realm, fencing_token)] = head
         for effect in fresh:
             for end in effect.ends:
                 metrics.COMMANDS_ENDED.labels(realm, end.known.kind.value, end.end.state.value).inc()
@@ -370,19 +377,18 @@ class Ledger:
         )
         return [Candidate(known_of(row), asked_of(row), ()) for row in rows]
 
-    async def next_due_in(self, realm: str, without: Collection[int]) -> float:
+    async def next_due_in(self, realm: str) -> float:
         """Return in how many seconds something becomes due; at most a minute."""
         value = await self._pool.fetchval(
             """
             SELECT extract(epoch FROM least(
               (SELECT min(c.due_at) FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND NOT EXISTS
                 (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')),
-              (SELECT min(due_at) FROM qbo_writer.attempts
-                WHERE realm = $1 AND state <> 'resolved' AND NOT id = ANY($2::bigint[])),
+              (SELECT min(due_at) FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved'),
               clock_timestamp() + interval '60 seconds') - clock_timestamp())
             """,
-            realm, list(without),
-        )  # fmt: skip
+            realm,
+        )
         return max(0.0, float(value))
 
     async def now(self) -> datetime:
@@ -782,8 +788,6 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
     documents = [e.document for e in fresh if e.document]
     if documents:
         await _update_documents(connection, documents)
-    if ends:
-        await _update_held(connection, ends)
     requeued = [e.requeue for e in fresh if e.requeue]
     if requeued:
         await _requeue(connection, requeued)
@@ -849,8 +853,13 @@ async def _update_attempts(connection: Connection, changes: Sequence[AttemptChan
 
 
 async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -> set[Any]:
+    """Write the ends; a document is held if its latest end is. Returns the ids of the commands that had not this end yet."""
+    latest = {e.known.id: e.end.state is CommandState.HELD for e in ends if e.end.state is not CommandState.SUPERSEDED}
     rows = await connection.fetch(
         """
+        WITH held AS (
+        UPDATE qbo_writer.documents d SET held = t.held FROM unnest($7::bigint[], $8::bool[]) AS t(id, held)
+        WHERE d.id = t.id AND d.held <> t.held)
         UPDATE qbo_writer.commands c SET state = t.state, code = t.code, reason = t.reason, differences = t.differences::jsonb,
           occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, dropped = false, waits_for = NULL
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
@@ -860,7 +869,7 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -
         [e.asked.id for e in ends], [e.end.state.value for e in ends],
         [e.end.shown_code for e in ends], [e.end.reason or None for e in ends],
         [json.dumps([d.model_dump(mode="json") for d in e.end.differences]) if e.end.differences else None for e in ends],
-        [e.asked.occurrence for e in ends],
+        [e.asked.occurrence for e in ends], list(latest), list(latest.values()),
     )  # fmt: skip
     return {row["id"] for row in rows}
 
@@ -887,17 +896,6 @@ async def _update_documents(connection: Connection, changes: Sequence[DocumentCh
     )  # fmt: skip
 
 
-async def _update_held(connection: Connection, ends: Sequence[CommandEnd]) -> None:
-    """A document is held if its latest end is."""
-    latest = {e.known.id: e.end.state is CommandState.HELD for e in ends if e.end.state is not CommandState.SUPERSEDED}
-    if latest:
-        await connection.execute(
-            "UPDATE qbo_writer.documents d SET held = t.held FROM unnest($1::bigint[], $2::bool[]) AS t(id, held) "
-            "WHERE d.id = t.id AND d.held <> t.held",
-            list(latest), list(latest.values()),
-        )  # fmt: skip
-
-
 async def _requeue(connection: Connection, requeued: Sequence[Requeue]) -> None:
     await connection.execute(
         """
@@ -910,4 +908,4 @@ async def _requeue(connection: Connection, requeued: Sequence[Requeue]) -> None:
     )  # fmt: skip
 
 
-__all__ = ["BatchChanged", "Candidate", "Ledger", "NewAttempt", "RealmRow", "fence"]
+__all__ = ["BatchChanged", "Candidate", "Ledger", "NewAttempt", "RealmRow"]

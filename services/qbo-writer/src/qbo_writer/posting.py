@@ -160,8 +160,10 @@ class Poster:
         done = await self._round(tenure, token, one_only=trial)
         self._looked_idle = quiet and not done
         await self._keep_pace(tenure)
-        if not done:
-            await self._wait(min(IDLE_SECONDS, await self.parts.ledger.next_due_in(self.realm, list(tenure.in_flight))))
+        if not done and tenure.in_flight:
+            await self._wait(IDLE_SECONDS)  # the end of what is under way wakes
+        elif not done:
+            await self._wait(min(IDLE_SECONDS, await self.parts.ledger.next_due_in(self.realm)))
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -44,7 +44,7 @@ from qbo_writer.transitions import Waits, When, when_answered
 
 log = telemetry.get_logger(__name__)
 
-GATHER_SECONDS = 0.003  # lanes that become free together are filled by one claim and one journal
+GATHER_SECONDS = 0.004  # answers this close together share a commit; lanes that become free together, a claim and a journal
 PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.SWEEP)
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
@@ -385,6 +385,7 @@ class Sender:
 
     async def _commit_all(self, tenure: Tenure) -> None:
         while self._queue:
+            await asyncio.sleep(GATHER_SECONDS)
             group, self._queue = self._queue[:100], self._queue[100:]
             try:
                 await self._commit_group(tenure, [e for w in group for e in w.effects])

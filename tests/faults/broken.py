@@ -178,6 +178,7 @@ async def found(lane: Lane, defect: str, tries: int = 3) -> Verdict:
     Pauses depend on the machine: some tries.
     """
     for _ in range(tries):
+        await lane.control("DELETE", "faults")  # what an example that broke off has left
         verdict = await CIRCUMSTANCES[defect](lane, defect)
         await lane.control("DELETE", "faults")
         meant = [problem for problem in verdict.problems if SYMPTOMS[defect] in problem]
@@ -189,6 +190,7 @@ async def found(lane: Lane, defect: str, tries: int = 3) -> Verdict:
 
 async def survived(lane: Lane, defect: str) -> Verdict:
     """Put the sound writer into the same circumstances: it must leave nothing to be found."""
+    await lane.control("DELETE", "faults")
     verdict = await CIRCUMSTANCES[defect](lane, "none")
     await lane.control("DELETE", "faults")
     return verdict

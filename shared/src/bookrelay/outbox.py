@@ -17,6 +17,7 @@ from bookrelay.topics import Topic
 log = telemetry.get_logger(__name__)
 
 RELAY_RECORDS = 1000
+GATHER_SECONDS = 0.01  # commits that come this close together are published together
 
 
 class PublishesEncoded(Protocol):
@@ -35,9 +36,6 @@ async def add(connection: Connection, schema: str, topic: Topic, messages: Seque
         f"INSERT INTO {schema}.outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4)",  # noqa: S608
         [(topic.name, m.subject, m.model_dump_json(), headers) for m in messages],
     )
-
-
-GATHER_SECONDS = 0.01  # commits that come this close together are published together
 
 
 class Relay:

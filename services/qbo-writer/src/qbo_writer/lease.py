@@ -16,11 +16,12 @@ from bookrelay import metrics, telemetry
 from bookrelay.db import Connection, NoRow, Pool, transaction
 
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.tokens import LeaseLost
-
-__all__ = ["LeaseLost", "Leases", "fenced"]
 
 log = telemetry.get_logger(__name__)
+
+
+class LeaseLost(Exception):  # noqa: N818
+    """The caller no longer holds the company's lease."""
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ that comes after the lease was lost is not put over the successor's, but kept in
 import asyncio
 import time
 from collections import defaultdict
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import AccessToken
+from qbo_writer.lease import LeaseLost, fenced
 from qbo_writer.oauth_client import GrantRefused, OAuthClient, TokenPair
 from qbo_writer.settings import WriterSettings
 
@@ -26,10 +28,6 @@ log = telemetry.get_logger(__name__)
 CONNECTED, NEEDS_RECONNECT = "connected", "needs_reconnect"
 _RECONNECT = "Connect again: qbo-writer auth login."
 _MANUAL = -1  # in place of a fencing token: the operator's command line, which holds no lease
-
-
-class LeaseLost(Exception):  # noqa: N818
-    """The caller no longer holds the company's lease."""
 
 
 class Vault:
@@ -136,8 +134,7 @@ class TokenStore:
 
     async def connect(self, realm: str, pair: TokenPair, fencing_token: int = _MANUAL) -> None:
         """Store a pair from a new consent (or the command line): the company is connected."""
-        async with transaction(self._pool) as connection:
-            await self._fence(connection, realm, fencing_token)
+        async with self._fenced(realm, fencing_token) as connection:
             await self._store(connection, realm, pair)
         self._cache.pop(realm, None)
 
@@ -176,8 +173,7 @@ class TokenStore:
     async def _load(self, realm: str, fencing_token: int, rejected: AccessToken | None) -> AccessToken:
         if unstored := self._unstored.get(realm):
             await self._keep(realm, fencing_token, *unstored)
-        async with transaction(self._pool) as connection:
-            await self._fence(connection, realm, fencing_token)
+        async with self._fenced(realm, fencing_token) as connection:
             row = await self._row(realm, connection)
         if row is None or self._has_another_first(row):
             row = await self._first_pair(realm, fencing_token, row)
@@ -237,8 +233,7 @@ class TokenStore:
 
     async def _refused_at_first(self, realm: str, fencing_token: int, sealed: str, row: Any, refused: GrantRefused) -> None:
         """The company needs a person before it ever had tokens; a person who connected meanwhile is not overwritten."""
-        async with transaction(self._pool) as connection:
-            await self._fence(connection, realm, fencing_token)
+        async with self._fenced(realm, fencing_token) as connection:
             status: str = await connection.execute(
                 "INSERT INTO qbo_writer.tokens AS t (realm, access_token, access_expires_at, refresh_token, refresh_expires_at, "
                 "state, reason) VALUES ($1, $2, now(), $3, now(), $4, $5) ON CONFLICT (realm) DO UPDATE SET "
@@ -305,8 +300,7 @@ class TokenStore:
     async def _kept(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
         for attempt in range(5):
             try:
-                async with transaction(self._pool) as connection:
-                    await self._fence(connection, realm, fencing_token)
+                async with self._fenced(realm, fencing_token) as connection:
                     held = await connection.fetchval(
                         "SELECT refresh_token FROM qbo_writer.tokens WHERE realm = $1 FOR UPDATE", realm
                     )
@@ -355,8 +349,7 @@ class TokenStore:
     async def _end(self, realm: str, fencing_token: int, refused: str, reason: str) -> None:
         """The grant is over: a state that an operator ends."""
         metrics.TOKEN_REFRESHES.labels(realm, "refused").inc()
-        async with transaction(self._pool) as connection:
-            await self._fence(connection, realm, fencing_token)
+        async with self._fenced(realm, fencing_token) as connection:
             await connection.execute(
                 "UPDATE qbo_writer.tokens SET state = $2, reason = $3 WHERE realm = $1 AND refresh_token = $4",
                 realm,
@@ -368,8 +361,7 @@ class TokenStore:
 
     async def _seal_again(self, realm: str, fencing_token: int, row: Any) -> None:
         """Key rotation, lazily: what an old key encrypted is encrypted with the first one."""
-        async with transaction(self._pool) as connection:
-            await self._fence(connection, realm, fencing_token)
+        async with self._fenced(realm, fencing_token) as connection:
             await connection.execute(
                 "UPDATE qbo_writer.tokens SET access_token = $2, refresh_token = $3 WHERE realm = $1 AND refresh_token = $4",
                 realm,
@@ -378,14 +370,8 @@ class TokenStore:
                 row["refresh_token"],
             )
 
-    async def _fence(self, connection: Connection, realm: str, fencing_token: int) -> None:
-        if fencing_token == _MANUAL:
-            return
-        held = await connection.fetchval(
-            "SELECT 1 FROM qbo_writer.leases WHERE realm = $1 AND fencing_token = $2 FOR SHARE", realm, fencing_token
-        )
-        if held is None:
-            raise LeaseLost(realm)
+    def _fenced(self, realm: str, fencing_token: int) -> AbstractAsyncContextManager[Connection]:
+        return transaction(self._pool) if fencing_token == _MANUAL else fenced(self._pool, realm, fencing_token)
 
     async def _row(self, realm: str, connection: Connection | None = None) -> Any:
         statement = "SELECT *, now() AS now FROM qbo_writer.tokens WHERE realm = $1"

@@ -1,8 +1,13 @@
 """The pacer: in no window ever more than the limit, whatever happens; higher classes first; a restart does not burst."""
 
 import asyncio
+import random
+import selectors
 from bisect import bisect_left
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pytest
 from bookrelay.messages import Priority
@@ -12,6 +17,8 @@ from qbo_writer.pacing import Budget, Limits, Pacer
 from qbo_writer.settings import WriterSettings
 
 LIMITS = Limits()
+BEGIN = 1000.0
+T = TypeVar("T")
 RANDOM = settings(max_examples=60, deadline=None)
 
 
@@ -175,14 +182,38 @@ def test_old_or_empty_state_is_harmless(state: dict[str, object]) -> None:
 # ---------------------------------------------------------------------------------------------------------- the async shell
 
 
-class Time:
-    """A clock that tests move; timers of the loop are real, so waits here are short."""
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer: what takes minutes runs at once, and always the same way."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = BEGIN
+        super().__init__(_Jumping(self))
 
-    def __call__(self) -> float:
+    def time(self) -> float:
         return self.now
+
+
+class _Jumping(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.now += max(0.0, timeout or 0.0)
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        return ready
+
+
+def at_once(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run it on a clock that jumps."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(work())
+
+
+def virtual_pacer(**more: object) -> Pacer:
+    """A pacer on the clock of the loop that runs."""
+    loop = asyncio.get_running_loop()
+    return Pacer(writer_settings(**more), clock=loop.time, wall=lambda: loop.time() + 1.7e9)
 
 
 @pytest.fixture
@@ -246,23 +277,26 @@ class _apart:  # noqa: N801
         await self._task
 
 
-async def test_cancelled_waiters_give_nothing_away(fast: Pacer) -> None:
-    async with AsyncExitStack() as stack:
-        for _ in range(10):
-            await stack.enter_async_context(_apart(fast, Priority.LIVE))
-        waiting = [asyncio.create_task(_pass(fast)) for _ in range(20)]
-        await asyncio.sleep(0.01)
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-    held = [_apart(fast, Priority.LIVE) for _ in range(10)]
-    for one in held:
-        await asyncio.wait_for(one.__aenter__(), 30)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(_pass(fast), 0.05)
-        pytest.fail("an eleventh place")
-    for one in held:
-        await one.__aexit__()
+def test_cancelled_waiters_give_nothing_away() -> None:
+    async def cancelled() -> None:
+        pacer = virtual_pacer(pace_requests_per_minute=60000, pace_requests_per_second=1000, pace_landing_seconds=0)
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                await stack.enter_async_context(_apart(pacer, Priority.LIVE))
+            waiting = [asyncio.create_task(_pass(pacer)) for _ in range(20)]
+            await asyncio.sleep(1)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                await stack.enter_async_context(_apart(pacer, Priority.LIVE))
+            eleventh = asyncio.create_task(_pass(pacer))
+            await asyncio.sleep(3600)
+            assert not eleventh.done(), "an eleventh place"
+        await eleventh
+
+    at_once(cancelled)
 
 
 async def _pass(pacer: Pacer, *, batch: bool = False) -> None:
@@ -294,39 +328,157 @@ async def test_a_read_inside_a_slot_needs_no_second_place() -> None:
         pass
 
 
-async def test_departures_are_spread_again_after_a_stall() -> None:
+def test_departures_are_spread_again_after_a_stall() -> None:
     """Ten slots granted, then the database stalls, then ten more: what leaves stays within the limit."""
-    clock = Time()
-    pacer = Pacer(writer_settings(pace_landing_seconds=0, pace_in_flight=100), clock=clock, wall=clock)
-    held = AsyncExitStack()
-    for _ in range(10):
-        await held.enter_async_context(_apart(pacer, Priority.LIVE))
-    clock.now += 1.3  # granted at 0, and nothing left yet
-    for _ in range(10):
-        await held.enter_async_context(_apart(pacer, Priority.LIVE))
-    left = 0
 
-    async def leaving() -> None:
-        nonlocal left
-        while True:
-            await pacer.depart("1")
-            left += 1
+    async def stalled() -> list[float]:
+        loop, pacer, left = asyncio.get_running_loop(), virtual_pacer(pace_landing_seconds=0, pace_in_flight=100), list[float]()
+        async with AsyncExitStack() as held:
+            for pause in (1.3, 0.0):  # granted, and nothing has left when the next ten are
+                for _ in range(10):
+                    await held.enter_async_context(_apart(pacer, Priority.LIVE))
+                await asyncio.sleep(pause)
+            assert loop.time() < BEGIN + 1.4
+            for _ in range(20):
+                await pacer.depart("1")
+                left.append(loop.time())
+        return left
 
-    task = asyncio.create_task(leaving())
-    async with asyncio.timeout(30):
-        while left < 10:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-    await asyncio.sleep(0.1)  # the eleventh waits for the next second of a clock that stands still
-    assert left == 10
-    task.cancel()
-    await held.aclose()
+    left = at_once(stalled)
+    assert left[9] < BEGIN + 1.4, "the first ten leave at once"
+    assert most_within(left, 1) == 10
 
 
-async def test_throttle_freezes_slots_and_departures() -> None:
-    pacer = Pacer(writer_settings(pace_throttle_wait_seconds=0.2, pace_landing_seconds=0))
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    pacer.throttled("1", None)
-    await _pass(pacer)
-    await pacer.depart("1")
-    assert loop.time() - started >= 0.19
+def test_throttle_freezes_slots_and_departures() -> None:
+    async def throttled() -> float:
+        pacer, began = virtual_pacer(pace_throttle_wait_seconds=0.2, pace_landing_seconds=0), asyncio.get_running_loop().time()
+        pacer.throttled("1", None)
+        await _pass(pacer)
+        await pacer.depart("1")
+        return asyncio.get_running_loop().time() - began
+
+    assert at_once(throttled) == pytest.approx(0.2, abs=0.01)
+
+
+# ------------------------------------------------------------------------------------------------- ten minutes in no time
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Seconds: how long QuickBooks works on a single call (median of a log-normal) and on a batch (uniform)."""
+
+    single: float
+    spread: float
+    batch: tuple[float, float]
+
+
+class Backlog:
+    """The writer over an endless backlog, and QuickBooks' side of it: what arrives when, and how much is on its way."""
+
+    LANES, BATCH_LANES, GATHER, IDLE = 10, 4, 0.004, 0.5  # as in posting.py and sending.py
+    CLAIM, COMMIT, TRANSIT = (0.003, 0.03), (0.003, 0.02), (0.01, 0.1)  # the database's time; a request's and an answer's way
+
+    def __init__(self, weather: Weather, priority: Priority, seed: int, lanes: int = LANES) -> None:
+        self.weather, self.priority, self.rng, self.lanes = weather, priority, random.Random(seed), lanes
+        self.clock, self.pacer = asyncio.get_running_loop().time, virtual_pacer()
+        self.arrivals: list[float] = []
+        self.batches: list[float] = []
+        self.inside = self.most_inside = 0
+        self.documents: list[tuple[float, int]] = []
+        self.tasks: dict[asyncio.Task[None], bool] = {}
+        self.wake = asyncio.Event()
+
+    async def _call(self, *, batch: bool) -> None:
+        async with self.pacer.slot("1", batch=batch, priority=self.priority):
+            await self.pacer.depart("1", batch=batch)
+            await asyncio.sleep(self.rng.uniform(*self.TRANSIT))
+            self.arrivals.append(self.clock())
+            if batch:
+                self.batches.append(self.clock())
+            self.inside += 1
+            self.most_inside = max(self.most_inside, self.inside)
+            w = self.weather
+            await asyncio.sleep(self.rng.uniform(*w.batch) if batch else w.single * self.rng.lognormvariate(0, w.spread))
+            self.documents.append((self.clock(), 30 if batch else 1))
+            self.inside -= 1
+            await asyncio.sleep(self.rng.uniform(*self.TRANSIT))
+        await asyncio.sleep(self.rng.uniform(*self.COMMIT))
+
+    def _spawn(self, *, batch: bool) -> None:
+        task = asyncio.create_task(self._call(batch=batch))
+        self.tasks[task] = batch
+
+        def finished(done: asyncio.Task[None]) -> None:
+            del self.tasks[done]
+            if not done.cancelled():
+                done.result()
+                asyncio.get_running_loop().call_later(self.GATHER, self.wake.set)
+
+        task.add_done_callback(finished)
+
+    async def _look(self) -> bool:
+        """One round of the posting loop: a batch only if it could leave now, singles in the lanes that batches leave."""
+        free, flying = self.lanes - len(self.tasks), sum(self.tasks.values())
+        batch = free > 0 and flying < self.BATCH_LANES and self.pacer.batch_now("1")
+        singles = max(0, min(free - (self.BATCH_LANES - flying), free - 1 if batch else free))
+        if not batch and not singles:
+            return False
+        await asyncio.sleep(self.rng.uniform(*self.CLAIM))
+        if batch:
+            self._spawn(batch=True)
+        for _ in range(singles):
+            self._spawn(batch=False)
+        return True
+
+    async def work(self, seconds: float) -> None:
+        """Post for so long."""
+        ends = self.clock() + seconds
+        while self.clock() < ends:
+            self.wake.clear()
+            if not await self._look():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.IDLE):
+                        await self.wake.wait()
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def check(self) -> None:
+        """QuickBooks would have refused nothing."""
+        assert most_within(self.arrivals, 60) <= 500
+        assert most_within(self.arrivals, 1) <= 10
+        assert most_within(self.batches, 60) <= 40
+        assert self.most_inside <= 10
+
+
+WARM_UP, TEN_MINUTES = 15.0, 600.0
+
+
+async def worked_off(make: Callable[[], Backlog]) -> Backlog:
+    """Ten minutes, and what comes before they count."""
+    backlog = make()
+    await backlog.work(WARM_UP + TEN_MINUTES)
+    return backlog
+
+
+@pytest.mark.parametrize("priority", [Priority.LIVE, Priority.BACKFILL])
+@pytest.mark.parametrize(
+    "weather",
+    [Weather(0.5, 0.3, (2.0, 5.0)), Weather(0.3, 0.5, (1.0, 3.0)), Weather(0.1, 0.1, (0.5, 1.0)), Weather(0.5, 0.0, (3.0, 3.0))],
+    ids=["as the benchmark's", "quick and uneven", "very quick", "even"],
+)
+def test_a_backlog_is_worked_off_at_the_limit_and_never_above(weather: Weather, priority: Priority) -> None:
+    """Ten minutes of 40 x 30 + 460 = 1,660 documents, less the margin. Batches that starve beside singles cost seven per cent."""
+
+    done = at_once(lambda: worked_off(lambda: Backlog(weather, priority, seed=7)))
+    done.check()
+    counted = sum(count for at, count in done.documents if WARM_UP <= at - BEGIN < WARM_UP + TEN_MINUTES)
+    assert counted / 10 >= 1640
+
+
+def test_a_slow_quickbooks_never_has_more_than_ten_at_once() -> None:
+    """More ask than there are places, and it is the places that bound them."""
+    slow = Weather(2.0, 0.3, (4.0, 9.0))
+    done = at_once(lambda: worked_off(lambda: Backlog(slow, Priority.LIVE, seed=7, lanes=25)))
+    done.check()
+    assert done.most_inside == 10

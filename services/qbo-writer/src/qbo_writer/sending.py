@@ -49,6 +49,7 @@ PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.S
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
 NAME_TAKEN = "6240"
+PASSING: tuple[type[BaseException], ...] = (TransientError, *TRANSIENT_POSTGRES)
 READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
 
 
@@ -166,7 +167,7 @@ class Sender:
             self.health.halted = error
         except asyncio.CancelledError:
             raise
-        except (TransientError, *TRANSIENT_POSTGRES) as error:  # Intuit's token endpoint or Postgres is away: it passes
+        except PASSING as error:  # Intuit's token endpoint or Postgres is away: it passes
             log.warning("sending.interrupted", realm=self.realm, error=repr(error))
         except Exception as error:
             log.error("sending.failed", realm=self.realm, error=repr(error), exc_info=True)

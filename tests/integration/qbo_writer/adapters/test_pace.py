@@ -1,4 +1,4 @@
-"""The pacer against the stand-in's limits: not one 429, and hardly anything left unused."""
+"""The pacer against the stand-in's limits, in real time: not one 429, nothing lost. What it leaves unused: see test_pacing."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ async def test_backlog_of_singles_and_batches_meets_no_429(limited_sandbox: Sand
     settings = settings_for(company)
     pacer = Pacer(settings)
     client, resolved, token = QboClient(settings, pacer), ids_of(company), company.token
-    made, until = 0, time.monotonic() + SECONDS
+    before, made, until = len(company.books("Invoice")), 0, time.monotonic() + SECONDS
 
     def request() -> Request:
         nonlocal made
@@ -40,19 +40,7 @@ async def test_backlog_of_singles_and_batches_meets_no_429(limited_sandbox: Sand
             assert not isinstance(answers, Answer), answers
             assert {answer.kind for answer in answers.values()} == {AnswerKind.SUCCESS}
 
-    stalls: list[float] = []
-
-    async def watch() -> None:
-        """How late the machine is: a loop that gets no time cannot use a budget."""
-        while time.monotonic() < until:
-            asked = time.monotonic()
-            await asyncio.sleep(0.01)
-            stalls.append(time.monotonic() - asked - 0.01)
-
-    await asyncio.gather(*(singles() for _ in range(9)), batches(), watch())
+    await asyncio.gather(*(singles() for _ in range(9)), batches())
     await client.close()
     assert limited_sandbox.control("GET", "counters")["throttled"] == 0
-    assert len(company.books("Invoice")) >= made - 5
-    # On a machine that keeps up: hardly anything is left unused. The full claim is measured by `make bench-writer`.
-    least = 1500 if sum(stalls) / SECONDS < 0.2 else 600
-    assert made / SECONDS * 60 > least, "documents a minute; the ceiling is 1,660"
+    assert len(company.books("Invoice")) - before == made

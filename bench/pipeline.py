@@ -1,10 +1,13 @@
-"""`make bench`: documents a second, commands recorded a second, latency from a sheet row to its write-back, start-up, memory.
+"""`make bench`: documents a second, commands recorded a second, latency from a sheet row to its write-back, what a webhook
+delivery costs, start-up, memory.
 
 The whole system on the embedded stack and the stand-ins, QuickBooks' limits off. The last line is one JSON object.
 """
 
 import argparse
 import asyncio
+import base64
+import hmac
 import json
 import statistics
 import sys
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import psutil
 from aiokafka import AIOKafkaProducer
 from bookrelay import topics
@@ -93,9 +97,28 @@ class Bench:
         self.figures["documents"] = count
         self.figures["documents_per_second"] = round(count / (time.monotonic() - began), 1)
 
+    async def takeover(self, kills: int) -> None:
+        """Kill the writer that holds the lease; a hot standby posts what is published in that moment. The slowest counts."""
+        realm, holder, seconds = str(self.system.first["qbo"]["realm_id"]), "qbo-writer", []
+        for number in range(kills):
+            standby = f"qbo-writer-{number}"
+            await self.system.start_standby("qbo-writer", standby)
+            before = await self.invoices()
+            self.system.supervisor[holder].restart = False
+            self.system.supervisor.kill(holder)
+            began = time.monotonic()
+            await self.publish(commands(realm, 1, prefix="T", start=number))
+            await self.until(lambda before=before: self._more_than(before), "the standby's first document", 60)  # type: ignore[misc]
+            seconds.append(time.monotonic() - began)
+            holder = standby
+        self.figures["takeover_seconds"] = round(max(seconds), 2)
+        await self.system.supervisor.stop(holder)
+
+    async def _more_than(self, invoices: int) -> bool:
+        return await self.invoices() > invoices
+
     async def recording(self, count: int) -> None:
-        """Commands into the ledger: published while the writer is away, so that only the recording counts."""
-        await self.system.supervisor.stop("qbo-writer")
+        """Commands into the ledger: published while no writer runs (see `takeover`), so that only the recording counts."""
         await self.publish(commands(NOBODY, count, prefix="R"))
         await self.system.start_services(("qbo-writer",))
 
@@ -142,6 +165,31 @@ class Bench:
                 return bool(cells.get("qb_invoice_id"))
         return False
 
+    async def deliveries(self, count: int) -> None:
+        """Signed webhooks of three entities each, sixteen at a time: how many a second, and the gateway's processor time."""
+        time_, kept = "2026-05-04T12:00:00Z", {"intuitaccountid": NOBODY, "specversion": "1.0", "source": "intuit.bench"}
+        events = [
+            {**kept, "id": str(n), "type": "qbo.invoice.updated.v1", "time": time_, "intuitentityid": str(n)} for n in range(3)
+        ]
+        body = json.dumps(events).encode()
+        key = str(self.system.first["qbo"]["webhook_verifier_token"]).encode()
+        headers = {"intuit-signature": base64.b64encode(hmac.digest(key, body, "sha256")).decode()}
+        url = f"{self.system.url('webhook-gateway')}/webhooks/intuit"
+        gateway = psutil.Process(self.system.supervisor["webhook-gateway"].pid)
+
+        async def some(number: int) -> None:
+            for _ in range(number):
+                (await http.post(url, content=body, headers=headers)).raise_for_status()
+
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+            await some(20)  # warm
+            began, before = time.monotonic(), gateway.cpu_times()
+            await asyncio.gather(*(some(count // 16) for _ in range(16)))
+        after, made = gateway.cpu_times(), count // 16 * 16
+        self.figures["webhook_deliveries_per_second"] = round(made / (time.monotonic() - began))
+        processor = after.user + after.system - before.user - before.system
+        self.figures["webhook_cpu_ms_per_delivery"] = round(processor / made * 1000, 2)
+
     def memory(self) -> None:
         """Resident memory of each service."""
         self.figures["megabytes"] = {
@@ -153,7 +201,10 @@ class Bench:
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure."""
-    documents, recorded, rows = (800, 20_000, 8) if options.quick else (options.documents, options.commands, options.rows)
+    documents, recorded, rows, kills = (800, 20_000, 8, 1)
+    if not options.quick:
+        documents, recorded, rows, kills = options.documents, options.commands, options.rows, options.kills
+    delivered = 800 if options.quick else 4000
     specs = [(t.name, t.partitions, t.config()) for t in topics.all_topics()]
     with tempfile.TemporaryDirectory(prefix="bookrelay-bench-") as scratch:
         async with Stack(broker=options.broker, topics=specs) as stack:
@@ -172,6 +223,10 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 await bench.latency(rows)
                 tell(f"{documents} documents")
                 await bench.documents(documents)
+                tell(f"{delivered} webhook deliveries")
+                await bench.deliveries(delivered)
+                tell(f"take-over, {kills} times")
+                await bench.takeover(kills)
                 tell(f"{recorded} commands to record")
                 await bench.recording(recorded)
                 bench.memory()
@@ -190,6 +245,7 @@ def main() -> int:
     parser.add_argument("--documents", type=int, default=5000)
     parser.add_argument("--commands", type=int, default=50_000)
     parser.add_argument("--rows", type=int, default=40)
+    parser.add_argument("--kills", type=int, default=5)
     figures = asyncio.run(run(parser.parse_args()))
     for name, value in figures.items():
         for part, number in value.items() if isinstance(value, dict) else [("", value)]:

@@ -4,13 +4,11 @@ import asyncio
 import base64
 import hmac
 import json
-import os
 import socket
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -244,29 +242,3 @@ def test_a_missing_verifier_token_is_one_line(servers: str) -> None:
     assert status == 1
     assert stderr.splitlines()[0].startswith("webhook-gateway: QB004: QBO_WEBHOOK_VERIFIER_TOKENS is missing")
     assert len(stderr.splitlines()) == 1
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_a_delivery_costs_little(gateway: Running) -> None:
-    """Not a benchmark: a bound far above what is measured, in processor time, so that needless work for each delivery shows."""
-    body = json.dumps([event()]).encode()
-    headers = {"intuit-signature": sign(body)}
-
-    async def load(deliveries: int) -> None:
-        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=32), trust_env=False, timeout=10) as client:
-
-            async def some(count: int) -> None:
-                for _ in range(count):
-                    answer = await client.post(f"{gateway.url}/webhooks/intuit", content=body, headers=headers)
-                    assert answer.status_code == 200
-
-            await asyncio.gather(*(some(deliveries // 16) for _ in range(16)))
-
-    before = cpu_seconds(gateway.process.pid)
-    asyncio.run(load(320))
-    assert (cpu_seconds(gateway.process.pid) - before) / 320 < 0.01

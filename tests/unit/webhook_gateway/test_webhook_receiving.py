@@ -27,12 +27,14 @@ class FakePublishes:
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
+        self.calls = 0
         self.records: list[tuple[str, bytes | None, bytes | None, dict[str, str]]] = []
 
     async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
         await self.publish_encoded(topic.name, [(message.key(), message.encode(), {}) for message in messages])
 
     async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
+        self.calls += 1
         if self.failure:
             raise self.failure
         self.records += [(topic, *record) for record in records]
@@ -117,3 +119,12 @@ async def test_nothing_is_published_for_a_delivery_without_records() -> None:
     publisher = FakePublishes()
     assert (await Receiving([KEY], publisher).receive(b"[]", sign(b"[]"))).outcome is Outcome.PUBLISHED
     assert publisher.records == []
+
+
+async def test_a_delivery_of_many_entities_waits_for_the_broker_once() -> None:
+    """All of them are on their way together: one wait for the acknowledgements. What a delivery costs: see `make bench`."""
+    event = json.loads(BODY)[0]
+    body = json.dumps([{**event, "id": str(n), "intuitentityid": str(n)} for n in range(100)]).encode()
+    publishes = FakePublishes()
+    assert (await Receiving([KEY], publishes).receive(body, sign(body))).outcome is Outcome.PUBLISHED
+    assert (publishes.calls, len(publishes.records)) == (1, 100)

@@ -147,10 +147,17 @@ class System:
         await asyncio.gather(*(self._start_service(name, ready_within) for name in names))
 
     async def _start_service(self, name: str, ready_within: float | None) -> ManagedProcess:
-        command = [sys.executable, "-c", f"from {name.replace('-', '_')}.main import main; main()"]
         return await self.supervisor.start(
-            name, command, env=self.service_environment(name), ready_url=f"{self.url(name)}/health/ready", forward=self.forward,
-            ready_within=ready_within,
+            name, _command(name), env=self.service_environment(name), ready_url=f"{self.url(name)}/health/ready",
+            forward=self.forward, ready_within=ready_within,
+        )  # fmt: skip
+
+    async def start_standby(self, name: str, instance: str) -> ManagedProcess:
+        """Start one more process of a service, called `instance`, which is not started again when it goes."""
+        port = free_port()
+        return await self.supervisor.start(
+            instance, _command(name), env={**self.service_environment(name), "HTTP_PORT": str(port)}, restart=False,
+            ready_url=f"http://127.0.0.1:{port}/health/ready", ready_within=60,
         )  # fmt: skip
 
     def url(self, name: str) -> str:
@@ -175,6 +182,10 @@ class System:
         await self.supervisor.stop(*services, within=20)
         await self.supervisor.stop(*(f"standin-{name}" for name in self.first))
         await self.http.aclose()
+
+
+def _command(name: str) -> list[str]:
+    return [sys.executable, "-c", f"from {name.replace('-', '_')}.main import main; main()"]
 
 
 def _decimal(text: str) -> Any:

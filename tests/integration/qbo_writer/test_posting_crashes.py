@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from bookrelay import topics
 from qbo_writer.crashpoints import Place
@@ -50,6 +55,7 @@ async def post_with_a_crash(
                 await asyncio.sleep(0.05)
             if ":kill" in crash:
                 assert process.poll() is not None, f"the place was never passed: {crash}\n{first_log.read_text()[-3000:]}"
+            hung = process
             if ":hang" in crash:
                 assert "crash_point.reached" in first_log.read_text()
             else:
@@ -64,7 +70,7 @@ async def post_with_a_crash(
             opened = await connection.fetch("SELECT * FROM qbo_writer.attempts WHERE state <> 'resolved'")
             if ":hang" in crash:
                 await says(first_log, "lease.lost", 90)
-                await asyncio.sleep(1)  # time in which it must send and write nothing that makes a second document
+                await lets_go(hung, first_log, realm)
             assert not rows, ([dict(r) for r in rows], [dict(r) for r in opened], log.read_text()[-3000:])
     finally:
         await connection.close()
@@ -139,6 +145,50 @@ async def test_hangs_beyond_the_lease_and_the_tokens_life(
         await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:hang:{k}:8", 6, **SINGLES)
 
 
+TAKES_OVER_SECONDS = 15  # promised
+
+
+async def test_a_standby_takes_over_in_time_after_sigkill(
+    database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox
+) -> None:
+    """With the lease as it is delivered. Measured by timestamps: the kill, the standby's lease, its first document's end."""
+    await create_schema(database_url)
+    for topic in topics.all_topics():
+        own_broker.create_topic(topic.name, topic.partitions)
+    company = sandbox.company()
+    realm, servers = company["realm_id"], own_broker.bootstrap_servers
+    env = environment(database_url, servers, sandbox, company, **SINGLES)
+    del env["LEASE_SECONDS"], env["LEASE_RENEW_SECONDS"]
+    sandbox.fault(fault="latency", seconds=0.3, match={"realm": realm, "entity": "Invoice"})
+    connection = await asyncpg.connect(database_url)
+    posted = "SELECT count(*) FROM qbo_writer.commands WHERE kind = 'invoice' AND state = 'posted'"
+    try:
+        with writer_process(env) as one, writer_process(env) as two:
+            for _, log in (one, two):
+                await beats(log, "lease", 2)
+            async with publisher(servers) as p:
+                await p.publish(topics.COMMANDS, [invoice(realm, f"Q-{i}", customer="P-1") for i in range(20)])
+            await reaches(connection, posted, 5, 90)
+            holder, fencing_token = await lease(connection)
+            (killed, _), (_, log) = (one, two) if f":{one[0].pid}:" in holder else (two, one)
+            before = datetime.now(UTC)
+            killed.kill()
+            async with publisher(servers) as p:  # documents without an open attempt
+                await p.publish(topics.COMMANDS, [invoice(realm, f"N-{i}", customer="P-1") for i in range(5)])
+            ended = (
+                "SELECT min(c.ended_at) FROM qbo_writer.commands c JOIN qbo_writer.documents d ON d.id = c.document_id "
+                "JOIN qbo_writer.attempts a ON a.document_id = d.id "
+                "WHERE d.source_key LIKE 'N-%' AND c.state = 'posted' AND a.fencing_token > $1"
+            )
+            await reaches(connection, f"SELECT (({ended.replace('$1', str(fencing_token))}) IS NOT NULL)::int", 1, 90)
+            taken = (taken_at(log, fencing_token + 1) - before).total_seconds()
+            at_work = (await connection.fetchval(ended, fencing_token) - before).total_seconds()
+            assert taken < TAKES_OVER_SECONDS
+            assert at_work < TAKES_OVER_SECONDS, f"the lease was taken after {taken} s"
+    finally:
+        await connection.close()
+
+
 async def test_a_paused_holder_wakes_up_and_can_write_nothing(
     database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox
 ) -> None:
@@ -159,28 +209,78 @@ async def test_a_paused_holder_wakes_up_and_can_write_nothing(
         ends = "SELECT id, state, occurrence, ended_at FROM qbo_writer.commands ORDER BY id"
         try:
             with writer_process(env) as one, writer_process(env) as two:
+                for _, log in (one, two):
+                    await beats(log, "lease", 2)
                 await reaches(connection, posted, 5, 90)
-                holder = await connection.fetchval("SELECT holder FROM qbo_writer.leases")
-                (paused, log), (standby, _) = (one, two) if f":{one[0].pid}:" in holder else (two, one)
-                os.kill(paused.pid, signal.SIGSTOP)
-                stopped = time.monotonic()
+                (paused, log), (standby, standby_log), fencing_token, stopped = await stop_the_holder(connection, one, two)
                 async with publisher(servers) as p:  # there is work for the standby, however much was posted already
                     await p.publish(topics.COMMANDS, [invoice(realm, f"Q-{i}", customer="P-1") for i in range(40, 50)])
-                takes_over = "SELECT count(*) FROM qbo_writer.attempts WHERE fencing_token > 1 AND state = 'resolved'"
-                await reaches(connection, takes_over, 1, 60)
-                assert time.monotonic() - stopped < 15
                 await reaches(connection, posted, 50, 120)
+                assert (taken_at(standby_log, fencing_token + 1) - stopped).total_seconds() < TAKES_OVER_SECONDS
                 told = await connection.fetch(ends)
                 os.kill(paused.pid, signal.SIGCONT)
                 await says(log, "lease.lost", 90)
-                await asyncio.sleep(1)  # time in which it must write nothing, with whatever it still held in its hands
+                await lets_go(paused, log, realm)
                 assert await connection.fetch(ends) == told
-                assert paused.poll() is None
                 assert standby.poll() is None
         finally:
             await connection.close()
     numbers = [b["DocNumber"] for b in sandbox.books(realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
     assert len(numbers) == len(set(numbers)) == 50
+
+
+Process = tuple["subprocess.Popen[bytes]", Path]
+
+
+async def lease(connection: asyncpg.Connection) -> tuple[str, int]:
+    """Who holds the lease, under which token."""
+    row = await connection.fetchrow("SELECT holder, fencing_token FROM qbo_writer.leases")
+    return row["holder"], row["fencing_token"]
+
+
+async def stop_the_holder(connection: asyncpg.Connection, one: Process, two: Process) -> tuple[Process, Process, int, datetime]:
+    """SIGSTOP for whoever holds the lease; on a busy machine it may have changed hands in that moment, then once more."""
+    while True:
+        before = await lease(connection)
+        paused, standby = (one, two) if f":{one[0].pid}:" in before[0] else (two, one)
+        stopped = datetime.now(UTC)
+        os.kill(paused[0].pid, signal.SIGSTOP)
+        if await lease(connection) == before:
+            return paused, standby, before[1], stopped
+        os.kill(paused[0].pid, signal.SIGCONT)
+
+
+def logged(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
+def taken_at(log: Path, fencing_token: int) -> datetime:
+    """When a writer took the lease, by its own log."""
+    (line,) = [one for one in logged(log) if one["event"] == "lease.taken" and one["fencing_token"] == fencing_token]
+    return datetime.fromisoformat(line["time"])
+
+
+async def beats(log: Path, loop: str, times: int) -> None:
+    """Wait until a loop of a process has finished so many units of work."""
+    await says(log, "service.starting", 90)
+    port = next(line["http_port"] for line in logged(log) if line["event"] == "service.starting")
+    seen: set[str] = set()
+    deadline = time.monotonic() + 90
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+        while len(seen) < times:
+            assert time.monotonic() < deadline, (seen, logged(log)[-20:])
+            text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+            seen |= {line for line in text.splitlines() if f'last_success_timestamp_seconds{{loop="{loop}"}}' in line}
+            await asyncio.sleep(0.05)
+
+
+async def lets_go(process: "subprocess.Popen[bytes]", log: Path, realm: str) -> None:
+    """It lives and works on without the lease, then ends gracefully: whatever it still held in its hands has had its end."""
+    await beats(log, f"posting {realm}", 4)
+    assert process.poll() is None
+    process.terminate()
+    assert await asyncio.to_thread(process.wait, 90) == 0
 
 
 async def says(log: Path, text: str, seconds: float) -> None:

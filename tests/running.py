@@ -44,11 +44,11 @@ class Running:
             self._new.put(json.loads(line) if line.startswith("{") else {"event": line.strip()})
         self._new.put(None)
 
-    def wait_for(self, event: str, within: float = 20, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, event: str, within: float = 60, **fields: Any) -> dict[str, Any]:
         """Return the next log line of this event with these fields."""
         return self.wait_until(lambda line: line["event"] == event and all(line.get(k) == v for k, v in fields.items()), within)
 
-    def wait_until(self, wanted: Callable[[dict[str, Any]], bool], within: float = 20) -> dict[str, Any]:
+    def wait_until(self, wanted: Callable[[dict[str, Any]], bool], within: float = 60) -> dict[str, Any]:
         """Return the next log line that is wanted; lines before it are kept in `lines`."""
         deadline = time.monotonic() + within
         while True:
@@ -71,14 +71,14 @@ class Running:
 
     def get(self, path: str) -> httpx.Response:
         """GET a path of its HTTP side."""
-        return httpx.get(self.url + path, timeout=5, trust_env=False)
+        return httpx.get(self.url + path, timeout=30, trust_env=False)
 
-    def terminate(self, within: float = 20) -> int:
+    def terminate(self, within: float = 60) -> int:
         """SIGTERM; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within)
 
-    def ended(self, within: float = 20) -> tuple[int, str]:
+    def ended(self, within: float = 60) -> tuple[int, str]:
         """Wait until it has ended by itself; return its exit status and stderr."""
         status = self.process.wait(within)
         assert self.process.stderr
@@ -93,7 +93,7 @@ class Running:
                 pipe.close()
 
 
-def eventually(check: Callable[[], bool], within: float = 20, what: str = "the condition") -> None:
+def eventually(check: Callable[[], bool], within: float = 60, what: str = "the condition") -> None:
     """Return when `check` holds; fail after `within` seconds."""
     deadline = time.monotonic() + within
     while not check():
@@ -110,7 +110,7 @@ async def read_topic(bootstrap: str, topic: Topic, realm: str) -> list[AnyMessag
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         found: list[AnyMessage] = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while any([await consumer.position(p) < ends[p] for p in partitions]):
             assert time.monotonic() < deadline, "the topic cannot be read to its end"
             for records in (await consumer.getmany(timeout_ms=200)).values():
@@ -145,11 +145,11 @@ class ServiceProcess:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 async def until(condition: Callable[[], Any], seconds: float = 60) -> Any:

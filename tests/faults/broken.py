@@ -114,9 +114,9 @@ async def error_told_by_a_paused_writer(lane: Lane, defect: str) -> Verdict:
         return bool(sum(r["operation"] == "create" for r in await lane.requests(company)) > 1)
 
     try:
-        await until(pauses, "the first writer pauses", 30, every=0.02)
+        await until(pauses, "the first writer pauses", 60, every=0.02)
         first.process.pause()  # for as long as its successor needs
-        await until(resent, "its successor resends", 30, every=0.02)
+        await until(resent, "its successor resends", 60, every=0.02)
         first.process.resume()
         told = await scene.told()
         await asyncio.sleep(DELAY + LATE)

@@ -51,21 +51,22 @@ class Scene:
         async def recorded() -> bool:
             return await self.lane.recorded([command])
 
-        await until(recorded, "recorded", 30)
+        await until(recorded, "recorded", 60)
         return command
 
     async def version(self, number: int, amount: str) -> Command:
         """Publish a version."""
         return await self.publish(upsert(self.key, number, priced(self.key, amount)))
 
-    async def attempt(self, state: str, seconds: float = 30) -> None:
-        """Wait until the document's attempt is in this state."""
+    async def attempt(self, state: str, seconds: float = 60) -> None:
+        """Wait until the document's attempt is in this state; unknown may be over in a moment: then, until it was."""
 
         async def so() -> bool:
             return bool(
                 await self.lane.pool.fetchval(
                     "SELECT 1 FROM qbo_writer.attempts a JOIN qbo_writer.documents d ON d.id = a.document_id "
-                    "WHERE d.realm = $1 AND d.source_key = $2 AND a.state = $3 LIMIT 1",
+                    "WHERE d.realm = $1 AND d.source_key = $2 "
+                    "AND (a.state = $3 OR $3 = 'unknown' AND a.silent_at IS NOT NULL) LIMIT 1",
                     self.company.realm, self.key.name, state,
                 )
             )  # fmt: skip
@@ -297,7 +298,7 @@ async def paused_writer_wakes_up(
     async def slept() -> bool:
         return "crash_point.reached" in first.log()
 
-    await until(slept, "the first writer pauses", 30)
+    await until(slept, "the first writer pauses", 60)
     told = await scene.told()
     await until(first.answers, "it wakes", hang + 10)
     told = await scene.told(sends=[r for r in await lane.requests(company) if r["operation"] == "create"])

@@ -98,7 +98,7 @@ def test_the_requestid_is_forgotten_before_the_resend(faults_loop: Loop, lanes: 
         finally:
             await lane.control("POST", "modes", {"requestid_seconds": None})
 
-    assert sound(faults_loop.run(play(), 120), "requestid_forgotten").ends == {1: ["posted"]}
+    assert sound(faults_loop.run(play(), 200), "requestid_forgotten").ends == {1: ["posted"]}
 
 
 def test_each_counterexample_of_the_model_is_played() -> None:
@@ -118,6 +118,6 @@ def test_each_counterexample_of_the_model_is_played() -> None:
 @pytest.mark.parametrize("ignored", [False, True], ids=["honoured", "ignored"])
 def test_a_paused_writer_wakes_up(faults_loop: Loop, lanes: Lanes, ignored: bool) -> None:
     # Without the writer's own check before a send: nothing relies on it.
-    one = faults_loop.run(scenarios.paused_writer_wakes_up(lanes[0], ignored=ignored, defect="check_before_send_off"), 150)
+    one = faults_loop.run(scenarios.paused_writer_wakes_up(lanes[0], ignored=ignored, defect="check_before_send_off"), 200)
     assert one.verdict.problems == []
     assert one.ends == {1: ["posted"]}

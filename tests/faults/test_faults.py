@@ -62,7 +62,7 @@ def test_the_state_machine_finds_nothing(faults_loop: Loop, lanes: Lanes) -> Non
 
 @pytest.mark.parametrize("defect", ["no_requestid", "overwrite_people"])
 def test_a_broken_writer_is_found(faults_loop: Loop, lanes: Lanes, defect: str) -> None:
-    verdict = faults_loop.run(broken.found(lanes[0], defect), 120)
+    verdict = faults_loop.run(broken.found(lanes[0], defect), 220)
     assert verdict.problems
 
 

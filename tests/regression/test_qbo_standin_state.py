@@ -28,7 +28,7 @@ class _Process:
 
     def end(self, signum: signal.Signals) -> int:
         self.process.send_signal(signum)
-        status = self.process.wait(10)
+        status = self.process.wait(60)
         assert self.process.stdout
         self.process.stdout.close()
         return status

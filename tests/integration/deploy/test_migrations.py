@@ -18,7 +18,7 @@ pytestmark = pytest.mark.postgres
 
 def deploy(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", "from bookrelay_deploy.main import main; main()", *arguments]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=180, check=False)
 
 
 async def execute(url: str, statement: str) -> None:
@@ -55,7 +55,7 @@ async def test_a_migrator_waits_while_another_holds_the_lock(database_url: str) 
     await connection.execute("SELECT pg_advisory_xact_lock($1)", migrating.LOCK)
     waiting = asyncio.create_task(migrating.migrate(database_url, owners()))
     blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not await connection.fetchval(blocked):
         assert time.monotonic() < deadline
         assert not waiting.done()

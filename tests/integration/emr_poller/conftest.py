@@ -35,7 +35,7 @@ def practice() -> Iterator[Practice]:
         yield Practice(facts["base_url"], facts["control_url"], facts["headers"])
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         if process.stdout:
             process.stdout.close()
 
@@ -59,7 +59,7 @@ async def migrated(database_url: str) -> str:
 def environment(practice: Practice, bus: str, migrated: str) -> dict[str, str]:
     """The poller's settings; each test has a company of its own, for the topics are shared."""
     return {
-        "DATABASE_URL": migrated, "KAFKA_BOOTSTRAP_SERVERS": bus, "QBO_REALM_ID": f"realm-{uuid.uuid4().hex[:12]}",
+        "DATABASE_URL": migrated, "KAFKA_BOOTSTRAP_SERVERS": bus, "QBO_REALM_ID": str(uuid.uuid4().int)[:16],
         "EMR_BASE_URL": practice.base_url, "EMR_CLIENT_ID": practice.headers["client-id"],
         "EMR_CLIENT_SECRET": practice.headers["client-secret"], "EMR_SUBSCRIPTION_KEY": practice.headers["subscription-key"],
         "EMR_POLL_SECONDS": "0.2", "EMR_RETRY_SECONDS": "0.2", "EMR_PAUSED_SECONDS": "0.3",

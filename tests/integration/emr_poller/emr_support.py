@@ -22,7 +22,7 @@ class Practice:
     base_url: str
     control_url: str
     headers: dict[str, str]
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
 
     def control(self, method: str, what: str, order: Any = None) -> Any:
         answer = self.http.request(method, f"{self.control_url}/{what}", json=order)

@@ -89,7 +89,7 @@ async def test_list_as_array_and_as_pages_of_items_are_read_whole(poller: Poller
 
 
 async def until_complete(poller: Poller) -> None:
-    deadline = asyncio.get_running_loop().time() + 30
+    deadline = asyncio.get_running_loop().time() + 90
     while await poller.polling.step() == 0:
         assert asyncio.get_running_loop().time() < deadline
 
@@ -104,7 +104,7 @@ async def test_poison_quote_is_parked_and_told_once_while_the_others_and_the_cur
     )
     for _ in range(4):
         await poller.polling.step()
-        await asyncio.sleep(0.25)  # beyond the first retry pauses: it is really tried again
+        await poller.pool.execute("UPDATE emr_poller.parked SET due_at = now()")  # it is really tried again
     assert set(await poller.parked()) == {1}
     assert [c.data.source_key for c in await poller.messages(topics.COMMANDS)] == ["2"]
     events = await poller.messages(topics.EVENTS)
@@ -266,7 +266,7 @@ async def test_without_the_emr_the_service_is_not_ready_with_the_reason_and_reco
 
 async def test_missing_setting_ends_the_service_with_its_name_in_the_first_line(start: Callable[..., ServiceProcess]) -> None:
     service = start(EMR_CLIENT_ID="", EMR_TIME_ZONE="Mars/Olympus")
-    assert service.process.wait(30) == 1
+    assert service.process.wait(90) == 1
     first = service.log.read_text().splitlines()[0]
     assert "EMR_CLIENT_ID is missing" in first
     assert "EMR_TIME_ZONE is wrong" in first

@@ -12,7 +12,7 @@ from sandbox.stack.embedded_broker import EmbeddedBroker
 from test_service import environment, publisher, writer_process
 from writer_support import QboSandbox, create_schema
 
-pytestmark = [pytest.mark.postgres, pytest.mark.kafka]
+pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(420)]  # many processes
 POISON = {topics.COMMANDS: b'{"not": "a command"}', topics.WEBHOOKS: b"\xffnot even text"}
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.postgres
 
 async def test_one_holder_at_a_time_and_a_growing_token(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
-        a = Leases(d.pool, [d.realm], seconds=4, renew_seconds=0.2)
+        a = Leases(d.pool, [d.realm], seconds=8, renew_seconds=0.2)
         b = Leases(d.pool, [d.realm], seconds=30, renew_seconds=0.2)
         await a.step()
         await b.step()

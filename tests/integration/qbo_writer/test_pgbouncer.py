@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 from bookrelay.db import open_pool
 from qbo_writer.main import Writer
+from sandbox.stack.processes import free_port
 from writer_support import Desk, QboSandbox, bill, create_schema, invoice, retract, running, settings_for
 
 pytestmark = pytest.mark.postgres
@@ -43,9 +44,7 @@ def pgbouncer(url: str) -> Iterator[str]:
     """Run it in front of a database; the URL through it. Round robin: each transaction goes to the session used longest ago."""
     assert PROGRAM is not None
     parts = urlsplit(url)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = free.getsockname()[1]
+    listen = free_port()
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as directory:
         file = Path(directory) / "pgbouncer.ini"
         file.write_text(CONFIG.format(host=parts.hostname, port=parts.port, user=parts.username, listen=listen))

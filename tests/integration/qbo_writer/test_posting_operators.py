@@ -153,8 +153,8 @@ async def test_a_posted_bill_is_paid_by_a_document_of_its_own(database_url: str,
 
 
 async def test_a_bill_that_changes_while_its_payment_is_under_way_is_paid_whole(database_url: str, sandbox: QboSandbox) -> None:
-    async with desk(database_url, sandbox, qb_auto_mark_bill_paid=True, qbo_request_timeout_seconds=10) as d:
-        sandbox.fault(fault="latency", seconds=1.5, count=1, match={"realm": d.realm, "entity": "BillPayment"})
+    async with desk(database_url, sandbox, qb_auto_mark_bill_paid=True) as d:
+        sandbox.fault(fault="latency", seconds=5, count=1, match={"realm": d.realm, "entity": "BillPayment"})
         await d.tell(bill(d.realm, "R-1"))
 
         async def under_way() -> bool:

@@ -54,7 +54,7 @@ async def test_a_late_delivery_makes_no_second_document(database_url: str, sandb
 
 
 async def test_a_newer_version_waits_for_the_open_attempt(database_url: str, sandbox: QboSandbox) -> None:
-    async with desk(database_url, sandbox) as d:
+    async with desk(database_url, sandbox, protocol_transit_seconds=5) as d:  # X must hold on a loaded machine, too
         sandbox.fault(fault="late_delivery", delay=0.8, count=1, match={"realm": d.realm, "entity": "Invoice"})
         await d.tell(invoice(d.realm, "Q-1"))
         await d.tell(invoice(d.realm, "Q-1", 2, amount="150.00"))
@@ -113,8 +113,8 @@ async def test_a_persons_edit_is_held_and_not_overwritten(database_url: str, san
         held = next(e for e in await d.events() if e["type"] == "bookrelay.document.held.v1")
         assert held["data"]["differences"]
         assert "document.diverged" in await d.event_types("Q-1")
-        await d.tell(invoice(d.realm, "Q-1", 3, amount="141.00"))  # decided from the ledger, without a call
         before = len(sandbox.requests(d.realm))
+        await d.tell(invoice(d.realm, "Q-1", 3, amount="141.00"))  # decided from the ledger, without a call
         assert (await d.until_ended())["Q-1", 3] == "held"
         assert len(sandbox.requests(d.realm)) == before
 

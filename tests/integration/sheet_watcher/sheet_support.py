@@ -40,7 +40,7 @@ class Book:
     control_url: str
     spreadsheet_id: str
     credentials_file: str
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
     _token: str | None = None
 
     def _api(self, method: str, path: str, **request: Any) -> Any:
@@ -157,6 +157,10 @@ class Watcher:
         else:
             raise AssertionError("the sheet does not come to rest")
         await self.relay.step()
+
+    async def let_time_pass(self) -> None:
+        """What is missing from the sheet has been missing for an hour."""
+        await self.pool.execute("UPDATE sheet_watcher.rows SET missing_since = missing_since - interval '1 hour'")
 
     async def messages(self, topic: Topic) -> list[AnyMessage]:
         return await read_topic(self.settings.kafka_bootstrap_servers, topic, self.settings.qbo_realm_id)

@@ -107,17 +107,17 @@ async def test_write_that_landed_on_moved_rows_is_put_right_by_the_next_read(
     await watcher.settle()
     book.add(row("INV-97"), row("INV-98"))
     await watcher.answer_all()
-    book.fault(method="POST", path="values:batchUpdate", delay=1.0, times=1)
+    book.fault(method="POST", path="values:batchUpdate", delay=5.0, times=1)
     turn = asyncio.create_task(watcher.polling.turn())
-    await until(lambda: book.requests("values:batchGet") and not turn.done())
-    await asyncio.sleep(0.3)  # the read is over, the write waits at the stand-in
+    await until(lambda: not book.control("GET", "faults"))  # the read is over, the write waits at the stand-in
     book.sort(0, descending=True)
+    assert not turn.done()
     await turn
     for _ in range(2):
         await watcher.settle()
         await watcher.answer_all()
     await watcher.settle()
-    await asyncio.sleep(0.6)
+    await watcher.let_time_pass()
     await watcher.settle()
     assert_each_row_tells_of_itself(book)
     said = await watcher.messages(topics.COMMANDS)
@@ -150,7 +150,7 @@ async def test_deleted_row_is_retracted_after_it_was_missing_twice(watcher: Watc
     book.delete(2)
     await watcher.settle()
     assert len(await watcher.messages(topics.COMMANDS)) == 2
-    await asyncio.sleep(0.6)  # longer than SHEETS_MISSING_SECONDS
+    await watcher.let_time_pass()
     await watcher.settle()
     last = [m for m in await watcher.messages(topics.COMMANDS) if m.data.source_key == key][-1]
     assert isinstance(last, RetractDocument)
@@ -293,13 +293,14 @@ async def test_process_carries_rows_and_events_while_the_sheet_is_sorted_copied_
             await writer.answer()
             book.sort(rng.randrange(8), descending=bool(step % 2))
             book.add(row(f"INV-{50 + step}"))
-            await asyncio.sleep(0.4)
+            reads = len(book.requests("values:batchGet"))
+            await until(lambda reads=reads: len(book.requests("values:batchGet")) > reads)  # type: ignore[misc]
 
         async def done() -> bool:
             await writer.answer()
             return all_synced(book)
 
-        await until(done, 60)
+        await until(done, 120)
         said = await writer.commands()
     assert service.stop() == 0
     assert len(book.rows()) == 36
@@ -326,7 +327,7 @@ async def test_sixty_real_looking_rows_end_as_labelled_within_google_s_quotas(
             asked_for = [line for line, label in rows() if label["expected"] != "ignored"]
             return all(line.get("qb_sync_status") in ("synced", "failed") for line in asked_for)
 
-        await until(done, 90)
+        await until(done, 150)
         said = {m.data.source_key: m for m in await writer.commands()}
     assert service.stop() == 0
     for line, label in rows():
@@ -363,7 +364,7 @@ async def test_killed_at_random_moments_ends_with_every_row_synced_and_one_docum
             await writer.answer()
             return all_synced(book)
 
-        await until(done, 60)
+        await until(done, 120)
         said = await writer.commands()
     assert_each_row_tells_of_itself(book)
     assert {m.data.source_key for m in said} == {line["qb_row_key"] for line in book.rows()}
@@ -395,7 +396,7 @@ async def test_wrong_files_end_the_service_with_the_setting_s_name(
         ({"SHEETS_SPREADSHEET_ID": ""}, "SHEETS_SPREADSHEET_ID is missing"),
     ):
         service = start(**settings)
-        assert service.process.wait(30) == 1
+        assert service.process.wait(90) == 1
         assert words in service.log.read_text().splitlines()[0]
 
 

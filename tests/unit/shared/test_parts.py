@@ -72,7 +72,7 @@ async def test_a_cancelled_batch_leaves_no_part_running() -> None:
             ended.set()
 
     task = asyncio.create_task(handle(handler))
-    await asyncio.wait_for(entered.wait(), 5)
+    await asyncio.wait_for(entered.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -37,7 +37,7 @@ class Sandbox:
 
     def control(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
         """Call the control API; fails the test for anything but 200."""
-        answer = httpx.request(method, f"{self.told['control_url']}/{path}", json=body, params=params, timeout=30)
+        answer = httpx.request(method, f"{self.told['control_url']}/{path}", json=body, params=params, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json(parse_float=Decimal)
 
@@ -99,7 +99,7 @@ def _start(*arguments: str) -> Iterator[Sandbox]:
         yield Sandbox(json.loads(process.stdout.readline()))
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")

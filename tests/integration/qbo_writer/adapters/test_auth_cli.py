@@ -20,6 +20,7 @@ from qbo_writer.oauth_client import OAuthClient
 from qbo_writer.qbo_client import QboClient
 from qbo_writer.settings import WriterSettings
 from qbo_writer.tokens import TokenStore
+from sandbox.stack.processes import free_port
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -31,12 +32,6 @@ def arguments(*words: str) -> argparse.Namespace:
 async def run(settings: WriterSettings, pool: Pool, *words: str) -> int:
     parsed = arguments(*words)
     return int(await parsed.action(parsed, settings, pool))
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Person:

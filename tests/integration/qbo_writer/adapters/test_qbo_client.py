@@ -187,7 +187,7 @@ async def test_stale_sync_token_is_a_conflict(company: Company, client: QboClien
     ],
 )  # fmt: skip
 async def test_no_sure_answer_is_silence(company: Company, fault: str, more: dict[str, Any]) -> None:
-    client = QboClient(settings_for(company, qbo_request_timeout_seconds=1 if fault == "commit_then_timeout" else 30))
+    client = QboClient(settings_for(company, qbo_request_timeout_seconds=3 if fault == "commit_then_timeout" else 30))
     company.fault(fault, match={"method": "POST"}, **more)
     answer = await create(company, client, wanted_of(company, LedgerKind.INVOICE, invoice(), "13"))
     await client.close()

@@ -288,8 +288,7 @@ async def test_never_connected_company_halts_with_the_remedy(company: Company, p
     assert "auth login" in halted.value.fix
 
 
-@pytest.mark.parametrize("keys", ["", "not-a-key"])
-def test_wrong_key_is_told_at_start(company: Company, keys: str) -> None:
-    settings = settings_for(company, qbo_token_encryption_keys=keys)
+def test_a_missing_key_is_told_at_start(company: Company) -> None:
+    settings = settings_for(company, qbo_token_encryption_keys="")
     with pytest.raises(SettingsError, match="QBO_TOKEN_ENCRYPTION_KEYS"):
         TokenStore(None, settings, OAuthClient(settings))

@@ -12,12 +12,20 @@ from typing import Any, TypeAlias, cast
 import asyncpg
 
 from bookrelay import telemetry
+from bookrelay.errors import SettingsError
 from bookrelay.settings import ServiceSettings
 
 log = telemetry.get_logger(__name__)
 
 Connection: TypeAlias = asyncpg.Connection
 Pool: TypeAlias = asyncpg.Pool
+
+# `bookrelay-deploy migrate` has not run, or is still on its way.
+UNMIGRATED_POSTGRES: tuple[type[BaseException], ...] = (
+    asyncpg.UndefinedTableError,
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedColumnError,
+)
 
 # What a restart of Postgres, a failover or pg_terminate_backend looks like: the same work succeeds on a new connection.
 TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
@@ -32,18 +40,21 @@ TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
     asyncpg.DeadlockDetectedError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.UndefinedTableError,  # not migrated yet: `bookrelay-deploy migrate` may still be on its way
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.UndefinedColumnError,
+    *UNMIGRATED_POSTGRES,
     ConnectionError,
     OSError,
     TimeoutError,
 )
 
+# What no waiting mends: the address names a database or a user that Postgres does not take, or an option that is none.
+_WRONG_ADDRESS: tuple[type[BaseException], ...] = (
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password, too
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.exceptions.ClientConfigurationError,
+)
 
 IDLE_SECONDS = 5
-# One round trip, and right behind PgBouncer, too.
-_BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
 
 
 async def _prepare(connection: Any) -> None:
@@ -56,12 +67,19 @@ async def _nothing_to_reset(_: Any) -> None:
 
 
 async def open_pool(settings: ServiceSettings, *, application_name: str, size: int | None = None) -> Pool:
-    """Open a pool; raises a transient error (see TRANSIENT_POSTGRES) while the server is away."""
+    """Open a pool; raises what is in TRANSIENT_POSTGRES while the server is away, SettingsError for a wrong address."""
     options: dict[str, Any] = {} if settings.database_prepared_statements else {"statement_cache_size": 0}
+    try:
+        return await _open(settings.postgres_dsn(), settings, application_name, size or settings.database_pool_size, options)
+    except _WRONG_ADDRESS as error:
+        raise SettingsError(f"Postgres cannot be used: {error}.", "Check database, user and password in DATABASE_URL.") from None
+
+
+async def _open(dsn: str, settings: ServiceSettings, application_name: str, size: int, options: dict[str, Any]) -> Pool:
     pool = await asyncpg.create_pool(
-        settings.postgres_dsn(),
+        dsn,
         min_size=1,
-        max_size=size or settings.database_pool_size,
+        max_size=size,
         command_timeout=30,
         timeout=10,
         max_inactive_connection_lifetime=60,
@@ -78,15 +96,17 @@ class NoRow(Exception):  # noqa: N818
 
 
 @contextlib.asynccontextmanager
-async def transaction(pool: Pool, *, only_if: str | None = None) -> AsyncIterator[Connection]:
+async def transaction(pool: Pool, *, only_if: str | None = None, idle_seconds: int = IDLE_SECONDS) -> AsyncIterator[Connection]:
     """Open one transaction on one connection; committed at the end of the block, rolled back on an exception.
 
     `only_if` is a query that travels with BEGIN and must give a row, else NoRow is raised. A process that is paused or cut off
-    inside the block loses its locks after IDLE_SECONDS: nobody waits for it longer.
+    inside the block loses its locks after `idle_seconds` without a statement: nobody waits for it longer.
     """
+    # One round trip, and right behind PgBouncer, too.
+    begin = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{idle_seconds:d}s'"
     async with pool.acquire() as connection:
         try:
-            status = await connection.execute(f"{_BEGIN}; {only_if}" if only_if else _BEGIN)
+            status = await connection.execute(f"{begin}; {only_if}" if only_if else begin)
             if only_if and status == "SELECT 0":
                 raise NoRow
             yield connection

@@ -17,6 +17,7 @@ from bookrelay.topics import Topic
 log = telemetry.get_logger(__name__)
 
 RELAY_RECORDS = 1000
+PUBLISH_SECONDS = 30  # longer than the producer tries: what a slow broker takes at last is marked, not published again
 GATHER_SECONDS = 0.01  # commits that come this close together are published together
 
 
@@ -65,7 +66,7 @@ class Relay:
         return 0
 
     async def _publish_batch(self) -> int:
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, idle_seconds=PUBLISH_SECONDS) as connection:
             # FOR UPDATE without SKIP LOCKED: a second relay waits, so that the order of a key is kept.
             rows = await connection.fetch(
                 f"SELECT id, topic, key, value, headers, created_at FROM {self._schema}.outbox "  # noqa: S608

@@ -5,6 +5,7 @@ Never up and dead: what is away is waited for and shows in /health/ready; what i
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import sys
@@ -12,7 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import uvicorn
@@ -25,14 +27,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bookrelay import metrics, telemetry
-from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
 from bookrelay.errors import BookrelayError, SettingsError, TransientError
 from bookrelay.kafka import Publisher, new_broker
 from bookrelay.settings import ServiceSettings
 
+if TYPE_CHECKING:
+    from bookrelay.db import Pool
+
 log = telemetry.get_logger(__name__)
 
-TRANSIENT: tuple[type[BaseException], ...] = (*TRANSIENT_POSTGRES, KafkaError, TransientError, httpx.TransportError)
+TRANSIENT: tuple[type[BaseException], ...] = (KafkaError, TransientError, httpx.TransportError, OSError, TimeoutError)
+UNMIGRATED: tuple[type[BaseException], ...] = ()
+if find_spec("asyncpg"):  # the extra `db`: a service without tables is installed without it
+    from bookrelay.db import TRANSIENT_POSTGRES, UNMIGRATED_POSTGRES
+
+    TRANSIENT, UNMIGRATED = (*TRANSIENT_POSTGRES, *TRANSIENT), UNMIGRATED_POSTGRES
 Step = Callable[[], Awaitable[float]]
 """One unit of work of a loop; returns how many seconds to wait before the next."""
 
@@ -79,7 +88,7 @@ class Service:
         self._ready_checks: list[Callable[[], str | None]] = []
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> "Pool":
         """The service's pool; there from `prepare` on."""
         assert self._pool is not None
         return self._pool
@@ -189,7 +198,9 @@ class Service:
         self._waiting_for = None
         log.info("service.ready", http_port=self.http_port)
 
-    async def _open_pool(self) -> Pool:
+    async def _open_pool(self) -> "Pool":
+        from bookrelay.db import open_pool
+
         return await open_pool(self.settings, application_name=self.name)
 
     async def _start_broker(self) -> None:
@@ -208,6 +219,7 @@ class Service:
             except TRANSIENT as error:
                 if self.stopping.is_set():  # a library took our cancellation for a failure of its own
                     raise asyncio.CancelledError from error
+                self._waiting_for = f"{what}: {brief(error)}" if isinstance(error, UNMIGRATED) else what
                 log.warning("service.waiting", waiting_for=what, wait_seconds=wait, error=brief(error))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
@@ -260,6 +272,8 @@ class Service:
             async with asyncio.timeout(5):
                 await self.publisher.stop()
         if self._pool:
+            from bookrelay.db import close_pool
+
             await close_pool(self._pool)
         server.should_exit = True
         await asyncio.wait([task for task in tasks if task.get_name() == "http"], timeout=6)
@@ -269,7 +283,8 @@ class Service:
 def brief(error: BaseException) -> str:
     """Return an error as one short line."""
     text = error.sentence() if isinstance(error, BookrelayError) else f"{type(error).__name__}: {error}"
-    return text.splitlines()[0][:300]
+    short = text.splitlines()[0][:300]
+    return f"{short} (run `bookrelay-deploy migrate`)" if isinstance(error, UNMIGRATED) else short
 
 
 def package_version(name: str) -> str:
@@ -290,9 +305,12 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
+        port_is_wrong = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise SettingsError(
             f"cannot listen on {host}:{port}: {error.strerror or error}.",
-            "Stop what uses the port, or set HTTP_PORT to another one.",
+            "Stop what uses the port, or set HTTP_PORT to another one."
+            if port_is_wrong
+            else "Set HTTP_HOST to an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them.",
         ) from None
     listener.listen(512)
     listener.setblocking(False)

@@ -4,10 +4,12 @@ A missing or wrong setting ends the service with one line that names the variabl
 """
 
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, Field, PostgresDsn, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, PostgresDsn, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bookrelay.errors import Code, SettingsError
@@ -19,6 +21,20 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 def split_commas(value: object) -> object:
     """Read "a, b" as ("a", "b"); anything that is not text is left as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _realm(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,32}", value):
+        raise ValueError(
+            "a company's (realm) id has digits only, like 9341450000000001; Intuit tells it as realmId after a login"
+        )
+    return value
+
+
+RealmId = Annotated[str, AfterValidator(_realm)]
+"""A QuickBooks company's id."""
+
+_MISSPELT = 0.88  # similarity: QB_SYNC_MOD and QB_SYNC_MODE have 0.96, WEBHOOK_PORT (compose's) and WEBHOOK_PATH 0.83
 
 
 class ServiceSettings(BaseSettings):
@@ -35,13 +51,28 @@ class ServiceSettings(BaseSettings):
     http_host: str = Field(default="127.0.0.1", description="Address for health, metrics (and the gateway's webhooks).")
     http_port: int = Field(default=0, ge=0, le=65535, description="Port for it; 0 takes a free one and prints it.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged.")
-    otel_exporter_otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP endpoint for traces; none: no traces.")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", description="OTLP/HTTP endpoint for traces; none: no traces."
+    )
     shutdown_seconds: float = Field(default=20, gt=0, description="How long a graceful stop may take.")
+
+    of_others: ClassVar[frozenset[str]] = frozenset()
+    """Variables of other services that are spelt nearly as ours: one .env serves all of them."""
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for address in value.split(","):
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError("write host:port, several with commas between them, like kafka1:9092,kafka2:9092")
+        return value
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Build the settings from the environment; raise SettingsError with one line for all that is missing or wrong."""
         source = os.environ if environment is None else environment
+        cls._refuse_misspelt(source)
         given = {
             name: value for name in cls.model_fields if (value := source.get(name.upper(), source.get(name))) not in (None, "")
         }
@@ -53,6 +84,20 @@ class ServiceSettings(BaseSettings):
             return settings
         except ValidationError as error:
             raise SettingsError(_explain(error), "See .env.example.", Code.VALIDATION) from None
+
+    @classmethod
+    def _refuse_misspelt(cls, given: Iterable[str]) -> None:
+        """Raise SettingsError for a variable that is nearly one of ours: its default would hold, and nobody would see it."""
+        ours = {name.upper() for name in cls.model_fields}
+        wrong = []
+        for name in sorted({name.upper() for name in given} - ours - cls.of_others):
+            prefix = name.partition("_")[0] + "_"
+            if prefix == "OTEL_":  # the standard has more of them than we do
+                continue
+            if near := get_close_matches(name, [own for own in ours if own.startswith(prefix)], 1, _MISSPELT):
+                wrong.append(f"{name} is not a setting; did you mean {near[0]}?")
+        if wrong:
+            raise SettingsError(" ".join(wrong), "Correct or remove it; see .env.example.", Code.VALIDATION)
 
     def summary(self) -> dict[str, Any]:
         """Return what may be logged: every value, secrets only as `<name>_configured`."""
@@ -80,6 +125,10 @@ class ServiceSettings(BaseSettings):
 def _explain(error: ValidationError) -> str:
     parts = []
     for item in error.errors(include_input=False, include_url=False):
-        name = str(item["loc"][0]).upper() if item["loc"] else "the settings"
-        parts.append(f"{name} is missing" if item["type"] == "missing" else f"{name} is wrong: {item['msg']}")
+        what = "it is empty" if item["type"] == "too_short" else item["msg"].removeprefix("Value error, ")
+        if not item["loc"]:  # several settings together
+            parts.append(what)
+            continue
+        name = str(item["loc"][0]).upper()
+        parts.append(f"{name} is missing" if item["type"] == "missing" else f"{name} is wrong: {what}")
     return "; ".join(parts) + "."

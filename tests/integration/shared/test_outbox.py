@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from bookrelay import outbox
-from bookrelay.db import Pool, close_pool, open_pool, transaction
+from bookrelay.db import IDLE_SECONDS, Pool, close_pool, open_pool, transaction
 from bookrelay.messages import BooksChanged, BooksChangedData
 from bookrelay.settings import ServiceSettings
 from bookrelay.topics import CHANGES
@@ -135,6 +135,21 @@ async def test_a_connection_that_is_cut_between_publish_and_mark_publishes_the_s
     await relay(pool, publisher).step()
     assert len(publisher.records) == 2
     assert publisher.records[0] == publisher.records[1]
+
+
+async def test_what_a_slow_broker_takes_at_last_is_published_once(pool: Pool) -> None:
+    publisher = FakePublisher()
+    publisher.gate = asyncio.Event()
+    await put(pool, 1)
+    running = asyncio.create_task(relay(pool, publisher).step())
+    idle = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' "
+        f"AND state_change < clock_timestamp() - interval '{IDLE_SECONDS + 1} seconds'"
+    )
+    assert await until(lambda: pool.fetchval(idle)), "longer than any other transaction may be idle"
+    publisher.gate.set()
+    await running
+    assert (len(publisher.records), await pending(pool)) == (1, 0)
 
 
 def outbox_errors() -> tuple[type[BaseException], ...]:

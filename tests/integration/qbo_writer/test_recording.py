@@ -73,7 +73,7 @@ async def test_a_batch_takes_as_many_statements_as_a_single_command(
             messages = [invoice(d.realm, f"{prefix}-{i}", v) for i in range(count) for v in range(1, versions + 1)]
             batch: list[Received[handlers.Command]] = [Received(one, "t", 0, 0) for one in messages]
             seen: list[str] = []
-            ledger = Ledger(Listening(d.pool, seen), d.writer.references)  # type: ignore[arg-type]
+            ledger = Ledger(Listening(d.pool, seen), d.writer.references)
             await handlers.record(batch, ledger, d.writer.policy, d.writer.wake)
             return seen
 

@@ -344,6 +344,7 @@ async def test_sixty_real_looking_rows_end_as_labelled_within_google_s_quotas(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(420)
 async def test_killed_at_random_moments_ends_with_every_row_synced_and_one_document_each(
     start: Start, book: Book, environment: dict[str, str]
 ) -> None:
@@ -352,13 +353,13 @@ async def test_killed_at_random_moments_ends_with_every_row_synced_and_one_docum
     async with Writer(environment) as writer:
         for _ in range(4):
             service = start()
-            await until(service.port, 60)  # the broker waits for the member that was killed
+            await until(service.port, 120)  # the broker waits for the member that was killed
             await asyncio.sleep(rng.uniform(0.1, 1.5))
             service.kill()
             await writer.answer()
             book.sort(rng.randrange(8), descending=bool(rng.randrange(2)))
         service = start()
-        await until(service.port, 60)
+        await until(service.port, 120)
 
         async def done() -> bool:
             await writer.answer()

@@ -2,6 +2,7 @@
 
 import pytest
 from bookrelay.errors import SettingsError
+from cryptography.fernet import Fernet
 from qbo_writer.settings import WriterSettings
 
 CONNECTED = {
@@ -9,7 +10,7 @@ CONNECTED = {
     "QBO_REALM_ID": "1",
     "QBO_CLIENT_ID": "id",
     "QBO_CLIENT_SECRET": "secret",
-    "QBO_TOKEN_ENCRYPTION_KEYS": "key",
+    "QBO_TOKEN_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
 }
 
 

@@ -1,16 +1,19 @@
 """Settings of the EMR poller."""
 
 from datetime import UTC, datetime
+from typing import ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bookrelay.settings import ServiceSettings
+from bookrelay.settings import RealmId, ServiceSettings
 from pydantic import Field, SecretStr, field_validator
 
 
 class Settings(ServiceSettings):
     """What the EMR poller needs. The environment variable is the field's name in capitals."""
 
-    qbo_realm_id: str = Field(min_length=1, description="The QuickBooks company (realm) that the quotes belong to.")
+    of_others: ClassVar[frozenset[str]] = frozenset({"QBO_REALM_IDS"})
+
+    qbo_realm_id: RealmId = Field(description="The QuickBooks company (realm) that the quotes belong to.")
     emr_base_url: str = Field(
         default="https://api.4d-emr.com/api/public", pattern=r"^https?://", description="Address of the 4D EMR API."
     )
@@ -29,6 +32,14 @@ class Settings(ServiceSettings):
     emr_paused_seconds: float = Field(default=60, gt=0, description="Pause between tries while the EMR refuses us.")
     emr_retry_seconds: float = Field(default=60, gt=0, description="First pause before a parked quote is tried again; doubles.")
     emr_time_zone: str = Field(default="America/New_York", description="The practice's time zone: it gives an invoice its date.")
+
+    @field_validator("emr_client_id", "emr_client_secret", "emr_subscription_key")
+    @classmethod
+    def _fits_a_header(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+        if not (text.isascii() and text.isprintable() and " " not in text):
+            raise ValueError("it holds a blank, a line break or a sign that no header can carry; copy it anew from 4D")
+        return value
 
     @field_validator("emr_start_from")
     @classmethod

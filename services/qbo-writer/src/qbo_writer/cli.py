@@ -34,17 +34,34 @@ async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool
     for poster in writer.posters.values():
         poster.limit = arguments.limit
     renewing = asyncio.create_task(_renew(writer.leases.step))
+    led: set[str] = set()
     try:
         until = time.monotonic() + arguments.seconds
         while time.monotonic() < until and not all(poster.idle() for poster in writer.posters.values()):
             for poster in writer.posters.values():
                 await poster.step()
+            led |= {realm for realm in writer.posters if writer.leases.holding(realm)}
     finally:
         await writer.close()
         renewing.cancel()
+    for realm in writer.posters:
+        if realm not in led:
+            holder = await pool.fetchval("SELECT holder FROM qbo_writer.leases WHERE realm = $1", realm)
+            _remark(f"nothing was posted for company {realm}: {holder} has its lease and posts. Stop that service first.")
     done = sum(poster.sender.health.answered for poster in writer.posters.values())
     print(json.dumps({"answered": done, "seconds": round(arguments.seconds - max(0.0, until - time.monotonic()), 2)}))
     return 0
+
+
+def _remark(text: str) -> None:
+    """Tell a person; stdout stays what a program can read."""
+    print(f"qbo-writer: {text}", file=sys.stderr)
+
+
+def _served(settings: WriterSettings, realm: str | None) -> None:
+    """Refuse a company that is not ours: "nothing found" would be taken for "all is well"."""
+    if realm and realm not in settings.qbo_realm_ids:
+        raise BookrelayError(f"This writer does not serve company {realm}.", "Check QBO_REALM_IDS.")
 
 
 async def _renew(step: Callable[[], Awaitable[float]]) -> None:
@@ -87,10 +104,10 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
     from qbo_writer.main import Writer
 
     writer = Writer(settings, pool, lists=NoCalls())
-    token = AccessToken("", datetime.max.replace(tzinfo=UTC))
+    token, found = AccessToken("", datetime.max.replace(tzinfo=UTC)), False
     for realm, poster in writer.posters.items():
         for candidate in await writer.ledger.candidates(realm, arguments.limit):
-            known, asked = candidate.known, candidate.newest
+            known, asked, found = candidate.known, candidate.newest, True
             line: dict[str, Any] = {
                 "realm": realm, "kind": known.kind.value, "source": known.source, "source_key": known.source_key,
                 "version": asked.version, "superseded": [older.version for older in candidate.older],
@@ -112,6 +129,8 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
                 else:
                     line |= {"would": plan.request.operation.value, "entity": plan.request.entity, "body": plan.request.body}
             print(json.dumps(line))
+    if not found:
+        _remark("nothing is due.")
     await writer.client.close()
     await writer.oauth.close()
     return 0
@@ -135,8 +154,12 @@ class NoCalls:
 
 async def held_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Print every document that waits for a person."""
-    for row in await operating.held(pool, arguments.realm):
+    _served(settings, arguments.realm)
+    rows = await operating.held(pool, arguments.realm)
+    for row in rows:
         print(json.dumps(row, default=str))
+    if not rows:
+        _remark("no document waits for a person.")
     return 0
 
 
@@ -167,6 +190,8 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
             print(json.dumps({k: letter[k] for k in ("id", "topic", "reason", "attempts")}))
         for row in ledger:
             print(json.dumps({"id": f"document:{row['document']}", "topic": None, "reason": row["reason"], "attempts": None}))
+        if not letters and not ledger:
+            _remark("there are no dead letters.")
         return 0
     chosen = [letter for letter in letters if letter["id"] == arguments.id or arguments.id == "all"]
     documents = [row for row in ledger if f"document:{row['document']}" == arguments.id or arguments.id == "all"]
@@ -241,8 +266,7 @@ def _letter(record: Any, source: str) -> dict[str, Any]:
 
 async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Say whether the protocol's waits can be relied on for a company; where not, silence is held for a person."""
-    if arguments.realm not in settings.qbo_realm_ids:
-        raise BookrelayError(f"This writer does not serve company {arguments.realm}.", "Check QBO_REALM_IDS.")
+    _served(settings, arguments.realm)
     await pool.execute(
         "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
         "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
@@ -254,6 +278,7 @@ async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: 
 
 async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Walk the attempts log of each company; exit status 1 where an entry was changed, added or taken out."""
+    _served(settings, arguments.realm)
     realms = [arguments.realm] if arguments.realm else settings.qbo_realm_ids
     results = [await audit.verify(pool, realm) for realm in realms]
     for result in results:
@@ -263,6 +288,7 @@ async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, 
 
 async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Print what the daily sweep found and nobody has mended; exit status 1 if there is something."""
+    _served(settings, arguments.realm)
     rows = await pool.fetch(
         "SELECT o.realm, o.what, o.entity, o.qbo_id, o.doc_number, d.source, d.source_key, o.reason, o.fix, o.found_at, "
         "o.last_found_at FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
@@ -271,14 +297,28 @@ async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSet
     )
     for row in rows:
         print(json.dumps(dict(row), default=str))
+    if not rows:
+        _remark("books and ledger agree, as far as the last sweep saw (`qbo-writer status` says when that was).")
     return 1 if rows else 0
 
 
 async def audit_prune(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Forget what is older than so many days."""
+    _served(settings, arguments.realm)
     for realm in [arguments.realm] if arguments.realm else settings.qbo_realm_ids:
         print(json.dumps({"realm": realm, "pruned": await audit.prune(pool, realm, arguments.days)}))
     return 0
+
+
+def _at_least_one(text: str) -> int:
+    """Read a number from 1 to what Postgres' bigint holds."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -290,7 +330,7 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--dry-run", action="store_true", help="show what would be sent, change nothing")
     commands = main.add_subparsers(dest="command")
     once = commands.add_parser("run-once", help="post what is due, then end")
-    once.add_argument("--limit", type=int, default=100, help="documents at most (default 100)")
+    once.add_argument("--limit", type=_at_least_one, default=100, help="documents at most (default 100)")
     once.add_argument("--seconds", type=float, default=300, help="end after so long in any case")
     once.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS, help="show what would be sent, change nothing")
     once.set_defaults(action=run_once)
@@ -306,20 +346,20 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(action=dead_letters)
     limits = commands.add_parser("bounds", help="whether silence may end by the protocol's waits, or only by a person")
     limits.add_argument("bounds", choices=("unreliable", "reliable"))
-    limits.add_argument("realm")
+    limits.add_argument("realm", help="the company")
     limits.set_defaults(action=bounds)
     log = commands.add_parser("audit", help="the attempts log, and what the daily sweep found").add_subparsers(
         dest="audit", required=True
     )
     verify = log.add_parser("verify", help="walk its hash chain; exit status 1 if it is broken")
-    verify.add_argument("--realm")
+    verify.add_argument("--realm", help="only this company")
     verify.set_defaults(action=audit_verify)
     found = log.add_parser("discrepancies", help="what the daily sweep found; exit status 1 if there is something")
-    found.add_argument("--realm")
+    found.add_argument("--realm", help="only this company")
     found.set_defaults(action=audit_discrepancies)
     prune = log.add_parser("prune", help="forget its old end")
-    prune.add_argument("--realm")
-    prune.add_argument("--days", type=int, default=400)
+    prune.add_argument("--realm", help="only this company")
+    prune.add_argument("--days", type=_at_least_one, default=400, help="keep what is younger (default 400)")
     prune.set_defaults(action=audit_prune)
     auth_cli.register(commands)
     return main
@@ -327,10 +367,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _held(commands: Any) -> None:
     listed = commands.add_parser("list", help="one line for each")
-    listed.add_argument("--realm")
+    listed.add_argument("--realm", help="only this company")
     listed.set_defaults(action=held_list)
     shown = commands.add_parser("show", help="with its commands and attempts")
-    shown.add_argument("document", type=int)
+    shown.add_argument("document", type=_at_least_one, help="its number, as in the list")
     shown.set_defaults(action=held_show)
     for name, text in (
         ("release", "decide again"),
@@ -338,7 +378,7 @@ def _held(commands: Any) -> None:
         ("drop", "leave QuickBooks as it is"),
     ):
         one = commands.add_parser(name, help=text)
-        one.add_argument("document", type=int)
+        one.add_argument("document", type=_at_least_one, help="its number, as in the list")
         one.set_defaults(action=held_decide)
 
 

@@ -1,22 +1,27 @@
 """All settings of the qbo-writer: built once in `main`, passed down. Waits are those of the posting protocol, by its letters."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from bookrelay.errors import Code, SettingsError
-from bookrelay.settings import CommaSeparated, ServiceSettings, split_commas
+from bookrelay.settings import RealmId, ServiceSettings, split_commas
+from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 API = {"sandbox": "https://sandbox-quickbooks.api.intuit.com", "production": "https://quickbooks.api.intuit.com"}
 UI = {"sandbox": "https://app.sandbox.qbo.intuit.com", "production": "https://app.qbo.intuit.com"}
+MAKE_A_KEY = 'make one: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
 class WriterSettings(ServiceSettings):
     """What the writer needs: companies, Intuit's addresses and credentials, policy, lease, waits, pace."""
 
     # Companies
-    qbo_realm_ids: CommaSeparated = Field(default=(), description="Companies (realm ids) this writer serves, comma separated.")
-    qbo_realm_id: str | None = Field(default=None, description="A single company; instead of QBO_REALM_IDS.")
+    qbo_realm_ids: Annotated[tuple[RealmId, ...], NoDecode] = Field(
+        default=(), description="Companies (realm ids) this writer serves, comma separated."
+    )
+    qbo_realm_id: RealmId | None = Field(default=None, description="A single company; instead of QBO_REALM_IDS.")
     qbo_environment: Literal["sandbox", "production"] = Field(default="sandbox", description="Which QuickBooks.")
     company_policy_file: Path | None = Field(default=None, description="The company's policy, TOML; see docs/company-policy.md.")
     qb_sync_mode: Literal["invoice_only", "dual"] = Field(default="dual", description="invoice_only leaves bills out.")
@@ -96,12 +101,31 @@ class WriterSettings(ServiceSettings):
     @field_validator("qbo_realm_ids", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return split_commas(value)
+        parts = split_commas(value)
+        return tuple(dict.fromkeys(parts)) if isinstance(parts, tuple) else parts
+
+    @field_validator("qbo_base_url", "qbo_ui_url", "qbo_authorize_url", "qbo_token_url", "qbo_revoke_url", "qbo_redirect_uri")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("an address starts with https:// (or http://)")
+        return value
 
     @field_validator("qbo_base_url", "qbo_ui_url")
     @classmethod
     def _no_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+    @field_validator("qbo_token_encryption_keys")
+    @classmethod
+    def _fernet(cls, value: SecretStr) -> SecretStr:
+        for number, key in enumerate(value.get_secret_value().split(","), 1):
+            try:
+                if value.get_secret_value():
+                    Fernet(key.strip())
+            except ValueError:  # its text may be a key nearly written right: it is not repeated
+                raise ValueError(f"key {number} is not a Fernet key (44 characters of base64); {MAKE_A_KEY}") from None
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -127,6 +151,8 @@ class WriterSettings(ServiceSettings):
             "QBO_TOKEN_ENCRYPTION_KEYS": bool(self.qbo_token_encryption_keys.get_secret_value()),
         }
         missing = [f"{name} is missing" for name, there in needed.items() if not there]
+        if not needed["QBO_TOKEN_ENCRYPTION_KEYS"]:
+            missing[-1] += f" ({MAKE_A_KEY})"
         if missing:
             raise SettingsError("; ".join(missing) + ".", "See .env.example.", Code.VALIDATION)
 

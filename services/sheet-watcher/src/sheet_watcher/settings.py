@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bookrelay.errors import SettingsError
-from bookrelay.settings import CommaSeparated, ServiceSettings, split_commas
+from bookrelay.settings import CommaSeparated, RealmId, ServiceSettings, split_commas
 from pydantic import Field, ValidationError, field_validator
 
 from sheet_watcher.domain import Directions
@@ -15,7 +15,9 @@ from sheet_watcher.domain import Directions
 class Settings(ServiceSettings):
     """What the sheet watcher needs. The environment variable is the field's name in capitals."""
 
-    qbo_realm_id: str = Field(min_length=1, description="The QuickBooks company (realm) that the sheet belongs to.")
+    of_others: ClassVar[frozenset[str]] = frozenset({"QBO_REALM_IDS"})
+
+    qbo_realm_id: RealmId = Field(description="The QuickBooks company (realm) that the sheet belongs to.")
     sheets_spreadsheet_id: str = Field(min_length=1, description="The spreadsheet's id: the long part of its address.")
     sheets_worksheet: str = Field(default="inv_tbl", min_length=1, description="The worksheet (tab) with the rows.")
     sheets_base_url: str = Field(
@@ -81,6 +83,11 @@ class Settings(ServiceSettings):
             raise SettingsError(
                 f"GOOGLE_CREDENTIALS_FILE lacks {', '.join(sorted(lacking))}.",
                 "Download the service account's JSON key from the Google Cloud console.",
+            )
+        if "-----BEGIN" not in str(content["private_key"]):
+            raise SettingsError(
+                "GOOGLE_CREDENTIALS_FILE: its private_key is not one.",
+                "Download the service account's JSON key from the Google Cloud console, and leave the file as it is.",
             )
         return dict(content)
 

@@ -58,7 +58,8 @@ class Store:
             quote.setdefault("PriceQuoteId", 78000 + number)
             quote.setdefault("Version", 1)
             quote.setdefault("ModifiedDate", self._stamp())
-            self.versions.setdefault(number, {})[int(quote["Version"])] = quote
+            version = int(quote["Version"])  # what is refused leaves nothing behind
+            self.versions.setdefault(number, {})[version] = quote
             self._know_patient(quote.get("Patient"))
 
     def _stamp(self) -> str:

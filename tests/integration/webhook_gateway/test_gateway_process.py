@@ -5,7 +5,6 @@ import base64
 import hmac
 import json
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,10 +38,10 @@ def sign(body: bytes, token: str = TOKEN) -> str:
     return base64.b64encode(hmac.digest(token.encode(), body, "sha256")).decode()
 
 
-def post(gateway: Running, content: Any, *, token: str = TOKEN, **headers: str) -> httpx.Response:
+def post(gateway: Running, content: Any, *, token: str = TOKEN, seconds: float = 60, **headers: str) -> httpx.Response:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     headers = {"intuit-signature": sign(body, token), **headers}
-    return httpx.post(f"{gateway.url}/webhooks/intuit", content=body, headers=headers, timeout=60, trust_env=False)
+    return httpx.post(f"{gateway.url}/webhooks/intuit", content=body, headers=headers, timeout=seconds, trust_env=False)
 
 
 def stored(servers: str, topic: str) -> list[dict[str, Any]]:
@@ -179,10 +178,8 @@ def test_a_broker_that_goes_away_means_503_and_nothing_is_lost_when_it_returns(o
         first, second = event(), event()
         assert post(gateway, [first]).status_code == 200
         own_broker.set_down()
-        started = time.monotonic()
-        answer = post(gateway, [second])
+        answer = post(gateway, [second], seconds=15)  # by the deadline: the broker stays away
         assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
-        assert time.monotonic() - started < 15  # by the deadline: the producer itself tries for longer
         own_broker.set_up()
         eventually(lambda: post(gateway, [second]).status_code == 200, what="the broker's return")
         assert {first["id"], second["id"]} <= set(ids(own_broker.bootstrap_servers))
@@ -192,10 +189,9 @@ def test_a_slow_broker_means_503_within_the_deadline(own_broker: EmbeddedBroker)
     own_broker.create_topic(WEBHOOKS.name, 1)
     with Running("webhook_gateway.main", environment(own_broker.bootstrap_servers, WEBHOOK_DEADLINE_SECONDS="0.7")) as gateway:
         gateway.wait_for("service.ready")
-        own_broker.set_rtt(20_000)  # until then the broker has acknowledged nothing
-        started = time.monotonic()
-        assert post(gateway, [event()]).status_code == 503
-        assert 0.6 < time.monotonic() - started < 15
+        own_broker.set_rtt(60_000)
+        answer = post(gateway, [event()], seconds=15)  # by the deadline: long before the broker's answer
+        assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
 
 
 def test_a_gateway_that_starts_before_its_broker_answers_503_and_then_200() -> None:

@@ -25,12 +25,12 @@ class StandIn:
         self.server = server_for(self.app)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self.server.started:
             assert time.monotonic() < deadline, "the stand-in did not start"
             time.sleep(0.01)
         self.greeting: dict[str, str] = self.app.world.greeting()
-        self.http = httpx.Client(base_url=self.greeting["base_url"], timeout=20, trust_env=False)
+        self.http = httpx.Client(base_url=self.greeting["base_url"], timeout=60, trust_env=False)
 
     def _run(self) -> None:
         asyncio.run(self.server.serve(sockets=[self.listener]))

@@ -39,10 +39,8 @@ def test_cut_connections(books: Books, fault: str, committed: int) -> None:
 
 def test_hold_longer_than_the_client_waits(books: Books) -> None:
     rule(books, fault="commit_then_timeout", hold=30)
-    started = time.monotonic()
     with pytest.raises(httpx.ReadTimeout):
         books.call("POST", "invoice", json=invoice(), timeout=0.3)
-    assert time.monotonic() - started < 5
     assert count(books) == 1
 
 
@@ -107,10 +105,13 @@ def test_latency_skip_match_and_profile(books: Books, standin: StandIn) -> None:
         skip=1,
         match={"operation": "create", "entity": "Invoice"},
     )
-    for wanted in (False, True, False):
+    took = []
+    for fired in (0, 1, 1):
         started = time.monotonic()
         books.post("invoice", invoice())
-        assert (time.monotonic() - started >= 0.2) is wanted
+        took.append(time.monotonic() - started)
+        assert standin.control("GET", "faults")["rules"][-1]["fired"] == fired
+    assert took[1] >= 0.2
     rule(books, fault="latency", distribution="lognormal", median=0.01, sigma=0.1)
     books.post("invoice", invoice())
     for profile in PROFILES:

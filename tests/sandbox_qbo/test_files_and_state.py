@@ -189,7 +189,7 @@ def test_the_command_says_first_where_it_is_and_keeps_state(tmp_path: Path) -> N
             )
             httpx.post(f"{url}/customer", json={"DisplayName": "kept"}, headers=headers)
             process.send_signal(signal.SIGTERM)
-            process.wait(15)
+            process.wait(60)
             assert process.returncode == 0
     assert len(names[1]) == len(names[0]) + 1
     taken = greeting["base_url"].rpartition(":")[2]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -227,10 +226,8 @@ async def test_deaf_process_is_killed_after_the_deadline(supervisor: Supervisor)
     assert await process.stop(within=0.2) == -signal.SIGKILL
 
 
-async def test_whole_stack_starts_within_three_seconds_and_leaves_nothing() -> None:
-    began = time.monotonic()
+async def test_whole_stack_starts_and_leaves_nothing() -> None:
     async with Stack(topics=[("a.v1", 6, {}), ("b.v1", 1, {})]) as stack:
-        assert time.monotonic() - began < 3 * (1 + (os.getloadavg()[0] > 4) * 3)
         connection = await asyncpg.connect(stack.database_url)
         await connection.close()
         producer = AIOKafkaProducer(bootstrap_servers=stack.bootstrap_servers)

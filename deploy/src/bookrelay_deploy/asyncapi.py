@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from bookrelay.errors import BookrelayError
 from bookrelay.messages import REGISTRY, AnyMessage
 from bookrelay.topics import DEAD_LETTERS, PUBLICATIONS, SUBSCRIPTIONS, TOPICS, Topic
+from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
 from bookrelay_deploy.examples import examples
@@ -20,6 +22,7 @@ from bookrelay_deploy.json_schemas import as_on_the_wire
 PATH = Path("docs/asyncapi/bookrelay.yaml")
 Doc = dict[str, Any]
 
+_EXAMPLES = "Correct deploy/src/bookrelay_deploy/examples.py."
 _TRACE = {"type": "string", "description": "W3C trace context, where there is one."}
 _DEAD_LETTER_HEADERS = {
     "dlt-reason": "Why it could not be handled.",
@@ -98,6 +101,8 @@ def _operation(action: str, topic: Topic, summary: str) -> Doc:
 
 def _messages() -> Doc:
     shown = examples()
+    if lacking := sorted(set(REGISTRY) - set(shown)):
+        raise BookrelayError(f"{', '.join(lacking)}: there is no example.", _EXAMPLES)
     messages = {message.__name__: _message(message, shown[type_]) for type_, message in REGISTRY.items()}
     headers = {name: {"type": "string", "description": text} for name, text in _DEAD_LETTER_HEADERS.items()}
     messages["DeadLetter"] = {
@@ -148,7 +153,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 if the file differs")
     parser.add_argument("--path", type=Path, default=PATH)
     given = parser.parse_args(arguments)
-    text = written()
+    try:
+        text = written()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        sys.stderr.write(f"The example of {error.title} does not fit its message at {where}: {first['msg']}. {_EXAMPLES}\n")
+        return 1
+    except BookrelayError as error:
+        sys.stderr.write(f"{error.reason} {error.fix}\n")
+        return 1
     if not given.check:
         given.path.parent.mkdir(parents=True, exist_ok=True)
         given.path.write_text(text)

@@ -74,6 +74,7 @@ async def run(options: argparse.Namespace, console: Console) -> int:
         broker=options.broker, directory=directory, topics=specs, broker_port=BROKER_PORT,
         database_url=given.get("DATABASE_URL"), kafka_bootstrap_servers=given.get("KAFKA_BOOTSTRAP_SERVERS"),
     )  # fmt: skip
+    stack.supervisor.tell = lambda line: console.print(f"  {line}")
     async with stack:
         ours = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HTTP_HOST")
         laid_over = {name: value for name, value in given.items() if name not in ours}
@@ -130,7 +131,8 @@ def show(system: System, console: Console) -> None:
     console.print(f"  {'Postgres':<16} {without_password(system.stack.database_url)}")
     for standin, words in NAMES.items():
         if first := system.first.get(standin):
-            console.print(f"  stand-in: {words:<34} {first['base_url']}  (control {first['control_url']})")
+            page = "  books: open it in a browser" if standin == "qbo" else ""
+            console.print(f"  stand-in: {words:<34} {first['base_url']}  (control {first['control_url']}){page}")
         else:
             console.print(f"  real:     {words:<34} configured")
     console.print(f"  logs: {system.supervisor.log_directory}    Ctrl-C ends all of it\n")

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import httpx
 
 LAUNCH = Path(__file__).with_name("launch.py")
+TOLD_RESTARTS = 3  # in a row; what goes on failing is not told for ever
 RESTART_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -42,6 +43,11 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise ProcessFailedError("no free port was found between 15000 and 32000.")
 
 
+def how_it_ended(status: int | None) -> str:
+    """Return an exit status in words."""
+    return f"was ended by {signal.Signals(-status).name}" if status and status < 0 else f"ended with exit status {status}"
+
+
 def tail(path: Path, lines: int = 15) -> str:
     """Return the last lines of a log, or what is known when there is none."""
     try:
@@ -65,6 +71,7 @@ class ManagedProcess:
     first_line: bool = False
     restart: bool = True
     forward: TextIO | None = None
+    tell: Callable[[str], None] = lambda _: None  # a line for a person: it went unasked
     first: dict[str, Any] = field(default_factory=dict)
     restarts: int = 0
     exit_status: int | None = None
@@ -114,9 +121,14 @@ class ManagedProcess:
             process, began = self._process, time.monotonic()
             assert process is not None
             self.exit_status = await process.wait()
-            if self._stopping or not self.restart:
+            if self._stopping:
                 return
             quick = 0 if time.monotonic() - began > 10 else quick + 1
+            if quick <= TOLD_RESTARTS:
+                again = "it is started again" if self.restart else f"it is not started again; see {self.log_path}"
+                self.tell(f"{self.name} {how_it_ended(self.exit_status)}: {again}")
+            if not self.restart:
+                return
             await asyncio.sleep(RESTART_BACKOFF_SECONDS[min(quick, len(RESTART_BACKOFF_SECONDS) - 1)])
             if self._stopping:
                 return
@@ -212,6 +224,8 @@ class Supervisor:
     def __init__(self, log_directory: Path) -> None:
         self.log_directory = log_directory
         self.processes: dict[str, ManagedProcess] = {}
+        self.tell: Callable[[str], None] = lambda _: None
+        """Is told a line when a process goes unasked."""
 
     def __getitem__(self, name: str) -> ManagedProcess:
         return self.processes[name]
@@ -232,7 +246,7 @@ class Supervisor:
         if name in self.processes:
             await self.processes[name].stop()
         process = ManagedProcess(
-            name, command, self.log_directory / f"{name}.log", env or {}, ready_url, first_line, restart, forward
+            name, command, self.log_directory / f"{name}.log", env or {}, ready_url, first_line, restart, forward, self.tell
         )
         self.processes[name] = process
         await process.start(ready_within)

@@ -2,10 +2,12 @@
 
 import argparse
 import asyncio
+import contextlib
 import hmac
 import json
 import secrets
 import sys
+import threading
 import webbrowser
 from datetime import UTC, datetime
 from html import escape
@@ -82,7 +84,7 @@ async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: 
             _say(f"Open this address, connect the company, then paste the address that you are sent to:\n\n{address}\n")
             _open(arguments, address)
             async with asyncio.timeout(arguments.timeout):
-                pasted = await asyncio.to_thread(sys.stdin.readline)
+                pasted = await _pasted()
             code, realm = callback(urlsplit(pasted.strip()).query, state, allowed)
         else:
             code, realm = await _listen(
@@ -95,6 +97,24 @@ async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: 
         await oauth.close()
     _say(f"Company {realm} is connected.")
     return 0
+
+
+async def _pasted() -> str:
+    """Read a line from the person; in a thread that nobody waits for when the time is up."""
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[str] = loop.create_future()
+
+    def tell(text: str) -> None:
+        if not line.done():
+            line.set_result(text)
+
+    def read() -> None:
+        text = sys.stdin.readline()
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, text)
+
+    threading.Thread(target=read, daemon=True).start()
+    return await line
 
 
 async def _listen(
@@ -176,7 +196,9 @@ def sentence(realm: str, status: TokenStatus | None, warn_days: float) -> str:
     """Say it to a person."""
     if status is None:
         return f"{realm}: never connected. Run: qbo-writer auth login"
-    lines = [f"{realm}: {status.state}" + (f" ({status.reason})" if status.reason else "")]
+    if status.state != CONNECTED:
+        return f"{realm}: {status.state}" + (f" ({status.reason})" if status.reason else "") + ". Run: qbo-writer auth login"
+    lines = [f"{realm}: {status.state}"]
     ends = (
         ("access token", status.access_expires_at, "refreshed by itself"),
         ("refresh token", status.refresh_expires_at, "100 days without use"),
@@ -195,7 +217,12 @@ async def _revoke(arguments: argparse.Namespace, settings: WriterSettings, pool:
     (realm,) = _realms(settings, arguments.realm, one=True)
     oauth = OAuthClient(settings)
     try:
-        await TokenStore(pool, settings, oauth).revoke(realm)
+        store = TokenStore(pool, settings, oauth)
+        status = await store.status(realm)
+        if status is None or status.state != CONNECTED:
+            _say(f"Company {realm} is not connected: there is nothing to revoke.")
+            return 0
+        await store.revoke(realm)
     finally:
         await oauth.close()
     _say(f"The grant of company {realm} is revoked. Posting for it stops; its queue is kept.")

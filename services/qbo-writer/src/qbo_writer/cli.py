@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -405,6 +406,9 @@ def run(arguments: list[str]) -> int:
         return asyncio.run(body())
     except BookrelayError as error:
         print(f"qbo-writer: {error.sentence()}", file=sys.stderr)
+    except BrokenPipeError:  # who reads us (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KafkaError as error:
         print(f"qbo-writer: Kafka cannot be reached: {error}. Check KAFKA_BOOTSTRAP_SERVERS.", file=sys.stderr)
     except TRANSIENT_POSTGRES as error:

@@ -1,0 +1,24 @@
+"""Who runs the stack is told when a process goes unasked, and not when it is stopped."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from sandbox.stack.processes import Supervisor
+
+TALKER = "import sys, time; print('{\"here\": 1}', flush=True); time.sleep(600)"
+
+
+async def test_a_killed_process_is_told_and_a_stopped_one_is_not(tmp_path: Path) -> None:
+    supervisor, told = Supervisor(tmp_path), list[str]()
+    supervisor.tell = told.append
+    try:
+        process = await supervisor.start("talker", [sys.executable, "-c", TALKER], first_line=True)
+        supervisor.kill("talker")
+        async with asyncio.timeout(60):
+            while not process.restarts:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await process.wait_ready()
+    finally:
+        await supervisor.stop_all()
+    assert told == ["talker was ended by SIGKILL: it is started again"]

@@ -12,7 +12,7 @@ export UV_NO_PROGRESS ?= 1
 RUN := .venv/bin/python
 SYNCED := .bootstrap/synced$(if $(filter kafka,$(BROKER)),-kafka,)
 
-.PHONY: help demo up reset test test-kafka lint types contracts bench bench-sandbox check clean asyncapi env-example
+.PHONY: help demo up qbo-writer reset test test-kafka lint types contracts bench bench-sandbox check clean asyncapi env-example
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
@@ -40,6 +40,9 @@ up: ## The system to stay: on Apache Kafka (BROKER=embedded without it), against
 .PHONY: run-up
 run-up: $(SYNCED)
 	@exec $(RUN) -m sandbox.up --broker $(BROKER) $(ARGS)
+qbo-writer: $(SYNCED) ## A command for operators on what `make up` runs: make qbo-writer ARGS="held list"
+	@[ -f .bookrelay/qbo-writer.env ] || { echo "qbo-writer: nothing runs here. Start it with make up." >&2; exit 1; }
+	@set -a && . ./.bookrelay/qbo-writer.env && exec .venv/bin/qbo-writer $(or $(ARGS),--help)
 reset: ## Forget what `make up` keeps in .bookrelay/
 	@rm -rf .bookrelay && echo "forgotten: .bookrelay/"
 

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -84,6 +85,7 @@ async def run(options: argparse.Namespace, console: Console) -> int:
         )  # fmt: skip
         try:
             await _start(system, console, stop)
+            write_environment(system, directory)
             show(system, console)
             await stop.wait()
             console.print("\nstopping ...")
@@ -122,6 +124,15 @@ async def _soon_ready(system: System, name: str) -> None:
         return  # shown with its reason
 
 
+def write_environment(system: System, directory: Path) -> None:
+    """Leave what the writer was given, so that its commands for operators find the same company: `make qbo-writer`."""
+    path = directory / "qbo-writer.env"
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)  # it holds secrets
+    given = system.service_environment("qbo-writer")
+    path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in given.items() if name != "HTTP_PORT"))
+
+
 def show(system: System, console: Console) -> None:
     """Print the addresses and a line for each service."""
     console.print("\n[bold]bookrelay is up[/bold]")
@@ -135,6 +146,7 @@ def show(system: System, console: Console) -> None:
             console.print(f"  stand-in: {words:<34} {first['base_url']}  (control {first['control_url']}){page}")
         else:
             console.print(f"  real:     {words:<34} configured")
+    console.print("  for operators: make qbo-writer ARGS=status    (commands: docs/runbook.md)")
     console.print(f"  logs: {system.supervisor.log_directory}    Ctrl-C ends all of it\n")
 
 

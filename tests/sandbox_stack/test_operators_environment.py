@@ -18,6 +18,7 @@ async def test_a_shell_reads_what_the_writer_was_given(tmp_path: Path) -> None:
         await system.http.aclose()
     path = tmp_path / "qbo-writer.env"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    told = subprocess.run(["sh", "-c", f"set -a; . {path}; env"], capture_output=True, text=True, check=True).stdout.splitlines()
+    script = f"set -a; . {path}; env"
+    told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: ASYNC221
     for line in ("DATABASE_URL=postgresql://u:p'w@127.0.0.1:1/b", "QBO_REALM_ID=17", "QB_DEFAULT_BANK_ACCOUNT=Bank & $Sons"):
         assert line in told

@@ -22,3 +22,15 @@ async def test_a_killed_process_is_told_and_a_stopped_one_is_not(tmp_path: Path)
     finally:
         await supervisor.stop_all()
     assert told == ["talker was ended by SIGKILL: it is started again"]
+
+
+async def test_what_ends_with_everything_else_is_neither_told_nor_started_again(tmp_path: Path) -> None:
+    supervisor, told = Supervisor(tmp_path), list[str]()
+    supervisor.tell = told.append
+    try:
+        process = await supervisor.start("talker", [sys.executable, "-c", TALKER], first_line=True)
+        supervisor.expect_the_end()
+        supervisor.kill("talker")
+    finally:
+        await supervisor.stop_all()
+    assert (told, process.restarts, process.running) == ([], 0, False)

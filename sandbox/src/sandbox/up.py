@@ -68,13 +68,18 @@ async def run(options: argparse.Namespace, console: Console) -> int:
     standins = tuple(name for name, variable in CREDENTIALS.items() if not given.get(variable))
     specs = [(t.name, t.partitions, t.config()) for t in topics.all_topics()]
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     console.print(f"state in {directory}; starting Postgres and the broker ({options.broker}) ...")
     stack = Stack(
         broker=options.broker, directory=directory, topics=specs, broker_port=BROKER_PORT,
         database_url=given.get("DATABASE_URL"), kafka_bootstrap_servers=given.get("KAFKA_BOOTSTRAP_SERVERS"),
     )  # fmt: skip
+
+    def end() -> None:
+        stack.supervisor.expect_the_end()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
     stack.supervisor.tell = lambda line: console.print(f"  {line}")
     async with stack:
         ours = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HTTP_HOST")

@@ -184,6 +184,10 @@ class ManagedProcess:
         if self._process and self._process.returncode is None:
             self._process.send_signal(signum)
 
+    def leaving(self) -> None:
+        """Take its end for asked."""
+        self._stopping = True
+
     def pause(self) -> None:
         """Stop its clock (SIGSTOP): it holds its connections and answers nothing."""
         self.kill(signal.SIGSTOP)
@@ -263,6 +267,11 @@ class Supervisor:
     def resume(self, name: str) -> None:
         """SIGCONT one process."""
         self.processes[name].resume()
+
+    def expect_the_end(self) -> None:
+        """From now on whatever goes is neither told nor started again: a terminal's Ctrl-C reaches every process at once."""
+        for process in self.processes.values():
+            process.leaving()
 
     async def stop(self, *names: str, within: float = 10.0) -> None:
         """Stop these processes, all at once."""

@@ -166,7 +166,14 @@ class App:
         return reply
 
     async def _wait(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds * self.world.config.seconds_scale))
+        """A wait of an injected fault: so long, or until it is released."""
+        event, held = asyncio.Event(), self.world.held
+        held.add(event)
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), max(0.0, seconds * self.world.config.seconds_scale))
+        finally:
+            held.discard(event)
 
     def _before(self, rule: Rule, request: Request) -> Reply | None:
         """What a fault does before anything is committed; None: go on."""

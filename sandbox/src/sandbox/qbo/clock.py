@@ -1,4 +1,4 @@
-"""The controllable clock: documents, tokens and webhook retries live on it; rate limits never do (they use real time)."""
+"""The controllable clock: documents, tokens and webhook retries live on it; rate limits never do (see limits.py)."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ class Control:
             ("GET", "faults"): self.faults,
             ("POST", "faults"): self.add_faults,
             ("DELETE", "faults"): self.clear_faults,
+            ("POST", "release"): self.release,
             ("GET", "modes"): self.modes,
             ("POST", "modes"): self.set_modes,
             ("GET", "limits"): self.limits,
@@ -104,8 +105,9 @@ class Control:
 
     def reset(self, params: dict[str, str], body: Any) -> Answer:
         """Back to the state of the start: same seed, same tokens, same client; subscribers stay only with keep_webhooks."""
-        world, hooks = self.world, self.world.webhooks
+        world, hooks, held = self.world, self.world.webhooks, self.world.held
         World.__init__(world, world.config)
+        world.held = held
         # the running sender keeps its object; what waits in it tells of documents that are gone
         hooks.forget(keep_subscribers=bool(body.get("keep_webhooks", False)))
         world.webhooks = hooks
@@ -192,6 +194,7 @@ class Control:
         return 200, {
             "rules": [rule.show() for rule in self.world.injector.rules],
             "modes": self._modes(),
+            "held": len(self.world.held),
             "known": {name: {"arguments": arguments, "does": text} for name, (arguments, text) in FAULTS.items()},
             "profiles": PROFILES,
         }
@@ -221,6 +224,10 @@ class Control:
         """Remove one rule (?id=) or all."""
         return 200, {"removed": self.world.injector.clear(params.get("id"))}
 
+    def release(self, params: dict[str, str], body: Any) -> Answer:
+        """Every request that an injected fault holds goes on now (latency, late_delivery, requestid_race, slow_token)."""
+        return 200, {"released": self.world.release()}
+
     def _modes(self) -> dict[str, Any]:
         return {f.name: getattr(self.world.modes, f.name) for f in fields(self.world.modes)}
 
@@ -238,12 +245,22 @@ class Control:
     def limits(self, params: dict[str, str], body: Any) -> Answer:
         """Limits and what is used of them."""
         settings = {f.name: getattr(self.world.limits.settings, f.name) for f in fields(self.world.limits.settings)}
-        return 200, {**settings, "usage": {realm: self.world.limits.usage(realm) for realm in self.world.companies}}
+        return 200, {
+            **settings,
+            "frozen": self.world.limits.frozen_at is not None,
+            "usage": {realm: self.world.limits.usage(realm) for realm in self.world.companies},
+        }
 
     def set_limits(self, params: dict[str, str], body: Any) -> Answer:
-        """Change some; buckets are full again."""
-        _assign(self.world.limits.settings, body)
-        self.world.limits.reset()
+        """Change some; buckets are full again. {"frozen": true|false} and {"advance": seconds}: the time that limits live on."""
+        limits, settings = self.world.limits, {k: v for k, v in body.items() if k not in ("frozen", "advance")}
+        _assign(limits.settings, settings)
+        if "frozen" in body:
+            limits.freeze(bool(body["frozen"]))
+        if "advance" in body:
+            limits.advance(float(body["advance"]))
+        if settings or not body:
+            limits.reset()
         return self.limits(params, body)
 
     def requests(self, params: dict[str, str], body: Any) -> Answer:
@@ -372,7 +389,7 @@ class Control:
     def webhooks(self, params: dict[str, str], body: Any) -> Answer:
         """Subscribers with their queues."""
         return 200, {
-            "subscribers": [s.show() for s in self.world.webhooks.subscribers.values()],
+            **self.world.webhooks.show(),
             "verifier_token": self.world.verifier_token,
         }
 

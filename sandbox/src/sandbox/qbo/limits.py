@@ -1,4 +1,7 @@
-"""Rate limits on real time, and metering on the company clock. It decides; the app turns a refusal into 429."""
+"""Rate limits on real time, which may be frozen apart from the companies' clock, and metering on that clock.
+
+It decides; the app turns a refusal into 429.
+"""
 
 from __future__ import annotations
 
@@ -95,6 +98,7 @@ class Limits:
 
     def __init__(self, settings: LimitSettings) -> None:
         self.settings = settings
+        self.frozen_at: float | None = None
         self.realms: dict[str, _Realm] = {}
         self.in_flight_peak = 0
         self.flying = 0
@@ -111,6 +115,20 @@ class Limits:
 
     def _gauge(self, size: float, seconds: float) -> Bucket | Window:
         return Window(size, seconds) if self.settings.counting == "window" else Bucket(size, seconds)
+
+    def now(self) -> float:
+        """Real time, or the instant at which it was frozen."""
+        return time.monotonic() if self.frozen_at is None else self.frozen_at
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop the time that limits live on, or go back to real time."""
+        self.frozen_at = self.now() if frozen else None
+
+    def advance(self, seconds: float) -> None:
+        """Move the frozen time on."""
+        if self.frozen_at is None:
+            raise ValueError("limits live on real time: freeze it first")
+        self.frozen_at += seconds
 
     def reset(self) -> None:
         """Full buckets; used after the settings change. What is in flight stays counted."""
@@ -132,7 +150,7 @@ class Limits:
 
     def _passes(self, realm: _Realm, app: str, flying: int, *, batch: bool) -> bool:
         """A token of every bucket, or none at all."""
-        now, s = time.monotonic(), self.settings
+        now, s = self.now(), self.settings
         second = realm.second.get(app) or realm.second.setdefault(app, self._gauge(s.per_second, 1))
         gauges = [realm.minute, second]
         if batch:
@@ -166,7 +184,7 @@ class Limits:
 
     def usage(self, realm_id: str) -> dict[str, float | int]:
         """What is used of each limit now, for pages and counters."""
-        realm, now = self._realm(realm_id), time.monotonic()
+        realm, now = self._realm(realm_id), self.now()
         return {
             "requests_last_minute": realm.minute.used(now),
             "batches_last_minute": realm.batch.used(now),

@@ -49,6 +49,7 @@ class Subscriber:
     max_events: int = 100
     void_word: str = "voided"
     paused: bool = False
+    answer_seconds: float = ANSWER_SECONDS  # real seconds after which no answer is a failure
     waiting: list[Waiting] = field(default_factory=list)
     attempts: int = 0  # of the delivery at the head of the line
     next_attempt: float = 0.0
@@ -57,6 +58,14 @@ class Subscriber:
     delivered: int = 0
     failed: int = 0
     sent: list[dict[str, Any]] = field(default_factory=list)  # last attempts, for tests
+    sending: bool = False  # an attempt is under way: its answer is not known yet
+    looked: int = 0  # the newest change that the sender has seen and acted on
+
+    def due(self, now: float) -> bool:
+        """May something leave now?"""
+        if self.paused:
+            return False
+        return self.next_attempt <= now if self.head else any(entry[0] <= now for entry in self.waiting)
 
     def show(self) -> dict[str, Any]:
         """For the control API."""
@@ -68,12 +77,14 @@ class Subscriber:
             "waiting": len(self.waiting) + len(self.head),
             "attempts": self.attempts,
             "next_attempt": self.next_attempt,
+            "sending": self.sending,
             "delivered": self.delivered,
             "failed": self.failed,
             "paused": self.paused,
             "delay": self.delay,
             "duplicate": self.duplicate,
             "reorder": self.reorder,
+            "answer_seconds": self.answer_seconds,
             "sent": self.sent[-50:],
         }
 
@@ -89,6 +100,8 @@ class Webhooks:
         self.serving: dict[str, asyncio.Task[None]] = {}  # by subscriber
         self.wake: asyncio.Event | None = None
         self.client: httpx.AsyncClient | None = None
+        self.changes = 0  # events, the clock moved, settings: each has to be looked at
+        self.under_way = 0  # attempts, also those of subscribers that are gone
 
     def on_event(self, event: Event) -> None:
         """Called by the companies after each change."""
@@ -118,8 +131,25 @@ class Webhooks:
 
     def kick(self) -> None:
         """Something changed: look again (also after the clock moved)."""
+        self.changes += 1
+        self._look()
+
+    def _look(self) -> None:
         if self.wake is not None:
             self.wake.set()
+
+    def idle(self, subscriber: Subscriber) -> bool:
+        """Every change has been looked at, each attempt is answered, nothing is due: only the clock or a change brings more."""
+        if subscriber.sending:
+            return False
+        if subscriber.paused or not (subscriber.waiting or subscriber.head):
+            return True
+        return subscriber.looked == self.changes and not subscriber.due(self.world.clock.now())
+
+    def show(self) -> dict[str, Any]:
+        """For the control API."""
+        shown = [{**s.show(), "idle": self.idle(s)} for s in self.subscribers.values()]
+        return {"subscribers": shown, "idle": not self.under_way and all(s["idle"] for s in shown)}
 
     def add(self, spec: dict[str, Any]) -> Subscriber:
         """Register an endpoint; raises ValueError with a reason."""
@@ -137,7 +167,7 @@ class Webhooks:
             None if realms is None else [str(r) for r in realms],
             str(spec.get("verifier_token") or self.world.verifier_token),
         )
-        for name in ("delay", "duplicate", "reorder", "bundle_seconds"):
+        for name in ("delay", "duplicate", "reorder", "bundle_seconds", "answer_seconds"):
             if name in spec:
                 setattr(subscriber, name, float(spec[name]))
         subscriber.max_events = int(spec.get("max_events", 100))
@@ -151,7 +181,7 @@ class Webhooks:
     async def start(self) -> None:
         """Begin sending; called when the server starts."""
         self.wake = asyncio.Event()
-        self.client = httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False)
+        self.client = httpx.AsyncClient(trust_env=False)
         self.task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -184,13 +214,12 @@ class Webhooks:
 
     def _served(self, subscriber: Subscriber, task: asyncio.Task[None]) -> None:
         self.serving.pop(subscriber.id, None)
-        now = self.world.clock.now()
-        if not subscriber.head and any(entry[0] <= now for entry in subscriber.waiting):
-            self.kick()  # something came while the last delivery was on its way
+        if subscriber.looked != self.changes:
+            self._look()  # something came, or the clock moved, while the last delivery was on its way
 
     async def _serve(self, subscriber: Subscriber) -> None:
         while not subscriber.paused and self.subscribers.get(subscriber.id) is subscriber:
-            now = self.world.clock.now()
+            now, subscriber.looked = self.world.clock.now(), self.changes
             if not subscriber.head:
                 self._take(subscriber, now)
             if not subscriber.head or subscriber.next_attempt > now:
@@ -222,20 +251,29 @@ class Webhooks:
         return []
 
     async def _attempt(self, subscriber: Subscriber) -> bool:
-        """One delivery; True when acknowledged."""
-        body = render(subscriber, [(event, event_id) for _, event, event_id in subscriber.head])
+        """One delivery; True when acknowledged. The next attempt is reckoned from the beginning of this one."""
+        head, begun = subscriber.head, self.world.clock.now()
+        body = render(subscriber, [(event, event_id) for _, event, event_id in head])
         twice = subscriber.duplicate and self.random.random() < subscriber.duplicate
-        ok = await self._post(subscriber, body)
-        if ok and twice:
-            await self._post(subscriber, body)
+        subscriber.sending = True
+        self.under_way += 1
+        try:
+            ok = await self._post(subscriber, body)
+            if ok and twice:
+                await self._post(subscriber, body)
+        finally:
+            subscriber.sending = False
+            self.under_way -= 1
+        if subscriber.head is not head:
+            return False  # everything was reset meanwhile
         if ok:
-            subscriber.delivered += len(subscriber.head)
+            subscriber.delivered += len(head)
             subscriber.head, subscriber.attempts = [], 0
             return True
         subscriber.failed += 1
         wait = SCHEDULE[min(subscriber.attempts, len(SCHEDULE) - 1)]
         subscriber.attempts += 1
-        subscriber.next_attempt = self.world.clock.now() + wait
+        subscriber.next_attempt = begun + wait
         return False
 
     async def _post(self, subscriber: Subscriber, body: bytes) -> bool:
@@ -250,7 +288,7 @@ class Webhooks:
         }
         status = 0
         try:
-            answer = await self.client.post(subscriber.url, content=body, headers=headers)
+            answer = await self.client.post(subscriber.url, content=body, headers=headers, timeout=subscriber.answer_seconds)
             status = answer.status_code
         except httpx.HTTPError:
             status = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import random
 from collections import deque
@@ -110,6 +111,7 @@ class World:
         self.throttled = 0
         self.writes = 0
         self.internal_errors = 0
+        self.held: set[asyncio.Event] = set()  # one for each wait of an injected fault
         self.creates_by_requestid: dict[str, int] = {}
         self.books = _optional("books")
         self.reports = _optional("reports")
@@ -171,6 +173,12 @@ class World:
         from sandbox.qbo.person import act
 
         return act(self.companies[realm_id], operation, kind, doc_id, changes or {})
+
+    def release(self) -> int:
+        """End every wait of an injected fault; how many there were."""
+        for event in self.held:
+            event.set()
+        return len(self.held)
 
     # -- log -------------------------------------------------------------------------------------------------------
 

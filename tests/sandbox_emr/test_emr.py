@@ -29,8 +29,8 @@ class Emr:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.facts = json.loads(self.process.stdout.readline())
-        self.http = httpx.Client(base_url=self.facts["base_url"], headers=self.facts["headers"], timeout=10)
-        self.control_http = httpx.Client(base_url=self.facts["control_url"], timeout=10)
+        self.http = httpx.Client(base_url=self.facts["base_url"], headers=self.facts["headers"], timeout=60)
+        self.control_http = httpx.Client(base_url=self.facts["control_url"], timeout=60)
 
     def control(self, method: str, path: str, order: Any = None) -> Any:
         response = self.control_http.request(method, path, json=order)
@@ -217,7 +217,7 @@ def test_faults_hit_what_they_name_as_often_as_told(emr: Emr) -> None:
     emr.control("POST", "/quotes", {"quotes": [quote(1), quote(2)]})
     emr.control("POST", "/faults", [
         {"query": {"quoteNumber": "1"}, "status": 503, "body": {"Message": "down"}, "times": 2},
-        {"path": "/quotes/list$", "malformed": True}, {"path": "/durations", "drop": True}, {"path": "/discount", "delay": 0.3},
+        {"path": "/quotes/list$", "malformed": True}, {"path": "/durations", "drop": True}, {"path": "/discount", "delay": 2},
     ])  # fmt: skip
     assert [emr.http.get("/quotes", params={"quoteNumber": n}).status_code for n in (1, 2, 1, 1)] == [503, 200, 503, 200]
     with pytest.raises(json.JSONDecodeError):
@@ -226,8 +226,8 @@ def test_faults_hit_what_they_name_as_often_as_told(emr: Emr) -> None:
         emr.http.get("/durations")
     with pytest.raises(httpx.ReadTimeout):
         emr.http.get("/discountreasons", timeout=0.1)
-    assert emr.http.get("/discountreasons", timeout=5).status_code == 200
-    deadline = time.monotonic() + 5
+    assert emr.http.get("/discountreasons").status_code == 200
+    deadline = time.monotonic() + 60
     log = emr.control("GET", "/requests")
     while sum(entry["fault"] for entry in log) < 5:  # the abandoned request is logged when it ends
         assert time.monotonic() < deadline
@@ -264,7 +264,7 @@ def test_sixty_quotes_hold_at_least_one_of_most_kinds() -> None:
 def test_taken_port_is_one_line_that_names_it_and_exit_status_1(server: Emr) -> None:
     port = server.facts["base_url"].split(":")[2].split("/")[0]
     done = subprocess.run(
-        [sys.executable, "-m", "sandbox.main", "emr", "--port", port], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "sandbox.main", "emr", "--port", port], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
     assert done.stdout == ""
@@ -282,7 +282,7 @@ def test_signal_ends_it_with_status_0(signum: int) -> None:
     assert process.stdout
     json.loads(process.stdout.readline())
     process.send_signal(signum)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
 
 
@@ -296,6 +296,6 @@ def test_state_file_outlives_a_restart_and_a_broken_one_is_refused(tmp_path: Pat
     second.close()
     state.write_bytes(b"nonsense")
     command = [sys.executable, "-m", "sandbox.main", "emr", "--state-file", str(state)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert str(state) in done.stderr

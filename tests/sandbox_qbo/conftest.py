@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -14,6 +14,14 @@ from sandbox.qbo.app import App
 from sandbox.qbo.books import invariants
 from sandbox.qbo.server import bind, build, server_for
 from sandbox.qbo.store import broken_indexes
+
+
+def eventually(done: Callable[[], object], what: str, within: float = 60.0) -> None:
+    """Wait for a condition; the bound only ends a test that would hang."""
+    deadline = time.monotonic() + within
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
 
 
 class StandIn:
@@ -25,10 +33,7 @@ class StandIn:
         self.server = server_for(self.app)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
-        deadline = time.monotonic() + 60
-        while not self.server.started:
-            assert time.monotonic() < deadline, "the stand-in did not start"
-            time.sleep(0.01)
+        eventually(lambda: self.server.started, "the stand-in did not start")
         self.greeting: dict[str, str] = self.app.world.greeting()
         self.http = httpx.Client(base_url=self.greeting["base_url"], timeout=60, trust_env=False)
 
@@ -40,10 +45,25 @@ class StandIn:
         assert answer.status_code == status, answer.text
         return answer.json()
 
+    def deliveries(self) -> dict[str, Any]:
+        """The subscribers by id, once the sender has looked at everything and each attempt is answered."""
+        shown: dict[str, Any] = {}
+
+        def idle() -> bool:
+            shown.update(self.control("GET", "webhooks"))
+            return bool(shown["idle"])
+
+        eventually(idle, f"the sender is not idle: {shown}")
+        return {subscriber["id"]: subscriber for subscriber in shown["subscribers"]}
+
+    def held(self) -> int:
+        """How many requests an injected fault holds."""
+        return int(self.control("GET", "faults")["held"])
+
     def stop(self) -> None:
         self.http.close()
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(60)
 
 
 class Books:

@@ -36,7 +36,7 @@ class Google:
         assert self.process.stdout
         self.facts = json.loads(self.process.stdout.readline())
         self.id: str = self.facts["spreadsheet_id"]
-        self.control_http = httpx.Client(base_url=self.facts["control_url"], timeout=10)
+        self.control_http = httpx.Client(base_url=self.facts["control_url"], timeout=60)
         self.credentials = Credentials.from_service_account_file(self.facts["credentials_file"], scopes=SCOPES)
         self.account = json.loads(Path(self.facts["credentials_file"]).read_text())
         session = RedirectedSession(self.credentials)
@@ -61,7 +61,7 @@ class Google:
     def http(self) -> httpx.Client:
         self.credentials.refresh(Request())  # an earlier test may have ended the token
         headers = {"Authorization": f"Bearer {self.credentials.token}"}
-        return httpx.Client(base_url=self.facts["base_url"], headers=headers, timeout=10)
+        return httpx.Client(base_url=self.facts["base_url"], headers=headers, timeout=60)
 
     def close(self) -> None:
         self.control_http.close()

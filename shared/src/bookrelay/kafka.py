@@ -257,7 +257,8 @@ def describe(error: ValidationError) -> str:
     """Say what is wrong with a message without repeating its content."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    return f"{error.error_count()} errors; first at {where or 'the message'}: {first['msg']}"
+    counted = "1 error" if error.error_count() == 1 else f"{error.error_count()} errors"
+    return f"{counted}; first at {where or 'the message'}: {first['msg']}"
 
 
 async def send_dead_letter(publisher: Publisher, topic: Topic, group: str, record: ConsumerRecord[Any, Any], reason: str) -> None:

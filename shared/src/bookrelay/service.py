@@ -322,6 +322,10 @@ def main(name: str, build: Callable[[], Service]) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(f"usage: {name}\n\nRuns the service until SIGTERM or SIGINT. Settings are environment variables; see .env.example.")  # noqa: T201
         return
+    if sys.argv[1:]:
+        what = f"{name} takes no arguments ({sys.argv[1]!r}): settings are environment variables; see .env.example."
+        print(what, file=sys.stderr)  # noqa: T201
+        sys.exit(2)
     try:
         import uvloop
 

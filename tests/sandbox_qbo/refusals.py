@@ -12,7 +12,7 @@ import httpx
 from .bodies import bill, bill_payment, deposit, expense, invoice, journal, line, payment, posting, time_activity
 from .cases import Act, batch, delete, edit, get, item, linked, multipart, post
 from .conftest import Books, code_of
-from .rule_table import Check, Rule, asked, customer, no, ok, refused, sent
+from .rules.writing import Check, Rule, asked, customer, no, ok, refused, sent
 
 
 def item_ok(**parts: Any) -> Check:

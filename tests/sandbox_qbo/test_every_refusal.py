@@ -13,7 +13,7 @@ from sandbox.qbo.faults import Fault
 from .cases import CASES
 from .conftest import Books, StandIn
 from .refusals import REFUSALS
-from .rule_table import RULES
+from .rules import RULES
 
 MODULES = (
     "api", "attachments", "batch", "cdc", "extras", "journals", "lists", "purchases", "query", "rules", "sales", "settlements",

@@ -8,7 +8,8 @@ import pytest
 
 from .conftest import Books
 from .refusals import REFUSALS
-from .rule_table import RULES, TOPICS, Rule
+from .rules import RULES, TOPICS
+from .rules.writing import Rule
 
 ALL = RULES + REFUSALS
 SIDES = [(rule, side) for rule in ALL for side in ("passes", "bites")]

@@ -1,6 +1,6 @@
 """Each property of each kind, walked through the schema: what is too long, unknown, missing, inactive or no word of the list.
 
-The numbers themselves are pinned in `rule_table.py`; here nothing that the schema says may stay without effect. Bodies go in
+The numbers themselves are pinned in `rules`; here nothing that the schema says may stay without effect. Bodies go in
 batches, whose items are refused one by one.
 """
 
@@ -15,7 +15,7 @@ from sandbox.qbo.schema import KINDS, SALES_FORMS, SHAPES
 from .bodies import STARTS, start
 from .cases import inactive
 from .conftest import Books
-from .rule_table import at
+from .rules.writing import at
 
 CREATABLE = sorted(STARTS)
 

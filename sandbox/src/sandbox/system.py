@@ -71,14 +71,20 @@ class System:
     async def _run(self, name: str, module: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", f"from {module} import main; main()", *arguments,
-            env={**os.environ, **self.common()}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            env={"DEPLOY_WAIT_SECONDS": "10", **os.environ, **self.common()},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        output, _ = await process.communicate()
+        try:
+            output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:  # we are stopped meanwhile
+                process.kill()
+                await process.wait()
         (self.directory / f"{name}.log").write_bytes(output)
         if process.returncode:
-            raise ProcessFailedError(
-                f"{name} ended with exit status {process.returncode}:\n{output.decode(errors='replace')[-2000:]}"
-            )
+            text = output.decode(errors="replace")
+            reason = next((line for line in text.splitlines() if line.startswith("bookrelay-deploy: ")), f"\n{text[-2000:]}")
+            raise ProcessFailedError(f"{name} ended with exit status {process.returncode}: {reason}")
 
     def common(self) -> dict[str, str]:
         """Return what every service gets."""

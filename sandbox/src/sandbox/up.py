@@ -90,8 +90,9 @@ async def run(options: argparse.Namespace, console: Console) -> int:
         )  # fmt: skip
         try:
             await _start(system, console, stop)
-            write_environment(system, directory)
-            show(system, console)
+            if not stop.is_set():
+                write_environment(system, directory)
+                show(system, console)
             await stop.wait()
             console.print("\nstopping ...")
         finally:

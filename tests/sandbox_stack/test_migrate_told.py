@@ -1,4 +1,4 @@
-"""`make up` on a Postgres that is away ends with the reason in its first line, and a Ctrl-C meanwhile leaves no process behind."""
+"""`make up` on a Postgres that is away says so in its first line, and a Ctrl-C meanwhile leaves no process behind."""
 
 import asyncio
 from pathlib import Path

@@ -6,7 +6,6 @@ reference says of each code: HTTP statuses, fault type, text. `test_codes.py` wa
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,24 @@ from typing import Any
 
 import httpx
 
+from .acts import (
+    Act,
+    batch,
+    delete,
+    discount,
+    edit,
+    file,
+    get,
+    inactive,
+    item,
+    linked,
+    metadata,
+    multipart,
+    post,
+    query,
+    read,
+    void,
+)
 from .bodies import (
     bill,
     bill_payment,
@@ -31,7 +48,6 @@ from .bodies import (
 )
 from .conftest import Books
 
-Act = Callable[[Books], httpx.Response]
 V = "ValidationFault"
 
 
@@ -56,41 +72,12 @@ def told(text: str, fault_type: str = V, *statuses: int) -> Told:
     return Told(text, fault_type, frozenset(statuses or (400,)))
 
 
-# -- how requests are written ------------------------------------------------------------------------------------------
-
-
-def post(kind: str, body: Any, **params: Any) -> Act:
-    return lambda books: books.post(kind.lower(), body, **params)
-
-
-def get(path: str, **params: Any) -> Act:
-    return lambda books: books.call("GET", path, params=params)
-
-
-def query(text: str) -> Act:
-    return get("query", query=text)
-
-
 def body(kind: str, good: dict[str, Any], bad: dict[str, Any]) -> Case:
     """Two bodies of one kind."""
     return Case(post(kind, bad), post(kind, good))
 
 
-def edit(books: Books, kind: str, doc: dict[str, Any], **changes: Any) -> httpx.Response:
-    return books.post(kind.lower(), {"Id": doc["Id"], "SyncToken": doc["SyncToken"], "sparse": True, **changes})
-
-
-def delete(books: Books, kind: str, doc: dict[str, Any]) -> httpx.Response:
-    now = books.get(kind, doc["Id"])
-    return books.post(kind.lower(), {"Id": doc["Id"], "SyncToken": now["SyncToken"]}, operation="delete")
-
-
-def void(books: Books, kind: str, doc: dict[str, Any]) -> httpx.Response:
-    now = books.get(kind, doc["Id"])
-    body = {"Id": doc["Id"], "SyncToken": now["SyncToken"], "sparse": True}
-    if kind in ("Invoice", "Bill"):
-        return books.post(kind.lower(), body, operation="void")
-    return books.post(kind.lower(), body, operation="update", include="void")
+# -- how requests are written ------------------------------------------------------------------------------------------
 
 
 def shut(code: str) -> Case:
@@ -117,29 +104,6 @@ def bearer(value: str | None) -> Act:
     return go
 
 
-def read(books: Books) -> httpx.Response:
-    return books.call("GET", "companyinfo/1")
-
-
-def multipart(*parts: tuple[str, str]) -> Act:
-    """An upload of parts, each with its headers and its content."""
-
-    def go(books: Books) -> httpx.Response:
-        text = "".join(f"--XX\r\n{head}\r\n\r\n{content}\r\n" for head, content in parts) + "--XX--\r\n"
-        headers = {"content-type": 'multipart/form-data; boundary="XX"'}
-        return books.call("POST", "upload", content=text.encode(), headers=headers)
-
-    return go
-
-
-def metadata(**values: Any) -> tuple[str, str]:
-    return 'Content-Disposition: form-data; name="file_metadata_01"\r\nContent-Type: application/json', json.dumps(values)
-
-
-def file(name: str = "a.csv", content: str = "1,2", more: str = "") -> tuple[str, str]:
-    return f'Content-Disposition: form-data; name="file_content_01"; filename="{name}"{more}', content
-
-
 def paid_by_card(books: Books) -> dict[str, Any]:
     return books.make("Payment", payment(5, ProcessPayment=True))
 
@@ -148,22 +112,6 @@ def deposited(books: Books) -> dict[str, Any]:
     paid = books.make("Payment", payment(20))
     books.make("Deposit", {**deposit(), "Line": [linked(20, paid)]})
     return paid
-
-
-def linked(amount: Any, paid: dict[str, Any]) -> dict[str, Any]:
-    return {"Amount": amount, "LinkedTxn": [{"TxnId": paid["Id"], "TxnType": "Payment", "TxnLineId": "0"}]}
-
-
-def item(name: str, **more: Any) -> dict[str, Any]:
-    return {"Name": name, "Type": "Service", "IncomeAccountRef": {"value": "1"}, **more}
-
-
-def discount(**detail: Any) -> dict[str, Any]:
-    return {"DetailType": "DiscountLineDetail", "DiscountLineDetail": detail}
-
-
-def batch(*items: dict[str, Any], **params: Any) -> Act:
-    return lambda books: books.post("batch", {"BatchItemRequest": list(items)}, **params)
 
 
 def queries(count: int) -> list[dict[str, Any]]:
@@ -302,12 +250,6 @@ def _close_name(books: Books, *, owing: bool) -> httpx.Response:
 
 def _taxed_update(books: Books, **more: Any) -> httpx.Response:
     return edit(books, "Invoice", books.make("Invoice", invoice()), GlobalTaxCalculation="NotApplicable", **more)
-
-
-def inactive(books: Books, kind: str, **values: Any) -> str:
-    made = books.make(kind, values)
-    assert edit(books, kind, made, Active=False).status_code == 200
-    return str(made["Id"])
 
 
 def _stock(books: Books, day: str) -> httpx.Response:

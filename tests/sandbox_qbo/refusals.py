@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
+from .acts import Act, batch, delete, edit, get, item, linked, multipart, post
 from .bodies import bill, bill_payment, deposit, expense, invoice, journal, line, payment, posting, time_activity
-from .cases import Act, batch, delete, edit, get, item, linked, multipart, post
 from .conftest import Books, code_of
 from .rules.writing import Check, Rule, asked, customer, no, ok, refused, sent
 

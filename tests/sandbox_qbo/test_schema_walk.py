@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sandbox.qbo.schema import KINDS, SALES_FORMS, SHAPES
 
+from .acts import inactive
 from .bodies import STARTS, start
-from .cases import inactive
 from .conftest import Books
 from .rules.writing import at
 

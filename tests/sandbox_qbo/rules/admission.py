@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from ..acts import Act, delete, edit, post, query, void
 from ..bodies import (
     bill,
     bill_payment,
@@ -16,7 +17,6 @@ from ..bodies import (
     line,
     start,
 )
-from ..cases import Act, delete, edit, post, query, void
 from ..conftest import Books
 from .writing import (
     Rule,

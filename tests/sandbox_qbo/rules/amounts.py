@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..acts import discount, post
 from ..bodies import (
     bill,
     expense,
@@ -11,7 +12,6 @@ from ..bodies import (
     line,
     payment,
 )
-from ..cases import discount, post
 from .writing import (
     TAXED,
     Rule,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..acts import Act, batch, delete, get, post
 from ..bodies import (
     invoice,
     payment,
 )
-from ..cases import Act, batch, delete, get, post
 from ..conftest import Books, code_of
 from .writing import (
     Rule,

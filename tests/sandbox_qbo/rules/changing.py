@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from ..acts import delete, edit, void
 from ..bodies import (
     bill,
     bill_payment,
@@ -18,7 +19,6 @@ from ..bodies import (
     posting,
     time_activity,
 )
-from ..cases import delete, edit, void
 from ..conftest import Books
 from .writing import (
     Rule,

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from ..acts import Act, inactive, item, post
 from ..bodies import (
     bill,
     invoice,
@@ -13,7 +14,6 @@ from ..bodies import (
     purchase,
     start,
 )
-from ..cases import Act, inactive, item, post
 from ..conftest import Books
 from .writing import (
     Rule,

@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 
+from ..acts import Act, file, get, metadata, multipart, post
 from ..bodies import (
     bill,
     invoice,
     start,
 )
-from ..cases import Act, file, get, metadata, multipart, post
 from ..conftest import Books
 from .writing import (
     Rule,

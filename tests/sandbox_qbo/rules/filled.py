@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..acts import post
 from ..bodies import (
     bill,
     invoice,
     line,
     payment,
 )
-from ..cases import post
 from ..conftest import Books
 from .writing import (
     TAXED,

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from ..acts import delete, edit, linked
 from ..bodies import (
     deposit,
     inventory,
@@ -17,7 +18,6 @@ from ..bodies import (
     purchase,
     time_activity,
 )
-from ..cases import delete, edit, linked
 from ..conftest import Books
 from .writing import (
     Rule,

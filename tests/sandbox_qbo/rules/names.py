@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from ..cases import edit, item
+from ..acts import edit, item
 from ..conftest import Books
 from .writing import (
     Rule,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..acts import delete
 from ..bodies import (
     invoice,
     line,
 )
-from ..cases import delete
 from ..conftest import Books
 from .writing import (
     Rule,

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
+from ..acts import Act, discount, post, query
 from ..bodies import (
     line,
     start,
 )
-from ..cases import Act, discount, post, query
 from ..conftest import Books, code_of
 
 Check = Callable[[Books], None]

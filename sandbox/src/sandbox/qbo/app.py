@@ -171,7 +171,8 @@ class App:
         held.add(event)
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), max(0.0, seconds * self.world.config.seconds_scale))
+                async with asyncio.timeout(max(0.0, seconds * self.world.config.seconds_scale)):
+                    await event.wait()
         finally:
             held.discard(event)
 

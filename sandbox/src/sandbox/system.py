@@ -6,6 +6,7 @@ a deployment does, and imports none of them.
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -158,13 +159,22 @@ class System:
             forward=self.forward, ready_within=ready_within,
         )  # fmt: skip
 
-    async def start_standby(self, name: str, instance: str) -> ManagedProcess:
-        """Start one more process of a service, called `instance`, which is not started again when it goes."""
-        port = free_port()
-        return await self.supervisor.start(
-            instance, _command(name), env={**self.service_environment(name), "HTTP_PORT": str(port)}, restart=False,
-            ready_url=f"http://127.0.0.1:{port}/health/ready", ready_within=60,
-        )  # fmt: skip
+    async def start_standby(self, name: str, instance: str) -> None:
+        """Start one more process of a service, `instance`, which is not started again when it goes; return when its loops run."""
+        address = f"http://127.0.0.1:{(port := free_port())}"
+        environment = {**self.service_environment(name), "HTTP_PORT": str(port)}
+        process = await self.supervisor.start(instance, _command(name), env=environment, restart=False, ready_within=None)
+        # Loops run while its consumers join, which can take the embedded broker long after another member was killed.
+        while not await self._runs(address):
+            if not process.running:
+                raise ProcessFailedError(f"{instance} ended; see {process.log_path}")
+            await asyncio.sleep(0.05)
+
+    async def _runs(self, address: str) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            answer = await self.http.get(f"{address}/health/ready")
+            return answer.status_code == 200 or "consumers join" in answer.text
+        return False
 
     def url(self, name: str) -> str:
         """Return where a service answers."""

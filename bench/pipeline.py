@@ -99,8 +99,9 @@ class Bench:
         self.figures["documents_per_second"] = round(count / (time.monotonic() - began), 1)
 
     async def recording(self, count: int) -> None:
-        """Commands into the ledger: published while the writer is away, so that only the recording counts."""
-        await self.system.supervisor.stop("qbo-writer")
+        """Commands into the ledger, published while no service runs, so that only the recording counts."""
+        self.memory(SERVICES)
+        await self.system.supervisor.stop(*SERVICES)
         await self.publish(commands(NOBODY, count, prefix="R"))
         await self.system.start_services(("qbo-writer",))
 
@@ -200,13 +201,11 @@ class Bench:
         processor = after.user + after.system - before.user - before.system
         self.figures["webhook_cpu_ms_per_delivery"] = round(processor / made * 1000, 2)
 
-    def memory(self) -> None:
-        """Resident memory of each service."""
-        self.figures["megabytes"] = {
-            name: round(psutil.Process(pid).memory_info().rss / 1e6, 1)
-            for name in SERVICES
-            if (pid := self.system.supervisor[name].pid)
-        }
+    def memory(self, names: tuple[str, ...]) -> None:
+        """Resident memory of these services; the writer's is taken again after the recording."""
+        for name in names:
+            if pid := self.system.supervisor[name].pid:
+                self.figures.setdefault("megabytes", {})[name] = round(psutil.Process(pid).memory_info().rss / 1e6, 1)
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -237,7 +236,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 await bench.deliveries(delivered)
                 tell(f"{recorded} commands to record")
                 await bench.recording(recorded)
-                bench.memory()
+                bench.memory(("qbo-writer",))
                 tell(f"take-over, {kills} times")
                 await bench.takeover(kills)
             finally:

@@ -178,9 +178,8 @@ async def found(lane: Lane, defect: str, tries: int = 3) -> Verdict:
     Pauses depend on the machine: some tries.
     """
     for _ in range(tries):
-        await lane.control("DELETE", "faults")  # what an example that broke off has left
+        await lane.honest()
         verdict = await CIRCUMSTANCES[defect](lane, defect)
-        await lane.control("DELETE", "faults")
         meant = [problem for problem in verdict.problems if SYMPTOMS[defect] in problem]
         if meant:
             verdict.problems = meant
@@ -190,10 +189,8 @@ async def found(lane: Lane, defect: str, tries: int = 3) -> Verdict:
 
 async def survived(lane: Lane, defect: str) -> Verdict:
     """Put the sound writer into the same circumstances: it must leave nothing to be found."""
-    await lane.control("DELETE", "faults")
-    verdict = await CIRCUMSTANCES[defect](lane, "none")
-    await lane.control("DELETE", "faults")
-    return verdict
+    await lane.honest()
+    return await CIRCUMSTANCES[defect](lane, "none")
 
 
 __all__ = ["CIRCUMSTANCES", "SYMPTOMS", "found", "survived"]

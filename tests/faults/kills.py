@@ -164,14 +164,13 @@ async def storms(lanes: list[Lane], kills: int, seed: str, tell: Callable[[str],
     async def work(lane: Lane) -> None:
         while waiting:
             profile, count = waiting.pop(0)
-            for name, value in {"ignore_requestid": False, "requestid_seconds": None, "remember_errors": False,
-                                "requestid_race": 0.0, "requestid_busy": False, "stale_seconds": 0.0,
-                                "requestid_other_body": "replay"}.items():  # fmt: skip
-                await lane.control("POST", "modes", {name: value})
+            await lane.honest()
             try:
                 run = await storm(lane, profile, count, seed)
             except Exception as error:  # a run that cannot be finished is a failed one; the others go on
                 run = Storm(profile, seed, problem=repr(error)[:1500])
+            finally:
+                await lane.honest()
             runs.append(run)
             said = "ok" if run.good else f"WRONG {run.problem} {run.verdict.problems[:4]}"
             tell(

@@ -299,3 +299,9 @@ def test_state_file_outlives_a_restart_and_a_broken_one_is_refused(tmp_path: Pat
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert str(state) in done.stderr
+
+
+def test_a_fault_with_decimals_answers_with_them(emr: Emr) -> None:
+    body = [{"PriceQuoteNo": 1, "TotalAmt": 75.25, "nested": {"tax": 0.1}}]
+    emr.control("POST", "/faults", {"status": 200, "body": body, "delay": 0.001, "path": "/quotes/list"})
+    assert emr.http.get("/quotes/list").json() == body

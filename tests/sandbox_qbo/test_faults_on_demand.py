@@ -213,3 +213,58 @@ def test_metering_counts_reads_and_blocks_for_the_month(limited: StandIn) -> Non
         "Bearer " + limited.control("POST", "tokens", {"new": True, "realm": books.realm})["access_token"]
     )
     assert books.call("GET", "companyinfo/1").status_code == 200
+
+
+def test_an_unknown_code_is_refused_by_the_control_api(books: Books) -> None:
+    for fault in ("fault", "item_fault"):
+        spec = {"fault": fault, "code": "99999", "count": 1}
+        refused = books.standin.control("POST", "faults", spec, status=400)
+        assert "99999" in refused["error"]
+    rule(books, fault="fault", code="99999", unlisted=True, message="Something new", detail="of Intuit's")
+    answer = books.post("invoice", invoice())
+    assert (answer.status_code, code_of(answer)) == (400, "99999")
+    assert "Something new" in answer.text
+
+
+def test_a_firewall_answers_as_html_without_anything_done(books: Books) -> None:
+    rule(books, fault="html", status=404, text="Not Found")
+    answer = books.post("invoice", invoice())
+    assert (answer.status_code, answer.headers["content-type"], count(books)) == (404, "text/html", 0)
+    rule(books, fault="html", commit=True)
+    assert books.post("invoice", invoice()).status_code == 403
+    assert count(books) == 1
+
+
+def test_long_addresses_are_refused_where_that_is_asked_for(books: Books) -> None:
+    names = ", ".join(f"'{number:030}'" for number in range(100))
+    statement = f"select * from Customer where DisplayName in ({names})"
+    assert books.call("GET", "query", params={"query": statement}).status_code == 200
+    books.standin.control("POST", "modes", {"longest_address": 2000})
+    try:
+        refused = books.call("GET", "query", params={"query": statement})
+        assert (refused.status_code, "<html>" in refused.text) == (414, True)
+        posted = books.call("POST", "query", content=statement, headers={"content-type": "application/text"})
+        assert posted.status_code == 200
+    finally:
+        books.standin.control("POST", "modes", {"longest_address": 0})
+
+
+def test_a_refused_read_is_metered(books: Books) -> None:
+    def metered() -> int:
+        return int(books.standin.control("GET", "counters")["metered_reads"])
+
+    before = metered()
+    rule(books, fault="fault", code="4000")
+    assert books.call("GET", "query", params={"query": "select * from Term"}).status_code == 400
+    assert metered() - before == 1
+    rule(books, fault="server_error")
+    assert books.call("GET", "companyinfo/1").status_code == 500
+    assert metered() - before == 2
+    rule(books, fault="html")  # a firewall: Intuit never saw it
+    assert books.call("GET", "companyinfo/1").status_code == 403
+    rule(books, fault="unauthorized")
+    assert books.call("GET", "companyinfo/1").status_code == 401
+    assert metered() - before == 2
+    rule(books, fault="fault", code="6000")
+    assert books.post("invoice", invoice()).status_code == 400
+    assert metered() - before == 2

@@ -355,3 +355,10 @@ def test_what_a_parent_pays_for_its_job_is_the_jobs(books: Books) -> None:
     assert books.get("Customer", "1")["Balance"] == -10
     books.person("merge", "Customer", job["Id"], into="1")
     assert books.get("Customer", "1")["Balance"] == 30
+
+
+def test_empty_lists_of_a_deposits_line_are_left_out(books: Books) -> None:
+    line = {**deposit()["Line"][0], "LinkedTxn": [], "CustomField": []}
+    kept = books.make("Deposit", deposit(Line=[line]))["Line"][0]
+    assert not {"LinkedTxn", "CustomField"} & set(kept)
+    assert kept["DepositLineDetail"]["AccountRef"]["value"] == "79"

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 from google_standin import SCOPES, Google
 from sandbox.sheets import DIRECTIONS, HEADERS, Expected, generate
-from sandbox.sheets.cells import shown, typed
+from sandbox.sheets.cells import TODAY, shown, typed
 from sandbox.sheets.generating import SPECIAL
 
 
@@ -242,12 +242,41 @@ def test_same_seed_same_rows_with_every_breakage_in_both_directions() -> None:
         ("2026-02-30", "2026-02-30", "2026-02-30"), ("true", True, "TRUE"), ("'12", "12", "12"),
         ("=2*3", 6, "6"), ("=1/0", "#DIV/0!", "#DIV/0!"),
         ("=SUM(A1:A2)", "=SUM(A1:A2)", "=SUM(A1:A2)"), ("-", "-", "-"), ("$", "$", "$"), ("12 apples", "12 apples", "12 apples"),
+        ("$-5", -5, "-$5"), ("$ 1,234.50", Decimal("1234.5"), "$1,234.50"), ("($5.00)", -5, "-$5.00"), ("-$-5", "-$-5", "-$-5"),
+        ("1/5", 46027, "1/5"), ("7-11", 46214, "7-11"), ("1/5/24", 45296, "1/5/2024"), ("3-1-2026", 46082, "3/1/2026"),
+        ("13/4", "13/4", "13/4"), ("13/04/2026", "13/04/2026", "13/04/2026"), ("1/5/6/7", "1/5/6/7", "1/5/6/7"),
+        ("Jan 5, 2024", 45296, "Jan 5, 2024"), ("january 5 2024", 45296, "Jan 5, 2024"), ("5 Jan 2024", 45296, "5-Jan-2024"),
+        ("Mar 2026", 46082, "Mar 2026"), ("Mar 5", 46086, "Mar 5"), ("Feb 30, 2024", "Feb 30, 2024", "Feb 30, 2024"),
+        ("Marble 5", "Marble 5", "Marble 5"), ("May", "May", "May"),
+        ("10:30", Decimal("0.4375"), "10:30"), ("10:30:15 pm", Decimal("0.9376736111"), "10:30:15 PM"),
+        ("12:00 am", 0, "12:00 AM"),
+        ("10:75", "10:75", "10:75"), ("1/5/2024 18:00", Decimal("45296.75"), "1/5/2024 18:00:00"),
     ],
 )  # fmt: skip
 def test_what_a_person_types_becomes_a_value(text: str, value: object, seen: str) -> None:
+    TODAY.set(date(2026, 11, 20))
     cell = typed(text)
     assert cell is not None
     assert (cell.value, shown(cell)) == (value, seen)
+
+
+def test_a_date_without_a_year_is_of_the_standins_year(google: Google) -> None:
+    now = datetime.fromisoformat(google.control("POST", "/clock", {})["now"])
+    options = {
+        "valueInputOption": "USER_ENTERED",
+        "includeValuesInResponse": True,
+        "responseValueRenderOption": "UNFORMATTED_VALUE",
+    }
+    done = google.values.update(spreadsheetId=google.id, range="inv_tbl!A2", body={"values": [["1/5"]]}, **options).execute()
+    assert done["updatedData"]["values"] == [[(date(now.year, 1, 5) - date(1899, 12, 30)).days]]
+
+
+def test_a_fault_with_decimals_answers_with_them(google: Google) -> None:
+    body = {"error": {"code": 429, "retry": 0.25, "amounts": [1.10, 2.345]}}
+    google.control("POST", "/faults", {"status": 429, "body": body, "delay": 0.001, "path": "/v4/"})
+    with google.http() as http:
+        answer = http.get(f"/v4/spreadsheets/{google.id}")
+    assert (answer.status_code, answer.json()) == (429, body)
 
 
 def test_taken_port_is_one_line_and_exit_status_1(google: Google) -> None:

@@ -152,7 +152,7 @@ class Watcher:
 
             await self.app(scope, _replay(body), swallow)
         if fault.delay:
-            await asyncio.sleep(fault.delay)
+            await asyncio.sleep(float(fault.delay))
         if fault.drop:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
             await send({"type": "http.response.body", "body": b'{"', "more_body": True})
@@ -160,7 +160,7 @@ class Watcher:
         if fault.malformed:
             answer = Response('[{"PriceQuoteNo": 12', 200, media_type="application/json")
         elif fault.status is not None:
-            text = fault.body if isinstance(fault.body, str) else "" if fault.body is None else json.dumps(fault.body)
+            text = fault.body if isinstance(fault.body, str) else "" if fault.body is None else to_json(fault.body)
             kind = "text/html" if text.startswith("<") else "application/json"
             answer = Response(text, fault.status, fault.headers, media_type=fault.headers.get("content-type", kind))
         elif fault.after:

@@ -57,6 +57,7 @@ class Request:
     realm_id: str
     rest: list[str]
     entity: Entity | None = None
+    address_bytes: int = 0  # path and query as they were sent
     cut_after: int | None = None  # a fault rule cuts this batch after so many items
 
 
@@ -87,7 +88,8 @@ def take_apart(world: World, method: str, path: str, raw_query: bytes, headers: 
     record.entity = entity.kind if entity else ""
     record.requestid = params.get("requestid", "")
     call = Call(method, path, operation, record.entity, realm_id, record.requestid, body)
-    return Request(method, path, params, headers, body, call, record, realm_id, rest, entity)
+    address = len(path.encode()) + len(raw_query)
+    return Request(method, path, params, headers, body, call, record, realm_id, rest, entity, address)
 
 
 def _operation(method: str, params: dict[str, str], rest: list[str], entity: Entity | None, body: bytes) -> str:
@@ -238,7 +240,7 @@ class Api:
         if company is None:
             raise Fault("3100")
         operation = request.call.operation
-        self._meter(request, operation)
+        self.meter(request)
         if company.subscription_ended:
             raise Fault("6190", status=company.subscription_status)
         if company.gate and (company.gate != "5020" or operation in WRITES):
@@ -251,8 +253,9 @@ class Api:
         reply: Reply = handler(company, request)
         return reply
 
-    def _meter(self, request: Request, operation: str) -> None:
-        now = self.world.clock.now()
+    def meter(self, request: Request) -> None:
+        """Count a call as Intuit meters it: reads cost, writes do not."""
+        now, operation = self.world.clock.now(), request.call.operation
         if operation == "batch":
             return  # its items are counted one by one
         if operation in WRITES:

@@ -115,6 +115,8 @@ class App:
 
     async def _gated(self, request: Request, rules: list[Rule]) -> Reply:
         """Network and gateway faults, then token, limits, and the work."""
+        if request.address_bytes > self.world.modes.longest_address > 0:
+            return html(414, "Request-URI Too Large")
         for rule in rules:
             reply = self._before(rule, request)
             if reply is not None:
@@ -195,7 +197,12 @@ class App:
                 return self.api.fault(Fault("3200", detail=a["detail"]), record)
             case "gateway_timeout":
                 return self._gateway_timeout(record)
-            case "server_error" | "html_503" | "fault" if not a["commit"]:
+            case "server_error" | "fault" if not a["commit"]:
+                reply = self._failure(rule, request)
+                if reply.status not in GATE_STATUSES:
+                    self.api.meter(request)  # Intuit counts a read that it refuses, too
+                return reply
+            case "html_503" | "html" if not a["commit"]:
                 return self._failure(rule, request)
         return None
 
@@ -208,7 +215,7 @@ class App:
                 raise Unanswered(reset=True)
             case "commit_then_504":
                 return self._gateway_timeout(request.record)
-            case "server_error" | "html_503" | "fault" if rule.arguments["commit"]:
+            case "server_error" | "html_503" | "html" | "fault" if rule.arguments["commit"]:
                 return self._failure(rule, request)
         return reply
 
@@ -220,6 +227,8 @@ class App:
         a = rule.arguments
         if rule.fault == "html_503":
             return Reply(503, "text/html", HTML_503)
+        if rule.fault == "html":
+            return html(int(a["status"]), str(a["text"]))
         if rule.fault == "server_error":
             return self.api.fault(Fault("10000"), request.record)
         fault = Fault(str(a["code"]), detail=a["detail"], message=a["message"], status=a["status"])
@@ -310,6 +319,16 @@ class App:
                 extra = tuple((k.encode(), v.encode()) for k, v in (more[0] if more else {}).items())
                 return Reply(status, content_type, content, extra)
         return Reply(404, "text/plain", b"not found")
+
+
+GATE_STATUSES = (401, 403, 429)  # refused before Intuit's servers look at the request: not metered
+
+
+def html(status: int, text: str) -> Reply:
+    """What a proxy or firewall answers that stands before Intuit's servers."""
+    said = f"{status} {text}"
+    page = f"<html>\r\n<head><title>{said}</title></head>\r\n<body><center><h1>{said}</h1></center></body>\r\n</html>"
+    return Reply(status, "text/html", page.encode())
 
 
 def _late_import(name: str) -> Any:

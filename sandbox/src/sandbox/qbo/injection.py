@@ -12,6 +12,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from sandbox.qbo.faults import TABLE
+
 # name -> (arguments with defaults, what it does)
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "latency": (
@@ -27,14 +29,15 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "late_delivery": ({"cut_after": 0.0, "delay": 5.0}, "cut the sender off, let the request take effect `delay` seconds later"),
     "server_error": ({"commit": False}, "500 with code 10000"),
     "html_503": ({"commit": False}, "503 as nginx HTML"),
+    "html": ({"status": 403, "text": "Forbidden", "commit": False}, "any status as HTML, as a firewall or proxy answers"),
     "throttle": ({"format": None, "retry_after": None}, "429 with code 3001"),
     "fault": (
-        {"code": "6000", "status": None, "detail": None, "message": None, "format": "json", "commit": False},
-        "any code of the table",
+        {"code": "6000", "status": None, "detail": None, "message": None, "format": "json", "commit": False, "unlisted": False},
+        "any code of the table; with `unlisted`, a code that the table lacks",
     ),
     "unauthorized": ({"detail": "Token expired: AB01..."}, "401 with code 3200"),
     "item_throttle": ({}, "one batch item fails with 3001 (match applies to the item)"),
-    "item_fault": ({"code": "10000"}, "one batch item fails with a code, nothing done"),
+    "item_fault": ({"code": "10000", "unlisted": False}, "one batch item fails with a code, nothing done"),
     "batch_cut": ({"after": 5}, "`after` items are committed, none is remembered, the connection is cut"),
     "ignore_requestid": ({}, "as if no requestid had been sent"),
     "requestid_race": (
@@ -186,6 +189,11 @@ class Injector:
                 raise ValueError(f"unknown match {key!r}; known: {', '.join(MATCHES)}")
             values = value if isinstance(value, list) else [value]
             match[key] = [str(v) if key in ("path", "body") else str(v).lower() for v in values]
+        code = str({**defaults, **spec}.get("code", ""))
+        if "code" in defaults and code not in TABLE and not spec.get("unlisted"):
+            raise ValueError(
+                f'unknown code {code!r}: Intuit\'s table lacks it; to answer with it all the same, add "unlisted": true'
+            )
         self.made += 1
         count = spec.get("count")
         rule = Rule(

@@ -89,6 +89,8 @@ def finish_deposit(change: Change) -> None:
         if "Amount" not in line:
             raise Fault("2020", element="Line.Amount")
         amount = line["Amount"] = cents(line["Amount"])
+        for name in [name for name, value in line.items() if value == []]:
+            del line[name]
         links = line.get("LinkedTxn") or []
         if links:
             link = links[0]

@@ -48,6 +48,7 @@ class Modes:
     stale_seconds: float = 0.0
     sort_by_id: bool = False
     shuffle_batch: bool = True
+    longest_address: int = 0  # bytes of path and query; a longer one gets 414 from the gateway; 0: no limit
 
 
 @dataclass(slots=True)

@@ -4,17 +4,40 @@ import ast
 import operator
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+MOMENTS = ("DATE", "TIME", "DATE_TIME")
 Value = str | int | Decimal | bool
 EPOCH = datetime(1899, 12, 30)  # noqa: DTZ001 - a sheet's serial numbers know no zone
 
-_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?([eE][+-]?\d+)?$")
-_ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}):(\d\d)(?::(\d\d))?)?$")
-_US = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}|\d\d)(?: (\d{1,2}):(\d\d)(?::(\d\d))?)?$")
+_NUMBER = re.compile(r"(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?([eE][+-]?\d+)?$")
+_CLOCK = r"(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([AaPp])[Mm])?"
+_TIME = re.compile(_CLOCK + "$")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = (
+    r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|"
+    r"aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
+# What Google takes for a date where the locale is en_US: groups (year, month, day), and how it shows it.
+_DATES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
+    (re.compile(f"{form}(?:[ T]{_CLOCK})?$", re.IGNORECASE), order, pattern)
+    for form, order, pattern in (
+        (r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})", "ymd", "yyyy-mm-dd"),
+        (r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d\d)", "mdy", "m/d/yyyy"),
+        (r"(\d{1,2})/(\d{1,2})", "md", "m/d"),
+        (r"(\d{1,2})-(\d{1,2})", "md", "m-d"),
+        (rf"{_MONTH}\.? (\d{{1,2}}),? (\d{{4}})", "mdy", "mmm d, yyyy"),
+        (rf"(\d{{1,2}})[ -]{_MONTH}\.?[ -](\d{{4}}|\d\d)", "dmy", "d-mmm-yyyy"),
+        (rf"{_MONTH}\.?[ -](\d{{4}})", "my", "mmm yyyy"),
+        (rf"{_MONTH}\.?[ -](\d{{1,2}})", "md", "mmm d"),
+        (rf"(\d{{1,2}})[ -]{_MONTH}\.?", "dm", "d-mmm"),
+    )
+)
+TODAY: ContextVar[date | None] = ContextVar("TODAY", default=None)  # by the stand-in's clock: the year of what names none
 _LINK = re.compile(r'=HYPERLINK\(\s*"((?:[^"]|"")*)"\s*(?:[,;]\s*"((?:[^"]|"")*)"\s*)?\)$', re.IGNORECASE)
 
 
@@ -65,10 +88,12 @@ def _typed_number(text: str) -> Cell | None:
     body, negative = text, False
     if body.startswith("(") and body.endswith(")"):
         body, negative = body[1:-1], True
-    if body.startswith("-"):
-        body, negative = body[1:], True
+    if body.startswith(("-", "+")):
+        body, negative = body[1:], negative or body[0] == "-"
     if body.startswith("$"):
-        body, kind, pattern = body[1:], "CURRENCY", '"$"#,##0.00' if "." in body else '"$"#,##0'
+        body, kind, pattern = body[1:].lstrip(), "CURRENCY", '"$"#,##0.00' if "." in body else '"$"#,##0'
+        if body.startswith("-") and not negative:
+            body, negative = body[1:], True
     if body.endswith("%"):
         body, kind, pattern = body[:-1], "PERCENT", "0.00%" if "." in body else "0%"
     if not _NUMBER.match(body) or not any(c.isdigit() for c in body):
@@ -84,23 +109,52 @@ def _typed_number(text: str) -> Cell | None:
 
 
 def _typed_date(text: str) -> Cell | None:
-    if match := _ISO.match(text):
-        year, month, day, *clock = match.groups()
-        pattern = "yyyy-mm-dd"
-    elif match := _US.match(text):
-        month, day, year, *clock = match.groups()
-        pattern = "m/d/yyyy"
-    else:
-        return None
+    if match := _TIME.match(text):
+        clock = _clock(*match.groups())
+        return Cell(_days(clock), None, "TIME", _clock_pattern(match.group(3), match.group(4))) if clock is not None else None
+    for form, order, pattern in _DATES:
+        if match := form.match(text):
+            parts, clock_parts = match.groups()[: len(order)], match.groups()[len(order) :]
+            day = _day(dict(zip(order, parts, strict=True)))
+            if day is None:
+                continue
+            number = serial(datetime(day.year, day.month, day.day))  # noqa: DTZ001
+            if clock_parts[0] is None:
+                return Cell(number, None, "DATE", pattern)
+            clock = _clock(*clock_parts)
+            return Cell(number + _days(clock), None, "DATE_TIME", f"{pattern} h:mm:ss") if clock is not None else None
+    return None
+
+
+def _day(parts: dict[str, str]) -> date | None:
+    """The date of what was typed: without a year this year's, without a day the first."""
+    text = parts.get("y")
+    year = (TODAY.get() or date.today()).year if text is None else int(text)  # noqa: DTZ011 - a sheet's dates know no zone
+    if text is not None and len(text) == 2:
+        year += 2000 if year < 50 else 1900
+    month = parts["m"]
     try:
-        full = int(year) + (2000 if len(year) == 2 and int(year) < 50 else 1900 if len(year) == 2 else 0)
-        hour, minute, second = (int(part or 0) for part in clock)
-        moment = datetime(full, int(month), int(day), hour, minute, second)  # noqa: DTZ001
+        return date(year, int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1, int(parts.get("d", "1")))
     except ValueError:
         return None
-    if clock[0] is None:
-        return Cell(serial(moment), None, "DATE", pattern)
-    return Cell(serial(moment), None, "DATE_TIME", f"{pattern} h:mm:ss")
+
+
+def _clock(hour: str, minute: str, second: str | None, half: str | None) -> int | None:
+    """Seconds since midnight; None for what is no time. Without am or pm more than 24 hours are a duration."""
+    hours, minutes, seconds = int(hour), int(minute), int(second or 0)
+    if minutes > 59 or seconds > 59 or (half is not None and not 1 <= hours <= 12):
+        return None
+    if half is not None:
+        hours = hours % 12 + (12 if half.lower() == "p" else 0)
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _clock_pattern(second: str | None, half: str | None) -> str:
+    return "h:mm" + (":ss" if second else "") + (" am/pm" if half else "")
+
+
+def _days(seconds: int) -> int | Decimal:
+    return tidy(round(Decimal(seconds) / 86400, 10))
 
 
 def dated(day: date) -> Cell:
@@ -151,7 +205,7 @@ def render(cell: Cell | None, option: str, dates: str) -> Any:
         return ""
     if option == "FORMULA" and cell.formula:
         return cell.formula
-    if option == "FORMATTED_VALUE" or (dates == "FORMATTED_STRING" and cell.kind in ("DATE", "DATE_TIME")):
+    if option == "FORMATTED_VALUE" or (dates == "FORMATTED_STRING" and cell.kind in MOMENTS):
         return shown(cell)
     return cell.value
 
@@ -163,7 +217,7 @@ def shown(cell: Cell) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, str):
         return value
-    if cell.kind in ("DATE", "DATE_TIME"):
+    if cell.kind in MOMENTS:
         return _shown_date(value, cell.pattern or "m/d/yyyy")
     if cell.kind in ("CURRENCY", "NUMBER"):
         sign, digits = ("-" if value < 0 else ""), 2 if ".00" in (cell.pattern or ".00") else 0
@@ -178,5 +232,18 @@ def _shown_date(value: int | Decimal, pattern: str) -> str:
         moment = EPOCH + timedelta(seconds=round(float(value) * 86400))
     except OverflowError:
         return str(value)
-    day = f"{moment:%Y-%m-%d}" if pattern.startswith("yyyy") else f"{moment.month}/{moment.day}/{moment.year}"
-    return f"{day} {moment.hour}:{moment:%M:%S}" if "h:mm" in pattern else day
+    return _PART.sub(lambda part: _PARTS[part.group()](moment, "am/pm" in pattern), pattern)
+
+
+_PART = re.compile(r"yyyy|mmm|mm-dd|am/pm|h|mm|ss|m|d")
+_PARTS: dict[str, Callable[[datetime, bool], str]] = {
+    "yyyy": lambda at, _: f"{at.year:04}",
+    "mm-dd": lambda at, _: f"{at:%m-%d}",
+    "mmm": lambda at, _: _MONTHS[at.month - 1].title(),
+    "m": lambda at, _: str(at.month),
+    "d": lambda at, _: str(at.day),
+    "h": lambda at, half: str((at.hour % 12 or 12) if half else at.hour),
+    "mm": lambda at, _: f"{at.minute:02}",
+    "ss": lambda at, _: f"{at.second:02}",
+    "am/pm": lambda at, _: "PM" if at.hour >= 12 else "AM",
+}

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sandbox import standin
-from sandbox.sheets import masks, structure, values
+from sandbox.sheets import cells, masks, structure, values
 from sandbox.sheets.accounts import (
     READS_DRIVE,
     READS_SHEETS,
@@ -163,6 +163,7 @@ class Google:
     async def sheets(self, request: Request) -> Response:
         """Everything under /v4/spreadsheets. The path is read raw: a range may hold any encoded character."""
         rest = request.scope["raw_path"].decode("ascii").partition("/v4/spreadsheets")[2].strip("/")
+        cells.TODAY.set(self.clock.now().date())
         if request.headers.get("x-http-method-override") == "GET":  # Google's clients send a long query so
             request = Request({**request.scope, "method": "GET", "query_string": await request.body()})
         try:
@@ -363,6 +364,7 @@ class Google:
 
     async def control(self, request: Request) -> Response:
         """Dispatch `/control/<what>`; a wrong order is answered 400 with what is wrong."""
+        cells.TODAY.set(self.clock.now().date())
         try:
             order = await read_json(request)
             return answer(self._control(request.method, request.path_params["what"], order or {}))

@@ -14,6 +14,8 @@ from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from bookrelay import metrics, telemetry
@@ -58,7 +60,7 @@ class Publisher:
 
     async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
         """Return when the broker has acknowledged every message, in order for each key; raise KafkaError otherwise."""
-        await self.publish_encoded(topic.name, [(m.key(), m.encode(), telemetry.traceparent()) for m in messages])
+        await self.publish_encoded(topic.name, [(m.key(), m.encode(), _traced(topic, m)) for m in messages])
 
     async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
         """Publish (key, value, headers) as they are; headers ASCII."""
@@ -73,6 +75,15 @@ class Publisher:
         if futures:
             await asyncio.gather(*futures)
             metrics.MESSAGES_PUBLISHED.labels(topic).inc(len(futures))
+
+
+def _traced(topic: Topic, message: AnyMessage) -> dict[str, str]:
+    """The current trace; where there is none, each document begins one of its own."""
+    if current := telemetry.traceparent():
+        return current
+    fields = telemetry.messaging(topic.name, message.id)
+    with trace.get_tracer("bookrelay").start_as_current_span(f"send {topic.name}", kind=SpanKind.PRODUCER, attributes=fields):
+        return telemetry.traceparent()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from opentelemetry.trace import SpanKind
+
 from bookrelay import metrics, telemetry
 from bookrelay.db import Connection, Pool, transaction
 from bookrelay.messages import AnyMessage
@@ -28,15 +30,30 @@ class PublishesEncoded(Protocol):
         """Return when the broker has acknowledged all, in order for each key; raise otherwise."""
 
 
-async def add(connection: Connection, schema: str, topic: Topic, messages: Sequence[AnyMessage]) -> None:
-    """Write messages into the schema's outbox, in the caller's transaction."""
+async def add(
+    connection: Connection, schema: str, topic: Topic, messages: Sequence[AnyMessage], traces: Sequence[str | None] = ()
+) -> None:
+    """Write messages into the schema's outbox, in the caller's transaction.
+
+    `traces` are the traceparents of the documents that the messages are about, one for each; without, the current trace's.
+    """
     if not messages:
         return
-    headers = telemetry.traceparent()
+    current = telemetry.traceparent().get("traceparent")
+    parents = traces or [current] * len(messages)
     await connection.executemany(
         f"INSERT INTO {schema}.outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4)",  # noqa: S608
-        [(topic.name, m.subject, m.model_dump_json(), headers) for m in messages],
+        [
+            (topic.name, m.subject, m.model_dump_json(), _headers(topic, m, parent))
+            for m, parent in zip(messages, parents, strict=True)
+        ],
     )
+
+
+def _headers(topic: Topic, message: AnyMessage, parent: str | None) -> dict[str, str]:
+    fields = telemetry.messaging(topic.name, message.id)
+    with telemetry.step(f"create {topic.name}", parent, fields, SpanKind.PRODUCER) as headers:
+        return headers
 
 
 class Relay:

@@ -96,11 +96,10 @@ class Polling:
         outcomes = [result for result in results if not isinstance(result, BaseException)]
         errors = [result for result in results if isinstance(result, BaseException)]
         passing = [outcome for outcome in outcomes if isinstance(outcome, Failed) and outcome.passing]
-        with telemetry.span("quotes.settle", quotes=len(outcomes)):
-            await handlers.settle(
-                outcomes, memory, realm=self._settings.qbo_realm_id, source=self._settings.emr_source, now=datetime.now(UTC),
-                publisher=self._publisher, store=self._store,
-            )  # fmt: skip
+        await handlers.settle(
+            outcomes, memory, realm=self._settings.qbo_realm_id, source=self._settings.emr_source, now=datetime.now(UTC),
+            publisher=self._publisher, store=self._store,
+        )  # fmt: skip
         for outcome in outcomes:
             self._tell(outcome)
             counts["published" if isinstance(outcome, Decided) else "parked"] += 1

@@ -72,6 +72,7 @@ class Asked:
     priority: int = 1
     recorded_at: datetime | None = None
     due_at: datetime | None = None
+    traceparent: str | None = None  # of the trace that its source began
 
     @property
     def newer_key(self) -> tuple[int, datetime, datetime | None, str]:

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from bookrelay import telemetry
 from bookrelay.kafka import Received
 from bookrelay.messages import EntityChanged, Priority, RetractDocument, UpsertBill, UpsertInvoice, content_hash, short_json
+from opentelemetry.trace import SpanKind
 
 from qbo_writer import mapping
 from qbo_writer.crashpoints import Place, reach
@@ -65,8 +67,18 @@ def new_command(received: Received[Command], policy: Policy) -> NewCommand:
         marker=mapping.marker(data.realm, data.source, data.source_key, kind),
         operation="retract" if content is None else "upsert", version=data.version, modified_at=data.modified_at,
         content=short, content_hash=content_hash(content, short), priority=PRIORITY[data.priority],
-        traceparent=received.headers.get("traceparent"),
+        traceparent=_recorded(received),
     )  # fmt: skip
+
+
+def _recorded(received: Received[Command]) -> str | None:
+    """The document's trace, with its recording as the latest step."""
+    parent = received.headers.get("traceparent")
+    fields = telemetry.messaging(received.topic, received.message.id) | {
+        "messaging.destination.partition.id": str(received.partition), "messaging.kafka.offset": received.offset,
+    }  # fmt: skip
+    with telemetry.step("record command", parent, fields, SpanKind.CONSUMER) as headers:
+        return headers.get("traceparent")
 
 
 def spare_doc_number(realm: str, source: str, source_key: str) -> str:

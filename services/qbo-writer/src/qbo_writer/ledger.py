@@ -125,7 +125,8 @@ _KNOWN = (
 _ASKED = (
     "c.id AS c_id, c.operation AS c_operation, c.version AS c_version, c.modified_at AS c_modified_at, c.content AS c_content, "
     "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.dropped AS c_dropped, c.failures AS c_failures, "
-    "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at"
+    "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at, "
+    "c.headers->>'traceparent' AS c_traceparent"
 )
 _NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
 
@@ -149,7 +150,7 @@ def asked_of(row: Any) -> Asked:
         content=row["c_content"], content_hash=row["c_hash"], state=CommandState(row["c_state"]),
         forced=row["c_forced"], dropped=row["c_dropped"],
         failures=row["c_failures"], occurrence=row["c_occurrence"], priority=row["c_priority"],
-        recorded_at=row["c_recorded_at"], due_at=row["c_due_at"],
+        recorded_at=row["c_recorded_at"], due_at=row["c_due_at"], traceparent=row["c_traceparent"],
     )  # fmt: skip
 
 
@@ -798,11 +799,12 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
             "WHERE waits_for = ANY($1::bigint[]) AND state = 'received'",
             releases,
         )
-    for follow_up in (f for e in fresh for f in e.follow_ups):
-        await _record(connection, [await _as_command(connection, follow_up)])
-    events = [end.event for end in ends if end.event is not None and end.asked.id in written]
-    events += [event for e in fresh for event in e.events]
-    await outbox.add(connection, SCHEMA, topics.EVENTS, events)
+    for effect in fresh:
+        for follow_up in effect.follow_ups:
+            await _record(connection, [await _as_command(connection, follow_up, _trace_of(effect))])
+    events = [(end.event, end.asked.traceparent) for end in ends if end.event is not None and end.asked.id in written]
+    events += [(event, _trace_of(e)) for e in fresh for event in e.events]
+    await outbox.add(connection, SCHEMA, topics.EVENTS, [event for event, _ in events], [trace for _, trace in events])
     return fresh
 
 
@@ -821,10 +823,15 @@ def one_for_each_attempt(effects: Sequence[Effects]) -> list[Effects]:
     return [e for e in effects if e.attempt is None or counts[e.attempt.id] is e]
 
 
-async def _as_command(connection: Connection, f: FollowUp) -> NewCommand:
+def _trace_of(effect: Effects) -> str | None:
+    """The trace of the document that the effect is about."""
+    return effect.ends[0].asked.traceparent if effect.ends else None
+
+
+async def _as_command(connection: Connection, f: FollowUp, traceparent: str | None) -> NewCommand:
     return NewCommand(
         f.id(), f.realm, f.source, f.source_key, f.kind, None, marker(f.realm, f.source, f.source_key, f.kind), "upsert",
-        f.version, await connection.fetchval("SELECT now()"), json.dumps(f.content), f.content_hash, f.priority,
+        f.version, await connection.fetchval("SELECT now()"), json.dumps(f.content), f.content_hash, f.priority, traceparent,
     )  # fmt: skip
 
 

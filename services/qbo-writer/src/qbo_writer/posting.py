@@ -281,7 +281,8 @@ class Poster:
         if asked.state is not CommandState.DUE:
             return  # it has ended, or waits for a name: only the older ones were due
         try:
-            result = await self.plan(candidate, token)
+            with telemetry.step("decide command", asked.traceparent, {"command_id": str(asked.id), "kind": known.kind.value}):
+                result = await self.plan(candidate, token)
         except LookupFailed as error:
             log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
             prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff(asked.failures), failed=False)))

@@ -15,6 +15,7 @@ from bookrelay import metrics, telemetry
 from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, TransientError
 from bookrelay.messages import Priority
+from opentelemetry.trace import SpanKind
 
 from qbo_writer import mapping
 from qbo_writer.crashpoints import Place, reach
@@ -192,7 +193,9 @@ class Sender:
                 answer = EXPIRED  # a request leaves with the token it was journalled with, or not at all
             else:
                 tenure.sent[attempt.id] = attempt.sends
-                answer = await self.parts.books.send(attempt.request, token)
+                name, fields = f"{attempt.request.operation} {attempt.request.entity}", {"requestid": attempt.request.requestid}
+                with telemetry.step(name, attempt.asked.traceparent, fields, SpanKind.CLIENT):
+                    answer = await self.parts.books.send(attempt.request, token)
                 reach(Place.SENT)
         self.health.heard(answer)
         reach(Place.ANSWERED)
@@ -210,7 +213,10 @@ class Sender:
                 answers = EXPIRED
             else:
                 tenure.sent.update({a.id: a.sends for a in attempts})
-                answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
+                with telemetry.steps(
+                    "batch", [a.asked.traceparent for a in attempts], {"requestid": row.requestid}, SpanKind.CLIENT
+                ):
+                    answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
         reach(Place.BATCH_ANSWERED)
         if isinstance(answers, Answer):
             whole = answers
@@ -456,6 +462,7 @@ def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
         "request_sha256": hashlib.sha256(request.body.encode()).hexdigest(), "qbo_id": seen.qbo_id if seen else request.qbo_id,
         "sync_token": request.sync_token, "answered_sync_token": seen.sync_token if seen else None, "answer": answer.kind.value,
         "http_status": answer.http_status, "intuit_code": answer.intuit_code, "intuit_tid": answer.intuit_tid,
+        "trace_id": telemetry.trace_id_of(attempt.asked.traceparent),
         "response_sha256": hashlib.sha256(answer.body.encode()).hexdigest() if answer.body else None,
         "request": redacted(request.body), "response": redacted(answer.body) if answer.body else None,
     }  # fmt: skip
@@ -474,6 +481,7 @@ def log_end(realm: str, end: Any, attempt: Attempt | None = None, answer: Answer
         outcome=attempt.request.operation.value if attempt else None,
         requestid=attempt.request.requestid if attempt else None, intuit_tid=answer.intuit_tid if answer else None,
         intuit_code=answer.intuit_code if answer else None, code=end.end.shown_code, seconds=seconds,
+        trace_id=telemetry.trace_id_of(end.asked.traceparent),
     )  # fmt: skip
 
 

@@ -82,6 +82,7 @@ async def run(options: argparse.Namespace, console: Console) -> int:
         asyncio.get_running_loop().add_signal_handler(number, end)
     stack.supervisor.tell = lambda line: console.print(f"  {line}")
     async with stack:
+        keeping = asyncio.create_task(stack.keep_up(stack.supervisor.tell), name="keep up")
         ours = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HTTP_HOST")
         laid_over = {name: value for name, value in given.items() if name not in ours}
         system = System(
@@ -94,8 +95,10 @@ async def run(options: argparse.Namespace, console: Console) -> int:
                 write_environment(system, directory)
                 show(system, console)
             await stop.wait()
+            keeping.cancel()
             console.print("\nstopping ...")
         finally:
+            keeping.cancel()
             await system.close()
     lock.close()
     console.print("stopped; the state stays in " + str(directory) + " (make reset forgets it)")

@@ -8,6 +8,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias, cast
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -73,6 +74,22 @@ async def open_pool(settings: ServiceSettings, *, application_name: str, size: i
         return await _open(settings.postgres_dsn(), settings, application_name, size or settings.database_pool_size, options)
     except _WRONG_ADDRESS as error:
         raise SettingsError(f"Postgres cannot be used: {error}.", "Check database, user and password in DATABASE_URL.") from None
+
+
+def address_of(dsn: str) -> str:
+    """Return host:port of a database's address: nothing of user and password."""
+    place = urlsplit(dsn).netloc.rpartition("@")[2]
+    return place if ":" in place.rpartition("]")[2] else f"{place or 'this machine'}:5432"
+
+
+async def probe(pool: Pool | None, dsn: str) -> None:
+    """Return if the server answers; raise what it is otherwise. A pool that is wholly in use is no reason to doubt it."""
+    if pool is not None and (pool.get_idle_size() or pool.get_size() < pool.get_max_size()):
+        async with pool.acquire(timeout=3) as connection:
+            await connection.execute("SELECT 1", timeout=3)
+        return
+    connection = await asyncpg.connect(dsn, timeout=3)
+    await connection.close(timeout=1)
 
 
 async def _open(dsn: str, settings: ServiceSettings, application_name: str, size: int, options: dict[str, Any]) -> Pool:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
@@ -18,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
-from bookrelay import metrics, telemetry
+from bookrelay import metrics, servers, telemetry
 from bookrelay.errors import PermanentError
 from bookrelay.messages import AnyMessage, adapter
 from bookrelay.topics import Topic
@@ -84,6 +86,39 @@ def _traced(topic: Topic, message: AnyMessage) -> dict[str, str]:
     fields = telemetry.messaging(topic.name, message.id)
     with trace.get_tracer("bookrelay").start_as_current_span(f"send {topic.name}", kind=SpanKind.PRODUCER, attributes=fields):
         return telemetry.traceparent()
+
+
+class Probe:
+    """Asks one of the brokers for its versions, on a connection that is kept; raises what is wrong when none answers."""
+
+    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+        self._addresses = [address.strip().rpartition(":") for address in bootstrap_servers.split(",")]
+        self._options: dict[str, Any] = {"client_id": f"{client_id}-probe", "request_timeout_ms": 2_500}
+        self._connection: Any = None
+
+    async def __call__(self) -> None:
+        """Ask."""
+        if self._connection is not None and self._connection.connected():
+            try:
+                await self._connection.send(ApiVersionRequest())
+                return
+            except BaseException:
+                self.close()
+                raise
+        failed: Exception = KafkaError("no address")
+        for host, _, port in self._addresses:
+            try:
+                self._connection = await create_conn(host.strip("[]"), int(port), **self._options)
+                return
+            except Exception as error:
+                failed = error
+        raise failed
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +203,10 @@ def consume(
         except Exception as error:
             wait = waits[min(failures, len(waits) - 1)]
             failures += 1
-            log.warning("batch.retrying", topic=topic.name, group=group, failures=failures, wait_seconds=wait, error=repr(error))
+            known = servers.in_force()
+            if not await known.explain(error):
+                what = {"topic": topic.name, "group": group, "error": repr(error)}
+                known.say("batch.retrying", str(what), **what, failures=failures)
             await asyncio.sleep(wait)
             raise
 

@@ -28,7 +28,8 @@ from starlette.routing import BaseRoute, Route
 
 from bookrelay import metrics, telemetry
 from bookrelay.errors import BookrelayError, SettingsError, TransientError
-from bookrelay.kafka import Publisher, new_broker
+from bookrelay.kafka import Probe, Publisher, new_broker
+from bookrelay.servers import Server, Servers, plain, put_in_force
 from bookrelay.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class Service:
         self._working = False  # the loops run
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
+        self.servers = Servers()
+        put_in_force(self.servers)
+        self._kafka = Probe(settings.kafka_bootstrap_servers, name)
 
     @property
     def pool(self) -> "Pool":
@@ -109,7 +113,9 @@ class Service:
 
     def not_ready_because(self) -> list[str]:
         """Return every reason why the service is not ready."""
-        reasons = [f"waiting for {self._waiting_for}"] if self._waiting_for else []
+        reasons = self.servers.sentences()
+        if self._waiting_for and not (reasons and any(name in self._waiting_for for name in ("Kafka", "Postgres", "database"))):
+            reasons.append(f"waiting for {self._waiting_for}")
         reasons += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing]
         if not self._working:  # what the checks look at is not there yet
             return reasons
@@ -161,10 +167,12 @@ class Service:
         )
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._know_servers()
         tasks = [
             asyncio.create_task(server.serve(sockets=[listener]), name="http"),
             asyncio.create_task(self._work(), name="work"),
             asyncio.create_task(self.stopping.wait(), name="stop"),
+            asyncio.create_task(self.servers.watch(), name="watch"),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -177,6 +185,15 @@ class Service:
         work = tasks[1]
         if work.done() and not work.cancelled():
             work.result()  # a loop that failed has set `stopping` itself: its reason must not be lost
+
+    def _know_servers(self) -> None:
+        if self._needs_database:
+            from bookrelay.db import address_of, probe
+
+            dsn = self.settings.postgres_dsn()
+            self.servers.add(Server("Postgres", address_of(dsn), "DATABASE_URL", lambda: probe(self._pool, dsn)))
+        address = self.settings.kafka_bootstrap_servers
+        self.servers.add(Server("Kafka", address, "KAFKA_BOOTSTRAP_SERVERS", self._kafka))
 
     async def _work(self) -> None:
         if self._needs_database:
@@ -215,12 +232,16 @@ class Service:
         self._waiting_for, wait = what, 0.2
         while True:
             try:
-                return await start()
+                started = await start()
+                await self.servers.look_again()
+                return started
             except TRANSIENT as error:
                 if self.stopping.is_set():  # a library took our cancellation for a failure of its own
                     raise asyncio.CancelledError from error
+                explained = await self.servers.explain(error)
                 self._waiting_for = f"{what}: {brief(error)}" if isinstance(error, UNMIGRATED) else what
-                log.warning("service.waiting", waiting_for=what, wait_seconds=wait, error=brief(error))
+                if not explained:
+                    self.servers.say("service.waiting", what + brief(error), waiting_for=what, error=brief(error))
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
 
@@ -238,12 +259,16 @@ class Service:
             loop.busy_since = time.monotonic()
             try:
                 pause = await loop.step()
+                if wait > 0.2:
+                    await self.servers.look_again()
                 loop.failing, wait, loop.passed = None, 0.2, True
                 metrics.LOOP_LAST_SUCCESS.labels(loop.name).set_to_current_time()
             except TRANSIENT as error:
                 metrics.LOOP_FAILURES.labels(loop.name).inc()
-                loop.failing, pause, wait = brief(error), wait, min(wait * 2, 5.0)
-                log.warning("loop.retrying", loop=loop.name, wait_seconds=pause, error=loop.failing)
+                pause, wait = wait, min(wait * 2, 5.0)
+                loop.failing = None if await self.servers.explain(error) else brief(error)
+                if loop.failing:
+                    self.servers.say("loop.retrying", loop.name + loop.failing, loop=loop.name, error=loop.failing)
             loop.busy_since = None
             if pause > 0:
                 with contextlib.suppress(TimeoutError):
@@ -275,6 +300,7 @@ class Service:
             from bookrelay.db import close_pool
 
             await close_pool(self._pool)
+        self._kafka.close()
         server.should_exit = True
         await asyncio.wait([task for task in tasks if task.get_name() == "http"], timeout=6)
         log.info("service.stopped", seconds=round(time.monotonic() - started, 2))
@@ -282,6 +308,8 @@ class Service:
 
 def brief(error: BaseException) -> str:
     """Return an error as one short line."""
+    if isinstance(error, (OSError, KafkaError)):
+        return plain(error)
     text = error.sentence() if isinstance(error, BookrelayError) else f"{type(error).__name__}: {error}"
     short = text.splitlines()[0][:300]
     return f"{short} (run `bookrelay-deploy migrate`)" if isinstance(error, UNMIGRATED) else short

@@ -199,9 +199,7 @@ def test_a_gateway_that_starts_before_its_broker_answers_503_and_then_200() -> N
     with Running("webhook_gateway.main", environment(f"127.0.0.1:{port}")) as gateway:
         gateway.wait_for("service.waiting")
         assert post(gateway, [event()]).status_code == 503
-        assert gateway.get("/health/ready").json() == {
-            "ready": False, "reasons": ["waiting for Kafka"], "service": "webhook-gateway",
-        }  # fmt: skip
+        assert gateway.get("/health/ready").json()["reasons"][0].startswith(f"Kafka at 127.0.0.1:{port} cannot be reached since ")
         assert gateway.get("/health/live").status_code == 200
         broker = EmbeddedBroker([(WEBHOOKS.name, 2)], port=port)
         try:

@@ -352,7 +352,7 @@ def test_departures_are_spread_again_after_a_stall() -> None:
 def test_throttle_freezes_slots_and_departures() -> None:
     async def throttled() -> float:
         pacer, began = virtual_pacer(pace_throttle_wait_seconds=0.2, pace_landing_seconds=0), asyncio.get_running_loop().time()
-        pacer.throttled("1", None)
+        await pacer.throttled("1", None)
         await _pass(pacer)
         await pacer.depart("1")
         return asyncio.get_running_loop().time() - began

@@ -320,6 +320,11 @@ class EmbeddedBroker:
             process.wait()
 
     @property
+    def exit_status(self) -> int | None:
+        """How it ended, once it has."""
+        return self._process.poll() if self._process else None
+
+    @property
     def pid(self) -> int | None:
         """The process id while it runs."""
         return self._process.pid if self._process and self._process.poll() is None else None

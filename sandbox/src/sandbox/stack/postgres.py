@@ -174,7 +174,8 @@ class Postgres:
         """Whether the server that wrote postmaster.pid still runs; a recycled process id of another program does not count."""
         try:
             pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
-            return "postgres" in Path(f"/proc/{pid}/cmdline").read_text() if Path("/proc").is_dir() else _alive(pid)
+            # Another Postgres may have got its number: only one over this directory is the owner.
+            return str(self.data) in Path(f"/proc/{pid}/cmdline").read_text() if Path("/proc").is_dir() else _alive(pid)
         except (OSError, ValueError, IndexError):
             return False
 
@@ -239,6 +240,11 @@ class Postgres:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @property
+    def exit_status(self) -> int | None:
+        """How it ended, once it has."""
+        return self._process.poll() if self._process else None
 
     @property
     def pid(self) -> int | None:

@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -11,7 +12,7 @@ from typing import Literal, Self
 from sandbox.stack.apache_kafka import ApacheKafka, create_topics
 from sandbox.stack.embedded_broker import EmbeddedBroker
 from sandbox.stack.postgres import Postgres
-from sandbox.stack.processes import Supervisor
+from sandbox.stack.processes import RESTART_BACKOFF_SECONDS, TOLD_RESTARTS, Supervisor, how_it_ended
 
 Broker = Literal["embedded", "kafka"]
 TopicSpec = tuple[str, int, Mapping[str, str]]  # name, partitions, settings (which the embedded broker has none of)
@@ -78,6 +79,7 @@ class Stack:
         if self.embedded:
             self.embedded.spawn()
             self.bootstrap_servers = await asyncio.to_thread(self.embedded.wait_ready)
+            self.embedded.port = int(self.bootstrap_servers.rpartition(":")[2])  # it comes back where it was
         elif self.kafka:
             await asyncio.to_thread(self.kafka.prepare)
             self.kafka.spawn()
@@ -85,6 +87,15 @@ class Stack:
             self.bootstrap_servers = self.kafka.bootstrap_servers
         else:
             await create_topics(self.bootstrap_servers, self.topics)
+
+    async def keep_up(self, tell: Callable[[str], None]) -> None:
+        """Start Postgres or the broker again when it goes unasked, and say so; until it is cancelled."""
+        parts: list[tuple[str, Postgres | ApacheKafka | EmbeddedBroker | None, Callable[[], Awaitable[None]]]] = [
+            ("Postgres", self.postgres, self._start_postgres),
+            ("Apache Kafka", self.kafka, self._start_broker),
+            ("the embedded broker", self.embedded, self._start_broker),
+        ]
+        await asyncio.gather(*(_keep_up(name, part, start, tell) for name, part, start in parts if part))
 
     async def stop(self) -> None:
         """Stop the supervisor's processes, then the broker and Postgres; a temporary directory is removed."""
@@ -96,3 +107,30 @@ class Stack:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
+
+
+async def _keep_up(
+    name: str,
+    part: Postgres | ApacheKafka | EmbeddedBroker,
+    start: Callable[[], Awaitable[None]],
+    tell: Callable[[str], None],
+) -> None:
+    lost = " (what it held is lost: it keeps nothing on disk)" if isinstance(part, EmbeddedBroker) else ""
+    quick, began = 0, time.monotonic()
+    while True:
+        await asyncio.sleep(0.2)
+        if part.pid is not None:
+            continue
+        quick = 0 if time.monotonic() - began > 10 else quick + 1
+        told = quick <= TOLD_RESTARTS  # what goes on failing is not told for ever
+        if told:
+            tell(f"{name} {how_it_ended(part.exit_status)}: it is started again{lost}")
+        await asyncio.sleep(RESTART_BACKOFF_SECONDS[min(quick, len(RESTART_BACKOFF_SECONDS) - 1)])
+        began = time.monotonic()
+        try:
+            await start()
+        except Exception as error:  # a port that is taken, shared memory that the last one's children still hold
+            if told:
+                tell(f"{name} did not come back, it is tried again: {str(error).splitlines()[0] if str(error) else error!r}")
+        else:
+            tell(f"{name} is back")

@@ -100,6 +100,11 @@ class Writer:
         )  # fmt: skip
         self.posters = {realm: Poster(realm, self._parts_of(realm)) for realm in settings.qbo_realm_ids}
         self.leases.on_change = lambda realm: self.wake([realm])
+        self.pacer.keep = self._keep_pause
+
+    async def _keep_pause(self, realm: str) -> None:
+        if poster := self.posters.get(realm):
+            await poster.keep_pause()
 
     def _parts_of(self, realm: str) -> Parts:
         policy = self.policy.for_realm(realm)

@@ -8,7 +8,7 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -137,6 +137,11 @@ class Budget:
         self.frozen_until = max(self.frozen_until, until)
         self._climbs_at = self.frozen_until + _CLIMB_SECONDS
 
+    def pause_as(self, other: "Budget") -> None:
+        """Take over the pause of `other` where it is longer than ours."""
+        if other.frozen_until > self.frozen_until:
+            self.frozen_until, self.share, self._climbs_at = other.frozen_until, min(self.share, other.share), other._climbs_at
+
     def _climb(self, now: float) -> None:
         while self.share < 1 and now >= self._climbs_at:
             self.share = min(1.0, round(self.share + _CLIMB, 4))
@@ -228,6 +233,7 @@ class Pacer:
     ) -> None:
         self._limits, self._clock, self._wall = Limits.of(settings), clock, wall
         self._gates: dict[str, _Gate] = {}
+        self.keep: Callable[[str], Awaitable[None]] | None = None  # stores the state of a company; called when a pause begins
 
     @asynccontextmanager
     async def slot(self, realm: str, batch: bool = False, priority: Priority = Priority.LIVE) -> AsyncIterator[None]:
@@ -277,8 +283,10 @@ class Pacer:
         gate, now = self._gate(realm), self._clock()
         return gate.flying < gate.grants.in_flight() and gate.grants.free_at(now, batch=True) <= now
 
-    def throttled(self, realm: str, retry_after: float | None) -> None:
-        """Tell of a 429: the company freezes, then starts again slower."""
+    async def throttled(self, realm: str, retry_after: float | None) -> None:
+        """Tell of a 429: the company freezes, then starts again slower. Returns when the pause is stored: a writer that takes
+        over in the middle of it keeps it.
+        """
         gate, now = self._gate(realm), self._clock()
         for budget in (gate.grants, gate.departures):
             budget.throttled(now, retry_after)
@@ -286,12 +294,18 @@ class Pacer:
         metrics.QBO_PACE.labels(realm).set(gate.grants.share)
         frozen = round(gate.grants.frozen_until - now, 1)
         log.warning("pace.throttled", realm=realm, frozen_seconds=frozen, share=gate.grants.share)
+        if self.keep:
+            await self.keep(realm)
 
     def load(self, realm: str, state: dict[str, Any]) -> None:
         """Take over the state that `state` gave before a restart (realms.pace)."""
+        before = self._gates.get(realm)
         gate = self._gates[realm] = _Gate(self._limits)
         gate.grants.load(state, self._clock(), self._wall())
         gate.departures.load(state, self._clock(), self._wall())
+        if before:  # a lease that was lost and taken again: the pause that we know of may not have been stored
+            gate.grants.pause_as(before.grants)
+            gate.departures.pause_as(before.departures)
 
     def state(self, realm: str) -> dict[str, Any]:
         """Return the state to keep in realms.pace; small JSON. Keep it every PACE_PERSIST_SECONDS while requests leave."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from bookrelay import metrics, telemetry
+from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, PermanentError
 from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
 
@@ -490,6 +491,19 @@ class Poster:
         await self.parts.ledger.keep_pace(self.realm, tenure.fencing_token, self.parts.pacer.state(self.realm))
         await self.parts.ledger.gauges(self.realm)
         await self._read_row()
+
+    async def keep_pause(self) -> None:
+        """Store the pause that a 429 begins, before its answer is worked on: whoever takes over finds it."""
+        fencing_token = self.parts.leases.holding(self.realm)
+        if fencing_token is None:
+            return
+        try:
+            await self.parts.ledger.keep_pace(self.realm, fencing_token, self.parts.pacer.state(self.realm))
+        except LeaseLost:
+            self.parts.leases.lost(self.realm)
+        except TRANSIENT_POSTGRES as error:
+            self._pace_kept = 0.0  # the loop stores it as soon as Postgres is back
+            log.warning("pace.not_stored", realm=self.realm, error=type(error).__name__)
 
     def idle(self) -> bool:
         """Whether nothing is under way and, at the last look, nothing could be begun."""

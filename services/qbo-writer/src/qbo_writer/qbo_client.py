@@ -109,7 +109,7 @@ class QboClient:
         answers = {item.b_id: _item(answer, by_id.get(item.b_id), item.request) for item in batch.items}
         throttled = sum(found.throttled for found in answers.values())
         if throttled and self._pacer:
-            self._pacer.throttled(batch.realm, None)
+            await self._pacer.throttled(batch.realm, None)
         return answers
 
     async def _post(
@@ -134,7 +134,7 @@ class QboClient:
         metrics.QBO_REQUESTS.labels(realm, name, answer.kind.value).inc()
         metrics.QBO_REQUEST_SECONDS.labels(name).observe(time.perf_counter() - started)
         if answer.throttled and self._pacer:
-            self._pacer.throttled(realm, answer.retry_after)
+            await self._pacer.throttled(realm, answer.retry_after)
         return answer, value
 
     async def _exchange(
@@ -306,7 +306,7 @@ class QboClient:
         answer = faults.classify(response.status_code, response.headers, text, None)
         metrics.QBO_REQUESTS.labels(realm, name, answer.kind.value).inc()
         if answer.throttled and self._pacer:
-            self._pacer.throttled(realm, answer.retry_after)
+            await self._pacer.throttled(realm, answer.retry_after)
         if answer.kind is AnswerKind.SUCCESS:
             value = loads(text)
             if isinstance(value, dict):

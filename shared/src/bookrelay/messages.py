@@ -270,6 +270,11 @@ Command = UpsertInvoice | UpsertBill | RetractDocument
 # ----------------------------------------------------------------------------------------------------------------- events
 
 
+def _nothing(value: object) -> bool:
+    """Leave out what an older version did not write, where there is nothing to say: the bytes stay what they were."""
+    return value is None or value == ()
+
+
 class Difference(Model):
     """One field in which the books and the source disagree; values as text, without names of patients."""
 
@@ -306,6 +311,8 @@ class PostedData(EventData):
     doc_number: str | None = None
     url: str
     total: Amount
+    differences: tuple[Difference, ...] = Field(default=(), exclude_if=_nothing)  # where QuickBooks' answer is not what was asked
+    discrepancy: Amount | None = Field(default=None, exclude_if=_nothing)  # QuickBooks' total less the command's own
 
 
 class InvoicePostedData(PostedData):
@@ -490,7 +497,7 @@ class RealmResumed(_RealmEvent):
 class BooksDiscrepancyData(Model):
     realm: Identifier
     code: str = "QB007"
-    what: Literal["unknown_marker", "not_expected", "double", "missing"]
+    what: Literal["unknown_marker", "not_expected", "double", "missing", "not_as_asked"]
     entity: Name
     entity_id: Identifier
     doc_number: str | None = None
@@ -498,11 +505,17 @@ class BooksDiscrepancyData(Model):
     source_key: Identifier | None = None
     reason: Text
     fix: str = Field(default="", max_length=4000)
+    amount: Amount | None = Field(
+        default=None, exclude_if=_nothing
+    )  # of "not_as_asked": QuickBooks' total less the command's own
     found_at: UtcDatetime
 
 
 class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
-    """The daily sweep found that books and ledger disagree about what exists; told once, until it is mended and comes again."""
+    """Books and ledger disagree about what exists (the daily sweep), or QuickBooks' answer is not what was asked.
+
+    Told once, until it is mended and comes again.
+    """
 
     TYPE = "bookrelay.books.discrepancy.v1"
     type: Literal["bookrelay.books.discrepancy.v1"] = "bookrelay.books.discrepancy.v1"

@@ -59,7 +59,7 @@ LEASE_TOKEN = _gauge("qbo_lease_fencing_token", "The fencing token of the lease 
 TOKEN_EXPIRES = _gauge("qbo_token_expires_timestamp_seconds", "When a token ends", "realm", "token")
 TOKEN_REFRESHES = _counter("qbo_token_refreshes_total", "Refreshes of the access token", "realm", "outcome")
 REALM_HALTED = _gauge("qbo_realm_halted", "1 while posting for the company is halted", "realm", "code")
-DISCREPANCIES = _gauge("qbo_discrepancies_open", "What the daily sweep found and nobody has mended yet", "realm", "kind")
+DISCREPANCIES = _gauge("qbo_discrepancies_open", "Where books and ledger disagree and nobody has mended it yet", "realm", "kind")
 SWEPT = _gauge("qbo_swept_timestamp_seconds", "When books and ledger were last compared", "realm")
 
 # webhook-gateway

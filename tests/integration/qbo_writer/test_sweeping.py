@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from bookrelay import metrics
 from qbo_writer import audit
-from qbo_writer.ledger import Discrepancy
+from qbo_writer.discrepancies import Discrepancy
 from test_posting_operators import command
 from test_service import environment
 from writer_support import Desk, QboSandbox, desk, invoice, retract

@@ -158,6 +158,7 @@ class Control:
             "closing_password",
             "largest_result",
             "country",
+            "automated_tax",
             "name_detail",
             "gate",
         ):

@@ -187,6 +187,8 @@ def _sales_item(change: Change, line: Doc) -> Decimal:
         raise Fault("6160", element="TaxCodeRef")
     elif company.country == "US" and detail["TaxCodeRef"]["value"] not in ("TAX", "NON"):
         raise Fault("6100", element="TaxCodeRef", value=detail["TaxCodeRef"]["value"])
+    if company.automated_tax:
+        detail["TaxCodeRef"] = TAXED if item and item.get("Taxable") else UNTAXED
     return amount
 
 
@@ -228,7 +230,9 @@ def _tax(change: Change, taxable: Decimal) -> Decimal:
     if not company.preference("TaxPrefs", "UsingSalesTax"):
         doc["TxnTaxDetail"] = {"TotalTax": ZERO}
         return ZERO
-    code_ref = given.get("TxnTaxCodeRef") or (company.preference("TaxPrefs", "TaxGroupCodeRef") if taxable else None)
+    code_ref = (None if company.automated_tax else given.get("TxnTaxCodeRef")) or (
+        company.preference("TaxPrefs", "TaxGroupCodeRef") if taxable else None
+    )
     if not code_ref or not taxable:
         doc["TxnTaxDetail"] = {**({"TxnTaxCodeRef": code_ref} if code_ref else {}), "TotalTax": ZERO}
         return ZERO

@@ -129,6 +129,7 @@ class Company:
         self.gate = ""  # a fault code that every call gets: 120, 130, 140, 150, 10200; 5020 for writes only
         self.matched: set[str] = set()  # Ids of transactions that a person matched in the bank feed
         self.country = "US"
+        self.automated_tax = False  # sales tax decides by the items which lines are taxed, whatever their TaxCodeRef says
         self.close_balance = False  # refuse (6220) to make a customer with an open balance inactive
         self.closing_password = True  # the books are closed with a password (6210) or without (6200)
         self.largest_result = 0  # a query that finds more documents gets 10100; 0: no such limit
@@ -411,6 +412,7 @@ SETTINGS = (
     "online_payments",
     "gate",
     "country",
+    "automated_tax",
     "close_balance",
     "closing_password",
     "largest_result",

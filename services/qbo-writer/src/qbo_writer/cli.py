@@ -18,7 +18,7 @@ from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
 from bookrelay.errors import BookrelayError
 from bookrelay.kafka import Publisher, headers_of
 
-from qbo_writer import audit, auth_cli, operating
+from qbo_writer import audit, auth_cli, discrepancies, operating
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
 
@@ -288,11 +288,11 @@ async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, 
 
 
 async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Print what the daily sweep found and nobody has mended; exit status 1 if there is something."""
+    """Print where books and ledger disagree and nobody has mended it; exit status 1 if there is something."""
     _served(settings, arguments.realm)
     rows = await pool.fetch(
         "SELECT o.realm, o.what, o.entity, o.qbo_id, o.doc_number, d.source, d.source_key, o.reason, o.fix, o.found_at, "
-        "o.last_found_at FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
+        "o.last_found_at, o.amount FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
         "WHERE o.resolved_at IS NULL AND ($1::text IS NULL OR o.realm = $1) ORDER BY o.found_at",
         arguments.realm,
     )
@@ -301,6 +301,14 @@ async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSet
     if not rows:
         _remark("books and ledger agree, as far as the last sweep saw (`qbo-writer status` says when that was).")
     return 1 if rows else 0
+
+
+async def audit_accept(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Say that a difference is in order, or seen to: what was held for it is due again."""
+    _served(settings, arguments.realm)
+    released = await discrepancies.accept(pool, arguments.realm, arguments.entity, arguments.qbo_id)
+    print(json.dumps({"realm": arguments.realm, "entity": arguments.entity, "qbo_id": arguments.qbo_id, "released": released}))
+    return 0
 
 
 async def audit_prune(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
@@ -355,9 +363,14 @@ def parser() -> argparse.ArgumentParser:
     verify = log.add_parser("verify", help="walk its hash chain; exit status 1 if it is broken")
     verify.add_argument("--realm", help="only this company")
     verify.set_defaults(action=audit_verify)
-    found = log.add_parser("discrepancies", help="what the daily sweep found; exit status 1 if there is something")
+    found = log.add_parser("discrepancies", help="where books and ledger disagree; exit status 1 if they do")
     found.add_argument("--realm", help="only this company")
     found.set_defaults(action=audit_discrepancies)
+    accept = log.add_parser("accept", help="a document that is not as asked is in order: what was held for it goes on")
+    accept.add_argument("realm", help="the company")
+    accept.add_argument("entity", choices=("Invoice", "Bill", "BillPayment"), help="which kind of document")
+    accept.add_argument("qbo_id", help="its Id in QuickBooks, as `audit discrepancies` shows it")
+    accept.set_defaults(action=audit_accept)
     prune = log.add_parser("prune", help="forget its old end")
     prune.add_argument("--realm", help="only this company")
     prune.add_argument("--days", type=_at_least_one, default=400, help="keep what is younger (default 400)")

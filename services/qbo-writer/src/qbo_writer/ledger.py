@@ -1,7 +1,7 @@
 """All SQL of the ledger. Recording is open to every writer; everything else is one transaction under the locked lease row."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -10,9 +10,10 @@ from bookrelay import metrics, outbox, topics
 from bookrelay.db import Connection, Pool, transaction
 from bookrelay.messages import AnyMessage, Difference
 
-from qbo_writer import audit
+from qbo_writer import audit, discrepancies
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, Known
+from qbo_writer.discrepancies import Discrepancy, Telling
 from qbo_writer.domain import SCHEMA, AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
 from qbo_writer.handlers import NewCommand, spare_doc_number
 from qbo_writer.lease import fenced
@@ -80,25 +81,6 @@ class Marked:
 
 
 @dataclass(frozen=True)
-class Discrepancy:
-    """Books and ledger disagree about what exists: unknown_marker, not_expected, double or missing."""
-
-    what: str
-    entity: str
-    qbo_id: str
-    doc_number: str | None
-    reason: str
-    fix: str
-    document_id: int | None = None
-    found_at: datetime | None = None
-    source: str | None = None
-    source_key: str | None = None
-
-
-Telling = Callable[[Discrepancy], AnyMessage]
-
-
-@dataclass(frozen=True)
 class RealmRow:
     """What the ledger knows of a company."""
 
@@ -114,7 +96,6 @@ class RealmRow:
 
 
 PRUNED_AT_ONCE = 5000
-DISCREPANCIES = ("unknown_marker", "not_expected", "double", "missing")
 _KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
     "d.doc_number AS d_number, d.status AS d_status, d.qbo_id AS d_qbo_id, d.sync_token AS d_sync_token, "
@@ -472,15 +453,7 @@ class Ledger:
 
     async def discrepancies(self, realm: str) -> list[Discrepancy]:
         """Read what a sweep found and is not known to be mended."""
-        rows = await self._pool.fetch(
-            "SELECT * FROM qbo_writer.discrepancies WHERE realm = $1 AND resolved_at IS NULL ORDER BY found_at", realm
-        )
-        return [
-            Discrepancy(
-                r["what"], r["entity"], r["qbo_id"], r["doc_number"], r["reason"], r["fix"], r["document_id"], r["found_at"]
-            )
-            for r in rows
-        ]
+        return await discrepancies.still_open(self._pool, realm)
 
     async def decided(self, documents: Collection[int]) -> set[int]:
         """Return which of these documents, once gone from QuickBooks, are no longer a question: made anew, or left so."""
@@ -497,25 +470,8 @@ class Ledger:
     ) -> list[Discrepancy]:
         """Keep what a sweep found; what was not known is told, once. Return that."""
         async with fenced(self._pool, realm, fencing_token) as connection:
-            fresh = []
-            for d in found:
-                row = await connection.fetchrow(
-                    "INSERT INTO qbo_writer.discrepancies AS o "
-                    "(realm, entity, qbo_id, what, document_id, doc_number, reason, fix) "
-                    "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (realm, entity, qbo_id, what) DO UPDATE SET "
-                    "last_found_at = now(), found_at = CASE WHEN o.resolved_at IS NULL THEN o.found_at ELSE now() END, "
-                    "resolved_at = NULL, reason = excluded.reason, fix = excluded.fix "
-                    "RETURNING found_at, found_at = now() AS fresh",
-                    realm, d.entity, d.qbo_id, d.what, d.document_id, d.doc_number, d.reason, d.fix,
-                )  # fmt: skip
-                if row["fresh"]:
-                    fresh.append(replace(d, found_at=row["found_at"]))
-            for d in mended:
-                await connection.execute(
-                    "UPDATE qbo_writer.discrepancies SET resolved_at = now() "
-                    "WHERE realm = $1 AND entity = $2 AND qbo_id = $3 AND what = $4 AND resolved_at IS NULL",
-                    realm, d.entity, d.qbo_id, d.what,
-                )  # fmt: skip
+            fresh = await discrepancies.keep(connection, realm, found)
+            await discrepancies.mend(connection, realm, mended)
             await outbox.add(connection, SCHEMA, topics.EVENTS, [told(d) for d in fresh])
             await connection.execute("UPDATE qbo_writer.realms SET swept_at = clock_timestamp() WHERE realm = $1", realm)
         return fresh
@@ -662,7 +618,7 @@ class Ledger:
         metrics.DOCUMENTS_HELD.labels(realm).set(row["held"])
         metrics.ATTEMPTS_OPEN.labels(realm, "sending").set(row["sending"])
         metrics.ATTEMPTS_OPEN.labels(realm, "unknown").set(row["unknown"])
-        for what in DISCREPANCIES:
+        for what in discrepancies.KINDS:
             metrics.DISCREPANCIES.labels(realm, what).set((row["discrepancies"] or {}).get(what, 0))
         if row["swept"] is not None:
             metrics.SWEPT.labels(realm).set(row["swept"])
@@ -804,8 +760,24 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
             await _record(connection, [await _as_command(connection, follow_up, _trace_of(effect))])
     events = [(end.event, end.asked.traceparent) for end in ends if end.event is not None and end.asked.id in written]
     events += [(event, _trace_of(e)) for e in fresh for event in e.events]
+    events += await _compared(connection, [e for e in fresh if e.compared])
     await outbox.add(connection, SCHEMA, topics.EVENTS, [event for event, _ in events], [trace for _, trace in events])
     return fresh
+
+
+async def _compared(connection: Connection, effects: Sequence[Effects]) -> list[tuple[AnyMessage, str | None]]:
+    """Keep what is not as asked, mend what was so before; return what is to be told, each with its trace."""
+    events: list[tuple[AnyMessage, str | None]] = []
+    by_realm: dict[str, list[Effects]] = {}
+    for effect in effects:
+        by_realm.setdefault(effect.ends[0].known.realm, []).append(effect)
+    for realm, some in by_realm.items():
+        traces = {e.ends[0].known.id: _trace_of(e) for e in some}
+        found = [discrepancies.of_unlike(e.ends[0].known, e.unlike) for e in some if e.unlike]
+        for fresh in await discrepancies.keep(connection, realm, found):
+            events.append((discrepancies.told(realm, fresh), traces.get(fresh.document_id or 0)))
+        await discrepancies.as_asked(connection, realm, [e.ends[0].known.id for e in some if not e.unlike])
+    return events
 
 
 def one_for_each_attempt(effects: Sequence[Effects]) -> list[Effects]:

@@ -412,10 +412,11 @@ _VEIL, _OTHER_TEXT = "text:", "(another text)"
 
 def veiled(fields: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
     """Return what the ledger keeps of an entity's fields: free texts that are not ours as a hash only."""
-    return {key: value if ours.get(key) == value or not _is_free_text(key) else _veil(value) for key, value in fields.items()}
+    return {key: value if ours.get(key) == value or not is_free_text(key) else _veil(value) for key, value in fields.items()}
 
 
-def _is_free_text(key: str) -> bool:
+def is_free_text(key: str) -> bool:
+    """Whether a field holds what a person wrote: it may name a patient."""
     return key == "memo" or key.endswith(".description") or key.startswith("custom.")
 
 
@@ -428,7 +429,7 @@ def _same_veiled(ours: str | None, theirs: str | None) -> bool:
 
 
 def _shown(key: str, value: str | None, *, veil: bool) -> str | None:
-    if value and _is_free_text(key) and (veil or value.startswith(_VEIL)):
+    if value and is_free_text(key) and (veil or value.startswith(_VEIL)):
         return _OTHER_TEXT
     return value or None
 

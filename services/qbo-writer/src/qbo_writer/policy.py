@@ -78,6 +78,7 @@ class Policy(_Table):
     update_paid: Literal["hold", "update"] = "hold"
     update_emailed: Literal["hold", "update"] = "update"
     closed_period: Literal["hold", "update"] = "hold"
+    on_difference: Literal["tell", "hold"] = "tell"  # QuickBooks' answer is not what was asked
     create_customers: bool = True
     create_vendors: bool = True
     unmapped: Literal["default", "reject"] = "default"  # items and accounts without a mapping: [defaults], or QB006

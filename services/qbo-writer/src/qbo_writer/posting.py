@@ -14,7 +14,7 @@ from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, PermanentError
 from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
 
-from qbo_writer import mapping
+from qbo_writer import discrepancies, mapping
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, End, Known, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
@@ -314,6 +314,8 @@ class Poster:
         choice = decide(known, asked, self.parts.rules)
         if isinstance(choice, Write) and known.kind not in NAMES and self.parts.rules.closed_period == "hold":
             choice = await self._closed(known, asked, token) or choice
+        if isinstance(choice, Write) and asked.operation == "upsert" and not asked.forced and known.kind not in NAMES:
+            choice = await self._unlike_before(known) or choice
         if isinstance(choice, End):
             return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
         if asked.failures >= FAILURES and not asked.forced:
@@ -354,6 +356,12 @@ class Poster:
         if in_closed_period(known, asked, self.parts.rules, facts.closing_date):
             facts = await self.parts.references.company(self.realm, token, max_age=CLOSING_DATE_SECONDS)
         return in_closed_period(known, asked, self.parts.rules, facts.closing_date)
+
+    async def _unlike_before(self, known: Known) -> End | None:
+        """Where the policy says so: nothing follows an answer that was not what was asked, but for its own document."""
+        if self.parts.policy.on_difference != "hold":
+            return None
+        return discrepancies.held_for(await self.parts.ledger.discrepancies(self.realm), known)
 
     async def _with_wanted(self, known: Known, asked: Asked, end: End, token: AccessToken) -> End:
         """Show what the command wants beside what QuickBooks holds. Creates nothing; no failure changes the end."""

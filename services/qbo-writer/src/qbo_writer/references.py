@@ -27,6 +27,7 @@ log = telemetry.get_logger(__name__)
 NAMES = ("Customer", "Vendor", "Employee")
 LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode")
 _TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words in place of ids
+_UNTAXED = "NON"
 _FORBIDDEN = {":": "a colon", "\t": "a tab", "\n": "a line break", "\r": "a line break"}
 _ABSENT_SECONDS = 30.0  # how long "nobody has this name" is believed; a name made meanwhile is refused by 6240
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
@@ -59,6 +60,7 @@ class CompanyFacts:
     departments: bool = True
     custom_numbers: bool = True  # document numbers are ours to give
     closing_date: date | None = None  # books are closed up to it
+    country: str = ""  # as CompanyInfo names it: "US"; empty where that is silent
     currency: str | None = None  # to be named in every create: the company keeps several, ours are in its own
 
     @property
@@ -219,6 +221,8 @@ class References:
                 ids["ap_account"] = await self._target(realm, "Account", defaults.ap_account, token)
         if defaults.tax_code:
             ids["tax"] = await self._tax(realm, defaults.tax_code, token)
+        elif isinstance(content, InvoiceContent) and facts.country == "US":
+            ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds what nobody asked for
         if isinstance(content, InvoiceContent) and not facts.custom_numbers:
             ids["numbers"] = "quickbooks"
         await self._header(realm, content, policy, facts, token, ids)
@@ -523,6 +527,7 @@ def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> Company
         custom_numbers=_true(sales.get("CustomTxnNumbers", True)),
         closing_date=date.fromisoformat(closing) if closing else None,
         currency=home if several and home else None,
+        country=str(info.get("Country") or ""),
     )
 
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 from bookrelay import messages as m
 from bookrelay.errors import Code, Disposition
 
+from qbo_writer.asking import Unlike, not_as_asked
 from qbo_writer.deciding import FIX_HELD, Asked, End, Known
 from qbo_writer.domain import Answer, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
 from qbo_writer.mapping import veiled
@@ -128,6 +129,8 @@ class Effects:
     learned: tuple[str, Seen] | None = None  # entity and what was created: for the reference cache
     follow_ups: tuple[FollowUp, ...] = ()
     releases: int | None = None  # commands that wait for this document become due
+    compared: bool = False  # what QuickBooks holds of the document now was compared with what was asked, or is gone
+    unlike: Unlike | None = None  # what that showed
     log: dict[str, Any] = field(default_factory=dict)
 
 
@@ -276,11 +279,13 @@ def _settled(
         return replace(effects, document=_row(attempt, seen, DocumentStatus.VOIDED))
     end = End(CommandState.POSTED)
     learned = (attempt.request.entity, seen) if known.kind in NAMES else None
-    event = _posted_event(attempt, seen, m.Outcome(outcome), links, now)
+    unlike = not_as_asked(known, asked, attempt.request, attempt.fields, seen)
+    event = _posted_event(attempt, seen, m.Outcome(outcome), links, now, unlike)
     follow_ups = (_payment(attempt, seen),) if links.pay_bills and _to_be_paid(attempt, seen) else ()
     return Effects(
         attempt=change, document=_row(attempt, seen, DocumentStatus.PRESENT), ends=(CommandEnd(known, asked, end, event),),
         learned=learned, releases=known.id if known.kind in NAMES else None, follow_ups=follow_ups,
+        compared=known.kind not in NAMES, unlike=unlike,
     )  # fmt: skip
 
 
@@ -301,7 +306,9 @@ def _row(attempt: Attempt, seen: Seen, status: DocumentStatus) -> DocumentChange
     )  # fmt: skip
 
 
-def _posted_event(attempt: Attempt, seen: Seen, outcome: m.Outcome, links: Links, now: datetime) -> m.AnyMessage | None:
+def _posted_event(
+    attempt: Attempt, seen: Seen, outcome: m.Outcome, links: Links, now: datetime, unlike: Unlike | None
+) -> m.AnyMessage | None:
     known = attempt.known
     if known.kind in NAMES:
         return None
@@ -309,6 +316,8 @@ def _posted_event(attempt: Attempt, seen: Seen, outcome: m.Outcome, links: Links
         "outcome": outcome, "qbo_id": seen.qbo_id, "sync_token": seen.sync_token, "doc_number": seen.doc_number or None,
         "url": links.url(known.kind, seen.qbo_id, known.realm), "total": seen.total,
     }  # fmt: skip
+    if unlike:
+        data |= {"differences": unlike.differences, "discrepancy": unlike.amount}
     if known.kind is LedgerKind.INVOICE:
         return m.InvoicePosted.of(m.InvoicePostedData(**data), sender=SENDER, time=now)
     if known.kind is LedgerKind.BILL:
@@ -348,7 +357,9 @@ def _retracted(attempt: Attempt, change: AttemptChange, how: str, links: Links, 
         data = m.DocumentRetractedData(**_data(known, asked), how=how, qbo_id=known.qbo_id)
         event = m.DocumentRetracted.of(data, sender=SENDER, time=now)
     end = End(CommandState.RETRACTED)
-    return Effects(attempt=change, document=_forgotten(known), ends=(CommandEnd(known, asked, end, event),))
+    return Effects(
+        attempt=change, document=_forgotten(known), ends=(CommandEnd(known, asked, end, event),), compared=known.kind not in NAMES
+    )
 
 
 def _refused_for_good(attempt: Attempt, when: When, links: Links, answer: Answer | None, now: datetime) -> Effects:

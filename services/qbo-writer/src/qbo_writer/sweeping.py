@@ -9,15 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from bookrelay import messages as m
 from bookrelay import telemetry
-from bookrelay.errors import Code
 
-from qbo_writer import mapping
+from qbo_writer import asking, mapping
 from qbo_writer.deciding import Known
+from qbo_writer.discrepancies import NOT_AS_ASKED, Discrepancy, told
 from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
 from qbo_writer.feeding import DOCUMENTS, Feeder, judge
-from qbo_writer.ledger import Discrepancy, Marked
+from qbo_writer.ledger import Marked
 from qbo_writer.sending import Parts, Tenure
-from qbo_writer.settling import SENDER
 
 log = telemetry.get_logger(__name__)
 
@@ -89,7 +88,7 @@ class Sweeper:
                 missing += await self._missing(entity, {s.qbo_id for s in seen}, since, token)
             found += [_gone(known) for known in missing]
             mended = await self._mended(found, token)
-        fresh = await self.parts.ledger.keep_sweep(self.realm, tenure.fencing_token, found, mended, self._told)
+        fresh = await self.parts.ledger.keep_sweep(self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d))
         for known in missing:
             change = Deleted(mapping.ENTITY[known.kind], known.qbo_id or "")
             await self._feeder.gone(tenure, known, change, judge(known, change))
@@ -148,19 +147,15 @@ class Sweeper:
             if d.what == "missing":
                 continue
             seen = await self.parts.books.read(self.realm, d.entity, d.qbo_id, token)
+            if d.what == NOT_AS_ASKED:
+                if seen is None or seen.voided or asking.as_asked(d.asked or {}, seen):
+                    mended.append(d)
+                continue
             marker = seen.marker if seen else None
             ledger = await self.parts.ledger.marked(self.realm, [marker]) if marker else {}
             if seen is None or marker is None or not _unexpected(seen, ledger.get(marker)):
                 mended.append(d)
         return mended
-
-    def _told(self, d: Discrepancy) -> m.AnyMessage:
-        found_at = d.found_at or datetime.now(UTC)
-        data = m.BooksDiscrepancyData(
-            realm=self.realm, code=Code.DISCREPANCY.value, what=d.what, entity=d.entity, entity_id=d.qbo_id,
-            doc_number=d.doc_number, source=d.source, source_key=d.source_key, reason=d.reason, fix=d.fix, found_at=found_at,
-        )  # fmt: skip
-        return m.BooksDiscrepancy.of(data, sender=SENDER, time=found_at)
 
 
 def _unexpected(seen: Seen, ours: Marked | None) -> bool:

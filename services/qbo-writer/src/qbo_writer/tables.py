@@ -263,7 +263,7 @@ class AttemptLog(SQLModel, table=True):
 
 
 class Discrepancy(SQLModel, table=True):
-    """What the daily sweep found: books and ledger disagree about what exists. Kept when it is mended."""
+    """Books and ledger disagree about what exists, or an answer is not what was asked. Kept when it is mended."""
 
     __tablename__ = "discrepancies"
     __table_args__ = (Index("ix_discrepancies_open", "realm", postgresql_where=text("resolved_at IS NULL")), {"schema": SCHEMA})
@@ -271,11 +271,15 @@ class Discrepancy(SQLModel, table=True):
     realm: str = Field(sa_type=Text, primary_key=True)
     entity: str = Field(sa_type=Text, primary_key=True)
     qbo_id: str = Field(sa_type=Text, primary_key=True)
-    what: str = Field(sa_type=Text, primary_key=True)  # unknown_marker | not_expected | double | missing
+    what: str = Field(sa_type=Text, primary_key=True)  # unknown_marker | not_expected | double | missing | not_as_asked
     document_id: int | None = Field(default=None, sa_type=BigInteger)
     doc_number: str | None = Field(default=None, sa_type=Text)
     reason: str = Field(sa_type=Text)
     fix: str = Field(sa_type=Text)
+    amount: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # not_as_asked: QuickBooks' total less the command's own
+    asked: dict[str, Any] | None = Field(
+        default=None, sa_type=JSONB(none_as_null=True)
+    )  # not_as_asked: the fields that differ, as they were asked
     found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     last_found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     resolved_at: datetime | None = Field(default=None, sa_type=_TIME)

@@ -397,7 +397,10 @@ def on_event(event: AnyMessage, *, realm: str, source: str) -> Result | Supersed
     }  # fmt: skip
     match event:
         case InvoicePosted() | BillPosted():
-            return Result(**common, status=SYNCED, qbo_id=event.data.qbo_id, url=event.data.url, synced_at=event.time)
+            return Result(
+                **common, status=SYNCED, qbo_id=event.data.qbo_id, url=event.data.url, synced_at=event.time,
+                error=_unlike(event.data.differences),
+            )  # fmt: skip
         case DocumentUnchanged() if event.data.qbo_id:
             return Result(**common, status=SYNCED, qbo_id=event.data.qbo_id, url=event.data.url, synced_at=event.time)
         case DocumentUnchanged():
@@ -419,6 +422,11 @@ def on_event(event: AnyMessage, *, realm: str, source: str) -> Result | Supersed
         case DocumentSuperseded():
             return Superseded(data.source_key, event.data.by_version)
     return None
+
+
+def _unlike(differences: Iterable[Difference]) -> str | None:
+    told = _told(differences)
+    return f"It is in QuickBooks, but not as this row has it: compare both{told}."[:2000] if told else None
 
 
 def _told(differences: Iterable[Difference]) -> str:

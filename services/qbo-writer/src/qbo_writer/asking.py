@@ -1,0 +1,75 @@
+"""What was asked, against QuickBooks' answer to it: party, lines, tax, number, marker, Id, and the command's own total. Pure.
+
+QuickBooks fills in much by itself (a due date from the terms, addresses): only what was asked is compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from bookrelay.messages import Difference
+from bookrelay.money import to_cents
+
+from qbo_writer import mapping
+from qbo_writer.deciding import Asked, Known
+from qbo_writer.domain import LedgerKind, Operation, Request, Seen
+
+_OUR_TEXT = "(our text)"  # a description may name a patient: that it is another one is told, not what it says
+_NET = "total_before_tax"
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """QuickBooks holds another document than was asked. `amount`: its total less ours; None where the totals agree."""
+
+    entity: str
+    qbo_id: str
+    doc_number: str | None
+    differences: tuple[Difference, ...]
+    amount: Decimal | None
+    asked: dict[str, str]  # the fields that differ, as they were asked; free texts as a hash
+
+
+def not_as_asked(known: Known, asked: Asked, request: Request, fields: Mapping[str, str], seen: Seen) -> Unlike | None:
+    """Compare the entity that a create or update left with what its command asked for."""
+    if known.kind in (LedgerKind.CUSTOMER, LedgerKind.VENDOR) or asked.content is None:
+        return None
+    there = _comparable(seen)
+    total = own_total(asked.content)
+    key = _NET if _taxed(fields) else "total"
+    ours = {**fields, key: format(total, "f"), "marker": known.marker}
+    if request.operation is Operation.UPDATE and request.qbo_id:
+        ours["id"] = request.qbo_id
+    found = mapping.differences(ours, there)
+    if not found:
+        return None
+    amount = to_cents(Decimal(there[key]) - total)
+    told = tuple(d.model_copy(update={"ours": _OUR_TEXT}) if d.ours and mapping.is_free_text(d.field) else d for d in found)
+    differing = {d.field: ours[d.field] for d in found}
+    return Unlike(seen.entity, seen.qbo_id, seen.doc_number, told, amount or None, mapping.veiled(differing, {}))
+
+
+def as_asked(asked: Mapping[str, str], seen: Seen) -> bool:
+    """Whether an entity that differed (`Unlike.asked`) does so no longer."""
+    return not mapping.differences(asked, _comparable(seen))
+
+
+def own_total(content: Mapping[str, Any]) -> Decimal:
+    """Return what a command's document comes to by itself: the sum of its lines, or the amount of a payment."""
+    if "lines" not in content:
+        return to_cents(Decimal(str(content["amount"])))
+    return to_cents(sum((Decimal(str(line["amount"])) for line in content["lines"]), start=Decimal(0)))
+
+
+def _taxed(fields: Mapping[str, str]) -> bool:
+    """Whether a line asks for tax: then QuickBooks reckons it, and the total before tax is ours."""
+    return any(key.startswith("line.") and key.endswith(".tax") and value not in ("", "NON") for key, value in fields.items())
+
+
+def _comparable(seen: Seen) -> dict[str, str]:
+    tax = (seen.raw.get("TxnTaxDetail") or {}).get("TotalTax") or 0
+    net = to_cents(seen.total - Decimal(str(tax)))
+    return {
+        **seen.fields, "total": format(seen.total, "f"), _NET: format(net, "f"), "marker": seen.marker or "", "id": seen.qbo_id,
+    }  # fmt: skip

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, Field, PostgresDsn, SecretStr, ValidationError, field_validator
@@ -71,19 +72,37 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Build the settings from the environment; raise SettingsError with one line for all that is missing or wrong."""
-        source = os.environ if environment is None else environment
+        source = cls._with_files(os.environ if environment is None else environment)
         cls._refuse_misspelt(source)
         given = {
             name: value for name in cls.model_fields if (value := source.get(name.upper(), source.get(name))) not in (None, "")
         }
         try:
             if environment is None:
-                return cls()
+                held: dict[str, Any] = {n.lower(): v for n, v in source.items() if os.environ.get(n) != v}  # by files
+                return cls(**held)
             settings = cls.__new__(cls)
             BaseModel.__init__(settings, **given)  # not BaseSettings', which would read the process's environment, too
             return settings
         except ValidationError as error:
             raise SettingsError(_explain(error), "See .env.example.", Code.VALIDATION) from None
+
+    @classmethod
+    def _with_files(cls, given: Mapping[str, str]) -> dict[str, str]:
+        """Read secrets that are in files: NAME_FILE stands for NAME, for each setting that is a secret."""
+        values = dict(given)
+        for field_name, field in cls.model_fields.items():
+            name, file = field_name.upper(), f"{field_name.upper()}_FILE"
+            if "SecretStr" not in str(field.annotation) or not (path := values.pop(file, "")):
+                continue
+            if values.get(name):
+                raise SettingsError(f"{name} and {file} are both set.", "Keep one of them.", Code.VALIDATION)
+            try:
+                values[name] = Path(path).read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is no text"
+                raise SettingsError(f"{file}: {path} cannot be read: {why}.", "Write a readable file.", Code.VALIDATION) from None
+        return values
 
     @classmethod
     def _refuse_misspelt(cls, given: Iterable[str]) -> None:

@@ -85,6 +85,7 @@ class Service:
         self._loops: list[Loop] = []
         self._waiting_for: str | None = "start"
         self._working = False  # the loops run
+        self._stop_by = 0.0  # by the monotonic clock, once it stops
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
         self.servers = Servers()
@@ -100,6 +101,10 @@ class Service:
     def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300) -> None:
         """Add a supervised loop."""
         self._loops.append(Loop(name, step, stall_seconds))
+
+    def seconds_to_stop(self) -> float:
+        """How long a cleanup may wait for what is under way: what is left of `shutdown_seconds`, and at least a second."""
+        return max(1.0, self._stop_by - time.monotonic())
 
     def add_cleanup(self, cleanup: Callable[[], Awaitable[None]]) -> None:
         """Call `cleanup` at the stop, the last added first."""
@@ -280,6 +285,7 @@ class Service:
     async def _shut_down(self, server: uvicorn.Server, tasks: list[asyncio.Task[Any]]) -> None:
         log.info("service.stopping")
         started = time.monotonic()
+        self._stop_by = started + self.settings.shutdown_seconds
         work = next(task for task in tasks if task.get_name() == "work")
         if not work.done():  # loops finish their unit of work
             await asyncio.wait([work], timeout=self.settings.shutdown_seconds if self._working else 0.1)
@@ -291,7 +297,7 @@ class Service:
                 await self.broker.stop()
         for cleanup in reversed(self._cleanups):
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(self.seconds_to_stop() + 5):  # after waiting it still hands back what it holds
                     await cleanup()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(5):

@@ -166,6 +166,14 @@ class LookupFailed(Exception):  # noqa: N818
     """A look-up had no readable answer. It is never read as "it is not there"."""
 
 
+class FeedFull(LookupFailed):
+    """The change feed's answer is at its cap: `changes` are the newest, older ones may be missing."""
+
+    def __init__(self, changes: "Sequence[Seen | Deleted]") -> None:
+        super().__init__(f"the change feed is at its cap of {len(changes)}: what is older is read by queries")
+        self.changes = changes
+
+
 class Books(Protocol):
     """The port to one QuickBooks company: it sends what it is given, once, and classifies the answer. It never retries."""
 
@@ -198,7 +206,18 @@ class Books(Protocol):
         """
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> "list[Seen | Deleted]":
-        """Read the change feed. Raises LookupFailed, also where the answer is at its cap and so may be incomplete."""
+        """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap and so may be incomplete."""
+
+    async def updated(self, realm: str, entity: str, since: datetime, start: int, token: AccessToken) -> "UpdatedPage":
+        """Read one page of what was last updated at `since` or later, oldest first. Raises LookupFailed."""
+
+
+@dataclass(frozen=True)
+class UpdatedPage:
+    """One page of what was updated, oldest first, and where the next one begins; None after the last one."""
+
+    seen: "tuple[Seen, ...]"
+    next: tuple[datetime, int] | None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What happens in QuickBooks: the change feed moves SyncTokens, shows who was paid and who diverged, and is told to the world.
 
-It judges no document with an open attempt; the probe of requestid runs here, too.
+It judges no document with an open attempt; the probe of requestid runs here, too. Where the feed is at its cap, or looks back
+too short, the rest is read by queries, a bounded number of pages in a run. They show no deletions: the sweep finds those of ours.
 """
 
 import time
@@ -10,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bookrelay import messages as m
-from bookrelay import telemetry
+from bookrelay import metrics, telemetry
 
 from qbo_writer import mapping, probe
 from qbo_writer.deciding import Known
-from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, LookupFailed, Seen
-from qbo_writer.ledger import FeedChange
+from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
+from qbo_writer.feed_paging import Paging
+from qbo_writer.ledger import FeedChange, RealmRow
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import Parts, Sender, Tenure
 from qbo_writer.settling import NAMES, SENDER, DocumentChange
@@ -27,6 +29,8 @@ LISTS = ("Customer", "Vendor", "Item", "Account", "Term", "Class", "Department")
 OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows a change a little late
 FIRST_LOOK_BACK = timedelta(hours=1)
 FURTHEST = timedelta(days=29)  # the feed looks back 30 days
+MORE_SECONDS = 5.0  # between two runs while there are pages left
+CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,26 @@ class Feeder:
         self.realm, self.parts, self.sender, self.resolver = realm, parts, sender, resolver
         self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
         self.busy = False
+        self._paging = False  # pages are left: the next run is soon anyway
+        self._calm_until = 0.0  # after pages were read: what was read last is within the overlap, and read again
+        self._began: datetime | None = None  # the last read, by the ledger's clock
+
+    def look(self, row: RealmRow, now: datetime) -> None:
+        """Look at the company's row: whether some writer was told of changes, and how far the feed is behind."""
+        since = max((t for t in (self._began, row.feed_position) if t), default=None)
+        if row.feed_asked_at and (since is None or row.feed_asked_at > since):
+            self.soon()
+        if row.feed_position:
+            paging = Paging.of(row.feed_paging)
+            reached = min(row.feed_position, paging.reached) if paging else row.feed_position
+            metrics.QBO_FEED_POSITION.labels(self.realm).set(reached.timestamp())
+            metrics.QBO_FEED_LAG.labels(self.realm).set(max(0.0, (now - reached).total_seconds()))
+            metrics.QBO_FEED_PAGING.labels(self.realm).set(len(paging.cursors) if paging else 0)
 
     def soon(self) -> None:
         """Intuit has told that something changed; several notifications are one read."""
-        self._next = min(self._next, time.monotonic() + 0.3)
+        if not self._paging:
+            self._next = min(self._next, max(time.monotonic() + 0.3, self._calm_until))
 
     def due(self) -> bool:
         """Whether a read is due and none is under way."""
@@ -85,10 +105,12 @@ class Feeder:
         return max(0.0, self._next - time.monotonic())
 
     async def run(self, tenure: Tenure, token: AccessToken) -> None:
-        """Read the feed once; a failure is tried again later, the position stays."""
+        """Read the feed once, a bounded number of pages; a failure is tried again later, from the last page that was kept."""
         self.busy, self._next = True, time.monotonic() + self.parts.settings.feed_seconds
         try:
-            await self._read(tenure, token)
+            self._paging = await self._read(tenure, token)
+            if self._paging:
+                self._next = min(self._next, time.monotonic() + MORE_SECONDS)
             await self._probe(tenure, token)
         except LookupFailed as error:
             log.info("feed.failed", realm=self.realm, error=str(error)[:200])
@@ -96,11 +118,35 @@ class Feeder:
         finally:
             self.busy = False
 
-    async def _read(self, tenure: Tenure, token: AccessToken) -> None:
-        ledger = self.parts.ledger
-        row, now = await ledger.realm(self.realm), await ledger.now()
-        since = max((row.feed_position or now - FIRST_LOOK_BACK) - OVERLAP, now - FURTHEST)
-        changes = await self._changes(since, token)
+    async def _read(self, tenure: Tenure, token: AccessToken) -> bool:
+        """Read what the feed shows, then pages of what it cannot; each is kept at once. Return whether pages are left."""
+        row, now = await self.parts.ledger.realm(self.realm), await self.parts.ledger.now()
+        self._began = now
+        paging = Paging.of(row.feed_paging)
+        if paging is None:
+            since = (row.feed_position or now - FIRST_LOOK_BACK) - OVERLAP
+            changes, full = await self._changes(max(since, now - FURTHEST), token)
+            if since < now - FURTHEST:  # the feed looks back too short, queries do not
+                full = (*DOCUMENTS, *LISTS)
+            if full:
+                metrics.QBO_FEED_GAPS.labels(self.realm).inc()
+                log.warning("feed.paging", realm=self.realm, entities=full, since=since.isoformat())
+                paging = Paging.begin(now, full, since)
+            await self._take(tenure, changes, now, paging)
+        for _ in range(self.parts.settings.feed_reads_per_run):
+            if paging is None:
+                return False
+            entity, (since, start) = paging.next()
+            self._calm_until = time.monotonic() + CALM_SECONDS
+            async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
+                page = await self.parts.books.updated(self.realm, entity, since, start, token)
+            until, paging = paging.until, paging.after(entity, page.next)
+            await self._take(tenure, page.seen, until, paging)
+        return paging is not None
+
+    async def _take(self, tenure: Tenure, changes: Sequence[Seen | Deleted], position: datetime, paging: Paging | None) -> None:
+        """Judge and commit what was read, with how far the feed was read by it."""
+        ledger, now = self.parts.ledger, datetime.now(UTC)
         mine = await ledger.known_by_qbo_id(
             self.realm, [(mapping.KIND[c.entity], c.qbo_id) for c in changes if c.entity in mapping.KIND]
         )
@@ -111,7 +157,8 @@ class Feeder:
             verdict = judge(known, change) if known else Judged(None)
             judged.append(self.told(known, change, verdict, now))
         listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
-        await ledger.feed(self.realm, tenure.fencing_token, judged, listed, now)
+        reached = (None, paging.plain()) if paging else (position, {})
+        await ledger.feed(self.realm, tenure.fencing_token, judged, listed, reached)
         removed = [c.qbo_id for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
         if removed:
             await self.parts.references.forget(self.realm, removed)
@@ -120,16 +167,21 @@ class Feeder:
             log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
             self.parts.relay.wake()
 
-    async def _changes(self, since: datetime, token: AccessToken) -> list[Seen | Deleted]:
-        """One call for all; where that is at its cap, one for each entity."""
+    async def _changes(self, since: datetime, token: AccessToken) -> tuple[list[Seen | Deleted], tuple[str, ...]]:
+        """One call for all; at its cap, one for each entity. Return what they show, and which are at the cap alone."""
         entities = (*DOCUMENTS, *LISTS)
         try:
-            return await self.parts.books.changes(self.realm, entities, since, token)
-        except LookupFailed:
+            return await self.parts.books.changes(self.realm, entities, since, token), ()
+        except FeedFull:
             found: list[Seen | Deleted] = []
+            full: list[str] = []
             for entity in entities:
-                found += await self.parts.books.changes(self.realm, (entity,), since, token)
-            return found
+                try:
+                    found += await self.parts.books.changes(self.realm, (entity,), since, token)
+                except FeedFull as error:
+                    found += error.changes
+                    full.append(entity)
+            return found, tuple(full)
 
     def told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
         """Return what is committed and told of a change."""
@@ -159,7 +211,7 @@ class Feeder:
     async def gone(self, tenure: Tenure, known: Known, change: Deleted, verdict: Judged) -> None:
         """A document of ours was found missing without the feed's help: commit and tell that it diverged."""
         told = replace(self.told(known, change, verdict, datetime.now(UTC)), changed=None)
-        await self.parts.ledger.feed(self.realm, tenure.fencing_token, [told], [], None)
+        await self.parts.ledger.feed(self.realm, tenure.fencing_token, [told], [])
 
     async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen]) -> None:
         """A marker that the feed shows ends an unknown create, at any time."""

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -54,6 +54,13 @@ class Records(Protocol):
         """Record all in one transaction; return how many were new."""
 
 
+class AsksFeed(Protocol):
+    """The ledger, as far as Intuit's notifications need it."""
+
+    async def ask_feed(self, realms: Collection[str]) -> None:
+        """Note that the feed of these companies is to be read soon."""
+
+
 def new_command(received: Received[Command], policy: Policy) -> NewCommand:
     """Translate a message into the row that is recorded."""
     message = received.message
@@ -98,9 +105,13 @@ async def record(
     wake({command.realm for command in commands})
 
 
-async def note_changes(batch: Sequence[Received[EntityChanged]], feed_soon: Callable[[Iterable[str]], None]) -> None:
-    """Intuit says that something changed: read the change feed of those companies soon."""
-    feed_soon({received.message.data.realm for received in batch})
+async def note_changes(
+    batch: Sequence[Received[EntityChanged]], ledger: AsksFeed, feed_soon: Callable[[Iterable[str]], None]
+) -> None:
+    """Intuit says that something changed: whoever holds the lease of those companies reads their change feed soon."""
+    realms = {received.message.data.realm for received in batch}
+    await ledger.ask_feed(realms)
+    feed_soon(realms)
 
 
 Handler = Callable[[Sequence[Received[Command]]], Awaitable[None]]

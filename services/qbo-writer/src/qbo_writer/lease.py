@@ -110,10 +110,14 @@ class Leases:
 
     async def release(self) -> None:
         """Give up all leases at a graceful stop, so that a standby takes over at once."""
-        for realm, held in list(self._held.items()):
-            await self._pool.execute(
-                "UPDATE qbo_writer.leases SET expires_at = clock_timestamp() - interval '1 second' "
-                "WHERE realm = $1 AND fencing_token = $2",
-                realm, held.fencing_token,
-            )  # fmt: skip
+        held = dict(self._held)
+        if not held:
+            return
+        await self._pool.execute(
+            "UPDATE qbo_writer.leases l SET expires_at = clock_timestamp() - interval '1 second' "
+            "FROM unnest($1::text[], $2::bigint[]) AS t(realm, fencing_token) "
+            "WHERE l.realm = t.realm AND l.fencing_token = t.fencing_token",
+            list(held), [one.fencing_token for one in held.values()],
+        )  # fmt: skip
+        for realm in held:
             self._forget(realm)

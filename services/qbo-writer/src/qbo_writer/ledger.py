@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -93,6 +93,8 @@ class RealmRow:
     pace: dict[str, Any]
     feed_position: datetime | None
     swept_at: datetime | None
+    feed_paging: dict[str, Any] = field(default_factory=dict)
+    feed_asked_at: datetime | None = None
 
 
 PRUNED_AT_ONCE = 5000
@@ -509,9 +511,17 @@ class Ledger:
     # -------------------------------------------------------------------------------------------------------------- feed
 
     async def feed(
-        self, realm: str, fencing_token: int, changes: Sequence[FeedChange], listed: Sequence[Seen], position: datetime | None
+        self,
+        realm: str,
+        fencing_token: int,
+        changes: Sequence[FeedChange],
+        listed: Sequence[Seen],
+        reached: tuple[datetime | None, dict[str, Any]] | None = None,
     ) -> None:
-        """Commit what the feed shows. A document with an open attempt, or that moved meanwhile, is not judged."""
+        """Commit what the feed shows, and how far it was read: position (None: stays) and the pages left.
+
+        A document with an open attempt, or that moved meanwhile, is not judged.
+        """
         async with fenced(self._pool, realm, fencing_token) as connection:
             rows = await connection.fetch(
                 "SELECT d.id FROM qbo_writer.documents d JOIN unnest($1::bigint[], $2::text[]) AS t(id, expected) ON d.id = t.id "
@@ -529,8 +539,17 @@ class Ledger:
             for seen in listed if self._learner else ():
                 assert self._learner
                 await self._learner.learn(connection, realm, seen.entity, seen)
-            if position is not None:
-                await connection.execute("UPDATE qbo_writer.realms SET feed_position = $2 WHERE realm = $1", realm, position)
+            if reached is not None:
+                await connection.execute(
+                    "UPDATE qbo_writer.realms SET feed_position = coalesce($2, feed_position), feed_paging = $3 WHERE realm = $1",
+                    realm, *reached,
+                )  # fmt: skip
+
+    async def ask_feed(self, realms: Collection[str]) -> None:
+        """Note that the feed of these companies is to be read soon, by whoever holds the lease. Unfenced: it guards nothing."""
+        await self._pool.execute(
+            "UPDATE qbo_writer.realms SET feed_asked_at = clock_timestamp() WHERE realm = ANY($1::text[])", sorted(realms)
+        )
 
     async def probe(self, realm: str) -> dict[str, Any]:
         """Read the state of the requestid probe."""
@@ -579,6 +598,7 @@ class Ledger:
         return RealmRow(
             row["halted_code"], row["halted_reason"], row["halted_since"], row["requestid_proven"], row["batch_proven"],
             row["bounds_unreliable"], row["pace"] or {}, row["feed_position"], row["swept_at"],
+            row["feed_paging"] or {}, row["feed_asked_at"],
         )  # fmt: skip
 
     async def set_halted(
@@ -738,7 +758,7 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
     """Write all effects; those whose attempt is resolved already, or whose command has this end already, are left out."""
     effects = one_for_each_attempt(effects)
     closed = await _update_attempts(connection, [e.attempt for e in effects if e.attempt])
-    fresh = [e for e in effects if e.attempt is None or e.attempt.id in closed]
+    fresh = [e for e in effects if e.attempt is None or e.attempt.about in closed]
     ends = [end for e in fresh for end in e.ends]
     written = await _update_commands(connection, ends) if ends else set()
     fresh = [e for e in fresh if not e.ends or e.attempt or any(end.asked.id in written for end in e.ends)]
@@ -785,14 +805,14 @@ def one_for_each_attempt(effects: Sequence[Effects]) -> list[Effects]:
 
     The change feed can find a document in the moment in which its send falls silent; both are committed together.
     """
-    counts: dict[int, Effects] = {}
+    counts: dict[tuple[int, int | None], Effects] = {}
     for effect in effects:
         if effect.attempt is None:
             continue
-        before = counts.get(effect.attempt.id)
+        before = counts.get(effect.attempt.about)
         if before is None or before.attempt is None or before.attempt.state != "resolved":
-            counts[effect.attempt.id] = effect
-    return [e for e in effects if e.attempt is None or counts[e.attempt.id] is e]
+            counts[effect.attempt.about] = effect
+    return [e for e in effects if e.attempt is None or counts[e.attempt.about] is e]
 
 
 def _trace_of(effect: Effects) -> str | None:
@@ -807,7 +827,11 @@ async def _as_command(connection: Connection, f: FollowUp, traceparent: str | No
     )  # fmt: skip
 
 
-async def _update_attempts(connection: Connection, changes: Sequence[AttemptChange]) -> set[int]:
+async def _update_attempts(connection: Connection, changes: Sequence[AttemptChange]) -> set[tuple[int, int | None]]:
+    """Write the rows; an answer to an earlier send than the attempt's latest writes nothing. Return what was written.
+
+    The lease does not tell: after an outage of Postgres that was longer its holder takes over from itself, with the same token.
+    """
     if not changes:
         return set()
     rows = await connection.fetch(
@@ -819,16 +843,16 @@ async def _update_attempts(connection: Connection, changes: Sequence[AttemptChan
           intuit_tid = coalesce(t.intuit_tid, a.intuit_tid),
           resolved_at = CASE WHEN t.state = 'resolved' THEN clock_timestamp() END
         FROM unnest($1::bigint[], $2::text[], $3::bool[], $4::bool[], $5::bool[], $6::bool[], $7::bool[], $8::float8[],
-          $9::text[], $10::int[], $11::text[], $12::text[])
-          AS t(id, state, answered, ambiguous, lost, stuck, silent, due_in, outcome, http_status, intuit_code, intuit_tid)
-        WHERE a.id = t.id AND a.state <> 'resolved' RETURNING a.id
+          $9::text[], $10::int[], $11::text[], $12::text[], $13::int[])
+          AS t(id, state, answered, ambiguous, lost, stuck, silent, due_in, outcome, http_status, intuit_code, intuit_tid, sends)
+        WHERE a.id = t.id AND a.state <> 'resolved' AND (t.sends IS NULL OR t.sends = a.sends) RETURNING a.id, t.sends
         """,
         [c.id for c in changes], [c.state for c in changes], [c.answered for c in changes], [c.ambiguous for c in changes],
         [c.lost for c in changes], [c.stuck for c in changes], [c.silent for c in changes], [c.due_in for c in changes],
         [c.outcome for c in changes], [c.http_status for c in changes], [c.intuit_code for c in changes],
-        [c.intuit_tid for c in changes],
+        [c.intuit_tid for c in changes], [c.sends for c in changes],
     )  # fmt: skip
-    return {row["id"] for row in rows}
+    return {(row["id"], row["sends"]) for row in rows}
 
 
 async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -> set[Any]:

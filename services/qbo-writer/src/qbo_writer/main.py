@@ -1,5 +1,6 @@
 """The writer's process: parts put together, loops and consumers started."""
 
+import asyncio
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -122,13 +123,13 @@ class Writer:
             if poster := self.posters.get(realm):
                 poster.wake()
 
-    async def close(self) -> None:
-        """Let requests end, give the leases up, close the connections."""
-        for poster in self.posters.values():
-            await poster.drain(4)
-        for realm in self.posters:
-            await self.tokens.rescue(realm)
-        await self.leases.release()
+    async def close(self, seconds: float = 4) -> None:
+        """Let the requests of all companies end within `seconds`, give the leases up, close the connections."""
+        try:
+            await asyncio.gather(*(poster.drain(seconds) for poster in self.posters.values()))
+            await asyncio.gather(*(self.tokens.rescue(realm) for realm in self.posters), return_exceptions=True)
+        finally:
+            await self.leases.release()
         await self.client.close()
         await self.oauth.close()
 
@@ -142,7 +143,7 @@ def build_app(settings: WriterSettings) -> Service:
         relay = outbox.Relay(app.pool, SCHEMA, Announcer(app.publisher))
         writer = Writer(settings, app.pool, relay)
         consumers.subscribe(app, writer.ledger, writer.policy, writer.wake, writer.feed_soon)
-        app.add_cleanup(writer.close)
+        app.add_cleanup(lambda: writer.close(app.seconds_to_stop()))
         app.add_loop("lease", writer.leases.step, stall_seconds=max(60.0, settings.lease_seconds * 6))
         for realm, poster in writer.posters.items():
             app.add_loop(f"posting {realm}", poster.step)

@@ -432,6 +432,7 @@ class Poster:
 
     async def _read_row(self) -> None:
         self.row = await self.parts.ledger.realm(self.realm)
+        self.feeder.look(self.row, datetime.now(UTC))
         self._show_halt(self.row.halted_code)
 
     def _show_halt(self, code: str | None) -> None:

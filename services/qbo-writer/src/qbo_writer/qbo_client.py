@@ -15,7 +15,19 @@ from bookrelay.messages import Priority
 from bookrelay.money import loads
 
 from qbo_writer import faults, mapping
-from qbo_writer.domain import AccessToken, Answer, AnswerKind, BatchRequest, Deleted, LookupFailed, Operation, Request, Seen
+from qbo_writer.domain import (
+    AccessToken,
+    Answer,
+    AnswerKind,
+    BatchRequest,
+    Deleted,
+    FeedFull,
+    LookupFailed,
+    Operation,
+    Request,
+    Seen,
+    UpdatedPage,
+)
 from qbo_writer.pacing import Pacer
 from qbo_writer.settings import WriterSettings
 
@@ -37,6 +49,7 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 
 _ALL = "Active in (true, false)"
+_WITH_ACTIVE = frozenset({"Customer", "Vendor", "Item", "Account", "Term", "Class", "Department"})
 NAMES_AT_ONCE = 30  # in one query: short enough for an address, with " (deleted)" beside each
 GATHER_SECONDS = 0.005
 
@@ -237,10 +250,7 @@ class QboClient:
         return await self.query(realm, f"select * from {entity} where {where}", token)  # noqa: S608
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
-        """Read the change feed. Raises LookupFailed, also where the answer is at its cap and so may be incomplete.
-
-        All entities share the cap of one answer: at the cap each is asked for alone.
-        """
+        """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap, which all entities share."""
         if since < datetime.now(UTC) - timedelta(days=CDC_DAYS):
             raise LookupFailed("the change feed looks back 30 days only")
         from_ = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -253,12 +263,36 @@ class QboClient:
             for part in _list(response, "QueryResponse"):
                 for entity in entities:
                     found += [_change(entity, raw) for raw in part.get(entity) or () if isinstance(raw, dict)]
-        if len(found) >= CDC_CAP and len(entities) > 1:
-            parts = [await self.changes(realm, [entity], since, token) for entity in entities]
-            return [change for part in parts for change in part]
         if len(found) >= CDC_CAP:
-            raise LookupFailed(f"the change feed is at its cap of {CDC_CAP}: ask for fewer entities or a later time")
+            raise FeedFull(found)
         return found
+
+    async def updated(self, realm: str, entity: str, since: datetime, start: int, token: AccessToken) -> UpdatedPage:
+        """Read one page of what was last updated at `since` or later, oldest first. Raises LookupFailed.
+
+        The next page begins at the last time seen: what changes meanwhile moves behind it. Only within a second that fills a page
+        do pages go by row, with an overlap.
+        """
+        which = f"{_ALL} and " if entity in _WITH_ACTIVE else ""
+        statement = (
+            f"select * from {entity} where {which}MetaData.LastUpdatedTime >= '{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}' "  # noqa: S608
+            f"orderby MetaData.LastUpdatedTime startposition {start} maxresults {PAGE}"
+        )
+        value = await self.get(realm, "/query", {"query": statement}, token, name="updated")
+        response = value.get("QueryResponse")
+        if not isinstance(response, dict):
+            raise LookupFailed("the answer to a query holds no QueryResponse")
+        rows = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
+        seen = tuple(mapping.seen(entity, raw) for raw in rows)
+        if len(rows) < PAGE:
+            return UpdatedPage(seen, None)
+        try:
+            last = datetime.fromisoformat(str(rows[-1]["MetaData"]["LastUpdatedTime"])).astimezone(UTC).replace(microsecond=0)
+        except (KeyError, TypeError, ValueError):
+            raise LookupFailed(f"a {entity} shows no LastUpdatedTime") from None
+        if last > since:
+            return UpdatedPage(seen, (last, 1))
+        return UpdatedPage(seen, (since, start + PAGE - OVERLAP))
 
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages. Raises LookupFailed.

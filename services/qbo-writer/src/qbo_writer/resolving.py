@@ -8,7 +8,7 @@ from bookrelay import telemetry
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import End
-from qbo_writer.domain import AccessToken, AttemptState, CommandState, Deleted, LookupFailed, Operation, Seen
+from qbo_writer.domain import AccessToken, AttemptState, CommandState, Deleted, FeedFull, LookupFailed, Operation, Seen
 from qbo_writer.ledger import RealmRow
 from qbo_writer.sending import Parts, Sender, Tenure
 from qbo_writer.settling import Attempt, ended
@@ -170,13 +170,23 @@ class Resolver:
         since = min(a.sent.first_sent_at for a in attempts)
         entities = sorted({a.request.entity for a in attempts})
         try:
-            changes = await self.parts.books.changes(self.realm, entities, since, token)
+            changes = await self._shown(entities, since, token)
         except LookupFailed as error:
             log.info("feed.failed", realm=self.realm, error=repr(error))
             return
         by_marker = {(s.entity, s.marker): s for s in changes if not isinstance(s, Deleted) and s.marker}
         found = await self.settle_found(tenure, by_marker)
         log.info("lease.feed_read", realm=self.realm, open_creates=len(attempts), found=found)
+
+    async def _shown(self, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+        """What the feed shows; at its cap the newest: what it leaves out is looked up."""
+        found: list[Seen | Deleted] = []
+        for entity in entities:
+            try:
+                found += await self.parts.books.changes(self.realm, (entity,), since, token)
+            except FeedFull as full:
+                found += full.changes
+        return found
 
     async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen]) -> int:
         """Settle the unknown creates whose marker was seen, be it in the feed."""

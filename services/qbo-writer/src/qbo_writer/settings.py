@@ -90,6 +90,9 @@ class WriterSettings(ServiceSettings):
 
     # Feed, references, probe
     feed_seconds: float = Field(default=900, gt=0, description="How often the change feed is read.")
+    feed_reads_per_run: int = Field(
+        default=20, ge=1, description="Pages of 1,000 that one run reads where more changed than the change feed shows."
+    )
     sweep_seconds: float = Field(default=86400, gt=0, description="How often the daily sweep runs.")
     log_keep_days: int = Field(default=400, ge=1, description="Age at which entries of the attempts log are pruned.")
     attempts_keep_days: int = Field(

@@ -77,6 +77,12 @@ class AttemptChange:
     http_status: int | None = None
     intuit_code: str | None = None
     intuit_tid: str | None = None
+    sends: int | None = None  # the send that it answers: nothing is written once the request has left again. None: any
+
+    @property
+    def about(self) -> tuple[int, int | None]:
+        """The attempt, and which send of it."""
+        return (self.id, self.sends)
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,9 @@ def _forgotten(known: Known) -> DocumentChange:
 def _close(attempt: Attempt, when: When, answer: Answer | None, outcome: str) -> AttemptChange:
     row = transition(attempt.sent.state, when)
     sent = attempt.sent
-    return AttemptChange(attempt.id, row.to.value, True, sent.ambiguous, sent.lost, outcome=outcome, **_answer_columns(answer))
+    return AttemptChange(
+        attempt.id, row.to.value, True, sent.ambiguous, sent.lost, outcome=outcome, sends=attempt.sends, **_answer_columns(answer)
+    )
 
 
 def _answer_columns(answer: Answer | None) -> dict[str, Any]:
@@ -251,7 +259,14 @@ def effects_of(
     sent = attempt.sent
     if row.effect is Effect.NOTE_REFUSAL:
         change = AttemptChange(
-            attempt.id, row.to.value, True, sent.ambiguous, sent.lost, due_in=due_in, **_answer_columns(answer)
+            attempt.id,
+            row.to.value,
+            True,
+            sent.ambiguous,
+            sent.lost,
+            due_in=due_in,
+            sends=attempt.sends,
+            **_answer_columns(answer),
         )
         return Effects(attempt=change)
     if row.effect is Effect.NOTE_SILENCE:
@@ -261,7 +276,15 @@ def effects_of(
 
 def _silence(attempt: Attempt, answer: Answer | None, due_in: float) -> AttemptChange:
     return AttemptChange(
-        attempt.id, "unknown", True, True, attempt.sent.lost, silent=True, due_in=due_in, **_answer_columns(answer)
+        attempt.id,
+        "unknown",
+        True,
+        True,
+        attempt.sent.lost,
+        silent=True,
+        due_in=due_in,
+        sends=attempt.sends,
+        **_answer_columns(answer),
     )
 
 
@@ -453,7 +476,7 @@ def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: See
 
 def _stuck(attempt: Attempt, links: Links, now: datetime) -> Effects:
     known, asked, sent = attempt.known, attempt.asked, attempt.sent
-    change = AttemptChange(attempt.id, "unknown", True, sent.ambiguous, sent.lost, stuck=True, due_in=3600)
+    change = AttemptChange(attempt.id, "unknown", True, sent.ambiguous, sent.lost, stuck=True, due_in=3600, sends=attempt.sends)
     if asked.state is CommandState.HELD:
         return Effects(attempt=change)
     end = End(

@@ -197,6 +197,10 @@ class Realm(SQLModel, table=True):
     pace: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     company: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     feed_position: datetime | None = Field(default=None, sa_type=_TIME)
+    feed_paging: dict[str, Any] = Field(  # beyond the feed's cap: where the next page of each entity begins
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
+    )
+    feed_asked_at: datetime | None = Field(default=None, sa_type=_TIME)  # some writer was told of changes
     swept_at: datetime | None = Field(default=None, sa_type=_TIME)  # when books and ledger were last compared
     log_anchor: str | None = Field(default=None, sa_type=Text)  # hash of the last pruned entry of the attempts log
     updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)

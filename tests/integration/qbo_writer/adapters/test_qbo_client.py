@@ -17,6 +17,7 @@ from qbo_writer.domain import (
     BatchItem,
     BatchRequest,
     Deleted,
+    FeedFull,
     LedgerKind,
     LookupFailed,
     Operation,
@@ -408,7 +409,10 @@ async def test_changes_of_several_entities_are_asked_apart_at_the_cap(company: C
     company.load("Customer", *({"DisplayName": f"Half {n}"} for n in range(600)))
     company.load("Vendor", *({"DisplayName": f"Other half {n}"} for n in range(600)))
     since = datetime.now(UTC) - timedelta(minutes=5)
-    found = await client.changes(company.realm, ["Customer", "Vendor"], since, company.token)
+    with pytest.raises(FeedFull) as full:
+        await client.changes(company.realm, ["Customer", "Vendor"], since, company.token)
+    assert len(full.value.changes) == 1000  # the newest
+    found = [c for e in ("Customer", "Vendor") for c in await client.changes(company.realm, [e], since, company.token)]
     assert len({(one.entity, one.qbo_id) for one in found}) >= 1200
 
 

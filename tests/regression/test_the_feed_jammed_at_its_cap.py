@@ -1,0 +1,112 @@
+"""More than 1,000 changes of one kind, and the change feed never moved again; what a standby was told was lost."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bookrelay.kafka import Received
+from bookrelay.messages import EntityChanged, EntityChangedData
+from qbo_writer import handlers
+from qbo_writer.main import Writer
+from writer_support import Desk, QboSandbox, desk, invoice, qbo_sandbox
+
+pytestmark = pytest.mark.postgres
+MANY, FEW = 1300, 1100
+
+
+@pytest.fixture
+def sandbox() -> Iterator[QboSandbox]:
+    """A stand-in of its own."""
+    with qbo_sandbox("--no-limits") as sandbox:
+        yield sandbox
+
+
+def feed(d: Desk) -> None:
+    d.writer.feed_soon([d.realm])
+    d.writer.wake([d.realm])
+
+
+def foreign(d: Desk, bills: int, customers: int) -> set[tuple[str, str]]:
+    """Somebody imports."""
+    vendor = d.sandbox.books(d.realm, "Vendor")[0]["Id"]
+    line = {
+        "Amount": 5,
+        "DetailType": "AccountBasedExpenseLineDetail",
+        "AccountBasedExpenseLineDetail": {"AccountRef": {"value": "20"}},
+    }
+    made = d.sandbox.control("POST", "entities", {"realm": d.realm, "entities": {
+        "Bill": [{"VendorRef": {"value": vendor}, "Line": [line]} for _ in range(bills)],
+        "Customer": [{"DisplayName": f"Import {n}"} for n in range(customers)],
+    }})  # fmt: skip
+    return {(entity, id_) for entity, ids in made["created"].items() for id_ in ids}
+
+
+async def told(d: Desk) -> set[tuple[str, str]]:
+    rows = await d.pool.fetch("SELECT value FROM qbo_writer.outbox WHERE topic = 'books.changes.v1'")
+    data = [json.loads(r["value"])["data"] for r in rows]
+    return {(c["entity"], c["entity_id"]) for c in data}
+
+
+async def paging(d: Desk) -> dict[str, Any]:
+    return dict(await d.pool.fetchval("SELECT feed_paging FROM qbo_writer.realms WHERE realm = $1", d.realm))
+
+
+async def test_two_kinds_beyond_the_cap_in_one_second_are_read_to_the_end(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, feed_reads_per_run=1) as d:
+        await d.tell(invoice(d.realm, "Q-1"))
+        await d.until_ended()
+        number = sandbox.books(d.realm, "Invoice")[0]["Id"]
+        sandbox.person(d.realm, "edit", "Invoice", number, TxnDate="2026-11-09")  # older than all of the import
+        made = foreign(d, MANY, FEW)
+        feed(d)
+
+        async def begun() -> bool:
+            return bool(await paging(d))
+
+        await d.until(begun)  # one page in a run: what was read is kept
+        await d.tell(invoice(d.realm, "Q-2"))
+        assert (await d.until_ended())["Q-2", 1] == "posted"  # posting goes on meanwhile
+
+        async def read() -> bool:
+            if not await paging(d):
+                return True
+            d.writer.posters[d.realm].feeder._next = 0
+            d.writer.wake([d.realm])
+            return False
+
+        await d.until(read)
+        assert await d.pool.fetchval("SELECT feed_position FROM qbo_writer.realms") is not None
+        assert made - await told(d) == set()
+        assert await d.pool.fetchval("SELECT diverged FROM qbo_writer.documents WHERE source_key = 'Q-1'")
+
+
+async def test_what_a_standby_is_told_is_read_by_the_holder(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-1"))
+        await d.until_ended()
+        number = next(b["Id"] for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", ""))
+        sandbox.person(d.realm, "pay", "Invoice", number)
+        standby = Writer(d.settings, d.pool)
+        notice = EntityChanged.of(
+            EntityChangedData(
+                realm=d.realm,
+                entity="Invoice",
+                entity_id=number,
+                operation="updated",
+                changed_at=datetime.now(UTC),
+                notification_id="n-1",
+                format="cloudevents",
+            ),
+            sender="webhook-gateway",
+            time=datetime.now(UTC),
+        )
+        await handlers.note_changes([Received(notice, "intuit.webhooks.v1", 0, 0)], standby.ledger, standby.feed_soon)
+
+        async def paid() -> bool:
+            return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'invoice'"))
+
+        await d.until(paid)
+        await standby.client.close()
+        await standby.oauth.close()

@@ -13,7 +13,7 @@ ALLOWED = ALWAYS | {
     "__main__.py", "consumers.py", "routes.py", "polling.py", "posting.py", "resolving.py", "sending.py", "settling.py",
     "deciding.py", "transitions.py", "tables.py", "store.py", "ledger.py", "lease.py", "tokens.py", "pacing.py", "policy.py",
     "references.py", "faults.py", "layout.py",
-    "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "auth_cli.py",
+    "probe.py", "audit.py", "redacting.py", "operating.py", "feed_paging.py", "feeding.py", "sweeping.py", "cli.py", "auth_cli.py",
     "crashpoints.py", "asking.py", "discrepancies.py",
 }  # fmt: skip
 MONEY = {

@@ -13,8 +13,8 @@ ALLOWED = ALWAYS | {
     "__main__.py", "consumers.py", "routes.py", "polling.py", "posting.py", "resolving.py", "sending.py", "settling.py",
     "deciding.py", "transitions.py", "tables.py", "store.py", "ledger.py", "lease.py", "tokens.py", "pacing.py", "policy.py",
     "references.py", "faults.py", "layout.py",
-    "probe.py", "audit.py", "redacting.py", "operating.py", "feed_paging.py", "feeding.py", "sweeping.py", "cli.py", "auth_cli.py",
-    "crashpoints.py", "asking.py", "discrepancies.py",
+    "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "auth_cli.py",
+    "crashpoints.py", "asking.py", "discrepancies.py", "feed_paging.py",
 }  # fmt: skip
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",

@@ -17,8 +17,3 @@ def upgrade() -> None:
         schema='qbo_writer',
     )
     op.add_column('realms', sa.Column('feed_asked_at', sa.DateTime(timezone=True), nullable=True), schema='qbo_writer')
-
-
-def downgrade() -> None:
-    op.drop_column('realms', 'feed_asked_at', schema='qbo_writer')
-    op.drop_column('realms', 'feed_paging', schema='qbo_writer')

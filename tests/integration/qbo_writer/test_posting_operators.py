@@ -256,13 +256,14 @@ async def test_held_from_the_command_line(database_url: str, sandbox: QboSandbox
         assert "nothing waits for a person" in output
 
 
-async def test_ten_answers_that_nobody_understands_halt_and_it_tries_again_by_itself(
+async def test_ten_answers_that_nobody_understands_to_everything_halt_and_it_tries_again_by_itself(
     database_url: str, sandbox: QboSandbox
 ) -> None:
     async with desk(database_url, sandbox) as d:
         await d.tell(invoice(d.realm, "Q-0"))
         await d.until_ended()
-        sandbox.fault(fault="fault", code="600", status=400, count=12, match={"realm": d.realm, "entity": "Invoice"})
+        for match in ({"entity": "Invoice"}, {"path": "companyinfo"}):
+            sandbox.fault(fault="fault", code="600", status=400, count=12, match={"realm": d.realm, **match})
         await d.tell(*(invoice(d.realm, f"Q-{i}") for i in range(1, 15)))
 
         async def halted() -> bool:
@@ -277,3 +278,13 @@ async def test_ten_answers_that_nobody_understands_halt_and_it_tries_again_by_it
         await d.until(resumed)
         numbers = [b["DocNumber"] for b in ours(sandbox, d.realm)]
         assert len(numbers) == len(set(numbers)) == 15
+
+
+async def test_ten_strange_answers_about_ten_documents_halt_nobody(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        await d.until_ended()
+        sandbox.fault(fault="html", status=403, count=14, match={"realm": d.realm, "entity": "Invoice"})
+        await d.tell(*(invoice(d.realm, f"Q-{i}") for i in range(1, 15)))
+        assert set((await d.until_ended()).values()) == {"posted"}
+        assert not [e for e in await d.events() if "realm." in e["type"]]

@@ -110,6 +110,14 @@ def test_several_errors_the_least_certain_decides() -> None:
     assert classify(400, {}, conflict, None).intuit_code == "5010"
 
 
+@pytest.mark.parametrize("other", ["2050", "10000", "5010", "99999"])
+def test_a_halting_code_halts_beside_any_other(other: str) -> None:
+    both = f'{{"Fault":{{"Error":[{{"code":"{other}"}},{{"code":"6190"}}],"type":"ValidationFault"}}}}'
+    answer = classify(400, {}, both, Operation.CREATE)
+    assert (answer.halt, answer.intuit_code) == (True, "6190")
+    assert answer.kind is (AnswerKind.SILENCE if other in ("10000", "99999") else AnswerKind.REFUSAL)
+
+
 def test_6140_names_the_other_document() -> None:
     detail = "Duplicate Document Number Error: You must specify ... DocNumber=X is assigned to TxnType=Invoice with TxnId=17984"
     answer = classify(400, {}, body("6140", detail), Operation.CREATE)
@@ -121,6 +129,9 @@ def test_6000_with_an_internal_cause_is_silence() -> None:
     assert classify(400, {}, body("6000", "You must set a transaction amount."), None).kind is AnswerKind.ERROR
     assert classify(400, {}, body("6000", "An unexpected error occurred: -30003"), None).kind is AnswerKind.SILENCE
     assert classify(400, {}, body("6000", type_="SystemFault"), None).kind is AnswerKind.SILENCE
+    for amount in ("-1500.00", "-1,500", "-15000.5"):
+        text = f"Transaction amount must be 0 or greater: {amount} was given."
+        assert classify(400, {}, body("6000", text), None).kind is AnswerKind.ERROR, amount
 
 
 def test_610_on_a_create_means_a_reference() -> None:
@@ -129,9 +140,39 @@ def test_610_on_a_create_means_a_reference() -> None:
     assert update.kind is AnswerKind.CONFLICT
 
 
-def test_3100_under_another_status_is_silence() -> None:
-    assert classify(400, {}, body("3100"), None).kind is AnswerKind.SILENCE
-    assert classify(403, {}, body("3100"), None).halt
+HALTING = {"120", "3100", "3201", "5020", "6190", "10200"}
+TOKEN = {"100", "110", "3200", "3202"}
+PACE = {"3001", "3002"}
+CONFLICTING = {"5010", "610", "6140"}
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 429, 500, 503])
+@pytest.mark.parametrize("code", CODES)
+def test_the_code_decides_before_the_status(code: str, status: int) -> None:
+    answer = classify(status, {}, body(code), Operation.UPDATE)
+    assert answer.halt == (code in HALTING)
+    assert answer.unauthorized == (code in TOKEN)
+    assert answer.throttled == (code in PACE)
+    if status >= 500 or code in SILENT:
+        kind = AnswerKind.SILENCE  # whether something was done is not known
+    elif code in HALTING | TOKEN | PACE:
+        kind = AnswerKind.REFUSAL  # nothing was done, and no document is to blame
+    else:
+        kind = AnswerKind.CONFLICT if code in CONFLICTING else AnswerKind.ERROR
+    assert answer.kind is kind
+    item = faults.item({"Fault": {"Error": [{"code": code}], "type": "ValidationFault"}}, Operation.UPDATE)
+    if status < 500:
+        assert (item.kind, item.halt, item.throttled, item.unauthorized) == (
+            kind, answer.halt, answer.throttled, answer.unauthorized,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "<html>Forbidden</html>", body("99999")])
+def test_without_a_known_code_the_status_decides(text: str) -> None:
+    kinds = {status: classify(status, {}, text, Operation.CREATE) for status in (200, 400, 401, 403, 404, 414, 429, 500)}
+    assert kinds[401].unauthorized
+    assert kinds[429].throttled
+    assert all(a.kind is AnswerKind.SILENCE and not a.halt for status, a in kinds.items() if status not in (401, 429))
 
 
 def test_texts_never_decide() -> None:

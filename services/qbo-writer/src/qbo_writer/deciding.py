@@ -72,6 +72,7 @@ class Asked:
     priority: int = 1
     recorded_at: datetime | None = None
     due_at: datetime | None = None
+    last_reason: str | None = None  # why it failed last, or how it ended
     traceparent: str | None = None  # of the trace that its source began
 
     @property

@@ -163,7 +163,12 @@ class AccessToken:
 
 
 class LookupFailed(Exception):  # noqa: N818
-    """A look-up had no readable answer. It is never read as "it is not there"."""
+    """A look-up had no readable answer. It is never read as "it is not there".
+
+    `definite`: QuickBooks (or what stands before it) answered, and will answer the same again; else nobody answered.
+    """
+
+    definite = False
 
 
 class FeedFull(LookupFailed):

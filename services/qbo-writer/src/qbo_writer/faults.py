@@ -27,7 +27,7 @@ class Entry:
     """One code. `kind` ERROR is the definitive list of the protocol: nothing was done and never will be.
 
     ERROR with RETRY: refused for a reference that is no longer what the cache says: forget it, resolve again, a new attempt.
-    ERROR with HALT: the company is cut off; the attempt is over, its command stays due.
+    REFUSAL with HALT: the company is cut off; its commands stay due, and the same request leaves when it is served again.
     `detail`: Intuit's own words are shown to the operator, because only they say what is wrong.
     """
 
@@ -63,8 +63,8 @@ def _stale(sentence: str) -> Entry:
 
 
 def _cut_off(sentence: str, fix: str, code: Code = Code.OAUTH_FAILED) -> Entry:
-    """Nothing works for this company until a person acts."""
-    return Entry(_ERROR, _HALT, code, sentence, fix)
+    """Nothing works for this company until a person acts. Nothing was done, and no document is to blame."""
+    return Entry(_REFUSAL, _HALT, code, sentence, fix)
 
 
 def _silent(sentence: str) -> Entry:
@@ -237,8 +237,9 @@ _SERVER = _silent("QuickBooks' server had an error.")
 NO_ANSWER = _silent("QuickBooks did not answer.")
 _STALE_REFERENCE = _stale(_REFERENCE)
 
-# 6000 is the catch-all: with an internal cause ("-30003") in its Detail the document was seen to exist all the same.
-_INTERNAL_CAUSE = re.compile(r"(?<![\w.])-\d{4,6}\b")
+# 6000 is the catch-all: with an internal cause ("-30003") in its Detail the document was seen to exist all the same. An amount
+# ("-1500.00", "-1,500") is none.
+_INTERNAL_CAUSE = re.compile(r"(?<![\w.])-\d{4,6}\b(?![.,]\d)")
 _TXN_ID = re.compile(r"TxnId\s*[=:]\s*(\d+)")
 _XML_ERROR = re.compile(r"<(?:\w+:)?Error\b([^>]*)>(.*?)</(?:\w+:)?Error>", re.S)
 _DOUBLED = 300  # characters of Intuit's own words in a reason
@@ -314,7 +315,7 @@ def classify(status: int, headers: Mapping[str, str], body: str, operation: Oper
 def item(value: Mapping[str, Any], operation: Operation | None) -> Answer:
     """Classify one item of a batch's reply."""
     found = faults_of(value)
-    return _of_faults(found, 200, operation) if found else Answer(kind=_SUCCESS)
+    return _of_faults(found, operation) if found else Answer(kind=_SUCCESS)
 
 
 def silence(reason: str, body: str = "") -> Answer:
@@ -328,33 +329,43 @@ def unreadable(answer: Answer) -> Answer:
 
 
 def _classify(status: int, body: str, operation: Operation | None) -> Answer:
+    """The code decides, then the status. Of a 5xx the code says what holds for the company, never that nothing was done."""
     found = parse(body)
+    if found and any(fault.code in TABLE for fault in found):
+        answer = _of_faults(found, operation)
+        if status < 500:
+            return answer
+        # A gateway may have cut off what was done behind it.
+        return replace(answer, kind=_SILENCE, disposition=_HALT if answer.halt else _RETRY)
+    fault = found[0] if found else None
     if status == 401:
-        return _answer(_UNAUTHORIZED, found[0] if found else None)
+        return _answer(_UNAUTHORIZED, fault)
     if status == 429:
-        return _answer(_THROTTLED, found[0] if found else None)
-    if status >= 500:  # whatever the body says: a gateway may have cut off what was done behind it
-        return _answer(_SERVER, found[0] if found else None)
+        return _answer(_THROTTLED, fault)
+    if status >= 500:
+        return _answer(_SERVER, fault)
     if found is None:
         return _answer(_UNREADABLE, None)
     if found:
-        return _of_faults(found, status, operation)
+        return _of_faults(found, operation)
     return Answer(kind=_SUCCESS) if 200 <= status < 300 else _answer(_UNREADABLE, None)
 
 
-def _of_faults(found: tuple[Fault, ...], status: int, operation: Operation | None) -> Answer:
-    """Several errors in one fault: the least certain one decides."""
-    entries = [(_entry(fault, status, operation), fault) for fault in found]
+def _of_faults(found: tuple[Fault, ...], operation: Operation | None) -> Answer:
+    """Several errors in one fault: the least certain one decides what was done, a halting one what becomes of the company."""
+    entries = [(_entry(fault, operation), fault) for fault in found]
     order = (_SILENCE, _REFUSAL, _CONFLICT, _ERROR)
     entry, fault = min(entries, key=lambda pair: order.index(pair[0].kind))
-    return _answer(entry, fault)
+    halting = next(((e, f) for e, f in entries if e.disposition is _HALT), None)
+    # That the company is cut off holds beside whatever else is said.
+    return replace(_answer(*halting), kind=entry.kind) if halting else _answer(entry, fault)
 
 
-def _entry(fault: Fault, status: int, operation: Operation | None) -> Entry:
+def _entry(fault: Fault, operation: Operation | None) -> Entry:
     entry = TABLE.get(fault.code, UNKNOWN)
-    if fault.code == "3100" and status != 403:
-        return UNKNOWN
-    if fault.code == "6000" and (fault.type.lower().startswith("system") or _INTERNAL_CAUSE.search(fault.message + fault.detail)):
+    if fault.code == "6000" and (
+        fault.type.lower().startswith("system") or _INTERNAL_CAUSE.search(f"{fault.message} {fault.detail}")
+    ):
         return _SERVER
     if fault.code == "610" and operation is Operation.CREATE:  # there is nothing yet to be gone: a reference is meant
         return _STALE_REFERENCE

@@ -109,7 +109,7 @@ _ASKED = (
     "c.id AS c_id, c.operation AS c_operation, c.version AS c_version, c.modified_at AS c_modified_at, c.content AS c_content, "
     "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.dropped AS c_dropped, c.failures AS c_failures, "
     "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at, "
-    "c.headers->>'traceparent' AS c_traceparent"
+    "c.headers->>'traceparent' AS c_traceparent, c.reason AS c_reason"
 )
 _NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
 
@@ -134,6 +134,7 @@ def asked_of(row: Any) -> Asked:
         forced=row["c_forced"], dropped=row["c_dropped"],
         failures=row["c_failures"], occurrence=row["c_occurrence"], priority=row["c_priority"],
         recorded_at=row["c_recorded_at"], due_at=row["c_due_at"], traceparent=row["c_traceparent"],
+        last_reason=row["c_reason"],
     )  # fmt: skip
 
 
@@ -903,11 +904,12 @@ async def _requeue(connection: Connection, requeued: Sequence[Requeue]) -> None:
     await connection.execute(
         """
         UPDATE qbo_writer.commands c SET state = 'due', due_at = clock_timestamp() + make_interval(secs => t.seconds),
-          failures = c.failures + CASE WHEN t.failed THEN 1 ELSE 0 END
-        FROM unnest($1::uuid[], $2::float8[], $3::bool[]) AS t(id, seconds, failed)
+          failures = c.failures + CASE WHEN t.failed THEN 1 ELSE 0 END, reason = coalesce(t.reason, c.reason)
+        FROM unnest($1::uuid[], $2::float8[], $3::bool[], $4::text[]) AS t(id, seconds, failed, reason)
         WHERE c.id = t.id
         """,
         [r.command_id for r in requeued], [r.seconds for r in requeued], [r.failed for r in requeued],
+        [r.reason for r in requeued],
     )  # fmt: skip
 
 

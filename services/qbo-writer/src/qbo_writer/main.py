@@ -90,6 +90,7 @@ class Writer:
         self.oauth = OAuthClient(settings)
         self.tokens = TokenStore(pool, settings, self.oauth)
         self.client.on_unauthorized = self.tokens.reject
+        self.client.on_accepted = self.tokens.accepted
         self.references = References(pool, lists or self.client, policy, settings)
         self.ledger = Ledger(pool, self.references)
         self.leases = Leases(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -36,7 +36,7 @@ from qbo_writer.lease import LeaseLost
 from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, RealmRow
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.resolving import Resolver
-from qbo_writer.sending import Parts, Sender, Tenure, log_end
+from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, ended, hash_of
 from qbo_writer.sweeping import Sweeper
 
@@ -52,10 +52,12 @@ CONTENT: dict[LedgerKind, type[AnyContent]] = {
 IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
 THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
 BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each
+REASON_LENGTH = 1000
 FAILURES = 8  # of one command, until it is put aside for a person
 CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
+HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: with what was under way, a halt of ten minutes costs 15 calls at most
 
 
 def requestid_of(known: Known, asked: Asked, operation: Operation, sync_token: str | None, number: int) -> str:
@@ -90,6 +92,7 @@ class Prepared:
     attempts: list[NewAttempt] = field(default_factory=list)
     effects: list[Effects] = field(default_factory=list)
     names: dict[tuple[LedgerKind, str], tuple[NameNeeded, list[Candidate]]] = field(default_factory=dict)
+    unanswered: bool = False  # a read had no answer: nobody's fault, it is asked again after a pause
 
 
 class Poster:
@@ -105,8 +108,9 @@ class Poster:
         self.tenure: Tenure | None = None
         self.row: RealmRow | None = None
         self.limit: int | None = None  # run-once: how many documents may still be claimed
+        self.clock: Callable[[], float] = time.monotonic  # that halts live on
         self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
-        self._answered_at_trial = 0
+        self._answered_at_trial: int | None = None  # how many answers there were when the latest trial began
         self._pace_kept = 0.0
         self._looked_idle = False
         self._backlog = False  # more waits than single calls should carry
@@ -144,18 +148,14 @@ class Poster:
         if self.sender.health.halted:
             error, self.sender.health.halted = self.sender.health.halted, None
             raise error
-        trial = False
         if self.row and self.row.halted_code:
-            if not await self._try_again(tenure):
-                await self._wait(min(1.0, max(0.05, self._halt_try_at - time.monotonic())))
-                return
-            trial = bool(self.row.halted_code)
-        if time.monotonic() < self.sender.health.paused_until:
-            trial = True
+            await self._halted(tenure)
+            return
+        trial = time.monotonic() < self.sender.health.paused_until or self.parts.tokens.unproven(self.realm)
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
-        if self.feeder.due() and self.limit is None:
+        if not trial and self.feeder.due() and self.limit is None:
             self.sender.spawn(tenure, (), self.feeder.run(tenure, token))
-        if self.sweeper.due() and self.limit is None:
+        if not trial and self.sweeper.due() and self.limit is None:
             self.sender.spawn(tenure, (), self.sweeper.run(tenure, token))
         quiet = not tenure.in_flight
         done = await self._round(tenure, token, one_only=trial)
@@ -268,6 +268,8 @@ class Poster:
             for asked in candidate.older:
                 prepared.effects.append(ended(candidate.known, asked, superseded(candidate.newest), self.parts.links))
         await asyncio.gather(*(self._prepare_one(c, token, prepared) for c in candidates))
+        if prepared.unanswered:
+            self.sender.health.heard(NO_ANSWER)
         if prepared.effects:
             await self.sender.commit(tenure, prepared.effects)
             for effect in prepared.effects:
@@ -286,7 +288,9 @@ class Poster:
                 result = await self.plan(candidate, token)
         except LookupFailed as error:
             log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
-            prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff(asked.failures), failed=False)))
+            prepared.unanswered = prepared.unanswered or not error.definite
+            again = Requeue(asked.id, backoff(asked.failures), failed=error.definite, reason=str(error)[:REASON_LENGTH])
+            prepared.effects.append(Effects(requeue=again))
             return
         except (HaltError, LeaseLost):
             raise
@@ -312,19 +316,20 @@ class Poster:
         """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
+        if isinstance(choice, Write) and asked.failures >= FAILURES and not asked.forced:
+            return End(
+                CommandState.HELD,
+                f"Posting failed {asked.failures} times. {asked.last_reason or 'QuickBooks did not say why.'}",
+                "Look at its attempts (qbo-writer held show), correct in QuickBooks or in the company policy what is named, then "
+                "release it.",
+                Code.AUTOMATION_FAILED,
+            )  # fmt: skip
         if isinstance(choice, Write) and known.kind not in NAMES and self.parts.rules.closed_period == "hold":
             choice = await self._closed(known, asked, token) or choice
         if isinstance(choice, Write) and asked.operation == "upsert" and not asked.forced and known.kind not in NAMES:
             choice = await self._unlike_before(known) or choice
         if isinstance(choice, End):
             return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
-        if asked.failures >= FAILURES and not asked.forced:
-            return End(
-                CommandState.HELD,
-                f"It was tried {asked.failures} times without an end.",
-                "Look at its attempts, then release it.",
-                Code.AUTOMATION_FAILED,
-            )  # fmt: skip
         fields: dict[str, str] = {}
         if choice.operation is Operation.VOID:
             body = mapping.void_body(known.qbo_id or "", known.sync_token or "")
@@ -444,13 +449,14 @@ class Poster:
         self._halt_shown = code
 
     async def _halt(self, error: HaltError) -> None:
-        """Stop posting for this company, keep the queue, tell it."""
+        """Stop posting for this company, keep the queue, tell it once."""
         tenure, row = self.tenure, self.row
-        log.error("realm.halted", realm=self.realm, code=error.code.value, reason=error.reason)
-        self._halt_try_at = time.monotonic() + self._halt_wait
-        self._halt_wait = min(self._halt_wait * 2, HALT_RETRY_MOST)
+        self.sender.health.closed = True
         if tenure is None or (row and row.halted_code):
+            log.info("realm.still_halted", realm=self.realm, code=error.code.value, reason=error.reason)
             return
+        log.error("realm.halted", realm=self.realm, code=error.code.value, reason=error.reason, fix=error.fix)
+        self._halt_wait, self._halt_try_at, self._answered_at_trial = HALT_RETRY_SECONDS, self.clock() + HALT_RETRY_SECONDS, None
         since = datetime.now(UTC)
         data = RealmData(realm=self.realm, code=error.code.value, reason=f"{error.reason} {error.fix}".strip(), since=since)
         event = RealmHalted.of(data, sender=SENDER, time=since)
@@ -462,22 +468,26 @@ class Poster:
         await self._read_row()
         self.parts.relay.wake()
 
-    async def _try_again(self, tenure: Tenure) -> bool:
-        """Whether a halted company may be tried: its token must work; other halts end with the first answer."""
-        assert self.row is not None
-        oauth = self.row.halted_code in (Code.OAUTH_FAILED, Code.REFRESH_FAILED)
-        if not oauth and self.sender.health.answered > self._answered_at_trial:
+    async def _halted(self, tenure: Tenure) -> None:
+        """One request as a trial, then longer and longer pauses; only an answer that means service ends the halt."""
+        health = self.sender.health
+        if self._answered_at_trial is not None and health.answered > self._answered_at_trial:
             await self._resume(tenure)
-            return True
-        if time.monotonic() < self._halt_try_at:
-            return False
-        await self.parts.tokens.current(self.realm, tenure.fencing_token)  # raises HaltError while it is cut off
-        if oauth:
-            await self._resume(tenure)
-            return True
-        self._answered_at_trial = self.sender.health.answered
-        self._halt_try_at = time.monotonic() + self._halt_wait
-        return True
+            return
+        if self.sender.flying() or self.clock() < self._halt_try_at:
+            await self._wait(min(1.0, max(0.05, self._halt_try_at - self.clock())))
+            return
+        self._halt_wait = min(self._halt_wait * HALT_RETRY_GROWTH, HALT_RETRY_MOST)
+        self._halt_try_at = self.clock() + self._halt_wait
+        self._answered_at_trial, health.closed = health.answered, False
+        token = await self.parts.tokens.current(self.realm, tenure.fencing_token)  # raises HaltError while it is not connected
+        self._backlog = False
+        if not await self.resolver.retry_refused(tenure, token):
+            await self._claim(tenure, token, 1, batches=False)
+        if not self.sender.flying():  # no document needs a request: a harmless one is the trial
+            with contextlib.suppress(LookupFailed):
+                await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
+                health.answered += 1
 
     async def _resume(self, tenure: Tenure) -> None:
         assert self.row is not None
@@ -488,7 +498,7 @@ class Poster:
         )
         event = RealmResumed.of(data, sender=SENDER, time=since)
         await self.parts.ledger.set_halted(self.realm, tenure.fencing_token, None, None, [event], since)
-        self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
+        self._halt_wait, self._halt_try_at, self._answered_at_trial = HALT_RETRY_SECONDS, 0.0, None
         await self._read_row()
         self.parts.relay.wake()
 

@@ -71,6 +71,7 @@ class QboClient:
         self._settings, self._pacer = settings, pacer
         self._asked: dict[tuple[str, str], _Asked] = {}
         self.on_unauthorized: Callable[[str, AccessToken], None] | None = None  # told of a 401 to a read
+        self.on_accepted: Callable[[str, AccessToken], None] | None = None  # told that a token was taken
         seconds = settings.qbo_request_timeout_seconds
         connections = max(20, settings.pace_in_flight * max(1, len(settings.qbo_realm_ids)) * 2)
         self._client = httpx.AsyncClient(
@@ -148,7 +149,13 @@ class QboClient:
         metrics.QBO_REQUEST_SECONDS.labels(name).observe(time.perf_counter() - started)
         if answer.throttled and self._pacer:
             await self._pacer.throttled(realm, answer.retry_after)
+        self._accepted(realm, token, answer)
         return answer, value
+
+    def _accepted(self, realm: str, token: AccessToken, answer: Answer) -> None:
+        """Tell that QuickBooks took the token: it answered what it answers only to who is known."""
+        if self.on_accepted and answer.kind in (AnswerKind.SUCCESS, AnswerKind.ERROR, AnswerKind.CONFLICT):
+            self.on_accepted(realm, token)
 
     async def _exchange(
         self,
@@ -341,6 +348,7 @@ class QboClient:
         metrics.QBO_REQUESTS.labels(realm, name, answer.kind.value).inc()
         if answer.throttled and self._pacer:
             await self._pacer.throttled(realm, answer.retry_after)
+        self._accepted(realm, token, answer)
         if answer.kind is AnswerKind.SUCCESS:
             value = loads(text)
             if isinstance(value, dict):
@@ -363,6 +371,8 @@ class ReadRefused(LookupFailed):
             f"{answer.reason} (HTTP {answer.http_status}, code {answer.intuit_code}, intuit_tid {answer.intuit_tid})"
         )
         self.answer = answer
+        served = answer.http_status is not None and answer.http_status < 500
+        self.definite = served and not answer.throttled and not answer.unauthorized
 
 
 # ------------------------------------------------------------------------------------------------------------------ answers

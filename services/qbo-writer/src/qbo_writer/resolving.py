@@ -17,6 +17,7 @@ from qbo_writer.transitions import Move, Realm, When, absent_counts_at, late_cop
 log = telemetry.get_logger(__name__)
 
 LOOK_SECONDS = 0.25
+SENDS_MOST = 4  # of one attempt that stays without an answer; then it is claimed afresh, which counts against its document
 AT_ONCE = 20  # open attempts taken up in one round
 LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
 
@@ -51,6 +52,14 @@ class Resolver:
             self.sender.opened = True  # there may be more
         return len(taken)
 
+    async def retry_refused(self, tenure: Tenure, token: AccessToken) -> bool:
+        """Send one request again that was refused; False where there is none."""
+        opened = await self.parts.ledger.open_attempts(self.realm, limit=1000, without=list(tenure.in_flight))
+        refused = next((a for a in opened if a.sent.refused and not a.sent.ambiguous), None)
+        if refused is not None:
+            await self._resend(tenure, refused, When.RESEND_REFUSED, token)
+        return refused is not None
+
     async def _take_up(
         self, tenure: Tenure, attempt: Attempt, known: Realm, token: AccessToken, now: datetime
     ) -> set[int]:  # fmt: skip
@@ -62,7 +71,7 @@ class Resolver:
         if sent.stuck:
             await self.parts.ledger.look_again(self.realm, tenure.fencing_token, attempt.id, now + timedelta(hours=1))
             return {attempt.id}
-        move, when = next_move(sent, known, self.parts.waits, now)
+        move, when = next_move(sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
         if move is Move.RESEND:
             assert when is not None
             return await self._resend(tenure, attempt, when, token)
@@ -127,7 +136,7 @@ class Resolver:
         if not counts:
             await self._later(tenure, attempt, now)
             return
-        when = when_absent(attempt.sent, known, self.parts.waits, now)
+        when = when_absent(attempt.sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
         if when is When.ABSENT_IN_WINDOW:
             await self._resend_from_look(tenure, attempt, token)
         else:

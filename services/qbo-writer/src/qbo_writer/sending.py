@@ -93,6 +93,7 @@ class Health:
     silences: int = 0  # in a row
     paused_until: float = 0.0
     halted: HaltError | None = None
+    closed: bool = False  # the company is cut off: what waits for its slot does not leave
     strange: int = 0  # answers in a row that no table explains
     answered: int = 0  # answers that mean that we are served, ever
 
@@ -103,7 +104,7 @@ class Health:
             self.strange = self.strange + 1 if answer.http_status is not None and answer.http_status < 500 else 0
             if self.silences >= SILENCES_TO_BACK_OFF:
                 self.paused_until = time.monotonic() + min(60.0, 2.0 ** (self.silences - SILENCES_TO_BACK_OFF))
-        elif not answer.halt and not answer.unauthorized and not answer.throttled:
+        elif not answer.halt and not answer.unauthorized and not answer.throttled and answer is not KEPT_BACK:
             self.silences, self.strange, self.paused_until = 0, 0, 0.0
             self.answered += 1
 
@@ -165,7 +166,7 @@ class Sender:
         except LeaseLost:
             self.parts.leases.lost(self.realm)
         except HaltError as error:
-            self.health.halted = error
+            self.health.halted, self.health.closed = error, True
         except asyncio.CancelledError:
             raise
         except PASSING as error:  # Intuit's token endpoint or Postgres is away: it passes
@@ -189,7 +190,9 @@ class Sender:
         async with self.parts.pacer.slot(self.realm, priority=PRIORITIES[attempt.asked.priority]):
             if not self.may_send(tenure):
                 raise LeaseLost(self.realm)
-            if token.expires_at <= datetime.now(UTC):
+            if self.health.closed:
+                answer = KEPT_BACK
+            elif token.expires_at <= datetime.now(UTC):
                 answer = EXPIRED  # a request leaves with the token it was journalled with, or not at all
             else:
                 tenure.sent[attempt.id] = attempt.sends
@@ -209,7 +212,9 @@ class Sender:
             if not self.may_send(tenure):
                 raise LeaseLost(self.realm)
             answers: Answer | dict[str, Answer]
-            if token.expires_at <= datetime.now(UTC):
+            if self.health.closed:
+                answers = KEPT_BACK
+            elif token.expires_at <= datetime.now(UTC):
                 answers = EXPIRED
             else:
                 tenure.sent.update({a.id: a.sends for a in attempts})
@@ -261,7 +266,7 @@ class Sender:
         if when is When.ERROR:
             when = When.BATCH_ERROR
         assert when is not None
-        return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when))]
+        return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
 
     def _item(self, attempt: Attempt, answer: Answer) -> list[Effects]:
         when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
@@ -270,15 +275,14 @@ class Sender:
         assert when is not None
         if when is When.SUCCESS and answer.seen is None and not answer.deleted:
             when = When.SILENCE
-        return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when))]
+        return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
 
-    def _due_in(self, when: When) -> float:
-        return self._silence_wait() if when in (When.SILENCE, When.ERROR_AFTER_SILENCE, When.REFUSAL_AFTER_SILENCE) else 0.0
+    def _due_in(self, when: When, sends: int) -> float:
+        """A silence is looked at soon, then after longer and longer pauses."""
+        silent = when in (When.SILENCE, When.ERROR_AFTER_SILENCE, When.REFUSAL_AFTER_SILENCE)
+        return min(60.0, self._silence_wait() * 2 ** min(sends - 1, 10)) if silent else 0.0
 
     async def _answered(self, attempt: Attempt, answer: Answer, token: AccessToken) -> list[Effects]:
-        if answer.halt and answer.kind is AnswerKind.ERROR and not attempt.sent.ambiguous:
-            # We are cut off, nothing was done, and the document is not to blame: the same request leaves when we are back.
-            return [self.effects(attempt, When.REFUSAL, answer=answer)]
         when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
         if when is When.SUCCESS and answer.seen is None and not answer.deleted:
             when = When.SILENCE  # a success that cannot be read is no answer
@@ -289,7 +293,7 @@ class Sender:
         if when is not None:
             if when is When.ERROR and answer.intuit_code in ("2500", "610"):
                 await self.parts.references.forget(self.realm)
-            return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when))]
+            return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
         return [await self._conflict(attempt, answer, token)]
 
     async def _who_has_the_name(self, attempt: Attempt, token: AccessToken) -> Seen | None:
@@ -439,12 +443,22 @@ class Sender:
             await self.parts.tokens.renew(self.realm, tenure.fencing_token, token)
         if self.health.strange >= STRANGE_TO_HALT:
             self.health.strange = 0
-            raise HaltError(
-                f"{STRANGE_TO_HALT} answers in a row that bookrelay does not understand (HTTP {answer.http_status}).",
-                "Look at the attempts log and at Intuit's status page; it tries again by itself.",
-            )
+            if await self.strange_to_all(token):
+                raise HaltError(
+                    "QuickBooks answers every request with something that bookrelay does not understand "
+                    f"(HTTP {answer.http_status}).",
+                    "Look at Intuit's status page and at the firewall or proxy before it. Posting resumes automatically.",
+                )
         if answer.halt:
             raise HaltError(answer.reason or "QuickBooks does not serve this company.", answer.fix, answer.code)
+
+    async def strange_to_all(self, token: AccessToken) -> bool:
+        """Whether a harmless request gets no sound answer, either: then the company is cut off, not ten documents wrong."""
+        try:
+            await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
+        except LookupFailed:
+            return True
+        return False
 
     def _log(self, effects: Sequence[Effects], about: Sequence[tuple[Attempt, Answer]]) -> None:
         answers = {attempt.asked.id: (attempt, answer) for attempt, answer in about}
@@ -486,4 +500,6 @@ def log_end(realm: str, end: Any, attempt: Attempt | None = None, answer: Answer
 
 
 EXPIRED = Answer(AnswerKind.REFUSAL, code=Code.OAUTH_FAILED, reason="the journalled access token has expired", unauthorized=True)
+KEPT_BACK = Answer(AnswerKind.REFUSAL, reason="the company is halted: the request has not left")
+NO_ANSWER = Answer(AnswerKind.SILENCE, reason="nobody answered")
 MISSING = Answer(AnswerKind.SILENCE, reason="the batch's answer lacks this item")

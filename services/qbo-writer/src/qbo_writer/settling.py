@@ -102,6 +102,7 @@ class Requeue:
     command_id: UUID
     seconds: float = 0.0
     failed: bool = False
+    reason: str | None = None  # why, in QuickBooks' words: shown where it is held at last
 
 
 @dataclass(frozen=True)
@@ -391,7 +392,7 @@ def _refused_for_good(attempt: Attempt, when: When, links: Links, answer: Answer
     known, asked = attempt.known, attempt.asked
     change = _close(attempt, when, answer, f"error {answer.intuit_code or answer.http_status}")
     if answer.disposition is Disposition.RETRY:
-        return Effects(attempt=change, requeue=Requeue(asked.id, 0, failed=True))
+        return Effects(attempt=change, requeue=Requeue(asked.id, 0, failed=True, reason=answer.reason))
     hold = answer.disposition is Disposition.HOLD or known.status is DocumentStatus.VOIDED
     state = CommandState.HELD if hold else CommandState.REJECTED
     end = End(state, answer.reason or "QuickBooks refused the document.", answer.fix, answer.code, answer.intuit_code)
@@ -471,7 +472,10 @@ def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: See
             emailed=seen.emailed,
         )  # fmt: skip
     # Held by a person's question until now (stuck): due again.
-    return Effects(attempt=change, document=document, requeue=Requeue(attempt.asked.id, due_in, failed=when is When.READ_KNOWN))
+    # What was refused for the company (its pace, its token) does not count against the document; all else does.
+    failed = when not in (When.REFUSED_ITEM, When.OPERATOR_ABSENT)
+    again = Requeue(attempt.asked.id, due_in, failed=failed, reason=answer.reason if answer and answer.reason else None)
+    return Effects(attempt=change, document=document, requeue=again)
 
 
 def _stuck(attempt: Attempt, links: Links, now: datetime) -> Effects:

@@ -100,6 +100,7 @@ class TokenStore:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._cache: dict[str, _Cached] = {}
         self._rejected: dict[str, AccessToken] = {}
+        self._remade: dict[str, str] = {}  # the access token that was made because the one before was refused; not yet taken
         self._unstored: dict[str, tuple[TokenPair, str | None]] = {}  # given by Intuit, not yet in the database
 
     async def current(self, realm: str, fencing_token: int) -> AccessToken:
@@ -114,22 +115,45 @@ class TokenStore:
             cached = self._cache.get(realm)
             if cached and cached.fencing_token == fencing_token and time.monotonic() < cached.good_until:
                 return cached.token
-            token = await self._load(realm, fencing_token, rejected=self._rejected.get(realm))
+            rejected = self._rejected.get(realm)
+            token = await self._load(realm, fencing_token, rejected=rejected)
             self._rejected.pop(realm, None)
+            if rejected:
+                self._remade[realm] = token.value
             return token
 
+    def unproven(self, realm: str) -> bool:
+        """Whether the token was renewed after a 401 and not taken since: one request is enough to find out."""
+        return realm in self._remade
+
+    def accepted(self, realm: str, token: AccessToken) -> None:
+        """Note that QuickBooks took this token."""
+        if self._remade.get(realm) == token.value:
+            del self._remade[realm]
+
+    def _renewable(self, realm: str, rejected: AccessToken) -> None:
+        """A token is renewed once: where the new one is refused as well, another would be, too."""
+        if self._remade.get(realm) == rejected.value:
+            raise HaltError(
+                "QuickBooks refuses an access token that was just renewed: the connection does not give access any more.",
+                _RECONNECT, Code.OAUTH_FAILED,
+            )  # fmt: skip
+
     def reject(self, realm: str, rejected: AccessToken) -> None:
-        """Note that a read was refused with 401: the next `current` gives another token."""
+        """Note that a read was refused with 401: the next `current` gives another token. Raises HaltError after a second one."""
+        self._renewable(realm, rejected)
         self._rejected[realm] = rejected
         self._cache.pop(realm, None)
 
     async def renew(self, realm: str, fencing_token: int, rejected: AccessToken) -> AccessToken:
         """Return another token after a 401; refreshes only if `rejected` is still the current one."""
+        self._renewable(realm, rejected)
         async with self._locks[realm]:
             self._cache.pop(realm, None)
             self._rejected[realm] = rejected  # where this fails, the next `current` must not give the same token
             token = await self._load(realm, fencing_token, rejected=rejected)
             self._rejected.pop(realm, None)
+            self._remade[realm] = token.value
             return token
 
     async def connect(self, realm: str, pair: TokenPair, fencing_token: int = _MANUAL) -> None:

@@ -184,11 +184,14 @@ def proven(sent: Sent, realm: Realm) -> bool:
     return realm.requestid_proven and (realm.batch_proven or not sent.in_batch)
 
 
-def next_move(sent: Sent, realm: Realm, waits: Waits, now: datetime) -> tuple[Move, When | None]:
-    """What the protocol says about an open attempt that nobody is sending now; with the row if it is a resend."""
+def next_move(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> tuple[Move, When | None]:
+    """What the protocol says about an open attempt that nobody is sending now; with the row if it is a resend.
+
+    `repeat` False: it was sent often enough; from now on it is only looked for, as after W.
+    """
     if sent.refused and not sent.ambiguous:
         return Move.RESEND, When.RESEND_REFUSED
-    in_window = now <= window_ends_at(sent, realm, waits)
+    in_window = repeat and now <= window_ends_at(sent, realm, waits)
     # An update of a batch leaves its batch only when absent counts: other items of it may be there.
     repeatable = sent.operation is not Operation.CREATE and not sent.in_batch
     if in_window and (repeatable or proven(sent, realm)):
@@ -199,9 +202,9 @@ def next_move(sent: Sent, realm: Realm, waits: Waits, now: datetime) -> tuple[Mo
     return (Move.LOOK_COUNTS if counts else Move.LOOK), None
 
 
-def when_absent(sent: Sent, realm: Realm, waits: Waits, now: datetime) -> When:
-    """Which row "absent" leads to, once it counts."""
-    if now > window_ends_at(sent, realm, waits):
+def when_absent(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> When:
+    """Which row "absent" leads to, once it counts; `repeat` False: it was sent often enough."""
+    if not repeat or now > window_ends_at(sent, realm, waits):
         return When.ABSENT_AFTER_WINDOW
     return When.ABSENT_BATCH_ITEM if sent.in_batch else When.ABSENT_IN_WINDOW
 

@@ -223,9 +223,9 @@ async def test_wrong_company_halts(company: Company, client: QboClient) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "disposition"),
     [
-        ("6190", AnswerKind.ERROR, Disposition.HALT), ("6210", AnswerKind.ERROR, Disposition.HOLD),
-        ("5020", AnswerKind.ERROR, Disposition.HALT), ("5030", AnswerKind.ERROR, Disposition.REJECT),
-        ("120", AnswerKind.ERROR, Disposition.HALT), ("6000", AnswerKind.ERROR, Disposition.REJECT),
+        ("6190", AnswerKind.REFUSAL, Disposition.HALT), ("6210", AnswerKind.ERROR, Disposition.HOLD),
+        ("5020", AnswerKind.REFUSAL, Disposition.HALT), ("5030", AnswerKind.ERROR, Disposition.REJECT),
+        ("120", AnswerKind.REFUSAL, Disposition.HALT), ("6000", AnswerKind.ERROR, Disposition.REJECT),
         ("2050", AnswerKind.ERROR, Disposition.REJECT), ("2500", AnswerKind.ERROR, Disposition.RETRY),
         ("6070", AnswerKind.ERROR, Disposition.HOLD),
     ],

@@ -1,0 +1,134 @@
+"""A lasting refusal of the company: 53 token renewals a minute, halted and resumed in turn, 30 documents rejected."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "qbo_writer"))
+
+from writer_support import Desk, QboSandbox, desk, invoice, qbo_sandbox, running
+
+pytestmark = [pytest.mark.postgres]
+MINUTES = 10 * 60
+
+
+@pytest.fixture(scope="module")
+def sandbox_process() -> Iterator[QboSandbox]:
+    """The stand-in, limits off."""
+    with qbo_sandbox("--no-limits") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(sandbox_process: QboSandbox) -> Iterator[QboSandbox]:
+    """The stand-in without faults."""
+    yield sandbox_process
+    sandbox_process.control("DELETE", "faults")
+
+
+async def pass_the_time(d: Desk, seconds: float) -> None:
+    """Move the clock that halts live on, a second at a time; between, whatever was begun comes to its end."""
+    poster = d.writer.posters[d.realm]
+    began = now = poster.clock()
+    poster.clock = lambda: now
+    while now < began + seconds:
+        now += 1.0
+        poster.wake()
+        await asyncio.sleep(0.002)  # the loop's turn
+        async with asyncio.timeout(60):
+            while poster.sender.flying():  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+
+
+REFUSALS = [
+    {"fault": "fault", "code": "120", "status": 401, "format": "json"},  # Q1
+    {"fault": "fault", "code": "3100", "status": 403},  # Q2
+    {"fault": "fault", "code": "3100", "status": 400},
+    {"fault": "fault", "code": "5020", "status": 400},  # Q9
+    {"fault": "fault", "code": "6190", "status": 200},
+    {"fault": "fault", "code": "3201", "status": 503},
+    {"fault": "unauthorized"},  # also with a fresh token
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: "-".join(str(v) for v in r.values()))
+async def test_ten_minutes_with_500_documents_due_cost_fifteen_calls_and_two_token_requests(
+    database_url: str, sandbox: QboSandbox, refusal: dict[str, object]
+) -> None:
+    async with desk(database_url, sandbox, run=False, pace_requests_per_second=10) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        async with running(d.writer):
+            await d.until_ended()
+            sandbox.fault(**refusal, match={"realm": d.realm})
+            before = len(sandbox.requests(d.realm))
+            refreshes = sandbox.control("GET", "counters")["token_refreshes"]
+            await d.tell(*(invoice(d.realm, f"Q-{number}") for number in range(1, 501)))
+
+            async def halted() -> bool:
+                return bool(await d.pool.fetchval("SELECT halted_code IS NOT NULL FROM qbo_writer.realms"))
+
+            await d.until(halted)
+            await pass_the_time(d, MINUTES)
+            calls = len(sandbox.requests(d.realm)) - before
+            renewed = sandbox.control("GET", "counters")["token_refreshes"] - refreshes
+            assert (calls <= 15, renewed <= 2) == (True, True), (calls, renewed)
+            told = [e["type"] for e in await d.events() if ".realm." in e["type"]]
+            assert told == ["bookrelay.realm.halted.v1"]
+            states = await d.states()
+            assert sum(state == "due" for state in states.values()) == 500, "nothing is rejected for what is not its fault"
+            sandbox.control("DELETE", "faults")
+            await pass_the_time(d, 301)
+            assert set((await d.until_ended(120)).values()) == {"posted"}
+            told = [e["type"] for e in await d.events() if ".realm." in e["type"]]
+            assert told == ["bookrelay.realm.halted.v1", "bookrelay.realm.resumed.v1"]
+        numbers = [b["DocNumber"] for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
+        assert len(numbers) == len(set(numbers)) == 501
+
+
+@pytest.mark.parametrize("code", ["5020", "6190", "120", "3201"])
+async def test_a_halting_code_on_batch_items_rejects_nobody(database_url: str, sandbox: QboSandbox, code: str) -> None:
+    """Q3."""
+    async with desk(database_url, sandbox, batch_threshold=5) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        await d.until_ended()
+        sandbox.fault(fault="item_fault", code=code, count=30, match={"realm": d.realm})
+        await d.tell(*(invoice(d.realm, f"Q-{number}") for number in range(1, 61)))
+
+        async def halted() -> bool:
+            return any(e["type"] == "bookrelay.realm.halted.v1" for e in await d.events())
+
+        await d.until(halted)
+        assert not [e for e in await d.events() if e["type"] in ("bookrelay.document.rejected.v1", "bookrelay.document.held.v1")]
+        sandbox.control("DELETE", "faults")
+        assert set((await d.until_ended(120)).values()) == {"posted"}
+        told = [e["type"] for e in await d.events() if ".realm." in e["type"]]
+        assert told == ["bookrelay.realm.halted.v1", "bookrelay.realm.resumed.v1"]
+
+
+@pytest.mark.parametrize(
+    ("match", "code", "words"),
+    [
+        ({"path": "companyinfo"}, "2010", "Property Name"),  # Q10
+        ({"path": "query", "entity": "Customer"}, "4000", "QueryParserError"),
+    ],
+)
+async def test_a_read_that_is_refused_for_good_ends_held_with_quickbooks_words(
+    database_url: str, sandbox: QboSandbox, match: dict[str, str], code: str, words: str
+) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        rule = {"path": match["path"]}
+        sandbox.fault(fault="fault", code=code, match={"realm": d.realm, **rule})
+        await d.tell(invoice(d.realm, "Q-1"))
+
+        async def soon() -> bool:
+            await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'due'")
+            return "held" in (await d.states()).values()
+
+        async with running(d.writer):
+            await d.until(soon)
+        reason = await d.pool.fetchval("SELECT reason FROM qbo_writer.commands WHERE state = 'held'")
+        assert words in reason
+        assert len(sandbox.requests(d.realm)) <= 20

@@ -241,6 +241,7 @@ class Reference:
     qbo_id: str
     name: str
     active: bool = True
+    heads: str | None = None  # "category" or "bundle": an item that no line can name
 
 
 @dataclass(frozen=True)

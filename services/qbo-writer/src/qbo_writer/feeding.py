@@ -159,7 +159,7 @@ class Feeder:
         listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
         reached = (None, paging.plain()) if paging else (position, {})
         await ledger.feed(self.realm, tenure.fencing_token, judged, listed, reached)
-        removed = [c.qbo_id for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
+        removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
         if removed:
             await self.parts.references.forget(self.realm, removed)
         diverged = sum(1 for j in judged if j.diverged)

@@ -384,14 +384,20 @@ class Ledger:
     # ------------------------------------------------------------------------------------------------------------- names
 
     async def need_name(
-        self, realm: str, fencing_token: int, wanted: FollowUp, waiting: Sequence[Asked]
+        self, realm: str, fencing_token: int, wanted: FollowUp, waiting: Sequence[Asked], before: Sequence[str] = ()
     ) -> tuple[CommandState, str, str] | Known | None:
         """Let commands wait for a customer or vendor; make it a document of its own if nobody did.
 
         Returns None if they wait now; how the name's command ended if that was after they became due; the name's document if
-        it is posted already.
+        it is posted already. `before`: keys under which a name's document was kept until keys were folded; it stays what it is.
         """
         async with fenced(self._pool, realm, fencing_token) as connection:
+            kept = await connection.fetchval(
+                "SELECT source_key FROM qbo_writer.documents WHERE realm = $1 AND source = $2 AND kind = $3 "
+                "AND source_key = ANY($4::text[]) ORDER BY source_key <> $5, id LIMIT 1",
+                realm, wanted.source, wanted.kind.value, [wanted.source_key, *before], wanted.source_key,
+            )  # fmt: skip
+            wanted = replace(wanted, source_key=kept or wanted.source_key)
             new = NewCommand(
                 wanted.id(), realm, wanted.source, wanted.source_key, wanted.kind, None,
                 marker(realm, wanted.source, wanted.source_key, wanted.kind), "upsert", wanted.version,

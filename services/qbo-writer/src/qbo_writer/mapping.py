@@ -14,7 +14,8 @@ from bookrelay.messages import BillContent, BillLine, Difference, InvoiceContent
 from bookrelay.money import Amount, to_cents
 
 from qbo_writer.domain import BatchItem, Comparison, LedgerKind, Operation, Resolved, Seen
-from qbo_writer.policy import Policy, fold
+from qbo_writer.names import fold
+from qbo_writer.policy import Policy
 from qbo_writer.settings import WriterSettings
 
 ENTITY: dict[LedgerKind, str] = {
@@ -317,6 +318,30 @@ def dumps(value: Any) -> str:
     return json.dumps(value)
 
 
+def named(body: str) -> set[tuple[str, str]]:
+    """Return the list entries (entity, Id) that a request's body names."""
+    found: set[tuple[str, str]] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, list):
+            for item in value:
+                walk(item)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                entity = _REFS.get(key.removesuffix("Ref")) if key.endswith("Ref") and isinstance(item, dict) else None
+                if entity and item.get("value"):
+                    found.add((entity, str(item["value"])))
+                walk(item)
+
+    walk(json.loads(body))
+    return found
+
+
+_REFS = {"Customer": "Customer", "Vendor": "Vendor", "Item": "Item", "Account": "Account", "APAccount": "Account",
+         "BankAccount": "Account", "SalesTerm": "Term", "Class": "Class", "Department": "Department", "TaxCode": "TaxCode",
+         "TxnTaxCode": "TaxCode"}  # fmt: skip
+
+
 # -------------------------------------------------------------------------------------------------------- what QuickBooks has
 
 
@@ -403,7 +428,9 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[Dif
     return tuple(
         Difference(field=key, ours=_shown(key, ours[key], veil=False), theirs=_shown(key, theirs.get(key), veil=True))
         for key in sorted(ours, key=_natural)
-        if (ours[key] or "") != (theirs.get(key) or "") and not _same_veiled(ours[key], theirs.get(key))
+        if (ours[key] or "") != (theirs.get(key) or "")
+        and not _same_veiled(ours[key], theirs.get(key))
+        and not (key == "name" and fold(ours[key]) == fold(theirs.get(key) or ""))
     )
 
 

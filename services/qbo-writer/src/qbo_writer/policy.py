@@ -12,6 +12,7 @@ from bookrelay.errors import Code, SettingsError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from qbo_writer.domain import LedgerKind
+from qbo_writer.names import fold
 
 
 class _Table(BaseModel):
@@ -49,11 +50,6 @@ ShortTarget = Annotated[Target, BeforeValidator(_short)]
 ShortItem = Annotated[ItemTarget, BeforeValidator(_short)]
 Targets = Annotated[dict[str, ShortTarget], BeforeValidator(_folded_keys)]
 Items = Annotated[dict[str, ShortItem], BeforeValidator(_folded_keys)]
-
-
-def fold(name: str) -> str:
-    """Return a name as QuickBooks compares it: without regard to case and outer blanks."""
-    return name.strip().casefold()
 
 
 class Defaults(_Table):

@@ -35,6 +35,7 @@ from qbo_writer.feeding import Feeder
 from qbo_writer.lease import LeaseLost
 from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, RealmRow
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
+from qbo_writer.names import fold, spellings
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, ended, hash_of
@@ -307,7 +308,7 @@ class Poster:
         if isinstance(result, End):
             prepared.effects.append(ended(known, asked, result, self.parts.links))
         elif isinstance(result, NameNeeded):
-            key = (result.kind, result.name.casefold())
+            key = (result.kind, fold(result.name))
             prepared.names.setdefault(key, (result, []))[1].append(candidate)
         else:
             prepared.attempts.append(result)
@@ -403,10 +404,11 @@ class Poster:
         """A customer or vendor is a document of its own: created once, however many commands need it."""
         content = {"name": needed.name} | ({"email": needed.email} if needed.email else {})
         wanted = FollowUp(
-            self.realm, NAMES_SOURCE, needed.name.casefold(), needed.kind, 0, content, hash_of(content),
+            self.realm, NAMES_SOURCE, fold(needed.name), needed.kind, 0, content, hash_of(content),
             0,  # before those that wait for it, however many there are
         )  # fmt: skip
-        found = await self.parts.ledger.need_name(self.realm, tenure.fencing_token, wanted, [c.newest for c in waiting])
+        before = [text.casefold() for text in spellings(needed.name)]
+        found = await self.parts.ledger.need_name(self.realm, tenure.fencing_token, wanted, [c.newest for c in waiting], before)
         if found is None:
             self.wake()
             return

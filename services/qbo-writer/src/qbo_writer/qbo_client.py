@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from bookrelay import metrics, telemetry
@@ -28,6 +29,7 @@ from qbo_writer.domain import (
     Seen,
     UpdatedPage,
 )
+from qbo_writer.names import DELETED, fold_listed, last, spellings
 from qbo_writer.pacing import Pacer
 from qbo_writer.settings import WriterSettings
 
@@ -41,7 +43,6 @@ CDC_DAYS = 29  # it looks back 30 days
 _CLOCKS = timedelta(minutes=5)  # how far our clock and QuickBooks' may be apart in a window of CreateTime
 _VOID_BY_UPDATE = frozenset({"Payment", "BillPayment", "SalesReceipt"})
 NAMES = ("Customer", "Vendor", "Employee")
-DELETED = " (deleted)"  # QuickBooks appends it to the name of what is made inactive
 # Not taken by the lexer of the query: typographic quotes and dashes. LIKE with % in their place, filtered here.
 _ODD = re.compile("[\u2010-\u201f\u2026\u2032-\u2035]")
 # httpx raises these for what happens on the way; everything of it is silence for a write.
@@ -50,6 +51,7 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 _ALL = "Active in (true, false)"
 _WITH_ACTIVE = frozenset({"Customer", "Vendor", "Item", "Account", "Term", "Class", "Department"})
+_ADDRESS = 6000  # characters of a query's names, as encoded
 NAMES_AT_ONCE = 30  # in one query: short enough for an address, with " (deleted)" beside each
 GATHER_SECONDS = 0.005
 
@@ -59,6 +61,7 @@ class _Asked:
     """Names that wait for one query."""
 
     names: set[str] = field(default_factory=set)
+    length: int = 0  # of the address, as encoded
     rows: "asyncio.Future[list[dict[str, Any]]] | None" = None
 
 
@@ -225,15 +228,15 @@ class QboClient:
     async def find_names(self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAMES) -> list[Seen]:
         """Return who holds a name, inactive ones (whose name ends in " (deleted)") included.
 
-        Customers, vendors and employees share one name space.
+        Customers, vendors and employees share one name space. A full name ("Parent:Child") finds the entry below its parent.
         """
-        wanted = fold_name(name)
-        rows = await asyncio.gather(*(self._rows_named(realm, entity, name, token) for entity in entities))
+        wanted, own = fold_listed(name), last(name)
+        rows = await asyncio.gather(*(self._rows_named(realm, entity, own, token) for entity in entities))
         return [
             mapping.seen(entity, raw)
             for entity, found in zip(entities, rows, strict=True)
             for raw in found
-            if fold_name(str(raw.get("DisplayName", ""))) == wanted
+            if wanted in (fold_listed(str(raw.get("DisplayName", ""))), fold_listed(str(raw.get("FullyQualifiedName") or "")))
         ]
 
     async def _rows_named(self, realm: str, entity: str, name: str, token: AccessToken) -> list[dict[str, Any]]:
@@ -241,10 +244,12 @@ class QboClient:
         if not plain(name):
             return await self.query(realm, f"select * from {entity} where DisplayName {like(name)} and {_ALL}", token)  # noqa: S608
         asked = self._asked.get((realm, entity))
-        if asked is None or len(asked.names) >= NAMES_AT_ONCE:
+        if asked is None or len(asked.names) >= NAMES_AT_ONCE or asked.length + _length(name) > _ADDRESS:
             asked = self._asked[(realm, entity)] = _Asked()
             asked.rows = asyncio.ensure_future(self._ask(realm, entity, asked, token))
-        asked.names.add(name.strip())
+        if name not in asked.names:
+            asked.names.add(name)
+            asked.length += _length(name)
         assert asked.rows is not None
         return await asyncio.shield(asked.rows)
 
@@ -252,7 +257,7 @@ class QboClient:
         await asyncio.sleep(GATHER_SECONDS)
         if self._asked.get((realm, entity)) is asked:
             del self._asked[(realm, entity)]
-        names = [literal(text) for name in sorted(asked.names) for text in (name, name + DELETED)]
+        names = list(dict.fromkeys(text for name in sorted(asked.names) for text in _literals(name)))
         where = f"DisplayName in ({', '.join(names)}) and {_ALL}"
         return await self.query(realm, f"select * from {entity} where {where}", token)  # noqa: S608
 
@@ -444,17 +449,20 @@ def plain(name: str) -> bool:
     return not _ODD.search(name) and "%" not in name and len(name) <= 100
 
 
+def _literals(name: str) -> list[str]:
+    """Return what is asked for one name: its spellings, each as an inactive entry, too."""
+    return [literal(text + end) for text in spellings(name) for end in ("", DELETED)]
+
+
+def _length(name: str) -> int:
+    return sum(len(quote(text)) + 3 for text in _literals(name))
+
+
 def like(name: str) -> str:
     """Return the operator and literals that find `name`, also as an inactive entry.
 
     LIKE where it has signs that the query's lexer refuses; more is found then, and filtered by the caller.
     """
-    name = name.strip()
     if plain(name):
-        return f"in ({literal(name)}, {literal(name + DELETED)})"
-    return f"like {literal(_ODD.sub('%', name) + '%')}"
-
-
-def fold_name(name: str) -> str:
-    """Return a name in comparable form; an inactive entry shows " (deleted)" behind its name."""
-    return name.strip().casefold().removesuffix(DELETED).rstrip()
+        return f"in ({', '.join(_literals(name))})"
+    return f"like {literal('%'.join(_ODD.sub('%', name).split()) + '%')}"

@@ -18,17 +18,18 @@ from bookrelay.messages import BillContent, InvoiceContent
 
 from qbo_writer.domain import AccessToken, LedgerKind, LookupFailed, NameNeeded, Reference, Resolved, Seen, Skipped, Unmapped
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
-from qbo_writer.policy import Defaults, ItemTarget, Policy, Target, fold
-from qbo_writer.qbo_client import fold_name
+from qbo_writer.names import fold, fold_listed, no_name, tidy
+from qbo_writer.policy import Defaults, ItemTarget, Policy, Target
 from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)
 
 NAMES = ("Customer", "Vendor", "Employee")
 LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode")
+_ALSO = ("Name", "AcctNum")  # besides its full name an entry of a list is found by these
 _TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words in place of ids
 _UNTAXED = "NON"
-_FORBIDDEN = {":": "a colon", "\t": "a tab", "\n": "a line break", "\r": "a line break"}
+_NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that never stand in a line by themselves
 _ABSENT_SECONDS = 30.0  # how long "nobody has this name" is believed; a name made meanwhile is refused by 6240
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
 _PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
@@ -154,35 +155,33 @@ class References:
         if entity in NAMES:
             self._take(realm, reference)
         elif (realm, entity) in self._lists:
-            _put(self._lists[(realm, entity)], reference)
-        await self._keep(connection, realm, [reference])
+            _put(self._lists[(realm, entity)], reference, _details(seen.raw))
+        await self._keep(connection, realm, [reference], [_details(seen.raw)])
 
-    async def forget(self, realm: str, ids: Collection[str] | None = None) -> None:
-        """Drop cached entries after 2500, 610 or 6240, so that they are read again: those with these ids; for None all.
+    async def forget(self, realm: str, entries: Collection[tuple[str, str]] | None = None) -> None:
+        """Drop what is cached of these entries (entity, Id) after a refusal that names them, so that it is read again.
 
-        Which names nobody has is forgotten in any case.
+        None: everything of the company.
         """
-        for absent in [key for key in self._absent if key[0] == realm]:
-            del self._absent[absent]
-        for name in [key for key, held in self._names.items() if key[0] == realm and (ids is None or held.qbo_id in ids)]:
-            del self._names[name]
-        stale = [
-            key
-            for key, entries in self._lists.items()
-            if key[0] == realm and (ids is None or any(id_ in entries.by_id for id_ in ids))
-        ]
-        for key in stale:
-            del self._lists[key]
-        if ids is None:
+        if entries is None:
             self._facts.pop(realm, None)
+        for absent in [key for key in self._absent if key[0] == realm and entries is None]:
+            del self._absent[absent]
+        for name, held in list(self._names.items()):
+            if name[0] == realm and (entries is None or (held.entity, held.qbo_id) in entries):
+                del self._names[name]
+        for key, listed in list(self._lists.items()):
+            if key[0] == realm and (entries is None or any((key[1], id_) in entries for id_ in listed.by_id)):
+                del self._lists[key]
+        if entries is None:
             await self._pool.execute("DELETE FROM qbo_writer.references WHERE realm = $1", realm)
-        elif ids:
+        elif entries:
             await self._pool.execute(  # of a list everything: what is left of it would pass for the whole
-                "DELETE FROM qbo_writer.references r WHERE realm = $1 AND (qbo_id = ANY($2::text[]) OR entity IN "
-                "(SELECT entity FROM qbo_writer.references WHERE realm = $1 AND qbo_id = ANY($2::text[]) "
-                "AND entity = ANY($3::text[])))",
+                "DELETE FROM qbo_writer.references r USING unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
+                "WHERE r.realm = $1 AND r.entity = t.entity AND (r.qbo_id = t.qbo_id OR r.entity = ANY($4::text[]))",
                 realm,
-                list(ids),
+                [entity for entity, _ in entries],
+                [id_ for _, id_ in entries],
                 list(LISTS),
             )
 
@@ -259,15 +258,15 @@ class References:
         table: Mapping[str, Target] = policy.items if entity == "Item" else policy.accounts
         default: Target | None = defaults.item if entity == "Item" else defaults.account
         for key in dict.fromkeys(keys):
-            target = table.get(fold(key))
+            target, found = table.get(fold(key)), None
             if target is None and fold(key) != "default":
                 found = await self._listed(realm, entity, key, token)
-                if found and found.active:
+                if found and found.active and not found.heads:
                     ids[f"{prefix}:{key}"] = found.qbo_id
                     continue
             target = target or (default if policy.unmapped == "default" or fold(key) == "default" else None)
             if target is None:
-                raise _Missing(_unmapped(entity, key))
+                raise _Missing(_unfit(found) if found else _unmapped(entity, key))
             ids[f"{prefix}:{key}"] = await self._target(realm, entity, target, token)
             if isinstance(target, ItemTarget) and target.tax_code:
                 ids[f"tax:{key}"] = await self._tax(realm, target.tax_code, token)
@@ -332,22 +331,24 @@ class References:
         if target and target.id:
             return target.id  # no read: 2500 would tell
         looked_up = target.name if target and target.name else name
-        if not target and (wrong := _wrong_name(name)):
-            raise _Missing(wrong)
+        if not target and not fold(name):
+            raise _Missing(_EMPTY)
         found = await self._named(realm, entity, looked_up, token)
         if found and found.entity == entity and found.active:
             return found.qbo_id
         if found is None:
             may = policy.create_customers if entity == "Customer" else policy.create_vendors
+            if not target and (wrong := _wrong_name(name, entity)):
+                raise _Missing(wrong)
             if target or not may:
                 raise _Missing(_unmapped(entity, looked_up))
             kind = LedgerKind.CUSTOMER if entity == "Customer" else LedgerKind.VENDOR
-            raise _New(NameNeeded(kind, name.strip(), email))
+            raise _New(NameNeeded(kind, tidy(name), email))
         raise _Missing(_taken(entity, looked_up, found))
 
     async def _named(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
         """Return who holds the name: the active one of our kind, else the active one of another, else an inactive one."""
-        key = (realm, entity, fold_name(name))
+        key = (realm, entity, fold_listed(name))
         fresh = time.monotonic() - self._settings.references_max_age_seconds
         if key in self._names and self._name_read_at.get(key, 0.0) > fresh and self._names[key].active:
             return self._names[key]
@@ -376,6 +377,7 @@ class References:
         found = _reference(best.entity, best.raw)
         if best.entity == entity and found.active:
             self._take(realm, found)
+            self._names[key], self._name_read_at[key] = found, time.monotonic()  # a full name finds it next time, too
             await self._keep(self._pool, realm, [found])
         return found
 
@@ -391,7 +393,7 @@ class References:
         return Reference(row["entity"], row["qbo_id"], row["name"], row["active"]) if row else None
 
     def _take(self, realm: str, reference: Reference) -> None:
-        key = (realm, reference.entity, fold_name(reference.name))
+        key = (realm, reference.entity, fold_listed(reference.name))
         stale = [other for other, held in self._names.items() if other[:2] == key[:2] and held.qbo_id == reference.qbo_id]
         for other in stale:  # renamed
             del self._names[other]
@@ -406,18 +408,13 @@ class References:
         found = await self._listed(realm, entity, key, token, by_id=target.id is not None)
         if found is None:
             raise _Missing(_unmapped(entity, key if target.name else f"id {key}"))
-        if not found.active:
-            raise _Missing(
-                Unmapped(
-                    f"The {_WORD[entity]} {found.name!r} is inactive in QuickBooks.",
-                    "Make it active in QuickBooks, or map to another one in the company policy.",
-                )
-            )
+        if not found.active or found.heads:
+            raise _Missing(_unfit(found))
         return found.qbo_id
 
     async def _listed(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
         """Find an entry of a list; a list that lacks it is read again, if it was not just read."""
-        folded = fold_name(key)
+        folded = fold_listed(key)
         for attempt in (0, 1):
             entries = await self._list(realm, entity, token, newer_than=_RELOAD_SECONDS if attempt else None)
             found = entries.by_id.get(key) if by_id else entries.by_name.get(folded)
@@ -448,11 +445,12 @@ class References:
             entity,
         )
         oldest = max((row["age"] for row in rows), default=age)
-        if oldest >= age:
-            return None
+        if oldest >= age or (entity == "Item" and any("Type" not in row["details"] for row in rows)):
+            return None  # too old, or kept before types were
         entries = _List({}, {}, time.monotonic() - oldest)
         for row in rows:
-            _put(entries, Reference(row["entity"], row["qbo_id"], row["name"], row["active"]), row["details"])
+            heads = _heads(entity, row["details"])
+            _put(entries, Reference(row["entity"], row["qbo_id"], row["name"], row["active"], heads), row["details"])
         return entries
 
     async def _read_list(self, realm: str, entity: str, token: AccessToken) -> _List:
@@ -481,7 +479,7 @@ class References:
             "VALUES ($1, $2, $3, $4, $5, $6, $7, now()) ON CONFLICT (realm, entity, qbo_id) DO UPDATE SET name = excluded.name, "
             "name_folded = excluded.name_folded, active = excluded.active, details = excluded.details, seen_at = now()",
             [
-                (realm, one.entity, one.qbo_id, one.name, fold_name(one.name), one.active, detail)
+                (realm, one.entity, one.qbo_id, one.name, fold_listed(one.name), one.active, detail)
                 for one, detail in zip(references, details, strict=True)
             ],
         )
@@ -550,38 +548,75 @@ def _from_setting(value: str | None, type_: type[Target]) -> Target | None:
 
 def _reference(entity: str, raw: Mapping[str, Any]) -> Reference:
     name = raw.get("DisplayName") if entity in NAMES else (raw.get("FullyQualifiedName") or raw.get("Name"))
-    return Reference(entity, str(raw.get("Id")), str(name or ""), _true(raw.get("Active", True)))
+    return Reference(entity, str(raw.get("Id")), str(name or ""), _true(raw.get("Active", True)), _heads(entity, raw))
+
+
+def _heads(entity: str, raw: Mapping[str, Any]) -> str | None:
+    return _NO_LINES.get(str(raw.get("Type"))) if entity == "Item" else None
 
 
 def _details(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What else an entry is found by: its short name, an account's number."""
-    return {key: str(raw[key]) for key in ("Name", "AcctNum") if raw.get(key)}
+    """What else an entry is found by (its short name, an account's number), and its type."""
+    return {key: str(raw[key]) for key in (*_ALSO, "Type") if raw.get(key)}
 
 
 def _put(entries: _List, reference: Reference, details: Mapping[str, Any] | None = None) -> None:
     """Full names come before short ones, active entries before inactive ones; an ambiguous short name finds nobody else's."""
     entries.by_id[reference.qbo_id] = reference
-    for name in (reference.name, *(details or {}).values()):
-        held = entries.by_name.get(fold_name(str(name)))
-        if held is None or held.qbo_id == reference.qbo_id or name == reference.name or (reference.active and not held.active):
-            entries.by_name[fold_name(str(name))] = reference
+    for name in (reference.name, *(str((details or {}).get(key) or "") for key in _ALSO)):
+        folded = fold_listed(name)
+        held = entries.by_name.get(folded)
+        mine, theirs = _fit(reference), held is not None and _fit(held)
+        if folded and (
+            held is None or held.qbo_id == reference.qbo_id or mine > theirs or (name == reference.name and mine == theirs)
+        ):
+            entries.by_name[folded] = reference
+
+
+def _fit(reference: Reference) -> bool:
+    return reference.active and not reference.heads
 
 
 def _active(seen: Seen) -> bool:
     return _true(seen.raw.get("Active", True))
 
 
-def _wrong_name(name: str) -> Unmapped | None:
-    if not name.strip():
-        return Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION)
-    for sign, word in _FORBIDDEN.items():
-        if sign in name.strip():
-            return Unmapped(
-                f"The name holds {word}, which QuickBooks does not take in names.",
-                "Change the name at the source, or map it to a QuickBooks name in the company policy.",
-                Code.VALIDATION,
-            )
+_EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION)
+
+
+def _wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
+    """Return why nothing is created under this name. What QuickBooks holds or the policy maps is found all the same."""
+    if not fold(name):
+        return _EMPTY
+    table = f"under [{_TABLE[entity]}] in the company policy" if entity else "in the company policy"
+    if what := no_name(name):
+        return Unmapped(
+            f"{tidy(name)!r} is {what}, not the name of a customer or vendor: nobody is created under it.",
+            f"Write the name at the source, or map this text to a QuickBooks name {table}.",
+            Code.VALIDATION,
+        )
+    if ":" in name:
+        return Unmapped(
+            f"QuickBooks has no entry with the full name {tidy(name)!r}, and a colon cannot stand in a new name.",
+            "Create it in QuickBooks below its parent, change the name at the source, or map the name to a QuickBooks name "
+            f"{table}.",
+            Code.VALIDATION,
+        )
     return None
+
+
+def _unfit(found: Reference) -> Unmapped:
+    """Return why an entry that is there is not taken."""
+    word = _WORD[found.entity]
+    if found.heads:
+        return Unmapped(
+            f"{found.name!r} is a {found.heads} in QuickBooks, not a {word}.",
+            f"Create the {word} in QuickBooks, or map the name under [{_TABLE[found.entity]}] in the company policy.",
+        )
+    return Unmapped(
+        f"The {word} {found.name!r} is inactive in QuickBooks.",
+        "Make it active in QuickBooks, or map to another one in the company policy.",
+    )
 
 
 def _unmapped(entity: str, key: str) -> Unmapped:

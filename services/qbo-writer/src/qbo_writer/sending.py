@@ -239,6 +239,10 @@ class Sender:
         for _, answer in pairs:
             self.health.heard(answer)
         at_once = [(a, answer) for a, answer in pairs if answer.kind is not AnswerKind.CONFLICT]
+        refused = [a for a, answer in at_once if answer.kind is AnswerKind.ERROR and answer.intuit_code in ("2500", "610")]
+        if refused:
+            named = {entry for a in refused for entry in mapping.named(a.request.body)}
+            await self.parts.references.forget(self.realm, named)
         effects = [e for a, answer in at_once for e in self._item(a, answer)]
         await self._settle(tenure, effects, at_once)
         for a, answer in pairs:
@@ -292,7 +296,7 @@ class Sender:
                 return [self.effects(attempt, When.SUCCESS, answer=answer, seen=holder, adopted=True)]
         if when is not None:
             if when is When.ERROR and answer.intuit_code in ("2500", "610"):
-                await self.parts.references.forget(self.realm)
+                await self.parts.references.forget(self.realm, mapping.named(attempt.request.body))
             return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
         return [await self._conflict(attempt, answer, token)]
 
@@ -307,7 +311,7 @@ class Sender:
     async def _conflict(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
         """5010, 610, 6140: read by Id and compare."""
         if answer.intuit_code in ("2500", "610"):
-            await self.parts.references.forget(self.realm)
+            await self.parts.references.forget(self.realm, mapping.named(attempt.request.body))
         for last in (False,) * (READS - 1) + (True,):
             try:
                 seen = await self._conflicting(attempt, answer, token)

@@ -241,7 +241,7 @@ async def test_an_entry_made_inactive_or_new_is_noticed(bench: Bench) -> None:
     arguments = (bench.company.realm, INVOICE, content, bench.company.token)
     resolved = await references.resolve(*arguments)
     bench.company.person("deactivate", "Term", resolved.ids["term"])
-    await references.forget(bench.company.realm, [resolved.ids["term"]])
+    await references.forget(bench.company.realm, [("Term", resolved.ids["term"])])
     problem = await references.resolve(*arguments)
     assert isinstance(problem, Unmapped)
     assert "inactive" in problem.reason

@@ -13,7 +13,7 @@ from typing import Any
 from bookrelay import messages as m
 from bookrelay import metrics, telemetry
 
-from qbo_writer import mapping, probe
+from qbo_writer import mapping, merging, probe
 from qbo_writer.deciding import Known
 from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
 from qbo_writer.feed_paging import Paging
@@ -151,10 +151,15 @@ class Feeder:
             self.realm, [(mapping.KIND[c.entity], c.qbo_id) for c in changes if c.entity in mapping.KIND]
         )
         await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)])
+        merged = merging.survivors(changes, mine)
         judged: list[FeedChange] = []
         for change in changes:
             known = mine.get((change.entity, change.qbo_id))
-            verdict = judge(known, change) if known else Judged(None)
+            winner = merged.get((change.entity, change.qbo_id)) if isinstance(change, Deleted) else None
+            if known and winner and known.live:
+                verdict = Judged(merging.moved(known, winner, changes))
+            else:
+                verdict = judge(merging.follow(known, merged), change) if known else Judged(None)
             judged.append(self.told(known, change, verdict, now))
         listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
         reached = (None, paging.plain()) if paging else (position, {})

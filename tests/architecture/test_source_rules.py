@@ -14,7 +14,7 @@ ALLOWED = ALWAYS | {
     "deciding.py", "transitions.py", "tables.py", "store.py", "ledger.py", "lease.py", "tokens.py", "pacing.py", "policy.py",
     "references.py", "faults.py", "layout.py",
     "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "auth_cli.py",
-    "crashpoints.py", "asking.py", "discrepancies.py", "feed_paging.py",
+    "crashpoints.py", "asking.py", "discrepancies.py", "feed_paging.py", "names.py", "merging.py",
 }  # fmt: skip
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",

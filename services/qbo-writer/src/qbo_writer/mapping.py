@@ -11,7 +11,7 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
 from bookrelay.messages import BillContent, BillLine, Difference, InvoiceContent, InvoiceLine, Model
-from bookrelay.money import Amount, to_cents
+from bookrelay.money import Amount, loads, to_cents
 
 from qbo_writer.domain import BatchItem, Comparison, LedgerKind, Operation, Resolved, Seen
 from qbo_writer.names import fold
@@ -333,7 +333,7 @@ def named(body: str) -> set[tuple[str, str]]:
                     found.add((entity, str(item["value"])))
                 walk(item)
 
-    walk(json.loads(body))
+    walk(loads(body))
     return found
 
 

@@ -137,12 +137,21 @@ async def test_inactive_customer_is_told(bench: Bench) -> None:
     assert "inactive" in problem.reason
 
 
-@pytest.mark.parametrize("name", ["A:B", "A\tB", "A\nB", "   "])
+@pytest.mark.parametrize("name", ["A\tB", "A\nB", " A \u00a0 B "])
+async def test_blanks_of_all_kinds_are_one_blank_in_a_new_name(bench: Bench, name: str) -> None:
+    needed = await bench.resolve(for_customer(name))
+    assert isinstance(needed, NameNeeded)
+    assert needed.name == "A B"
+
+
+@pytest.mark.parametrize("name", ["A:B", "   "])
 async def test_forbidden_names_are_refused_before_anything_is_sent(bench: Bench, name: str) -> None:
     problem = await bench.resolve(for_customer(name))
     assert isinstance(problem, Unmapped)
     assert problem.code is Code.VALIDATION
-    assert await bench.resolve(NameContent(name=name), LedgerKind.CUSTOMER) == problem
+    itself = await bench.resolve(NameContent(name=name), LedgerKind.CUSTOMER)
+    assert isinstance(itself, Unmapped)
+    assert (itself.code, itself.reason) == (problem.code, problem.reason)
 
 
 async def test_mapping_comes_before_the_name(bench: Bench) -> None:

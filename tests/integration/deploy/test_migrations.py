@@ -112,7 +112,7 @@ async def test_a_failed_migration_leaves_nothing_behind(database_url: str) -> No
 def test_each_schema_has_its_own_history(database_url: str) -> None:
     done = deploy("migrate", "qbo-writer", DATABASE_URL=database_url)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("qbo_writer: nothing -> 00")
+    assert done.stdout.startswith("qbo_writer: nothing -> 0001_")
     rest = deploy("migrate", DATABASE_URL=database_url)
     assert rest.returncode == 0, rest.stderr
     assert sum("was there" in line for line in rest.stdout.splitlines()) == 1

@@ -1,32 +1,15 @@
 """A lasting refusal of the company: 53 token renewals a minute, halted and resumed in turn, 30 documents rejected."""
 
 import asyncio
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "qbo_writer"))
-
-from writer_support import Desk, QboSandbox, desk, invoice, qbo_sandbox, running
+from bookrelay.errors import HaltError
+from qbo_writer.main import Writer
+from qbo_writer.oauth_client import TokenPair
+from writer_support import Desk, QboSandbox, desk, invoice, running
 
 pytestmark = [pytest.mark.postgres]
 MINUTES = 10 * 60
-
-
-@pytest.fixture(scope="module")
-def sandbox_process() -> Iterator[QboSandbox]:
-    """The stand-in, limits off."""
-    with qbo_sandbox("--no-limits") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(sandbox_process: QboSandbox) -> Iterator[QboSandbox]:
-    """The stand-in without faults."""
-    yield sandbox_process
-    sandbox_process.control("DELETE", "faults")
 
 
 async def pass_the_time(d: Desk, seconds: float) -> None:
@@ -132,3 +115,78 @@ async def test_a_read_that_is_refused_for_good_ends_held_with_quickbooks_words(
         reason = await d.pool.fetchval("SELECT reason FROM qbo_writer.commands WHERE state = 'held'")
         assert words in reason
         assert len(sandbox.requests(d.realm)) <= 20
+
+
+async def halted(d: Desk) -> bool:
+    """Whether the company is halted."""
+    return bool(await d.pool.fetchval("SELECT halted_code IS NOT NULL FROM qbo_writer.realms"))
+
+
+async def test_a_new_connection_is_taken_by_the_next_trial(database_url: str, sandbox: QboSandbox) -> None:
+    """The running writer kept the refused token, or one lane only, until that token would have expired."""
+    async with desk(database_url, sandbox, run=False) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        async with running(d.writer):
+            await d.until_ended()
+            sandbox.fault(fault="unauthorized", match={"realm": d.realm})
+            await d.tell(*(invoice(d.realm, f"Q-{number}") for number in range(1, 20)))
+            await d.until(lambda: halted(d))
+            sandbox.control("DELETE", "faults")
+            sandbox.control("POST", "tokens", {"realm": d.realm, "revoke": True})  # what the writer holds is worth nothing now
+            fresh = sandbox.control("POST", "tokens", {"realm": d.realm, "new": True})
+            pair = TokenPair(fresh["access_token"], 3600, fresh["refresh_token"], 100 * 86400)
+            await Writer(d.settings, d.pool).tokens.connect(d.realm, pair)  # `qbo-writer auth login` is a process of its own
+            await pass_the_time(d, 301)
+            assert set((await d.until_ended(60)).values()) == {"posted"}
+            assert not d.writer.tokens.unproven(d.realm), "all lanes are used again"
+
+
+async def test_a_halt_that_meets_a_lost_lease_keeps_nothing_back(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox, run=False) as d:
+        poster = d.writer.posters[d.realm]
+        await d.writer.leases.step()
+        await poster.step()
+        await d.pool.execute(
+            "UPDATE qbo_writer.leases SET fencing_token = fencing_token + 1, expires_at = now() - interval '1 s'"
+        )
+        await poster._halt(HaltError("cut off"))  # its commit finds that the lease is gone
+        assert not await halted(d)
+        await d.tell(invoice(d.realm, "Q-1"))
+        async with running(d.writer):
+            assert set((await d.until_ended(60)).values()) == {"posted"}
+
+
+async def test_a_read_that_never_answers_ends_held_while_others_are_served(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        await d.until_ended()
+        sandbox.fault(
+            fault="server_error", match={"realm": d.realm, "path": "query"}
+        )  # only names that are not known are asked for
+        await d.tell(invoice(d.realm, "Q-poison", customer="P-2 C.D."))
+        told = 0
+
+        async def ended() -> bool:
+            nonlocal told
+            told += 1
+            await d.tell(invoice(d.realm, f"Q-{told}"))
+            await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'due'")
+            return (await d.states()).get(("Q-poison", 1)) == "held"
+
+        await d.until(ended, 60)
+        states = await d.until_ended()
+        assert {state for (key, _), state in states.items() if key != "Q-poison"} == {"posted"}
+
+
+async def test_an_outage_of_the_reads_holds_nobody(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        sandbox.fault(fault="server_error", match={"realm": d.realm}, count=40)
+        await d.tell(invoice(d.realm, "Q-1"))
+
+        async def over() -> bool:
+            d.writer.posters[d.realm].sender.health.paused_until = 0.0
+            await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'due'")
+            assert "held" not in (await d.states()).values()
+            return (await d.states()).get(("Q-1", 1)) == "posted"
+
+        await d.until(over, 60)

@@ -1,13 +1,8 @@
 """A writer was killed in the pause after a 429: the next one knew nothing of it, and 246 requests left before its end."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "qbo_writer"))
-
 from qbo_writer.domain import LookupFailed
 from qbo_writer.main import Writer
 from writer_support import QboSandbox, desk, invoice, qbo_sandbox, running

@@ -1,20 +1,5 @@
-"""The QuickBooks stand-in for the writer's tests: one process for the session, a company for each test."""
+"""The QuickBooks stand-in for the writer's tests."""
 
-from collections.abc import Iterator
+from writer_fixtures import sandbox, sandbox_process
 
-import pytest
-from writer_support import QboSandbox, qbo_sandbox
-
-
-@pytest.fixture(scope="session")
-def sandbox_process() -> Iterator[QboSandbox]:
-    """The stand-in, limits off."""
-    with qbo_sandbox("--no-limits") as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(sandbox_process: QboSandbox) -> Iterator[QboSandbox]:
-    """The stand-in without faults."""
-    yield sandbox_process
-    sandbox_process.control("DELETE", "faults")
+__all__ = ["sandbox", "sandbox_process"]

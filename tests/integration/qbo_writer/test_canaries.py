@@ -12,7 +12,7 @@ from bookrelay import topics
 from cryptography.fernet import Fernet
 from sandbox.stack.embedded_broker import EmbeddedBroker
 from test_posting_operators import command
-from test_service import environment, events, publisher, writer_process
+from test_service import create_topics, environment, events, publisher, writer_process
 from writer_support import KEY, QboSandbox, bill, create_schema, invoice
 
 pytestmark = [pytest.mark.postgres, pytest.mark.kafka]
@@ -85,8 +85,7 @@ async def test_no_name_and_no_secret_gets_into_logs_tables_topics_or_outputs(
 ) -> None:
     await create_schema(database_url)
     servers = own_broker.bootstrap_servers
-    for topic in topics.all_topics():
-        own_broker.create_topic(topic.name, topic.partitions)
+    create_topics(own_broker)
     company, policy = sandbox.company(), tmp_path / "policy.toml"
     realm = company["realm_id"]
     customer = with_the_name_in_it(sandbox, realm, policy)

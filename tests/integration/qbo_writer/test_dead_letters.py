@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bookrelay import topics
 from sandbox.stack.embedded_broker import EmbeddedBroker
-from test_service import environment, publisher, writer_process
+from test_service import create_topics, environment, publisher, writer_process
 from writer_support import QboSandbox, create_schema
 
 pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(420)]  # many processes
@@ -42,8 +42,7 @@ async def test_dead_letters_of_both_groups_are_sent_back_until_the_limit(
 ) -> None:
     await create_schema(database_url)
     servers = own_broker.bootstrap_servers
-    for topic in topics.all_topics():
-        own_broker.create_topic(topic.name, topic.partitions)
+    create_topics(own_broker)
     env = environment(database_url, servers, sandbox, sandbox.company())
     with writer_process(env) as (_, log):
         async with publisher(servers) as p:

@@ -17,7 +17,7 @@ import pytest
 from bookrelay import topics
 from qbo_writer.crashpoints import Place
 from sandbox.stack.embedded_broker import EmbeddedBroker
-from test_service import environment, events, publisher, writer_process
+from test_service import create_topics, environment, events, publisher, writer_process
 from writer_support import QboSandbox, bill, create_schema, invoice
 
 pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow]
@@ -156,8 +156,7 @@ async def test_a_standby_takes_over_in_time_after_sigkill(
     How long it is until that is posted: see `make bench`.
     """
     await create_schema(database_url)
-    for topic in topics.all_topics():
-        own_broker.create_topic(topic.name, topic.partitions)
+    create_topics(own_broker)
     company = sandbox.company()
     realm, servers = company["realm_id"], own_broker.bootstrap_servers
     env = environment(database_url, servers, sandbox, company, **SINGLES)
@@ -194,8 +193,7 @@ async def test_a_paused_holder_wakes_up_and_can_write_nothing(
 ) -> None:
     """SIGSTOP while it posts; a standby takes over in time; then SIGCONT: no second document, no end changes."""
     await create_schema(database_url)
-    for topic in topics.all_topics():
-        own_broker.create_topic(topic.name, topic.partitions)
+    create_topics(own_broker)
     company = sandbox.company()
     realm, servers = company["realm_id"], own_broker.bootstrap_servers
     with short_tokens(sandbox):

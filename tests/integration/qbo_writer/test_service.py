@@ -38,6 +38,12 @@ def environment(database_url: str, broker: str, sandbox: QboSandbox, company: di
     } | more  # fmt: skip
 
 
+def create_topics(broker: EmbeddedBroker) -> None:
+    """Every topic, as a deployment has them."""
+    for topic in topics.all_topics():
+        broker.create_topic(topic.name, topic.partitions)
+
+
 @contextmanager
 def writer_process(env: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """Run a writer; killed at the end if it still runs."""
@@ -80,8 +86,7 @@ async def test_from_topic_to_books_to_topic_and_a_graceful_stop(
 ) -> None:
     await create_schema(database_url)
     servers = own_broker.bootstrap_servers
-    for topic in topics.all_topics():
-        own_broker.create_topic(topic.name, topic.partitions)
+    create_topics(own_broker)
     company = sandbox.company()
     realm = company["realm_id"]
     with writer_process(environment(database_url, servers, sandbox, company)) as (process, log):

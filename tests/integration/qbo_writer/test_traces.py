@@ -16,7 +16,7 @@ from bookrelay import topics
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from running import until
 from sandbox.stack.embedded_broker import EmbeddedBroker
-from test_service import environment, publisher, writer_process
+from test_service import create_topics, environment, publisher, writer_process
 from writer_support import QboSandbox, bill, create_schema, invoice
 
 pytestmark = [pytest.mark.postgres, pytest.mark.kafka]
@@ -85,8 +85,7 @@ async def test_a_document_is_one_trace_from_source_to_event(
 ) -> None:
     await create_schema(database_url)
     servers = own_broker.bootstrap_servers
-    for topic in topics.all_topics():
-        own_broker.create_topic(topic.name, topic.partitions)
+    create_topics(own_broker)
     company = sandbox.company()
     realm = company["realm_id"]
     commands = [invoice(realm, f"Q-{number}") for number in range(4)] + [bill(realm, "R-1")]

@@ -171,6 +171,12 @@ class LookupFailed(Exception):  # noqa: N818
     definite = False
 
 
+class LookupUnreadable(LookupFailed):
+    """There was an answer, and it is not what was asked for."""
+
+    definite = True
+
+
 class FeedFull(LookupFailed):
     """The change feed's answer is at its cap: `changes` are the newest, older ones may be missing."""
 

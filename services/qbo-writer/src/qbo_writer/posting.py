@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
 from bookrelay import metrics, telemetry
 from bookrelay.db import TRANSIENT_POSTGRES
@@ -54,6 +55,7 @@ IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found
 THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
 BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each
 REASON_LENGTH = 1000
+UNANSWERED_MOST = 10_000  # commands that are remembered for a read without an answer
 FAILURES = 8  # of one command, until it is put aside for a person
 CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
 HALT_RETRY_SECONDS = 5.0
@@ -112,6 +114,7 @@ class Poster:
         self.clock: Callable[[], float] = time.monotonic  # that halts live on
         self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
         self._answered_at_trial: int | None = None  # how many answers there were when the latest trial began
+        self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> answers to anybody when its read had none, how often
         self._pace_kept = 0.0
         self._looked_idle = False
         self._backlog = False  # more waits than single calls should carry
@@ -175,6 +178,7 @@ class Poster:
     async def _take_over(self, fencing_token: int) -> None:
         """After taking the lease, in the protocol's order. Step 1 was taking it."""
         tenure = Tenure(fencing_token)
+        self.sender.health.halted, self.sender.health.closed = None, False  # of an earlier tenure
         await self._read_row()
         assert self.row is not None
         self.parts.pacer.load(self.realm, self.row.pace)
@@ -287,11 +291,13 @@ class Poster:
         try:
             with telemetry.step("decide command", asked.traceparent, {"command_id": str(asked.id), "kind": known.kind.value}):
                 result = await self.plan(candidate, token)
+            self._unanswered.pop(asked.id, None)
         except LookupFailed as error:
             log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
             prepared.unanswered = prepared.unanswered or not error.definite
-            again = Requeue(asked.id, backoff(asked.failures), failed=error.definite, reason=str(error)[:REASON_LENGTH])
-            prepared.effects.append(Effects(requeue=again))
+            failed = error.definite or self._others_are_served(asked.id)
+            pause = backoff(max(asked.failures, self._unanswered.get(asked.id, (0, 0))[1]))
+            prepared.effects.append(Effects(requeue=Requeue(asked.id, pause, failed=failed, reason=str(error)[:REASON_LENGTH])))
             return
         except (HaltError, LeaseLost):
             raise
@@ -312,6 +318,18 @@ class Poster:
             prepared.names.setdefault(key, (result, []))[1].append(candidate)
         else:
             prepared.attempts.append(result)
+
+    def _others_are_served(self, command: UUID) -> bool:
+        """Whether QuickBooks has answered somebody since a read for this command had no answer last.
+
+        Then the silence is about this document, and counts against it; in an outage nobody is answered, and nobody is held.
+        """
+        answered = self.sender.health.answered
+        before, times = self._unanswered.get(command, (answered, 0))
+        if command not in self._unanswered and len(self._unanswered) >= UNANSWERED_MOST:
+            self._unanswered.clear()
+        self._unanswered[command] = (answered, times + 1)
+        return answered > before
 
     async def plan(self, candidate: Candidate, token: AccessToken) -> End | NameNeeded | NewAttempt:
         """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""

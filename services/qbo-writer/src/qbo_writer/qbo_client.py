@@ -24,6 +24,7 @@ from qbo_writer.domain import (
     Deleted,
     FeedFull,
     LookupFailed,
+    LookupUnreadable,
     Operation,
     Request,
     Seen,
@@ -192,7 +193,7 @@ class QboClient:
             return None
         raw = value.get(entity)
         if not isinstance(raw, dict):
-            raise LookupFailed(f"the answer to reading {entity} holds none")
+            raise LookupUnreadable(f"the answer to reading {entity} holds none")
         return None if _enum(raw.get("status")) == "deleted" else mapping.seen(entity, raw)
 
     async def find(
@@ -271,7 +272,7 @@ class QboClient:
         found: list[Seen | Deleted] = []
         for response in _list(value, "CDCResponse"):
             if faults.faults_of(response):
-                raise LookupFailed("the change feed answered with a fault")
+                raise LookupUnreadable("the change feed answered with a fault")
             for part in _list(response, "QueryResponse"):
                 for entity in entities:
                     found += [_change(entity, raw) for raw in part.get(entity) or () if isinstance(raw, dict)]
@@ -293,7 +294,7 @@ class QboClient:
         value = await self.get(realm, "/query", {"query": statement}, token, name="updated")
         response = value.get("QueryResponse")
         if not isinstance(response, dict):
-            raise LookupFailed("the answer to a query holds no QueryResponse")
+            raise LookupUnreadable("the answer to a query holds no QueryResponse")
         rows = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
         seen = tuple(mapping.seen(entity, raw) for raw in rows)
         if len(rows) < PAGE:
@@ -301,7 +302,7 @@ class QboClient:
         try:
             last = datetime.fromisoformat(str(rows[-1]["MetaData"]["LastUpdatedTime"])).astimezone(UTC).replace(microsecond=0)
         except (KeyError, TypeError, ValueError):
-            raise LookupFailed(f"a {entity} shows no LastUpdatedTime") from None
+            raise LookupUnreadable(f"a {entity} shows no LastUpdatedTime") from None
         if last > since:
             return UpdatedPage(seen, (last, 1))
         return UpdatedPage(seen, (since, start + PAGE - OVERLAP))
@@ -320,7 +321,7 @@ class QboClient:
             value = await self.get(realm, "/query", {"query": page}, token, name="query")
             response = value.get("QueryResponse")
             if not isinstance(response, dict):
-                raise LookupFailed("the answer to a query holds no QueryResponse")
+                raise LookupUnreadable("the answer to a query holds no QueryResponse")
             part = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
             rows.update({str(raw.get("Id")): raw for raw in part})
             if len(part) < PAGE:
@@ -358,7 +359,7 @@ class QboClient:
             value = loads(text)
             if isinstance(value, dict):
                 return value
-            raise LookupFailed("the answer is no object")
+            raise LookupUnreadable("the answer is no object")
         if absent and answer.intuit_code == "610":
             return None
         if answer.unauthorized and self.on_unauthorized:

@@ -16,7 +16,17 @@ from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import BillContent, InvoiceContent
 
-from qbo_writer.domain import AccessToken, LedgerKind, LookupFailed, NameNeeded, Reference, Resolved, Seen, Skipped, Unmapped
+from qbo_writer.domain import (
+    AccessToken,
+    LedgerKind,
+    LookupUnreadable,
+    NameNeeded,
+    Reference,
+    Resolved,
+    Seen,
+    Skipped,
+    Unmapped,
+)
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.names import fold, fold_listed, no_name, tidy
 from qbo_writer.policy import Defaults, ItemTarget, Policy, Target
@@ -488,7 +498,7 @@ class References:
         info = await self._books.get(realm, f"/companyinfo/{realm}", {}, token)
         preferences = await self._books.get(realm, "/preferences", {}, token)
         if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
-            raise LookupFailed("CompanyInfo or Preferences could not be read")
+            raise LookupUnreadable("CompanyInfo or Preferences could not be read")
         kept = ("AccountingInfoPrefs", "SalesFormsPrefs", "CurrencyPrefs")
         raw = {
             "info": {"NameValue": info["CompanyInfo"].get("NameValue") or [], "Country": info["CompanyInfo"].get("Country")},

@@ -460,8 +460,8 @@ class Sender:
         """Whether a harmless request gets no sound answer, either: then the company is cut off, not ten documents wrong."""
         try:
             await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
-        except LookupFailed:
-            return True
+        except LookupFailed as error:
+            return error.definite  # where nobody answers, QuickBooks is away: that passes
         return False
 
     def _log(self, effects: Sequence[Effects], about: Sequence[tuple[Attempt, Answer]]) -> None:

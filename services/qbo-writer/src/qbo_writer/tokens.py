@@ -123,8 +123,9 @@ class TokenStore:
             return token
 
     def unproven(self, realm: str) -> bool:
-        """Whether the token was renewed after a 401 and not taken since: one request is enough to find out."""
-        return realm in self._remade
+        """Whether the token in use was renewed after a 401 and not taken since: one request is enough to find out."""
+        cached = self._cache.get(realm)
+        return cached is not None and cached.token.value == self._remade.get(realm)
 
     def accepted(self, realm: str, token: AccessToken) -> None:
         """Note that QuickBooks took this token."""
@@ -132,7 +133,11 @@ class TokenStore:
             del self._remade[realm]
 
     def _renewable(self, realm: str, rejected: AccessToken) -> None:
-        """A token is renewed once: where the new one is refused as well, another would be, too."""
+        """A token is renewed once: where the new one is refused as well, another would be, too.
+
+        Nothing is remembered of it here: the next `current` looks whether a person has connected meanwhile.
+        """
+        self._cache.pop(realm, None)
         if self._remade.get(realm) == rejected.value:
             raise HaltError(
                 "QuickBooks refuses an access token that was just renewed: the connection does not give access any more.",
@@ -143,13 +148,11 @@ class TokenStore:
         """Note that a read was refused with 401: the next `current` gives another token. Raises HaltError after a second one."""
         self._renewable(realm, rejected)
         self._rejected[realm] = rejected
-        self._cache.pop(realm, None)
 
     async def renew(self, realm: str, fencing_token: int, rejected: AccessToken) -> AccessToken:
         """Return another token after a 401; refreshes only if `rejected` is still the current one."""
         self._renewable(realm, rejected)
         async with self._locks[realm]:
-            self._cache.pop(realm, None)
             self._rejected[realm] = rejected  # where this fails, the next `current` must not give the same token
             token = await self._load(realm, fencing_token, rejected=rejected)
             self._rejected.pop(realm, None)

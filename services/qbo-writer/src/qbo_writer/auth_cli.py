@@ -248,4 +248,4 @@ def _open(arguments: argparse.Namespace, address: str) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)

@@ -1,0 +1,34 @@
+"""What every group of the operators' commands shares: remarks for people, numbers, the companies that are served."""
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable
+
+from bookrelay.db import Pool
+from bookrelay.errors import BookrelayError
+
+from qbo_writer.settings import WriterSettings
+
+Action = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
+
+
+def remark(text: str) -> None:
+    """Tell a person; stdout stays what a program can read."""
+    print(f"qbo-writer: {text}", file=sys.stderr)
+
+
+def served(settings: WriterSettings, realm: str | None) -> None:
+    """Refuse a company that is not ours: "nothing found" would be taken for "all is well"."""
+    if realm and realm not in settings.qbo_realm_ids:
+        raise BookrelayError(f"This writer does not serve company {realm}.", "Check QBO_REALM_IDS.")
+
+
+def at_least_one(text: str) -> int:
+    """Read a number from 1 to what Postgres' bigint holds."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return number

@@ -57,7 +57,8 @@ contracts: .bootstrap/synced-dev
 	@.venv/bin/lint-imports
 	@$(RUN) -m bookrelay_deploy.asyncapi --check
 	@$(RUN) -m bookrelay_deploy.compatibility
-check: lint types contracts ## Lint, types, import contracts, AsyncAPI drift
+	@.venv/bin/bookrelay-deploy faults --check docs/faults.md
+check: lint types contracts ## Lint, types, import contracts, drift of AsyncAPI and docs/faults.md
 
 bench: .bootstrap/synced-dev ## Documents a second, commands recorded a second, latencies, memory
 	@$(RUN) -m bench.pipeline $(ARGS)

@@ -1,4 +1,4 @@
-"""`bookrelay-deploy`: migrate, topics, check-drift, new-migration, squash-initial, env-example.
+"""`bookrelay-deploy`: migrate, topics, check-drift, new-migration, squash-initial, env-example, faults.
 
 Exit status 0 when done, 1 with one line on stderr that says what is wrong and what to do.
 """
@@ -55,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     example.add_argument("--write", metavar="FILE", help="write it there")
     example.add_argument("--compose", metavar="FILE", help="also list each service's settings in this docker-compose.yml")
     example.add_argument("--check", metavar="FILE", help="exit 1 if FILE differs")
+    reference = add("faults", _faults, "Print docs/faults.md: what QuickBooks' error codes mean here.")
+    reference.add_argument("--write", metavar="FILE", help="write it there")
+    reference.add_argument("--check", metavar="FILE", help="exit 1 if FILE differs")
     return parser
 
 
@@ -156,16 +159,24 @@ def _env_example(given: argparse.Namespace) -> int:
     if given.compose:
         compose = Path(given.compose)
         compose.write_text(with_settings(compose.read_text()))
+    return _written(given, text, "the settings", "env-example")
+
+
+def _faults(given: argparse.Namespace) -> int:
+    from bookrelay_deploy.faults_reference import render
+
+    return _written(given, render(), "the writer's table", "faults")
+
+
+def _written(given: argparse.Namespace, text: str, source: str, command: str) -> int:
+    """Check, write or print a generated text."""
     if given.check:
         path = Path(given.check)
         if not path.exists() or path.read_text() != text:
-            print(
-                f"{given.check} differs from the settings: `bookrelay-deploy env-example --write {given.check}`.", file=sys.stderr
-            )
+            print(f"{given.check} differs from {source}: `bookrelay-deploy {command} --write {given.check}`.", file=sys.stderr)
             return 1
-        return 0
-    if given.write:
+    elif given.write:
         Path(given.write).write_text(text)
-        return 0
-    print(text, end="")
+    else:
+        print(text, end="")
     return 0

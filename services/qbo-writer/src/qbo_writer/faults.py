@@ -73,9 +73,11 @@ def _silent(sentence: str) -> Entry:
 
 
 _UNAUTHORIZED = Entry(
-    _REFUSAL, _RETRY, Code.OAUTH_FAILED, "QuickBooks refused the access token.", "It is refreshed by itself.", unauthorized=True
+    _REFUSAL, _RETRY, Code.OAUTH_FAILED, "QuickBooks refused the access token.", "It is renewed automatically.", unauthorized=True
 )
-_THROTTLED = Entry(_REFUSAL, _RETRY, Code.RATE_LIMIT, "QuickBooks asks us to slow down.", "It goes on by itself.", throttled=True)
+_THROTTLED = Entry(
+    _REFUSAL, _RETRY, Code.RATE_LIMIT, "QuickBooks asks us to slow down.", "Posting resumes automatically.", throttled=True
+)
 _UPLOAD = _bug("QuickBooks refused a file.")
 _TIME = _data("QuickBooks refused a time activity.")
 _TAX = _data("QuickBooks refused the sales tax of the document.", "Check the tax codes in the company policy.")
@@ -236,6 +238,15 @@ _UNREADABLE = _silent("The answer of QuickBooks could not be read.")
 _SERVER = _silent("QuickBooks' server had an error.")
 NO_ANSWER = _silent("QuickBooks did not answer.")
 _STALE_REFERENCE = _stale(_REFERENCE)
+WITHOUT_CODE: dict[str, Entry] = {
+    "HTTP 401": _UNAUTHORIZED,
+    "HTTP 429": _THROTTLED,
+    "HTTP 5xx": _SERVER,
+    "a code that is not in this table": UNKNOWN,
+    "an answer that is no fault and no success (HTML, empty, cut off)": _UNREADABLE,
+    "no answer": NO_ANSWER,
+}
+"""What decides where no known code stands in the answer; the first that fits."""
 
 # 6000 is the catch-all: with an internal cause ("-30003") in its Detail the document was seen to exist all the same. An amount
 # ("-1500.00", "-1,500") is none.
@@ -318,6 +329,15 @@ def item(value: Mapping[str, Any], operation: Operation | None) -> Answer:
     return _of_faults(found, operation) if found else Answer(kind=_SUCCESS)
 
 
+def deciding(body: str) -> Entry | None:
+    """Return what the known codes of a body say; None where it has none, or cannot be read."""
+    found = tuple(fault for fault in parse(body) or () if fault.code in TABLE)
+    if not found:
+        return None
+    decisive, halting = _deciding(found, None)
+    return (halting or decisive)[0]
+
+
 def silence(reason: str, body: str = "") -> Answer:
     """Return the answer of no answer."""
     return replace(_answer(NO_ANSWER, None), reason=f"{NO_ANSWER.sentence} ({reason})", body=body)
@@ -352,13 +372,16 @@ def _classify(status: int, body: str, operation: Operation | None) -> Answer:
 
 
 def _of_faults(found: tuple[Fault, ...], operation: Operation | None) -> Answer:
+    (entry, fault), halting = _deciding(found, operation)
+    # That the company is cut off holds beside whatever else is said.
+    return replace(_answer(*halting), kind=entry.kind) if halting else _answer(entry, fault)
+
+
+def _deciding(found: tuple[Fault, ...], operation: Operation | None) -> tuple[tuple[Entry, Fault], tuple[Entry, Fault] | None]:
     """Several errors in one fault: the least certain one decides what was done, a halting one what becomes of the company."""
     entries = [(_entry(fault, operation), fault) for fault in found]
     order = (_SILENCE, _REFUSAL, _CONFLICT, _ERROR)
-    entry, fault = min(entries, key=lambda pair: order.index(pair[0].kind))
-    halting = next(((e, f) for e, f in entries if e.disposition is _HALT), None)
-    # That the company is cut off holds beside whatever else is said.
-    return replace(_answer(*halting), kind=entry.kind) if halting else _answer(entry, fault)
+    return min(entries, key=lambda pair: order.index(pair[0].kind)), next((p for p in entries if p[0].disposition is _HALT), None)
 
 
 def _entry(fault: Fault, operation: Operation | None) -> Entry:

@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
-from bookrelay.errors import Code, HaltError, TransientError
+from bookrelay.errors import Code, Disposition, HaltError, TransientError
 from bookrelay.money import loads
 
+from qbo_writer import faults
+from qbo_writer.domain import AnswerKind
 from qbo_writer.settings import WriterSettings
 
 SCOPE = "com.intuit.quickbooks.accounting"
@@ -81,7 +83,7 @@ class OAuthClient:
         except httpx.HTTPError as error:
             raise TransientError(
                 f"Intuit's token endpoint did not answer ({type(error).__name__}).",
-                "It is tried again by itself.",
+                "It is tried again automatically.",
                 Code.REFRESH_FAILED,
             ) from None
         return _read(response)
@@ -94,6 +96,9 @@ def _read(response: httpx.Response) -> dict[str, Any]:
         body = loads(response.content) if response.content else {}
     except ValueError:
         body = None
+    entry = faults.deciding(response.text) if not (isinstance(body, dict) and "error" in body) else None
+    if entry is not None:
+        raise _by_code(entry, response.status_code, tid)
     if response.status_code == 200 and isinstance(body, dict):
         return body
     error = str(body.get("error", "")) if isinstance(body, dict) else ""
@@ -117,8 +122,26 @@ def _read(response: httpx.Response) -> dict[str, Any]:
         )
     raise TransientError(
         f"Intuit's token endpoint answered {response.status_code} (intuit_tid {tid}).",
-        "It is tried again by itself.",
+        "It is tried again automatically.",
         Code.REFRESH_FAILED,
+    )
+
+
+def _by_code(entry: faults.Entry, status: int, tid: str) -> HaltError | TransientError:
+    """What a code of Intuit's table means for a token request: it decides before the status."""
+    if entry.disposition is Disposition.HALT:
+        return HaltError(f"{entry.sentence} (token endpoint, intuit_tid {tid})", entry.fix, entry.code)
+    passing = entry.throttled or entry.kind is AnswerKind.SILENCE or status >= 500
+    if passing:
+        return TransientError(
+            f"Intuit's token endpoint answered {status}: {entry.sentence} (intuit_tid {tid})",
+            "It is tried again automatically.",
+            Code.REFRESH_FAILED,
+        )
+    return HaltError(
+        f"Intuit refused the token request: {entry.sentence} (intuit_tid {tid})",
+        "Check QBO_CLIENT_ID, QBO_CLIENT_SECRET and QBO_ENVIRONMENT, then connect again: qbo-writer auth login.",
+        Code.OAUTH_FAILED,
     )
 
 
@@ -126,7 +149,7 @@ def _pair(body: dict[str, Any]) -> TokenPair:
     access, refresh = body.get("access_token"), body.get("refresh_token")
     if not (isinstance(access, str) and access and isinstance(refresh, str) and refresh):
         raise TransientError(
-            "Intuit's token endpoint answered without tokens.", "It is tried again by itself.", Code.REFRESH_FAILED
+            "Intuit's token endpoint answered without tokens.", "It is tried again automatically.", Code.REFRESH_FAILED
         )
     hard = body.get("x_refresh_token_hard_expires_in")
     return TokenPair(

@@ -360,7 +360,7 @@ class QboClient:
             if isinstance(value, dict):
                 return value
             raise LookupUnreadable("the answer is no object")
-        if absent and answer.intuit_code == "610":
+        if absent and answer.intuit_code == "610" and response.status_code < 500:
             return None
         if answer.unauthorized and self.on_unauthorized:
             self.on_unauthorized(realm, token)

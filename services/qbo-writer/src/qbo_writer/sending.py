@@ -41,7 +41,7 @@ from qbo_writer.references import Lists, References
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import NAMES, Attempt, Effects, Links, effects_of
 from qbo_writer.tokens import TokenStore
-from qbo_writer.transitions import Waits, When, when_answered
+from qbo_writer.transitions import Envelope, Waits, When, when_answered
 
 log = telemetry.get_logger(__name__)
 
@@ -264,18 +264,12 @@ class Sender:
 
     def _whole_batch(self, attempt: Attempt, answer: Answer) -> list[Effects]:
         """One answer for the whole call: a definitive error says nothing about the single item."""
-        when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
-        if answer.kind is AnswerKind.CONFLICT:
-            when = When.SILENCE
-        if when is When.ERROR:
-            when = When.BATCH_ERROR
+        when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous, envelope=Envelope.BATCH)
         assert when is not None
         return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
 
     def _item(self, attempt: Attempt, answer: Answer) -> list[Effects]:
-        when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
-        if when is When.REFUSAL:
-            when = When.REFUSED_ITEM
+        when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous, envelope=Envelope.ITEM)
         assert when is not None
         if when is When.SUCCESS and answer.seen is None and not answer.deleted:
             when = When.SILENCE

@@ -209,8 +209,31 @@ def when_absent(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat
     return When.ABSENT_BATCH_ITEM if sent.in_batch else When.ABSENT_IN_WINDOW
 
 
-def when_answered(kind: AnswerKind, *, ambiguous: bool) -> When | None:
-    """Which row an answer leads to; None for a conflict: it is read by Id first."""
+class Envelope(StrEnum):
+    """What an answer is about."""
+
+    SINGLE = "a request of its own"
+    ITEM = "an item of a batch"
+    BATCH = "a whole batch"
+
+
+def when_answered(kind: AnswerKind, *, ambiguous: bool, envelope: Envelope = Envelope.SINGLE) -> When | None:
+    """Which row an answer leads to; None for a conflict: it is read by Id first.
+
+    A batch can be repeated as a whole only, so an item that is refused alone is claimed afresh. An error for a whole batch says
+    that nothing was done, but nothing about its single items; a conflict for a whole batch says nothing.
+    """
+    if envelope is Envelope.BATCH and kind is AnswerKind.CONFLICT:
+        return When.SILENCE
+    when = _when_alone(kind, ambiguous=ambiguous)
+    if envelope is Envelope.BATCH and when is When.ERROR:
+        return When.BATCH_ERROR
+    if envelope is Envelope.ITEM and when is When.REFUSAL:
+        return When.REFUSED_ITEM
+    return when
+
+
+def _when_alone(kind: AnswerKind, *, ambiguous: bool) -> When | None:
     if kind is AnswerKind.SUCCESS:
         return When.SUCCESS
     if kind is AnswerKind.REFUSAL:

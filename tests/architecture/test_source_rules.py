@@ -15,6 +15,7 @@ ALLOWED = ALWAYS | {
     "references.py", "faults.py", "layout.py",
     "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "cli_support.py",
     "crashpoints.py", "asking.py", "discrepancies.py", "feed_paging.py", "names.py", "merging.py",
+    "showing.py",
 }  # fmt: skip
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",

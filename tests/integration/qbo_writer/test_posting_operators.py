@@ -42,16 +42,6 @@ async def test_force_goes_over_the_difference(database_url: str, sandbox: QboSan
         assert not await operating.held(d.pool)
 
 
-async def test_force_goes_over_an_edit_that_came_after_the_hold(database_url: str, sandbox: QboSandbox) -> None:
-    async with desk(database_url, sandbox) as d:
-        document = await held_by_a_persons_edit(d)
-        sandbox.person(d.realm, "edit", "Invoice", ours(sandbox, d.realm)[0]["Id"], TxnDate="2026-11-10")
-        await operating.force(d.pool, document)
-        d.writer.wake([d.realm])
-        assert (await d.until_ended())["Q-1", 2] == "posted"
-        assert [b["TxnDate"] for b in ours(sandbox, d.realm)] == ["2026-11-01"]
-
-
 async def test_release_decides_again_and_drop_leaves_it(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox) as d:
         document = await held_by_a_persons_edit(d)

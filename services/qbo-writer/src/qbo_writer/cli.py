@@ -16,7 +16,7 @@ from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
 from bookrelay.errors import BookrelayError
 
 from qbo_writer import audit_cli, auth_cli, held_cli, letters_cli
-from qbo_writer.cli_support import Action, at_least_one, remark, served
+from qbo_writer.cli_support import Action, NoCalls, at_least_one, remark, served
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
 
@@ -118,22 +118,6 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
     await writer.client.close()
     await writer.oauth.close()
     return 0
-
-
-class NoCalls:
-    """Lists that are never read: a dry run calls nobody."""
-
-    async def query(self, realm: str, statement: str, token: Any) -> list[dict[str, Any]]:
-        """Refuse."""
-        raise LookupFailed("a dry run makes no calls")
-
-    async def find_names(self, realm: str, name: str, token: Any, entities: tuple[str, ...] = ()) -> list[Any]:
-        """Refuse."""
-        raise LookupFailed("a dry run makes no calls")
-
-    async def get(self, realm: str, path: str, params: Any, token: Any) -> Any:
-        """Refuse."""
-        raise LookupFailed("a dry run makes no calls")
 
 
 async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:

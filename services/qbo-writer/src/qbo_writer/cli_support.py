@@ -1,12 +1,14 @@
-"""What every group of the operators' commands shares: remarks for people, numbers, the companies that are served."""
+"""What the groups of the operators' commands share."""
 
 import argparse
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError
 
+from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
 
 Action = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
@@ -32,3 +34,19 @@ def at_least_one(text: str) -> int:
     if not 1 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
     return number
+
+
+class NoCalls:
+    """Lists that are never read: a dry run calls nobody."""
+
+    async def query(self, realm: str, statement: str, token: Any) -> list[dict[str, Any]]:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")
+
+    async def find_names(self, realm: str, name: str, token: Any, entities: tuple[str, ...] = ()) -> list[Any]:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")
+
+    async def get(self, realm: str, path: str, params: Any, token: Any) -> Any:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")

@@ -65,7 +65,8 @@ class Asked:
     content_hash: str
     state: CommandState
     content: dict[str, Any] | None = field(default=None, repr=False)
-    forced: bool = False
+    forced: bool = False  # an operator said: over what was shown, and nothing else
+    shown_sync_token: str | None = None  # of the state in QuickBooks that was shown
     dropped: bool = False  # an operator said: leave it
     failures: int = 0
     occurrence: int = 0

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 from bookrelay import metrics, outbox, topics
 from bookrelay.db import Connection, Pool, transaction
@@ -107,7 +108,8 @@ _KNOWN = (
 )
 _ASKED = (
     "c.id AS c_id, c.operation AS c_operation, c.version AS c_version, c.modified_at AS c_modified_at, c.content AS c_content, "
-    "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.dropped AS c_dropped, c.failures AS c_failures, "
+    "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.shown_sync_token AS c_shown, "
+    "c.dropped AS c_dropped, c.failures AS c_failures, "
     "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at, "
     "c.headers->>'traceparent' AS c_traceparent, c.reason AS c_reason"
 )
@@ -131,7 +133,7 @@ def asked_of(row: Any) -> Asked:
     return Asked(
         id=row["c_id"], operation=row["c_operation"], version=row["c_version"], modified_at=row["c_modified_at"],
         content=row["c_content"], content_hash=row["c_hash"], state=CommandState(row["c_state"]),
-        forced=row["c_forced"], dropped=row["c_dropped"],
+        forced=row["c_forced"], shown_sync_token=row["c_shown"], dropped=row["c_dropped"],
         failures=row["c_failures"], occurrence=row["c_occurrence"], priority=row["c_priority"],
         recorded_at=row["c_recorded_at"], due_at=row["c_due_at"], traceparent=row["c_traceparent"],
         last_reason=row["c_reason"],
@@ -195,6 +197,22 @@ class Ledger:
             Candidate(known_of(row), asked_of(row), tuple(older_rows[id_] for id_ in row["older"] or () if id_ in older_rows))
             for row in rows
         ]
+
+    async def document(self, document_id: int) -> tuple[Known, Asked] | None:
+        """Read a document and its newest recorded command."""
+        row = await self._pool.fetchrow(
+            f"SELECT {_KNOWN}, {_ASKED} FROM qbo_writer.documents d CROSS JOIN LATERAL (SELECT * FROM qbo_writer.commands n "  # noqa: S608
+            f"WHERE n.document_id = d.id ORDER BY {_NEWEST_FIRST} LIMIT 1) c WHERE d.id = $1",
+            document_id,
+        )
+        return (known_of(row), asked_of(row)) if row else None
+
+    async def last_fields(self, command: UUID) -> dict[str, str] | None:
+        """Return what the latest attempt of a command would have made true."""
+        fields: dict[str, str] | None = await self._pool.fetchval(
+            "SELECT fields FROM qbo_writer.attempts WHERE command_id = $1 ORDER BY id DESC LIMIT 1", command
+        )
+        return fields
 
     async def journal(
         self, realm: str, fencing_token: int, attempts: Sequence[NewAttempt], batch: tuple[str, str] | None = None
@@ -767,7 +785,8 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
     closed = await _update_attempts(connection, [e.attempt for e in effects if e.attempt])
     fresh = [e for e in effects if e.attempt is None or e.attempt.about in closed]
     ends = [end for e in fresh for end in e.ends]
-    written = await _update_commands(connection, ends) if ends else set()
+    shown = [e.document.sync_token if e.document else end.known.sync_token for e in fresh for end in e.ends]
+    written = await _update_commands(connection, ends, shown) if ends else set()
     fresh = [e for e in fresh if not e.ends or e.attempt or any(end.asked.id in written for end in e.ends)]
     documents = [e.document for e in fresh if e.document]
     if documents:
@@ -862,8 +881,11 @@ async def _update_attempts(connection: Connection, changes: Sequence[AttemptChan
     return {(row["id"], row["sends"]) for row in rows}
 
 
-async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -> set[Any]:
-    """Write the ends; a document is held if its latest end is. Returns the ids of the commands that had not this end yet."""
+async def _update_commands(connection: Connection, ends: Sequence[CommandEnd], shown: Sequence[str | None]) -> set[Any]:
+    """Write the ends; a document is held if its latest end is. Returns the ids of the commands that had not this end yet.
+
+    `shown`: the SyncToken of the state in QuickBooks that each end speaks of: what a force writes over.
+    """
     latest = {e.known.id: e.end.state is CommandState.HELD for e in ends if e.end.state is not CommandState.SUPERSEDED}
     rows = await connection.fetch(
         """
@@ -871,15 +893,16 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd]) -
         UPDATE qbo_writer.documents d SET held = t.held FROM unnest($7::bigint[], $8::bool[]) AS t(id, held)
         WHERE d.id = t.id AND d.held <> t.held)
         UPDATE qbo_writer.commands c SET state = t.state, code = t.code, reason = t.reason, differences = t.differences::jsonb,
-          occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, dropped = false, waits_for = NULL
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
-          AS t(id, state, code, reason, differences, occurrence)
+          occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, dropped = false, waits_for = NULL,
+          shown_sync_token = t.shown
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $9::text[])
+          AS t(id, state, code, reason, differences, occurrence, shown)
         WHERE c.id = t.id AND c.occurrence = t.occurrence RETURNING c.id
         """,
         [e.asked.id for e in ends], [e.end.state.value for e in ends],
         [e.end.shown_code for e in ends], [e.end.reason or None for e in ends],
         [json.dumps([d.model_dump(mode="json") for d in e.end.differences]) if e.end.differences else None for e in ends],
-        [e.asked.occurrence for e in ends], list(latest), list(latest.values()),
+        [e.asked.occurrence for e in ends], list(latest), list(latest.values()), list(shown),
     )  # fmt: skip
     return {row["id"] for row in rows}
 

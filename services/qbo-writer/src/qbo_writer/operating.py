@@ -3,7 +3,7 @@
 It changes commands only, and what a person says of an open attempt; the lease holder does the rest, fenced.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ class Chosen:
     state: str
     version: int
     stuck_attempt: int | None
+    shown_sync_token: str | None
 
 
 async def held(pool: Pool, realm: str | None = None, state: str = "held") -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ async def held(pool: Pool, realm: str | None = None, state: str = "held") -> lis
     rows = await pool.fetch(
         """
         SELECT d.id AS document, d.realm, d.source, d.source_key, d.kind, c.version, c.code, c.reason, c.differences, c.ended_at,
-          d.qbo_id, d.diverged,
+          d.qbo_id, c.shown_sync_token, d.diverged,
           EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.stuck AND a.state <> 'resolved') AS stuck
         FROM qbo_writer.documents d JOIN LATERAL (
           SELECT * FROM qbo_writer.commands n WHERE n.document_id = d.id
@@ -52,7 +53,8 @@ async def show(pool: Pool, document_id: int) -> dict[str, Any]:
     if document is None:
         raise BookrelayError(f"There is no document {document_id}.", "See `qbo-writer held list`.")
     commands = await pool.fetch(
-        "SELECT id, operation, version, modified_at, state, failures, code, reason, differences, content, recorded_at, ended_at "
+        "SELECT id, operation, version, modified_at, state, failures, code, reason, differences, shown_sync_token, "
+        "content, recorded_at, ended_at "
         "FROM qbo_writer.commands WHERE document_id = $1 ORDER BY version, modified_at, recorded_at",
         document_id,
     )
@@ -69,6 +71,7 @@ async def _choose(connection: Connection, document_id: int) -> Chosen:
     row = await connection.fetchrow(
         """
         SELECT d.id, d.realm, d.source, d.source_key, d.kind, c.id AS command_id, c.state, c.version,
+          coalesce(c.shown_sync_token, d.sync_token) AS shown,
           (SELECT a.id FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.stuck AND a.state <> 'resolved') AS stuck
         FROM qbo_writer.documents d JOIN LATERAL (
           SELECT * FROM qbo_writer.commands n WHERE n.document_id = d.id
@@ -81,7 +84,7 @@ async def _choose(connection: Connection, document_id: int) -> Chosen:
         raise BookrelayError(f"There is no document {document_id}.", "See `qbo-writer held list`.")
     chosen = Chosen(
         row["id"], row["realm"], row["source"], row["source_key"], row["kind"], row["command_id"], row["state"], row["version"],
-        row["stuck"],
+        row["stuck"], row["shown"],
     )  # fmt: skip
     if chosen.state not in OPEN_TO_OPERATORS:
         raise BookrelayError(f"The newest command of document {document_id} is {chosen.state}: nothing waits for a person.")
@@ -101,10 +104,24 @@ async def release(pool: Pool, document_id: int) -> Chosen:
     return chosen
 
 
-async def force(pool: Pool, document_id: int) -> tuple[Chosen, datetime | None]:
-    """Let the writer act over the difference; where a request is open: a person says that it had no effect.
+async def note_shown(pool: Pool, document_id: int, sync_token: str) -> None:
+    """Note which state in QuickBooks a person was shown of a document that waits for one: a force is about that state."""
+    await pool.execute(
+        """
+        UPDATE qbo_writer.commands SET shown_sync_token = $2 WHERE state = ANY($3::text[]) AND id = (
+          SELECT id FROM qbo_writer.commands WHERE document_id = $1
+          ORDER BY version DESC, modified_at DESC, recorded_at DESC, id::text DESC LIMIT 1)
+        """,
+        document_id, sync_token, list(OPEN_TO_OPERATORS),
+    )  # fmt: skip
 
-    That counts when no late copy can take effect any more; the writer waits for it.
+
+async def force(pool: Pool, document_id: int, sync_token: str | None = None) -> tuple[Chosen, datetime | None]:
+    """Let the writer act over what was shown; where a request is open: a person says that it had no effect.
+
+    It is applied only to the state in QuickBooks with this SyncToken (not given: the one that was shown last, by `held show` or
+    when the document was held): is another there when the request arrives, nothing is written and the document is held again.
+    What a person says of an open request counts when no late copy can take effect any more; the writer waits for it.
     """
     async with transaction(pool) as connection:
         chosen = await _choose(connection, document_id)
@@ -118,8 +135,9 @@ async def force(pool: Pool, document_id: int) -> tuple[Chosen, datetime | None]:
             return chosen, await connection.fetchval(
                 "SELECT token_expires_at FROM qbo_writer.attempts WHERE id = $1", chosen.stuck_attempt
             )
-        await _due(connection, chosen, forced=True)
-    return chosen, None
+        shown = sync_token or chosen.shown_sync_token
+        await _due(connection, chosen, forced=True, shown=shown)
+    return replace(chosen, shown_sync_token=shown), None
 
 
 async def drop(pool: Pool, document_id: int) -> Chosen:
@@ -135,8 +153,9 @@ async def drop(pool: Pool, document_id: int) -> Chosen:
     return chosen
 
 
-async def _due(connection: Connection, chosen: Chosen, *, forced: bool) -> None:
+async def _due(connection: Connection, chosen: Chosen, *, forced: bool, shown: str | None = None) -> None:
     await connection.execute(
-        "UPDATE qbo_writer.commands SET state = 'due', forced = $2, failures = 0, due_at = clock_timestamp() WHERE id = $1",
-        chosen.command_id, forced,
+        "UPDATE qbo_writer.commands SET state = 'due', forced = $2, shown_sync_token = coalesce($3, shown_sync_token), "
+        "failures = 0, due_at = clock_timestamp() WHERE id = $1",
+        chosen.command_id, forced, shown,
     )  # fmt: skip

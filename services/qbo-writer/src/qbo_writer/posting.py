@@ -335,7 +335,7 @@ class Poster:
         """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
-        if isinstance(choice, Write) and asked.failures >= FAILURES and not asked.forced:
+        if isinstance(choice, Write) and asked.failures >= FAILURES:
             return End(
                 CommandState.HELD,
                 f"Posting failed {asked.failures} times. {asked.last_reason or 'QuickBooks did not say why.'}",
@@ -349,13 +349,17 @@ class Poster:
             choice = await self._unlike_before(known) or choice
         if isinstance(choice, End):
             return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
+        if asked.forced and asked.shown_sync_token is not None and choice.operation is not Operation.CREATE:
+            # QuickBooks refuses it (5010) where another state is there when it arrives.
+            known = replace(known, sync_token=asked.shown_sync_token)
+            candidate = replace(candidate, known=known)
         fields: dict[str, str] = {}
         if choice.operation is Operation.VOID:
             body = mapping.void_body(known.qbo_id or "", known.sync_token or "")
         elif choice.operation is Operation.DELETE:
             body = mapping.delete_body(known.qbo_id or "", known.sync_token or "")
         else:
-            wanted = await self._wanted(known, asked, token)
+            wanted = await self.wanted(known, asked, token)
             if not isinstance(wanted, mapping.Wanted):
                 return wanted
             fields = wanted.fields
@@ -365,7 +369,8 @@ class Poster:
                 body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
         return self._attempt(candidate, choice, body, fields, token)
 
-    async def _wanted(self, known: Known, asked: Asked, token: AccessToken) -> mapping.Wanted | NameNeeded | End:
+    async def wanted(self, known: Known, asked: Asked, token: AccessToken) -> mapping.Wanted | NameNeeded | End:
+        """Return what a command's document shall be in QuickBooks, or why that cannot be said. Raises LookupFailed, Skipped."""
         content = CONTENT[known.kind].model_validate(asked.content)
         resolved = await self._resolve(known, content, token)
         if not isinstance(resolved, Resolved):
@@ -392,7 +397,7 @@ class Poster:
         if asked.operation != "upsert" or not known.live:
             return end
         try:
-            wanted = await self._wanted(known, asked, token)
+            wanted = await self.wanted(known, asked, token)
         except (LookupFailed, Skipped, PermanentError):
             return end
         if not isinstance(wanted, mapping.Wanted):

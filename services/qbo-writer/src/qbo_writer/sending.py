@@ -363,8 +363,11 @@ class Sender:
             return When.READ_OWN, ()
         if operation is Operation.CREATE:
             return When.READ_OTHER, mine.differences
-        as_known = known.fields is not None and mapping.compare(known.fields, seen).equal
-        if as_known or attempt.asked.forced:
+        if attempt.asked.forced:  # a person decided about the state with this SyncToken, whatever is in it, and about no other
+            if seen.sync_token == attempt.request.sync_token:
+                return When.READ_KNOWN, ()
+            return When.READ_OTHER, mapping.compare(attempt.fields or known.fields or {}, seen).differences
+        if known.fields is not None and mapping.compare(known.fields, seen).equal:
             return When.READ_KNOWN, ()
         return When.READ_OTHER, mapping.compare(known.fields or attempt.fields, seen).differences
 

@@ -409,12 +409,16 @@ def _held_diverged(
     known, asked = attempt.known, attempt.asked
     change = _close(attempt, when, answer, "diverged")
     foreign = seen.marker != known.marker and attempt.request.operation is Operation.CREATE
-    reason = (
-        f"QuickBooks already holds a document with this number (Id {seen.qbo_id}) that bookrelay does not know."
-        if foreign
-        else "The document in QuickBooks is not as any command of ours left it."
-    )
-    end = End(CommandState.HELD, reason, FIX_HELD, Code.CONFLICT, answer.intuit_code if answer else None, differences)
+    reason, fix = "Changed in QuickBooks since our last write.", FIX_HELD
+    if foreign:
+        reason = f"QuickBooks already holds a document with this number (Id {seen.qbo_id}) that bookrelay does not know."
+    elif asked.forced:
+        reason = (
+            f"Changed in QuickBooks since it was shown (SyncToken {attempt.request.sync_token}, now {seen.sync_token}): "
+            "nothing was written."
+        )
+        fix = "Look at it again (qbo-writer held show), then release, force or drop it."
+    end = End(CommandState.HELD, reason, fix, Code.CONFLICT, answer.intuit_code if answer else None, differences)
     event = end_event(known, asked, end, links, now)
     document: DocumentChange | None = None
     events: tuple[m.AnyMessage, ...] = ()
@@ -462,14 +466,12 @@ def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: See
     """The attempt ends without an end of the command; the newest version is claimed again, with another requestid."""
     change = _close(attempt, when, answer, when.name.lower())
     document = None
-    if seen is not None and when is When.READ_KNOWN:
+    if seen is not None and when is When.READ_KNOWN and not attempt.asked.forced:
+        # (A force goes by what was shown to a person: the difference that is there stays until it is written over.)
         known = attempt.known
         document = DocumentChange(
-            known.id, known.status, known.qbo_id, seen.sync_token, known.content_hash,
-            # A person has said: over the difference. What is there now is what we apply it to.
-            veiled(seen.fields, attempt.fields) if attempt.asked.forced else known.fields, seen.total, seen.balance,
-            diverged=known.diverged and not attempt.asked.forced, differences=known.differences, doc_number=known.doc_number,
-            emailed=seen.emailed,
+            known.id, known.status, known.qbo_id, seen.sync_token, known.content_hash, known.fields, seen.total, seen.balance,
+            diverged=known.diverged, differences=known.differences, doc_number=known.doc_number, emailed=seen.emailed,
         )  # fmt: skip
     # Held by a person's question until now (stuck): due again.
     # What was refused for the company (its pace, its token) does not count against the document; all else does.

@@ -90,7 +90,8 @@ class CommandRow(SQLModel, table=True):
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     waits_for: int | None = Field(default=None, sa_type=BigInteger)  # the document that must be posted first, while `received`
     failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)
-    forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over the difference
+    forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over what was shown
+    shown_sync_token: str | None = Field(default=None, sa_type=Text)  # of the state in QuickBooks that an operator was shown last
     dropped: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: leave it
     code: str | None = Field(default=None, sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)

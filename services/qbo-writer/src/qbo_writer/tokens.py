@@ -189,6 +189,13 @@ class TokenStore:
         names = ("realm", "state", "reason", "access_expires_at", "refresh_expires_at", "hard_expires_at", "refreshed_at")
         return TokenStatus(**{name: row[name] for name in names})
 
+    async def kept(self, realm: str) -> AccessToken | None:
+        """Return the stored access token while it lives, without the lease: for one read that a person asks for."""
+        row = await self._row(realm)
+        if row is None or row["state"] != CONNECTED or row["access_expires_at"] <= row["now"]:
+            return None
+        return AccessToken(self._vault.open(row["access_token"]), row["access_expires_at"])
+
     async def rescue(self, realm: str) -> None:
         """Without the lease: what Intuit gave and the database has not taken goes into the history, for the successor."""
         if unstored := self._unstored.get(realm):

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_582f806d'
+revision = '0001_928820ee'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -220,6 +220,7 @@ def upgrade() -> None:
     sa.Column('waits_for', sa.BigInteger(), nullable=True),
     sa.Column('failures', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('forced', sa.Boolean(), server_default=sa.text('false'), nullable=False),
+    sa.Column('shown_sync_token', sa.Text(), nullable=True),
     sa.Column('dropped', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('code', sa.Text(), nullable=True),
     sa.Column('reason', sa.Text(), nullable=True),

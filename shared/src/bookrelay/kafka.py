@@ -4,8 +4,9 @@ Every subscriber is made by `consume`; an architecture test walks them. FastStre
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +21,8 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
-from bookrelay import metrics, servers, telemetry
+from bookrelay import blocked, metrics, servers, telemetry
+from bookrelay.blocked import FailsAtError
 from bookrelay.errors import PermanentError
 from bookrelay.messages import AnyMessage, adapter
 from bookrelay.topics import Topic
@@ -189,6 +191,7 @@ def consume(
 
     A record that cannot be read, or that `handler` refuses alone with PermanentError, goes to the dead-letter topic as it was.
     Any other exception is taken as passing: the batch is handed over again after a bounded wait. So `handler` is idempotent.
+    The record at which it fails is named: in one log line a minute, in `bookrelay.blocked`, and in the metrics.
     """
     types = topic.carries
     failures = 0
@@ -198,17 +201,19 @@ def consume(
         try:
             await _handle_batch(records, types, topic, group, handler, dead_letter)
             failures = 0
+            for over in blocked.in_force().passed(group, records):
+                log.info("consumer.goes_on", topic=over.topic, group=group, partition=over.partition, offset=over.offset)
         except (asyncio.CancelledError, GeneratorExit):
             raise
-        except Exception as error:
+        except Exception as failure:
             wait = waits[min(failures, len(waits) - 1)]
             failures += 1
-            known = servers.in_force()
-            if not await known.explain(error):
-                what = {"topic": topic.name, "group": group, "error": repr(error)}
-                known.say("batch.retrying", str(what), **what, failures=failures)
+            record, error = (failure.record, failure.error) if isinstance(failure, FailsAtError) else (records[0], failure)
+            metrics.CONSUMER_RETRIES.labels(topic.name, group).inc()
+            if not await servers.in_force().explain(error):
+                _say_blocked(group, record, error)
             await asyncio.sleep(wait)
-            raise
+            raise error from None
 
     on_batch.__annotations__ = {}
     broker.subscriber(
@@ -227,6 +232,16 @@ def consume(
         decoder=_decode,
         no_reply=True,
     )(on_batch)
+
+
+def _say_blocked(group: str, record: ConsumerRecord[Any, Any], error: Exception) -> None:
+    """Note at which record the consumer stands; one line a minute for each partition."""
+    at = blocked.in_force().failed(group, record, error)
+    servers.in_force().say(
+        "batch.retrying", f"{at.topic} {group} {at.partition}",
+        topic=at.topic, group=group, partition=at.partition, offset=at.offset, key=at.key, since=at.since.isoformat(),
+        failures=at.failures, error=at.reason,
+    )  # fmt: skip
 
 
 async def _handle_batch(
@@ -269,7 +284,8 @@ async def _decode_part(
         try:
             message = decode(record.value or b"")
         except ValidationError as error:
-            await send_dead_letter(dead_letter, topic, group, record, describe(error))
+            with _failing_at(record):
+                await send_dead_letter(dead_letter, topic, group, record, describe(error))
         else:
             received = Received(message, record.topic, record.partition, record.offset, headers_of(record))
             good.append((received, record))
@@ -285,6 +301,12 @@ async def _hand_over(good: Sequence[_Good], topic: Topic, group: str, handler: H
         await handler([received for received, _ in good])
     except PermanentError:
         await _one_by_one(good, topic, group, handler, dead_letter)
+    except Exception as error:
+        if await servers.in_force().explain(error):
+            raise
+        if len(good) == 1:
+            raise FailsAtError(good[0][1], error) from error
+        await _one_by_one(good, topic, group, handler, dead_letter)
 
 
 async def _one_by_one(
@@ -294,12 +316,21 @@ async def _one_by_one(
     handler: Handler,
     dead_letter: Publisher,
 ) -> None:
-    """Find out which record of a refused batch is the poison."""
+    """Find out which record of a refused batch is the poison, or at which a failing one fails."""
     for received, record in good:
-        try:
-            await handler([received])
-        except PermanentError as error:
-            await send_dead_letter(dead_letter, topic, group, record, error.sentence())
+        with _failing_at(record):
+            try:
+                await handler([received])
+            except PermanentError as error:
+                await send_dead_letter(dead_letter, topic, group, record, error.sentence())
+
+
+@contextlib.contextmanager
+def _failing_at(record: ConsumerRecord[Any, Any]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise FailsAtError(record, error) from error
 
 
 def describe(error: ValidationError) -> str:

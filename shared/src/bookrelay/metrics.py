@@ -32,6 +32,15 @@ MESSAGES_DEAD_LETTERED = _counter(
 CONSUMER_OLDEST_AGE = _gauge(
     "bookrelay_consumer_oldest_age_seconds", "Age of the oldest record of the last batch", "topic", "group"
 )
+CONSUMER_RETRIES = _counter("bookrelay_consumer_retries_total", "Batches handed over again after a failure", "topic", "group")
+CONSUMER_BLOCKED_OFFSET = _gauge(
+    "bookrelay_consumer_blocked_offset", "Offset of the record that a consumer cannot get past; no series while there is none",
+    "topic", "group", "partition",
+)  # fmt: skip
+CONSUMER_BLOCKED_SINCE = _gauge(
+    "bookrelay_consumer_blocked_since_timestamp_seconds", "Since when a consumer cannot get past a record", "topic", "group",
+    "partition",
+)  # fmt: skip
 OUTBOX_PENDING = _gauge("bookrelay_outbox_pending", "Events committed and not yet published")
 OUTBOX_OLDEST_AGE = _gauge("bookrelay_outbox_oldest_age_seconds", "Age of the oldest event that is not yet published")
 

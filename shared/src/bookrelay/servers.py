@@ -180,7 +180,7 @@ class Servers:
             if server.away:
                 await server.check()
 
-    def say(self, event: str, key: str, **fields: object) -> None:
+    def say(self, event: str, key: str, /, **fields: object) -> None:
         """Log a warning the first time, then once a minute with how often it came meanwhile."""
         now, what = time.monotonic(), (event, key)
         if now - self._said.get(what, float("-inf")) < SAY_SECONDS:

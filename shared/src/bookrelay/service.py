@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from bookrelay import metrics, telemetry
+from bookrelay import blocked, metrics, telemetry
 from bookrelay.errors import BookrelayError, SettingsError, TransientError
 from bookrelay.kafka import Probe, Publisher, new_broker
 from bookrelay.servers import Server, Servers, plain, put_in_force
@@ -56,6 +56,7 @@ class Loop:
     stall_seconds: float = 300
     busy_since: float | None = None
     failing: str | None = None
+    vital: bool = True  # without it the whole process cannot work
     passed: bool = False  # at least one unit of work succeeded
 
 
@@ -88,6 +89,9 @@ class Service:
         self._stop_by = 0.0  # by the monotonic clock, once it stops
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
+        self._note_checks: list[Callable[[], Sequence[str]]] = []
+        self.blocked = blocked.Blocked()
+        blocked.put_in_force(self.blocked)
         self.servers = Servers()
         put_in_force(self.servers)
         self._kafka = Probe(settings.kafka_bootstrap_servers, name)
@@ -98,9 +102,9 @@ class Service:
         assert self._pool is not None
         return self._pool
 
-    def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300) -> None:
-        """Add a supervised loop."""
-        self._loops.append(Loop(name, step, stall_seconds))
+    def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True) -> None:
+        """Add a supervised loop. While one that is not `vital` fails, the service is ready and notes it."""
+        self._loops.append(Loop(name, step, stall_seconds, vital=vital))
 
     def seconds_to_stop(self) -> float:
         """How long a cleanup may wait for what is under way: what is left of `shutdown_seconds`, and at least a second."""
@@ -114,6 +118,10 @@ class Service:
         """Let `check` say why the service is not ready; None if it is."""
         self._ready_checks.append(check)
 
+    def add_note_check(self, check: Callable[[], Sequence[str]]) -> None:
+        """Let `check` say what needs a person although the service as a whole works: shown by /health/ready, which stays 200."""
+        self._note_checks.append(check)
+
     # ------------------------------------------------------------------------------------------------------------ health
 
     def not_ready_because(self) -> list[str]:
@@ -121,13 +129,19 @@ class Service:
         reasons = self.servers.sentences()
         if self._waiting_for and not (reasons and any(name in self._waiting_for for name in ("Kafka", "Postgres", "database"))):
             reasons.append(f"waiting for {self._waiting_for}")
-        reasons += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing]
+        reasons += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing and loop.vital]
         if not self._working:  # what the checks look at is not there yet
             return reasons
         reasons += [reason for check in self._ready_checks if (reason := check())]
         if self.stopping.is_set():
             reasons.append("stopping")
         return reasons
+
+    def notes(self) -> list[str]:
+        """Return what needs a person although the service works: blocked consumers, failing loops of one company, and the like."""
+        found = [record.sentence() for record in self.blocked.records()]
+        found += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing and not loop.vital]
+        return found + [note for check in self._note_checks for note in check()]
 
     def not_live_because(self) -> list[str]:
         """Return every loop that hangs."""
@@ -146,9 +160,10 @@ class Service:
             return JSONResponse({"live": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
         async def ready(_: Request) -> Response:
-            reasons = self.not_ready_because()
+            reasons, notes = self.not_ready_because(), self.notes()
             metrics.SERVICE_READY.set(0 if reasons else 1)
-            return JSONResponse({"ready": not reasons, "reasons": reasons, "service": self.name}, 503 if reasons else 200)
+            body = {"ready": not reasons, "reasons": reasons, "service": self.name} | ({"notes": notes} if notes else {})
+            return JSONResponse(body, 503 if reasons else 200)
 
         async def exposition(_: Request) -> Response:
             return Response(generate_latest(metrics.REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -3,9 +3,11 @@
 import asyncio
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bookrelay import service, telemetry
+from bookrelay.errors import TransientError
 from bookrelay.kafka import Received, consume
 from bookrelay.service import Service
 from bookrelay.settings import ServiceSettings
@@ -43,7 +45,11 @@ def build_app() -> Service:
         app.add_cleanup(cleanup)
 
         async def received(records: Sequence[Received[Any]]) -> None:
-            log.info("records.received", records=len(records))
+            """While the file that TINY_FAILS_AT names is there, fail at the document whose key stands in it."""
+            file = Path(os.environ.get("TINY_FAILS_AT", "/nowhere"))
+            if file.exists() and file.read_text() in [record.message.data.source_key for record in records]:
+                raise TransientError("the books are locked.", "Unlock them.")
+            log.info("records.received", records=len(records), keys=[record.message.data.source_key for record in records])
 
         if how == "consuming":
             consume(app.broker, EVENTS, "tiny", received, app.publisher)

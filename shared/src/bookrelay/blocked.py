@@ -1,0 +1,133 @@
+"""Records at which a consumer stands: handed over again and again, with all that is behind them. Which, since when, and why.
+
+In memory, of this process. A partition that another member of the group has taken over is forgotten after two minutes.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError
+
+from bookrelay import metrics, servers
+from bookrelay.errors import BookrelayError
+
+FORGET_SECONDS = 120.0  # a record is tried again after 5 s at most
+KEY_LENGTH = 200
+REASON_LENGTH = 300
+FIX = (
+    "Remove its cause, then it goes on by itself; where the record itself is the cause, move the group past it with Kafka's own "
+    "tools (kafka-consumer-groups --reset-offsets) and have its source send it again."
+)
+
+
+@dataclass(frozen=True)
+class BlockedRecord:
+    """A record that its consumer cannot get past. `key` is cut; times are aware UTC."""
+
+    topic: str
+    group: str
+    partition: int
+    offset: int
+    key: str
+    since: datetime
+    failures: int
+    reason: str
+
+    @property
+    def what(self) -> str:
+        """Which consumer stands where, and why."""
+        return (
+            f"{self.group} cannot get past offset {self.offset} of {self.topic}, partition {self.partition}, key {self.key!r}, "
+            f"since {self.since:%Y-%m-%d %H:%M} UTC (tried {self.failures} times): {self.reason}"
+        )
+
+    def sentence(self) -> str:
+        """Return what stands, why, and what a person can do."""
+        return f"{self.what.rstrip('.')}. {FIX}"
+
+
+class FailsAtError(Exception):
+    """Work on a batch failed at one record; `error` is why."""
+
+    def __init__(self, record: ConsumerRecord[Any, Any], error: Exception) -> None:
+        super().__init__(f"{record.topic}:{record.partition}:{record.offset}")
+        self.record, self.error = record, error
+
+
+class Blocked:
+    """All of a process."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[str, str, int], tuple[BlockedRecord, float]] = {}
+
+    def failed(self, group: str, record: ConsumerRecord[Any, Any], error: BaseException) -> BlockedRecord:
+        """Note that the consumer failed at this record (again)."""
+        where = (record.topic, group, record.partition)
+        now, reason = datetime.now(UTC), why(error)
+        key = (record.key or b"").decode("utf-8", "replace")[:KEY_LENGTH]
+        blocked = BlockedRecord(record.topic, group, record.partition, record.offset, key, now, 1, reason)
+        before, _ = self._at.get(where, (None, 0.0))
+        if before and before.offset == record.offset:
+            blocked = replace(before, failures=before.failures + 1, reason=reason)
+        self._at[where] = blocked, time.monotonic()
+        _label(where, metrics.CONSUMER_BLOCKED_OFFSET).set(record.offset)
+        _label(where, metrics.CONSUMER_BLOCKED_SINCE).set(blocked.since.timestamp())
+        return blocked
+
+    def passed(self, group: str, records: Sequence[ConsumerRecord[Any, Any]]) -> list[BlockedRecord]:
+        """Note that these were handled; return what stood and does so no longer."""
+        if not self._at:
+            return []
+        over: list[BlockedRecord] = []
+        for record in records:
+            where = (record.topic, group, record.partition)
+            if where in self._at and record.offset >= self._at[where][0].offset:
+                over.append(self._at[where][0])
+                self._forget(where)
+        return over
+
+    def records(self) -> list[BlockedRecord]:
+        """Return where consumers stand now, the oldest first."""
+        for where, (_, tried_at) in list(self._at.items()):
+            if time.monotonic() - tried_at > FORGET_SECONDS:
+                self._forget(where)
+        return sorted((blocked for blocked, _ in self._at.values()), key=lambda blocked: blocked.since)
+
+    def _forget(self, where: tuple[str, str, int]) -> None:
+        del self._at[where]
+        for gauge in (metrics.CONSUMER_BLOCKED_OFFSET, metrics.CONSUMER_BLOCKED_SINCE):
+            gauge.remove(where[0], where[1], str(where[2]))
+
+
+def _label(where: tuple[str, str, int], gauge: Any) -> Any:
+    return gauge.labels(where[0], where[1], str(where[2]))
+
+
+def why(error: BaseException) -> str:
+    """Say an error in one line; long quoted parts, which may be of a message's content, are left out."""
+    if isinstance(error, BookrelayError):
+        return error.sentence()[:REASON_LENGTH]
+    if isinstance(error, (OSError, KafkaError)):
+        return servers.plain(error)
+    first = (str(error).splitlines() or [""])[0]
+    first = re.sub(r"'[^']{20,}'|\"[^\"]{60,}\"", "'...'", first)
+    return f"{type(error).__name__}: {first}"[:REASON_LENGTH]
+
+
+_blocked: Blocked | None = None
+
+
+def in_force() -> Blocked:
+    """Return what stands in this process; a process without a service (a command, a test) keeps nothing."""
+    return _blocked or Blocked()
+
+
+def put_in_force(blocked: Blocked) -> None:
+    """Keep what stands in this process here."""
+    global _blocked  # noqa: PLW0603
+    _blocked = blocked

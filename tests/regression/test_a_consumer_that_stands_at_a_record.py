@@ -20,9 +20,7 @@ def skipped(key: str) -> DocumentSkipped:
     return DocumentSkipped.of(data, sender="test", time=datetime(2026, 11, 1, tzinfo=UTC))
 
 
-async def test_the_record_is_named_and_readiness_is_kept(
-    database_url: str, own_broker: EmbeddedBroker, tmp_path: Path
-) -> None:
+async def test_the_record_is_named_and_readiness_is_kept(database_url: str, own_broker: EmbeddedBroker, tmp_path: Path) -> None:
     servers = own_broker.bootstrap_servers
     own_broker.create_topic(EVENTS.name, 1)
     fails_at = tmp_path / "key"

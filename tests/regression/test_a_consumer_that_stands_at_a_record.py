@@ -1,4 +1,4 @@
-"""A batch was handed over again for hours, and nothing said at which record: neither the log line, nor readiness, nor a metric."""
+"""A batch was handed over again for hours, and nothing said at which record: no log line, no metric, and readiness neither."""
 
 import os
 from datetime import UTC, datetime

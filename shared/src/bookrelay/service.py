@@ -138,7 +138,7 @@ class Service:
         return reasons
 
     def notes(self) -> list[str]:
-        """Return what needs a person although the service works: blocked consumers, failing loops of one company, and the like."""
+        """Return what needs a person although the service works: blocked consumers, failing loops of one company."""
         found = [record.sentence() for record in self.blocked.records()]
         found += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing and not loop.vital]
         return found + [note for check in self._note_checks for note in check()]

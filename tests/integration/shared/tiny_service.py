@@ -46,8 +46,7 @@ def build_app() -> Service:
 
         async def received(records: Sequence[Received[Any]]) -> None:
             """While the file that TINY_FAILS_AT names is there, fail at the document whose key stands in it."""
-            file = Path(os.environ.get("TINY_FAILS_AT", "/nowhere"))
-            if file.exists() and file.read_text() in [record.message.data.source_key for record in records]:
+            if _locked() in [record.message.data.source_key for record in records]:
                 raise TransientError("the books are locked.", "Unlock them.")
             log.info("records.received", records=len(records), keys=[record.message.data.source_key for record in records])
 
@@ -55,6 +54,11 @@ def build_app() -> Service:
             consume(app.broker, EVENTS, "tiny", received, app.publisher)
 
     return Service("tiny", ServiceSettings.load(), prepare)
+
+
+def _locked() -> str | None:
+    file = Path(os.environ.get("TINY_FAILS_AT", "/nowhere"))
+    return file.read_text() if file.exists() else None
 
 
 def main() -> None:

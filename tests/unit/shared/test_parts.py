@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 from bookrelay import kafka, messages, topics
+from bookrelay.blocked import FailsAtError
 from bookrelay.kafka import Publisher, Received
 
 TOPIC = topics.CHANGES
@@ -53,12 +54,14 @@ async def test_a_part_that_fails_ends_the_batch() -> None:
     async def handler(part: Sequence[Received[Any]]) -> None:
         begun.append(ids(part)[0])
         await asyncio.sleep(0)
-        if len(begun) == 2:
+        if kafka.PART_RECORDS + 1 in ids(part):
             raise OSError("the ledger is away")
 
-    with pytest.raises(OSError, match="away"):
+    with pytest.raises(FailsAtError) as failed:
         await handle(handler)
-    assert begun == [0, kafka.PART_RECORDS]
+    assert (failed.value.record.offset, str(failed.value.error)) == (kafka.PART_RECORDS + 1, "the ledger is away")
+    # The part that failed is handed over record by record, as far as the one at which it fails.
+    assert begun == [0, kafka.PART_RECORDS, kafka.PART_RECORDS, kafka.PART_RECORDS + 1]
 
 
 async def test_a_cancelled_batch_leaves_no_part_running() -> None:

@@ -76,8 +76,8 @@ def test_every_metric_is_used() -> None:
 
 def test_labels_of_metrics_are_closed_sets() -> None:
     allowed = {
-        "code", "end", "format", "group", "kind", "loop", "operation", "outcome", "partition", "realm", "service", "source", "state",
-        "token", "topic", "version", "what",
+        "code", "end", "format", "group", "kind", "loop", "operation", "outcome", "partition", "realm", "service", "source",
+        "state", "token", "topic", "version", "what",
     }  # fmt: skip
     for name in declared_metrics():
         assert set(getattr(metrics, name)._labelnames) <= allowed, name

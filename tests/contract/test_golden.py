@@ -7,11 +7,12 @@ import jsonschema
 import pytest
 from bookrelay.messages import COMMANDS, EVENTS, REGISTRY, CommandData, EntityChanged, EventData, adapter, content_hash
 from bookrelay.topics import TOPICS
-from bookrelay_deploy.examples import examples
+from bookrelay_deploy.examples import added, examples
 from bookrelay_deploy.json_schemas import schemas
 
 GOLDEN = Path(__file__).parent / "golden"
 TYPES = sorted(REGISTRY)
+ADDED = sorted(added())
 
 
 def golden(type_: str) -> bytes:
@@ -20,12 +21,21 @@ def golden(type_: str) -> bytes:
 
 def test_every_message_has_a_golden_example() -> None:
     assert sorted(path.stem for path in GOLDEN.glob("*.json")) == TYPES
+    assert sorted(path.stem for path in GOLDEN.glob("added/*.json")) == ADDED
 
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_a_golden_example_decodes_and_encodes_to_the_same_bytes(type_: str) -> None:
     message = REGISTRY[type_].model_validate_json(golden(type_))
     assert message.encode() == golden(type_)
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_an_example_of_an_added_field_keeps_its_bytes_and_fits_its_schema(name: str) -> None:
+    message, kept = added()[name], (GOLDEN / "added" / f"{name}.json").read_bytes()
+    assert message.encode() == kept
+    assert REGISTRY[message.type].model_validate_json(kept) == message
+    jsonschema.Draft202012Validator(schemas()[message.type]).validate(json.loads(kept))
 
 
 @pytest.mark.parametrize("type_", TYPES)

@@ -164,3 +164,14 @@ def _books() -> list[m.AnyMessage]:
 def examples() -> dict[str, m.AnyMessage]:
     """Return one example of every registered message, by type."""
     return {message.type: message for message in (*_commands(), *_events(), *_books())}
+
+
+def added() -> dict[str, m.AnyMessage]:
+    """Return an example for each field that was added after the first ones, by name. Their bytes stay as they are, too."""
+    invoice, bill, _ = _commands()
+    return {
+        "invoice-with-total": m.UpsertInvoice.of(
+            invoice.data.model_copy(update={"total": Decimal("1800.00")}), sender="emr-poller"
+        ),
+        "bill-with-total": m.UpsertBill.of(bill.data.model_copy(update={"total": Decimal("420.00")}), sender="sheet-watcher"),
+    }

@@ -32,6 +32,11 @@ def _rfc3339(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def _nothing(value: object) -> bool:
+    """Leave out what an older version did not write, where there is nothing to say: the bytes stay what they were."""
+    return value is None or value == ()
+
+
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc), PlainSerializer(_rfc3339, return_type=str, when_used="json")]
 Text = Annotated[str, Field(min_length=1, max_length=4000)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -213,17 +218,34 @@ class CommandData(DocumentData):
         content = getattr(self, "content", None)
         parts = (
             self.realm, self.source, self.source_key, self.kind, str(self.version), _rfc3339(self.modified_at),
-            content_hash(content),
+            content_hash(content), *self._stated(),
         )  # fmt: skip
         return uuid5(NAMESPACE, "\x1f".join(parts))
 
+    def _stated(self) -> tuple[str, ...]:
+        """What a command may say beside its content, where it says it: without it ids stay what they were."""
+        return ()
 
-class UpsertInvoiceData(CommandData):
+
+class UpsertData(CommandData):
+    """What both upserts may say beside their content.
+
+    `total`: what the document comes to by its source, tax included; a source that knows none leaves it out. Lines that do not
+    add up to it are held, and QuickBooks' answer is compared with it.
+    """
+
+    total: Amount | None = Field(default=None, exclude_if=_nothing)
+
+    def _stated(self) -> tuple[str, ...]:
+        return () if self.total is None else (f"total={self.total}",)
+
+
+class UpsertInvoiceData(UpsertData):
     kind: Literal[Kind.INVOICE] = Kind.INVOICE
     content: InvoiceContent
 
 
-class UpsertBillData(CommandData):
+class UpsertBillData(UpsertData):
     kind: Literal[Kind.BILL] = Kind.BILL
     content: BillContent
 
@@ -268,11 +290,6 @@ Command = UpsertInvoice | UpsertBill | RetractDocument
 
 
 # ----------------------------------------------------------------------------------------------------------------- events
-
-
-def _nothing(value: object) -> bool:
-    """Leave out what an older version did not write, where there is nothing to say: the bytes stay what they were."""
-    return value is None or value == ()
 
 
 class Difference(Model):

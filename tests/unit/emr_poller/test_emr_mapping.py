@@ -146,6 +146,25 @@ def test_total_is_checked_and_changes_no_amount(total: str | None, difference: s
     finding = total_finding(quote, command.data.content)
     assert (finding or {}).get("difference") == difference
     assert command.data.content.total == Decimal("6150.00")
+    assert command.data.total == (Decimal(total) if total else None)  # what the writer compares the lines with
+
+
+def test_a_rebate_that_was_entered_as_a_negative_amount_is_a_line() -> None:
+    procedures: list[dict[str, Any]] = [
+        {"ProcedureName": "Peel", "Amount": 100},
+        {"ProcedureName": "Loyalty discount", "Amount": -20},
+    ]
+    supplies = [{"ItemTitle": "Coupon", "UnitCost": -5, "Quantity": 2, "ShowOnQuote": True}]
+    command = made(**NOTHING | {"Procedures": procedures, "Supplies": supplies, "TotalAmt": 70})
+    assert isinstance(command, UpsertInvoice)
+    assert [str(line.amount) for line in command.data.content.lines] == ["100.00", "-20.00", "-10.00"]
+    assert command.data.total == command.data.content.total == Decimal("70.00")
+    procedures.append({"ProcedureName": "Too much", "Amount": Decimal("-80.01")})
+    assert "add up to -0.01" in refusal(**NOTHING | {"Procedures": procedures}).reason
+
+
+def test_a_total_that_quickbooks_cannot_take_is_refused() -> None:
+    assert "total of quote 12082 is larger" in refusal(TotalAmt=10**14).reason
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,21 @@ def test_amounts_as_numbers_and_as_people_type_them(cell: Cell, cents: str) -> N
     assert str(content(inv_dollars=cell).total) == cents
 
 
+@pytest.mark.parametrize(("cell", "total"), [("$1,234.50", "1234.50"), (Decimal("1481.4"), "1481.40"), ("", None), (None, None)])
+@pytest.mark.parametrize("name", ["ACD", "VendorXYZ"])
+def test_the_total_of_a_row_is_the_commands_total(name: str, cell: Cell, total: str | None) -> None:
+    outcome = mapped(inv_total=cell, inv_from=name)
+    assert isinstance(outcome, Valid)
+    assert outcome.total == (Decimal(total) if total else None)
+
+
+def test_a_total_that_is_no_amount_is_refused() -> None:
+    outcome = mapped(inv_total="#REF!")
+    assert isinstance(outcome, Invalid)
+    assert "inv_total '#REF!' is not an amount" in outcome.reason
+    assert "inv_total" in outcome.fix
+
+
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [

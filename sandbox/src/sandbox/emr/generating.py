@@ -43,7 +43,7 @@ GROUPS = ("Example Anesthesia", "Harbour Anesthesia Partners")
 class Expected(StrEnum):
     """What should become of a quote."""
 
-    POSTED = "posted"  # an invoice of `amount`
+    POSTED = "posted"  # a command for an invoice of `amount`; the writer holds it where TotalAmt says something else
     ABSENT = "absent"  # no invoice shall exist
     REJECTED = "rejected"  # put aside, with a reason its operator understands
 

@@ -36,7 +36,7 @@ def command_of(quote: Quote, *, realm: str, source: str, time_zone: ZoneInfo) ->
         return UpsertInvoice.of(
             UpsertInvoiceData(
                 realm=realm, source=source, source_key=str(quote.number), version=quote.version,
-                modified_at=quote.modified_at, content=content,
+                modified_at=quote.modified_at, content=content, total=_total(quote),
             ),
             sender=SENDER,
         )  # fmt: skip
@@ -67,6 +67,10 @@ def content_of(quote: Quote, time_zone: ZoneInfo) -> InvoiceContent:
     if len(lines) > MAX_LINES:
         raise QuoteRefusedError(
             f"Quote {quote.number} has {len(lines)} lines; QuickBooks takes {MAX_LINES}.", "Split the quote in 4D."
+        )
+    if (whole := sum((line.amount for line in lines), Decimal(0))) < 0:
+        raise QuoteRefusedError(
+            f"The lines of quote {quote.number} add up to {whole}: less than nothing.", "Correct its amounts in 4D."
         )
     by = (CustomField(name="Quoted By", value=quote.quoted_by[:31]),) if quote.quoted_by else ()
     return InvoiceContent(
@@ -104,7 +108,7 @@ def _procedure_lines(quote: Quote) -> list[InvoiceLine]:
         if procedure.amount is None:
             raise QuoteRefusedError(f"{where} has no amount.", "Enter its amount in 4D.")
         amount = procedure.amount - procedure.discount
-        lines.append(_line("procedure", procedure.name, amount, where))
+        lines.append(_line("procedure", procedure.name, amount, where, negative=procedure.amount < 0))
     return lines
 
 
@@ -117,7 +121,8 @@ def _supply_lines(quote: Quote) -> list[InvoiceLine]:
         if supply.unit_cost is None or supply.quantity is None:
             missing = "unit cost" if supply.unit_cost is None else "quantity"
             raise QuoteRefusedError(f"{where} has no {missing}.", f"Enter its {missing} in 4D.")
-        lines.append(_line("supply", supply.title, supply.unit_cost * supply.quantity, where))
+        amount = supply.unit_cost * supply.quantity
+        lines.append(_line("supply", supply.title, amount, where, negative=supply.unit_cost < 0 and supply.quantity > 0))
     return lines
 
 
@@ -133,9 +138,21 @@ def _fee_lines(quote: Quote) -> list[InvoiceLine]:
     return lines
 
 
-def _line(item: str, description: str | None, amount: Decimal, where: str) -> InvoiceLine:
+def _total(quote: Quote) -> Decimal | None:
+    """Return the quote's own total: the writer holds an invoice whose lines do not add up to it."""
+    if quote.total is None:
+        return None
+    if abs(quote.total) > LARGEST:
+        raise QuoteRefusedError(
+            f"The total of quote {quote.number} is larger than QuickBooks takes ({LARGEST}).", "Correct its total in 4D."
+        )
+    return to_cents(quote.total)
+
+
+def _line(item: str, description: str | None, amount: Decimal, where: str, *, negative: bool = False) -> InvoiceLine:
+    """Return a line. `negative`: it was entered as an amount below zero (a rebate), not made so by a discount or quantity."""
     cents = to_cents(amount) if abs(amount) <= LARGEST else amount
-    if cents < 0:
+    if cents < 0 and not (negative and cents >= -LARGEST):
         raise QuoteRefusedError(f"{where} comes to {cents}: less than nothing.", "Correct its amount or discount in 4D.")
     if cents > LARGEST:
         raise QuoteRefusedError(f"{where} is larger than QuickBooks takes ({LARGEST}).", "Correct its amount in 4D.")

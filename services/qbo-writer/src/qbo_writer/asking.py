@@ -1,4 +1,6 @@
-"""What was asked, against QuickBooks' answer to it: party, lines, tax, number, marker, Id, and the command's own total. Pure.
+"""What was asked, against QuickBooks' answer to it: party, lines, tax, number, marker, Id and total. Pure.
+
+The total is the command's own where its source states one, else that of its lines.
 
 QuickBooks fills in much by itself (a due date from the terms, addresses): only what was asked is compared.
 """
@@ -6,7 +8,6 @@ QuickBooks fills in much by itself (a due date from the terms, addresses): only 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from bookrelay.messages import Difference
 from bookrelay.money import to_cents
@@ -14,6 +15,7 @@ from bookrelay.money import to_cents
 from qbo_writer import mapping
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import LedgerKind, Operation, Request, Seen
+from qbo_writer.totals import own_total, taxed
 
 _OUR_TEXT = "(our text)"  # a description may name a patient: that it is another one is told, not what it says
 _NET = "total_before_tax"
@@ -36,8 +38,9 @@ def not_as_asked(known: Known, asked: Asked, request: Request, fields: Mapping[s
     if known.kind in (LedgerKind.CUSTOMER, LedgerKind.VENDOR) or asked.content is None:
         return None
     there = _comparable(seen)
-    total = own_total(asked.content)
-    key = _NET if _taxed(fields) else "total"
+    total, key = own_total(asked.content), _NET if taxed(fields) else "total"
+    if asked.total is not None and not asked.forced:  # the source knows it, tax included; a person may have said otherwise
+        total, key = asked.total, "total"
     ours = {**fields, key: format(total, "f"), "marker": known.marker}
     if request.operation is Operation.UPDATE and request.qbo_id:
         ours["id"] = request.qbo_id
@@ -53,18 +56,6 @@ def not_as_asked(known: Known, asked: Asked, request: Request, fields: Mapping[s
 def as_asked(asked: Mapping[str, str], seen: Seen) -> bool:
     """Whether an entity that differed (`Unlike.asked`) does so no longer."""
     return not mapping.differences(asked, _comparable(seen))
-
-
-def own_total(content: Mapping[str, Any]) -> Decimal:
-    """Return what a command's document comes to by itself: the sum of its lines, or the amount of a payment."""
-    if "lines" not in content:
-        return to_cents(Decimal(str(content["amount"])))
-    return to_cents(sum((Decimal(str(line["amount"])) for line in content["lines"]), start=Decimal(0)))
-
-
-def _taxed(fields: Mapping[str, str]) -> bool:
-    """Whether a line asks for tax: then QuickBooks reckons it, and the total before tax is ours."""
-    return any(key.startswith("line.") and key.endswith(".tax") and value not in ("", "NON") for key, value in fields.items())
 
 
 def _comparable(seen: Seen) -> dict[str, str]:

@@ -65,6 +65,7 @@ class Asked:
     content_hash: str
     state: CommandState
     content: dict[str, Any] | None = field(default=None, repr=False)
+    total: Decimal | None = None  # of the document, as its source states it: tax included
     forced: bool = False  # an operator said: over what was shown, and nothing else
     shown_sync_token: str | None = None  # of the state in QuickBooks that was shown
     dropped: bool = False  # an operator said: leave it

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 from uuid import UUID
 
@@ -40,6 +41,7 @@ class NewCommand:
     content_hash: str
     priority: int
     traceparent: str | None = None
+    total: Decimal | None = None  # of the document, as its source states it
 
     @property
     def document(self) -> tuple[str, str, str, str]:
@@ -74,7 +76,7 @@ def new_command(received: Received[Command], policy: Policy) -> NewCommand:
         marker=mapping.marker(data.realm, data.source, data.source_key, kind),
         operation="retract" if content is None else "upsert", version=data.version, modified_at=data.modified_at,
         content=short, content_hash=content_hash(content, short), priority=PRIORITY[data.priority],
-        traceparent=_recorded(received),
+        traceparent=_recorded(received), total=None if isinstance(message, RetractDocument) else message.data.total,
     )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ _ASKED = (
     "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.shown_sync_token AS c_shown, "
     "c.dropped AS c_dropped, c.failures AS c_failures, "
     "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at, "
-    "c.headers->>'traceparent' AS c_traceparent, c.reason AS c_reason"
+    "c.headers->>'traceparent' AS c_traceparent, c.reason AS c_reason, c.total AS c_total"
 )
 _NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
 
@@ -136,7 +136,7 @@ def asked_of(row: Any) -> Asked:
         forced=row["c_forced"], shown_sync_token=row["c_shown"], dropped=row["c_dropped"],
         failures=row["c_failures"], occurrence=row["c_occurrence"], priority=row["c_priority"],
         recorded_at=row["c_recorded_at"], due_at=row["c_due_at"], traceparent=row["c_traceparent"],
-        last_reason=row["c_reason"],
+        last_reason=row["c_reason"], total=row["c_total"],
     )  # fmt: skip
 
 
@@ -720,19 +720,20 @@ async def _insert_commands(connection: Connection, commands: Sequence[NewCommand
     rows: list[Any] = await connection.fetch(
         """
         INSERT INTO qbo_writer.commands
-          (id, document_id, realm, kind, operation, version, modified_at, content, content_hash, priority, headers)
+          (id, document_id, realm, kind, operation, version, modified_at, content, content_hash, priority, headers, total)
         SELECT t.id, d.id, t.realm, t.kind, t.operation, t.version, t.modified_at, t.content::jsonb, t.content_hash, t.priority,
-          CASE WHEN t.traceparent IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('traceparent', t.traceparent) END
+          CASE WHEN t.traceparent IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('traceparent', t.traceparent) END, t.total
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
-          $9::text[], $10::text[], $11::smallint[], $12::text[])
-          AS t(id, realm, source, source_key, kind, operation, version, modified_at, content, content_hash, priority, traceparent)
+          $9::text[], $10::text[], $11::smallint[], $12::text[], $13::numeric[])
+          AS t(id, realm, source, source_key, kind, operation, version, modified_at, content, content_hash, priority,
+            traceparent, total)
         JOIN qbo_writer.documents d USING (realm, source, source_key, kind)
         ON CONFLICT (id) DO NOTHING RETURNING id, document_id, version, modified_at
         """,
         [c.id for c in commands], [c.realm for c in commands], [c.source for c in commands], [c.source_key for c in commands],
         [c.kind.value for c in commands], [c.operation for c in commands], [c.version for c in commands],
         [c.modified_at for c in commands], [c.content for c in commands], [c.content_hash for c in commands],
-        [c.priority for c in commands], [c.traceparent for c in commands],
+        [c.priority for c in commands], [c.traceparent for c in commands], [c.total for c in commands],
     )  # fmt: skip
     return rows
 

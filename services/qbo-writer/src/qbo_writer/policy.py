@@ -75,6 +75,7 @@ class Policy(_Table):
     update_emailed: Literal["hold", "update"] = "update"
     closed_period: Literal["hold", "update"] = "hold"
     on_difference: Literal["tell", "hold"] = "tell"  # QuickBooks' answer is not what was asked
+    on_total: Literal["hold", "tell"] = "hold"  # a document's lines do not add up to the total that its source states
     create_customers: bool = True
     create_vendors: bool = True
     unmapped: Literal["default", "reject"] = "default"  # items and accounts without a mapping: [defaults], or QB006

@@ -15,7 +15,7 @@ from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, PermanentError
 from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
 
-from qbo_writer import discrepancies, mapping
+from qbo_writer import discrepancies, mapping, totals
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, End, Known, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
@@ -347,6 +347,7 @@ class Poster:
             choice = await self._closed(known, asked, token) or choice
         if isinstance(choice, Write) and asked.operation == "upsert" and not asked.forced and known.kind not in NAMES:
             choice = await self._unlike_before(known) or choice
+        choice = self._off_total(choice, known, asked) or choice
         if isinstance(choice, End):
             return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
         if asked.forced and asked.shown_sync_token is not None and choice.operation is not Operation.CREATE:
@@ -363,6 +364,8 @@ class Poster:
             if not isinstance(wanted, mapping.Wanted):
                 return wanted
             fields = wanted.fields
+            if off := self._disagreement(asked, fields):
+                return off
             if choice.operation is Operation.CREATE:
                 body = mapping.create_body(wanted)
             else:
@@ -391,6 +394,21 @@ class Poster:
         if self.parts.policy.on_difference != "hold":
             return None
         return discrepancies.held_for(await self.parts.ledger.discrepancies(self.realm), known)
+
+    def _off_total(self, choice: End | Write, known: Known, asked: Asked) -> End | None:
+        """Before anything is resolved: the lines against zero, and against the total that the source states."""
+        if asked.operation != "upsert" or known.kind in NAMES:
+            return None
+        if isinstance(choice, Write):
+            return totals.below_zero(asked) or self._disagreement(asked, None)
+        if choice.state is not CommandState.UNCHANGED or known.total == asked.total:
+            return None
+        return self._disagreement(asked, known.fields or {})
+
+    def _disagreement(self, asked: Asked, fields: dict[str, str] | None) -> End | None:
+        if asked.forced or self.parts.policy.on_total != "hold":
+            return None
+        return totals.disagreement(asked, fields)
 
     async def _with_wanted(self, known: Known, asked: Asked, end: End, token: AccessToken) -> End:
         """Show what the command wants beside what QuickBooks holds. Creates nothing; no failure changes the end."""

@@ -83,6 +83,7 @@ class CommandRow(SQLModel, table=True):
     modified_at: datetime = Field(sa_type=_TIME)
     content: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     content_hash: str = Field(sa_type=Text)
+    total: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # of the document, as its source states it
     priority: int = Field(
         default=1, sa_type=SmallInteger, sa_column_kwargs={"server_default": text("1")}
     )  # 0 interactive ... 3 sweep

@@ -26,7 +26,17 @@ RESULT_COLUMNS = (
 OWN_COLUMNS = (*RESULT_COLUMNS, KEY)
 REQUIRED_COLUMNS = ("status", "inv_dollars", "inv_from")
 CUSTOMER_COLUMNS = ("to_client", "end_client")  # one of them at least
-OPTIONAL_COLUMNS = ("invoice", "inv_link", "submitted_date", "inv_paid_date", "task_descr", "job_name", "notes", "thread")
+OPTIONAL_COLUMNS = (
+    "invoice",
+    "inv_link",
+    "submitted_date",
+    "inv_paid_date",
+    "task_descr",
+    "job_name",
+    "notes",
+    "thread",
+    "inv_total",
+)
 # What says that two rows are the same row: what the mapping reads, without the status and the paid date that its life changes,
 # and without any column that a formula may recompute when rows move.
 FINGERPRINT_COLUMNS = (

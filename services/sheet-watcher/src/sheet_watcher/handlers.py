@@ -251,7 +251,7 @@ class _Planner:
         content = outcome.content
         common: dict[str, Any] = {
             "realm": self._rules.realm, "source": self._rules.source, "source_key": key, "version": version,
-            "modified_at": self._now,
+            "modified_at": self._now, "total": outcome.total,
         }  # fmt: skip
         command: AnyMessage
         if isinstance(content, BillContent):
@@ -365,7 +365,8 @@ def _shows_any_document(row: SheetRow) -> bool:
 
 def _state_hash(outcome: Valid | Invalid) -> str:
     if isinstance(outcome, Valid):
-        return f"{outcome.kind}:{content_hash(outcome.content)}"
+        total = "" if outcome.total is None else f":{outcome.total}"
+        return f"{outcome.kind}:{content_hash(outcome.content)}{total}"
     said = f"{outcome.kind}\x1f{outcome.reason}\x1f{outcome.fix}"
     return f"invalid:{hashlib.sha256(said.encode()).hexdigest()}"
 

@@ -43,9 +43,10 @@ class Invalid:
 
 @dataclass(frozen=True)
 class Valid:
-    """A row's document."""
+    """A row's document; `total` where the row states one: tax included."""
 
     content: Content
+    total: Decimal | None = None
 
     @property
     def kind(self) -> Kind:
@@ -76,7 +77,8 @@ def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_k
     kind, spelled = attempt(lambda: _direction(row, directions), (last_kind or Kind.INVOICE, ""))
     known_direction = not problems
     name = attempt(lambda: _party(row, kind, spelled), "") if known_direction else ""
-    amount = attempt(lambda: _amount(row.cells.get("inv_dollars")), Decimal(0))
+    amount = attempt(lambda: _amount(row.cells.get("inv_dollars"), "inv_dollars"), Decimal(0))
+    total = attempt(lambda: _total(row), None)
     txn_date = attempt(lambda: _date(row, "submitted_date"), None) or default_date
     due_date = attempt(lambda: _date(row, "inv_paid_date"), None)
     if problems:
@@ -87,9 +89,9 @@ def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_k
     party = Party(name=name)
     if kind == Kind.BILL:
         bill_line = BillLine(description=description, amount=amount)
-        return Valid(BillContent(vendor=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(bill_line,)))
+        return Valid(BillContent(vendor=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(bill_line,)), total)
     line = InvoiceLine(description=description, quantity=Decimal(1), unit_price=amount, amount=amount)
-    return Valid(InvoiceContent(customer=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(line,)))
+    return Valid(InvoiceContent(customer=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(line,)), total)
 
 
 def _direction(row: SheetRow, directions: Directions) -> tuple[Kind, str]:
@@ -116,22 +118,27 @@ def _party(row: SheetRow, kind: Kind, spelled: str) -> str:
     return name
 
 
-def _amount(cell: Cell) -> Decimal:
-    fix = "Enter the amount in inv_dollars, like 1234.50."
+def _total(row: SheetRow) -> Decimal | None:
+    """Return what the document comes to, tax included, where the sheet has a column for it and the row fills it."""
+    return _amount(row.cells.get("inv_total"), "inv_total") if row.text("inv_total") else None
+
+
+def _amount(cell: Cell, column: str) -> Decimal:
+    fix = f"Enter the amount in {column}, like 1234.50."
     if cell_text(cell) == "":
-        raise _ProblemError("inv_dollars is empty.", fix)
+        raise _ProblemError(f"{column} is empty.", fix)
     if isinstance(cell, bool):
-        raise _ProblemError("inv_dollars is TRUE or FALSE and not an amount.", fix)
+        raise _ProblemError(f"{column} is TRUE or FALSE and not an amount.", fix)
     try:
         value = parse_amount(cell) if isinstance(cell, str) else _SIGNIFICANT.create_decimal(cell or 0)
     except ValueError as error:
-        raise _ProblemError(f"inv_dollars {str(error)[:200]}.", fix) from None
+        raise _ProblemError(f"{column} {str(error)[:200]}.", fix) from None
     if value <= 0:
-        raise _ProblemError(f"inv_dollars is {value}: an invoice or a bill needs more than zero.", fix)
+        raise _ProblemError(f"{column} is {value}: an invoice or a bill needs more than zero.", fix)
     if value > LARGEST:
-        raise _ProblemError("inv_dollars is larger than QuickBooks takes.", fix)
+        raise _ProblemError(f"{column} is larger than QuickBooks takes.", fix)
     if not (cents := to_cents(value)):
-        raise _ProblemError("inv_dollars is less than a cent.", fix)
+        raise _ProblemError(f"{column} is less than a cent.", fix)
     return cents
 
 

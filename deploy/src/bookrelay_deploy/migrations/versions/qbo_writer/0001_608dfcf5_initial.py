@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_928820ee'
+revision = '0001_608dfcf5'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -214,6 +214,7 @@ def upgrade() -> None:
     sa.Column('modified_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('content', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
     sa.Column('content_hash', sa.Text(), nullable=False),
+    sa.Column('total', sa.Numeric(precision=15, scale=2), nullable=True),
     sa.Column('priority', sa.SmallInteger(), server_default=sa.text('1'), nullable=False),
     sa.Column('state', sa.Text(), server_default=sa.text("'due'"), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),

@@ -53,6 +53,7 @@ TIGHT = {
 }  # fmt: skip
 BATCHES = {"BATCH_THRESHOLD": "3", "PACE_BATCH_ITEMS": "4", "PACE_BATCHES_PER_MINUTE": "60000"}
 POLICY = """
+unusable_number = "derive"
 [defaults]
 item = { id = "1" }
 account = { name = "Uncategorized Expense" }

@@ -9,7 +9,7 @@ from typing import Any
 
 from bookrelay.messages import BillContent, Command, InvoiceContent, Kind, RetractDocument
 
-from .workload import Content, Key
+from .workload import SHARED, Content, Key
 
 ENTITY = {Kind.INVOICE: "Invoice", Kind.BILL: "Bill"}
 PARTY = {Kind.INVOICE: "CustomerRef", Kind.BILL: "VendorRef"}
@@ -121,7 +121,14 @@ def differences(content: Content, document: Mapping[str, Any], kind: Kind) -> li
         found.append(f"date {document.get('TxnDate')} instead of {content.txn_date}")
     if content.memo and content.memo not in str(document.get("PrivateNote", "")):
         found.append(f"note {document.get('PrivateNote')!r} lacks {content.memo!r}")
+    number = str(document.get("DocNumber", ""))
+    if number != content.number and not (_derived(number) and (content.number or SHARED).startswith(SHARED)):
+        found.append(f"number {number!r} instead of {content.number!r}")
     return found
+
+
+def _derived(number: str) -> bool:
+    return number.startswith(("~", "BX"))
 
 
 def judge(
@@ -154,12 +161,25 @@ def judge(
         elif content is not None and (wrong := differences(content, found[0], key.kind)):
             verdict.books_differ += 1
             verdict.problems.append(f"{realm} {key.name} (Id {found[0]['Id']}): {'; '.join(wrong)}")
+    _judge_numbers(realm, books, verdict)
     for (_, name), documents in shown.items():
         verdict.books_differ += len(documents)
         verdict.problems.append(f"{realm} {name}: {len(documents)} documents that nobody asked for")
     _judge_names(realm, wanted, books, verdict)
     _judge_payments(realm, wanted if pays else {}, books, verdict)
     return verdict
+
+
+def _judge_numbers(realm: str, books: Mapping[str, Any], verdict: Verdict) -> None:
+    """No two documents of a kind in force have one number, however many wanted it."""
+    numbers: dict[tuple[Kind, str], list[str]] = defaultdict(list)
+    for (kind, _), documents in live(books).items():
+        for document in documents[:1]:
+            numbers[kind, str(document.get("DocNumber", ""))].append(str(document["Id"]))
+    for (kind, number), ids in numbers.items():
+        if number and len(ids) > 1:
+            verdict.books_differ += 1
+            verdict.problems.append(f"{realm}: the {kind}s {ids} share the number {number!r}")
 
 
 def _judge_payments(realm: str, wanted: Mapping[Key, Content | None], books: Mapping[str, Any], verdict: Verdict) -> None:

@@ -78,7 +78,18 @@ def test_the_oracle_finds_every_kind_of_error() -> None:
     assert oracle.judge("9341400000000001", load.commands, lost).lost == 1
     cent = {**books, "Invoice": [{**books["Invoice"][0], "TotalAmt": books["Invoice"][0]["TotalAmt"] + 1}, *books["Invoice"][1:]]}
     assert oracle.judge("9341400000000001", load.commands, cent).books_differ == 1
-    stranger = {**books, "Bill": [*books["Bill"], {**books["Bill"][0], "Line": [{"Description": "nobody asked"}]}]}
+    derived = [d for d in books["Invoice"] if d["DocNumber"].startswith("~")]
+    others = [d for d in books["Invoice"] if d not in derived]
+    assert len(derived) > 1
+    assert others
+    twice = {**books, "Invoice": [*others, *({**d, "DocNumber": "~1"} for d in derived)]}
+    assert oracle.judge("9341400000000001", load.commands, twice).books_differ == 1
+    wrong = {**books, "Invoice": [*derived, *({**d, "DocNumber": f"~{d['Id']}"} for d in others)]}
+    assert oracle.judge("9341400000000001", load.commands, wrong).books_differ == len(others)
+    stranger = {
+        **books,
+        "Bill": [*books["Bill"], {**books["Bill"][0], "Line": [{"Description": "nobody asked"}], "DocNumber": "s"}],
+    }
     assert oracle.judge("9341400000000001", load.commands, stranger).books_differ == 1
 
 
@@ -117,11 +128,12 @@ def _books_of(wanted: dict[workload.Key, workload.Content | None]) -> dict[str, 
     for number, (key, content) in enumerate(wanted.items()):
         if content is None:
             continue
+        own = content.number if content.number and not content.number.startswith(workload.SHARED) else None
         party = content.vendor if isinstance(content, BillContent) else content.customer
         books[oracle.ENTITY[key.kind]].append(
             {
                 "Id": str(number), "TotalAmt": content.total, "TxnDate": content.txn_date.isoformat(),
-                "PrivateNote": content.memo or "", oracle.PARTY[key.kind]: {"name": party.name},
+                "PrivateNote": content.memo or "", "DocNumber": own or f"~{number}", oracle.PARTY[key.kind]: {"name": party.name},
                 "Line": [{"Description": line.description, "Amount": line.amount} for line in content.lines],
             }
         )  # fmt: skip

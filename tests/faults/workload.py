@@ -26,6 +26,7 @@ from bookrelay.messages import (
 
 SOURCE, SENDER = "fault-tests", "emr-poller"
 BEGINNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+SHARED = "N-"  # begins the numbers that several documents want
 ITEMS = ("default", "procedure", "supply", "facility")
 Content = InvoiceContent | BillContent
 
@@ -49,15 +50,20 @@ def content(key: Key, rng: random.Random, party: str) -> Content:
     day = date(2026, 1, 1) + timedelta(days=rng.randrange(300))
     words = rng.choice(("visit", "room", "gauze", "Zoë's notes", "50% & more"))
     count = rng.randint(1, 3)
+    # Its own number, which changes from version to version; one that others have, too; none.
+    number = rng.choice((f"{key.name}-{rng.randint(1, 3)}", f"{SHARED}{rng.randrange(4)}", None))
     if key.kind is Kind.BILL:
         bill_lines = tuple(BillLine(description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count))
-        return BillContent(vendor=Party(name=party), txn_date=day, memo=rng.choice((None, words)), lines=bill_lines)
+        return BillContent(
+            vendor=Party(name=party), txn_date=day, memo=rng.choice((None, words)), number=number, lines=bill_lines
+        )
     lines = tuple(
         InvoiceLine(item=rng.choice(ITEMS), description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count)
     )
     return InvoiceContent(
-        customer=Party(name=party), txn_date=day, due_date=day + timedelta(days=30), memo=rng.choice((None, words)), lines=lines
-    )
+        customer=Party(name=party), txn_date=day, due_date=day + timedelta(days=30), memo=rng.choice((None, words)),
+        number=number, lines=lines,
+    )  # fmt: skip
 
 
 def upsert(key: Key, version: int, content: Content, *, priority: Priority = Priority.LIVE) -> Command:

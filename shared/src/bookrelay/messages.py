@@ -41,6 +41,15 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc), PlainSerializer(_rf
 Text = Annotated[str, Field(min_length=1, max_length=4000)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Identifier = Annotated[str, Field(min_length=1, max_length=1000)]
+Number = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=500,
+        description="The number by which people know the document (a quote's, an invoice's). Content, never identity: it may "
+        "change. The books take 21 characters; what becomes of a longer one, or of one that is taken, the company policy says.",
+    ),
+]
 
 
 class Kind(StrEnum):
@@ -105,6 +114,7 @@ class InvoiceContent(Model):
     class_name: str | None = Field(default=None, max_length=100)
     department: str | None = Field(default=None, max_length=100)
     memo: str | None = Field(default=None, max_length=2000)
+    number: Number | None = None
     custom_fields: tuple[CustomField, ...] = ()
     lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=750)
 
@@ -124,6 +134,7 @@ class BillContent(Model):
     class_name: str | None = Field(default=None, max_length=100)
     department: str | None = Field(default=None, max_length=100)
     memo: str | None = Field(default=None, max_length=2000)
+    number: Number | None = None
     lines: tuple[BillLine, ...] = Field(min_length=1, max_length=750)
 
     @property

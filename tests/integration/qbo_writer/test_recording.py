@@ -1,17 +1,15 @@
-"""Recording: one short transaction for a batch, a redelivery is harmless, a number that is taken stops nobody."""
+"""Recording: one short transaction for a batch, a redelivery is harmless."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 from bookrelay.db import Connection, Pool
 from bookrelay.kafka import Received
 from qbo_writer import handlers
-from qbo_writer.handlers import new_command, spare_doc_number
+from qbo_writer.handlers import new_command
 from qbo_writer.ledger import Ledger
-from qbo_writer.policy import Policy
 from writer_support import QboSandbox, bill, desk, invoice, retract
 
 pytestmark = pytest.mark.postgres
@@ -31,30 +29,18 @@ async def test_versions_are_recorded_in_any_order_and_the_newest_is_kept(databas
 async def test_a_redelivery_does_not_touch_what_is_there(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
         command = invoice(d.realm, "Q-1")
-        received = [new_command(Received(command, "t", 0, 0), Policy())]
+        received = [new_command(Received(command, "t", 0, 0))]
         assert await d.writer.ledger.record(received) == 1
         await d.pool.execute("UPDATE qbo_writer.commands SET state = 'posted'")
         assert await d.writer.ledger.record(received * 3) == 0
         assert await d.states() == {("Q-1", 1): "posted"}
 
 
-async def test_a_number_that_another_key_has_is_replaced_and_the_batch_goes_on(database_url: str, sandbox: QboSandbox) -> None:
-    async with desk(database_url, sandbox, run=False) as d:
-        first, second = (new_command(Received(invoice(d.realm, key), "t", 0, 0), Policy()) for key in ("Q-1", "Q-2"))
-        await d.writer.ledger.record([first])
-        await d.writer.ledger.record([replace(second, doc_number=first.doc_number)])
-        rows = await d.pool.fetch("SELECT source_key, doc_number FROM qbo_writer.documents ORDER BY id")
-        spare = spare_doc_number(d.realm, "emr", "Q-2")
-        assert [(r["source_key"], r["doc_number"]) for r in rows] == [("Q-1", first.doc_number), ("Q-2", spare)]
-        assert len(spare) == 21
-
-
 async def test_two_recorders_of_the_same_documents_do_not_deadlock(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
-        policy = Policy()
 
         def batch(version: int) -> list[handlers.NewCommand]:
-            commands = [new_command(Received(invoice(d.realm, f"Q-{i}", version), "t", 0, 0), policy) for i in range(200)]
+            commands = [new_command(Received(invoice(d.realm, f"Q-{i}", version), "t", 0, 0)) for i in range(200)]
             return commands if version % 2 else commands[::-1]
 
         await asyncio.gather(*(d.writer.ledger.record(batch(version)) for version in range(1, 7)))
@@ -74,7 +60,7 @@ async def test_a_batch_takes_as_many_statements_as_a_single_command(
             batch: list[Received[handlers.Command]] = [Received(one, "t", 0, 0) for one in messages]
             seen: list[str] = []
             ledger = Ledger(Listening(d.pool, seen), d.writer.references)
-            await handlers.record(batch, ledger, d.writer.policy, d.writer.wake)
+            await handlers.record(batch, ledger, d.writer.wake)
             return seen
 
         await statements("warm", 1)  # types are looked up once for each connection

@@ -195,7 +195,7 @@ class Desk:
     async def tell(self, *commands: Any) -> None:
         """Record commands as the consumer does."""
         received = [Received(command, "billing.commands.v1", 0, i) for i, command in enumerate(commands)]
-        await handlers.record(received, self.writer.ledger, self.writer.policy, self.writer.wake)
+        await handlers.record(received, self.writer.ledger, self.writer.wake)
 
     async def states(self) -> dict[tuple[str, int], str]:
         """The state of every command by key and version, names left out."""

@@ -57,6 +57,7 @@ def test_completed_quote_becomes_the_invoice_that_4d_qbo_made() -> None:
         ("anesthesia", "Example Anesthesia Fee", "1600.00", None), ("facility", "PSC Facility Fee", "1000.00", None),
     ]  # fmt: skip
     assert [(f.name, f.value) for f in content.custom_fields] == [("Quote Version", "3"), ("Quoted By", "PC")]
+    assert content.number == "12082"
 
 
 @pytest.mark.parametrize(("status", "word"), [(0, "inactive"), (1, "active")])

@@ -41,6 +41,21 @@ def test_money_in_becomes_an_invoice_to_the_client() -> None:
     assert (line.item, line.description, str(line.amount), line.quantity) == ("default", "Python basics", "1234.50", Decimal(1))
 
 
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        ("INV-7", "INV-7"),
+        (Decimal(1042), "1042"),
+        ("", None),
+        ("https://docs.example.com/i/7", None),
+        ("www.example.com/7", None),
+    ],
+)
+def test_the_invoice_column_is_the_number_unless_it_is_a_link(cell: Cell, number: str | None) -> None:
+    assert content(invoice=cell).number == number
+    assert content(inv_from="accelebrate", invoice=cell).number == number
+
+
 def test_money_out_becomes_a_bill_from_the_vendor_as_the_directions_spell_it() -> None:
     bill = content(inv_from=" accelebrate ", to_client="")
     assert isinstance(bill, BillContent)

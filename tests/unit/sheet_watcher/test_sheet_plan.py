@@ -182,9 +182,18 @@ def test_changed_row_counts_up_and_says_pending_until_its_own_version_is_settled
 def test_changed_column_that_is_not_mapped_makes_no_version() -> None:
     sheet = Sheet({})
     sheet.post_all()
-    sheet.set(2, invoice="INV-renamed")
+    sheet.set(2, inv_link="https://example.com/renamed")
     sheet.settle()
     assert len(sheet.said) == 1
+
+
+def test_changed_invoice_number_is_a_new_version() -> None:
+    sheet = Sheet({})
+    sheet.post_all()
+    sheet.set(2, invoice="INV-renamed")
+    sheet.settle()
+    assert [command.data.version for command in sheet.said] == [1, 2]
+    assert sheet.said[-1].data.content.number == "INV-renamed"
 
 
 @pytest.mark.parametrize("status", ["paid", "unsubmitted", "", "anything"])

@@ -76,6 +76,7 @@ def content_of(quote: Quote, time_zone: ZoneInfo) -> InvoiceContent:
     return InvoiceContent(
         customer=Party(name=_customer(quote)),
         txn_date=_txn_date(quote, time_zone),
+        number=str(quote.number),
         custom_fields=(CustomField(name="Quote Version", value=str(quote.version)), *by),
         lines=lines,
     )

@@ -9,16 +9,15 @@ from bookrelay.service import Service
 
 from qbo_writer import handlers
 from qbo_writer.ledger import Ledger
-from qbo_writer.policy import Policy
 
 Wake = Callable[[Iterable[str]], None]
 
 
-def subscribe(service: Service, ledger: Ledger, policy: Policy, wake: Wake, feed_soon: Wake) -> None:
+def subscribe(service: Service, ledger: Ledger, wake: Wake, feed_soon: Wake) -> None:
     """Subscribe the writer to its topics."""
 
     async def on_commands(batch: Sequence[Received[handlers.Command]]) -> None:
-        await handlers.record(batch, ledger, policy, wake)
+        await handlers.record(batch, ledger, wake)
 
     async def on_entity_changed(batch: Sequence[Received[EntityChanged]]) -> None:
         await handlers.note_changes(batch, ledger, feed_soon)

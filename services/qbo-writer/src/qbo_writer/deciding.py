@@ -23,7 +23,8 @@ class Known:
     source: str
     source_key: str
     marker: str
-    doc_number: str | None = None
+    doc_number: str | None = None  # what its latest request asked for, or QuickBooks gave it
+    number_of: str | None = None  # the source's number that doc_number stands for
     status: DocumentStatus = DocumentStatus.NOTHING
     qbo_id: str | None = None
     sync_token: str | None = None

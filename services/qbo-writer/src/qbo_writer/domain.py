@@ -3,7 +3,7 @@
 Pure: no I/O, no QuickBooks JSON beyond the text of a request's body. The ports that handlers and loops take stand here, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -215,6 +215,9 @@ class Books(Protocol):
 
         Also returns a document with this DocNumber and another marker: the caller decides. Raises LookupFailed.
         """
+
+    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
+        """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> "list[Seen | Deleted]":
         """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap and so may be incomplete."""

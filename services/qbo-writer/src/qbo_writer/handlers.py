@@ -1,7 +1,5 @@
 """What the writer does with a message: record commands, note that the books changed. No I/O of its own."""
 
-import base64
-import hashlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +15,6 @@ from opentelemetry.trace import SpanKind
 from qbo_writer import mapping
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import LedgerKind
-from qbo_writer.policy import Policy
 
 PRIORITY = {Priority.INTERACTIVE: 0, Priority.LIVE: 1, Priority.BACKFILL: 2, Priority.SWEEP: 3}
 Command = UpsertInvoice | UpsertBill | RetractDocument
@@ -32,7 +29,6 @@ class NewCommand:
     source: str
     source_key: str
     kind: LedgerKind
-    doc_number: str | None
     marker: str
     operation: str
     version: int
@@ -63,7 +59,7 @@ class AsksFeed(Protocol):
         """Note that the feed of these companies is to be read soon."""
 
 
-def new_command(received: Received[Command], policy: Policy) -> NewCommand:
+def new_command(received: Received[Command]) -> NewCommand:
     """Translate a message into the row that is recorded."""
     message = received.message
     data = message.data
@@ -72,7 +68,6 @@ def new_command(received: Received[Command], policy: Policy) -> NewCommand:
     kind = LedgerKind(data.kind.value)
     return NewCommand(
         id=message.id, realm=data.realm, source=data.source, source_key=data.source_key, kind=kind,
-        doc_number=mapping.doc_number(policy.for_realm(data.realm), data.source, data.source_key),
         marker=mapping.marker(data.realm, data.source, data.source_key, kind),
         operation="retract" if content is None else "upsert", version=data.version, modified_at=data.modified_at,
         content=short, content_hash=content_hash(content, short), priority=PRIORITY[data.priority],
@@ -90,18 +85,10 @@ def _recorded(received: Received[Command]) -> str | None:
         return headers.get("traceparent")
 
 
-def spare_doc_number(realm: str, source: str, source_key: str) -> str:
-    """Return the number for a document whose own one is taken by another key: 21 characters, from the key alone."""
-    digest = hashlib.sha256(f"{realm}\x1f{source}\x1f{source_key}".encode()).digest()
-    return "BX" + base64.b32encode(digest).decode()[:19]
-
-
-async def record(
-    batch: Sequence[Received[Command]], ledger: Records, policy: Policy, wake: Callable[[Iterable[str]], None]
-) -> None:
+async def record(batch: Sequence[Received[Command]], ledger: Records, wake: Callable[[Iterable[str]], None]) -> None:
     """Record the commands, then wake the posting loops of their companies. A redelivery changes nothing."""
     reach(Place.POLLED)
-    commands = [new_command(received, policy) for received in batch]
+    commands = [new_command(received) for received in batch]
     await ledger.record(commands)
     reach(Place.RECORDED)
     wake({command.realm for command in commands})

@@ -16,11 +16,12 @@ from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.discrepancies import Discrepancy, Telling
 from qbo_writer.domain import SCHEMA, AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
-from qbo_writer.handlers import NewCommand, spare_doc_number
+from qbo_writer.handlers import NewCommand
 from qbo_writer.lease import fenced
 from qbo_writer.mapping import ENTITY, marker
+from qbo_writer.numbering import Number
 from qbo_writer.probe import Sample
-from qbo_writer.settling import Attempt, AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, Requeue
+from qbo_writer.settling import Attempt, AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, Numbered, Requeue
 from qbo_writer.transitions import Sent
 
 
@@ -50,6 +51,7 @@ class NewAttempt:
     content_hash: str
     number: int
     token_expires_at: datetime
+    numbered: Number | None = None  # which document number its request asks for; None: it says nothing about that
     b_id: str | None = None
 
 
@@ -101,9 +103,9 @@ class RealmRow:
 PRUNED_AT_ONCE = 5000
 _KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
-    "d.doc_number AS d_number, d.status AS d_status, d.qbo_id AS d_qbo_id, d.sync_token AS d_sync_token, "
-    "d.content_hash AS d_hash, d.fields AS d_fields, d.total AS d_total, d.balance AS d_balance, d.diverged AS d_diverged, "
-    "d.emailed AS d_emailed, "
+    "d.doc_number AS d_number, d.number_of AS d_number_of, d.status AS d_status, d.qbo_id AS d_qbo_id, "
+    "d.sync_token AS d_sync_token, d.content_hash AS d_hash, d.fields AS d_fields, d.total AS d_total, "
+    "d.balance AS d_balance, d.diverged AS d_diverged, d.emailed AS d_emailed, "
     "d.differences AS d_differences, d.attempts AS d_attempts, d.newest_version AS d_version"
 )
 _ASKED = (
@@ -120,9 +122,10 @@ def known_of(row: Any) -> Known:
     """Read a document's columns (d_...)."""
     return Known(
         id=row["d_id"], realm=row["d_realm"], kind=LedgerKind(row["d_kind"]), source=row["d_source"], source_key=row["d_key"],
-        marker=row["d_marker"], doc_number=row["d_number"], status=DocumentStatus(row["d_status"]), qbo_id=row["d_qbo_id"],
-        sync_token=row["d_sync_token"], content_hash=row["d_hash"], fields=row["d_fields"], total=row["d_total"],
-        balance=row["d_balance"], emailed=row["d_emailed"], diverged=row["d_diverged"],
+        marker=row["d_marker"], doc_number=row["d_number"], number_of=row["d_number_of"],
+        status=DocumentStatus(row["d_status"]), qbo_id=row["d_qbo_id"], sync_token=row["d_sync_token"],
+        content_hash=row["d_hash"], fields=row["d_fields"], total=row["d_total"], balance=row["d_balance"],
+        emailed=row["d_emailed"], diverged=row["d_diverged"],
         differences=tuple(Difference.model_validate(d) for d in row["d_differences"] or ()), attempts=row["d_attempts"],
         newest_version=row["d_version"],
     )  # fmt: skip
@@ -245,8 +248,12 @@ class Ledger:
                 ON CONFLICT (document_id) WHERE state <> 'resolved' DO NOTHING
                 RETURNING id, document_id, first_sent_at
                 ), counted AS (
-                UPDATE qbo_writer.documents d SET attempts = d.attempts + 1, updated_at = now()
-                FROM journalled j WHERE d.id = j.document_id)
+                UPDATE qbo_writer.documents d SET attempts = d.attempts + 1, updated_at = now(),
+                  doc_number = coalesce(n.doc_number, d.doc_number),
+                  number_of = CASE WHEN n.numbered THEN n.number_of ELSE d.number_of END
+                FROM journalled j JOIN unnest($3::bigint[], $18::bool[], $19::text[], $20::text[])
+                  AS n(document_id, numbered, doc_number, number_of) USING (document_id)
+                WHERE d.id = j.document_id)
                 SELECT id, document_id, first_sent_at FROM journalled
                 """,
                 realm, fencing_token,
@@ -256,7 +263,9 @@ class Ledger:
                 [a.request.requestid for a in attempts], [a.request.body for a in attempts],
                 [a.request.qbo_id for a in attempts], [a.request.sync_token for a in attempts],
                 [a.content_hash for a in attempts], [json.dumps(a.fields) for a in attempts], [a.b_id for a in attempts],
-                batch_id, [a.token_expires_at for a in attempts],
+                batch_id, [a.token_expires_at for a in attempts], [a.numbered is not None for a in attempts],
+                [a.numbered.text if a.numbered else None for a in attempts],
+                [a.numbered.given if a.numbered else None for a in attempts],
             )  # fmt: skip
             if batch and len(rows) != len(attempts):
                 raise BatchChanged  # the body names items that may not be sent: nothing of it is committed
@@ -380,6 +389,21 @@ class Ledger:
         )
         return [Candidate(known_of(row), asked_of(row), ()) for row in rows]
 
+    async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[Known]]:
+        """Return whose numbers these are: case-folded number -> documents that QuickBooks holds, or that are on their way."""
+        rows = await self._pool.fetch(
+            f"SELECT {_KNOWN} FROM qbo_writer.documents d "  # noqa: S608
+            "WHERE d.realm = $1 AND d.kind = $2 AND d.doc_number IS NOT NULL "
+            "AND lower(d.doc_number) IN (SELECT lower(number) FROM unnest($3::text[]) AS t(number)) "
+            "AND (d.status IN ('present', 'voided') OR EXISTS "
+            "(SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved'))",
+            realm, kind.value, list(numbers),
+        )  # fmt: skip
+        found: dict[str, list[Known]] = {}
+        for row in rows:
+            found.setdefault(row["d_number"].casefold(), []).append(known_of(row))
+        return found
+
     async def next_due_in(self, realm: str) -> float:
         """Return in how many seconds something becomes due; at most a minute."""
         value = await self._pool.fetchval(
@@ -417,7 +441,7 @@ class Ledger:
             )  # fmt: skip
             wanted = replace(wanted, source_key=kept or wanted.source_key)
             new = NewCommand(
-                wanted.id(), realm, wanted.source, wanted.source_key, wanted.kind, None,
+                wanted.id(), realm, wanted.source, wanted.source_key, wanted.kind,
                 marker(realm, wanted.source, wanted.source_key, wanted.kind), "upsert", wanted.version,
                 await connection.fetchval("SELECT now()"), json.dumps(wanted.content), wanted.content_hash, wanted.priority,
             )  # fmt: skip
@@ -706,11 +730,11 @@ async def _insert_documents(connection: Connection, commands: Iterable[NewComman
     documents = [newest[key] for key in sorted(newest)]
     rows = await connection.fetch(
         "INSERT INTO qbo_writer.documents "
-        "(realm, source, source_key, kind, doc_number, marker, newest_version, newest_modified_at) "
-        "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], "
-        "$8::timestamptz[]) ON CONFLICT DO NOTHING RETURNING id",
+        "(realm, source, source_key, kind, marker, newest_version, newest_modified_at) "
+        "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::timestamptz[]) "
+        "ON CONFLICT DO NOTHING RETURNING id",
         [c.realm for c in documents], [c.source for c in documents], [c.source_key for c in documents],
-        [c.kind.value for c in documents], [c.doc_number for c in documents], [c.marker for c in documents],
+        [c.kind.value for c in documents], [c.marker for c in documents],
         [c.version for c in documents], [c.modified_at for c in documents],
     )  # fmt: skip
     return {row["id"] for row in rows}
@@ -738,26 +762,9 @@ async def _insert_commands(connection: Connection, commands: Sequence[NewCommand
     return rows
 
 
-async def _without_document(connection: Connection, commands: Sequence[NewCommand]) -> list[NewCommand]:
-    rows = await connection.fetch(
-        "SELECT t.i FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY "
-        "AS t(realm, source, source_key, kind, i) LEFT JOIN qbo_writer.documents d USING (realm, source, source_key, kind) "
-        "WHERE d.id IS NULL",
-        [c.realm for c in commands], [c.source for c in commands], [c.source_key for c in commands],
-        [c.kind.value for c in commands],
-    )  # fmt: skip
-    return [commands[row["i"] - 1] for row in rows]
-
-
 async def _record(connection: Connection, commands: Sequence[NewCommand]) -> int:
     made = await _insert_documents(connection, commands)
     rows = await _insert_commands(connection, commands)
-    if len(rows) < len(commands):
-        missing = await _without_document(connection, commands)
-        if missing:  # another key has this number already: the document takes its spare one
-            spare = [replace(c, doc_number=spare_doc_number(c.realm, c.source, c.source_key)) for c in missing]
-            made |= await _insert_documents(connection, spare)
-            rows += await _insert_commands(connection, spare)
     await _raise_newest(connection, [row for row in rows if row["document_id"] not in made])
     return len(rows)
 
@@ -792,6 +799,7 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
     documents = [e.document for e in fresh if e.document]
     if documents:
         await _update_documents(connection, documents)
+    await _renumber(connection, [e.numbered for e in fresh if e.numbered])
     requeued = [e.requeue for e in fresh if e.requeue]
     if requeued:
         await _requeue(connection, requeued)
@@ -849,7 +857,7 @@ def _trace_of(effect: Effects) -> str | None:
 
 async def _as_command(connection: Connection, f: FollowUp, traceparent: str | None) -> NewCommand:
     return NewCommand(
-        f.id(), f.realm, f.source, f.source_key, f.kind, None, marker(f.realm, f.source, f.source_key, f.kind), "upsert",
+        f.id(), f.realm, f.source, f.source_key, f.kind, marker(f.realm, f.source, f.source_key, f.kind), "upsert",
         f.version, await connection.fetchval("SELECT now()"), json.dumps(f.content), f.content_hash, f.priority, traceparent,
     )  # fmt: skip
 
@@ -914,10 +922,12 @@ async def _update_documents(connection: Connection, changes: Sequence[DocumentCh
         UPDATE qbo_writer.documents d SET status = t.status, qbo_id = t.qbo_id, sync_token = t.sync_token,
           content_hash = t.content_hash, fields = t.fields::jsonb, total = t.total, balance = t.balance, diverged = t.diverged,
           differences = t.differences::jsonb, emailed = t.emailed, updated_at = clock_timestamp(),
+          doc_number = coalesce(t.doc_number, d.doc_number),
           content = CASE WHEN t.content_of IS NULL THEN d.content ELSE c.content END
         FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::numeric[],
-          $9::bool[], $10::text[], $11::uuid[], $12::bool[])
-          AS t(id, status, qbo_id, sync_token, content_hash, fields, total, balance, diverged, differences, content_of, emailed)
+          $9::bool[], $10::text[], $11::uuid[], $12::bool[], $13::text[])
+          AS t(id, status, qbo_id, sync_token, content_hash, fields, total, balance, diverged, differences, content_of, emailed,
+               doc_number)
         LEFT JOIN qbo_writer.commands c ON c.id = t.content_of
         WHERE d.id = t.id
         """,
@@ -926,8 +936,17 @@ async def _update_documents(connection: Connection, changes: Sequence[DocumentCh
         [json.dumps(c.fields) if c.fields is not None else None for c in changes], [c.total for c in changes],
         [c.balance for c in changes], [c.diverged for c in changes],
         [json.dumps([d.model_dump(mode="json") for d in c.differences]) if c.differences else None for c in changes],
-        [c.content_of for c in changes], [c.emailed for c in changes],
+        [c.content_of for c in changes], [c.emailed for c in changes], [c.doc_number for c in changes],
     )  # fmt: skip
+
+
+async def _renumber(connection: Connection, numbered: Sequence[Numbered]) -> None:
+    if numbered:
+        await connection.execute(
+            "UPDATE qbo_writer.documents d SET doc_number = t.doc_number, number_of = t.number_of "
+            "FROM unnest($1::bigint[], $2::text[], $3::text[]) AS t(id, doc_number, number_of) WHERE d.id = t.id",
+            [n.document_id for n in numbered], [n.doc_number for n in numbered], [n.number_of for n in numbered],
+        )  # fmt: skip
 
 
 async def _requeue(connection: Connection, requeued: Sequence[Requeue]) -> None:

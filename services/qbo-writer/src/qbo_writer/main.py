@@ -143,7 +143,7 @@ def build_app(settings: WriterSettings) -> Service:
     async def prepare(app: Service) -> None:
         relay = outbox.Relay(app.pool, SCHEMA, Announcer(app.publisher))
         writer = Writer(settings, app.pool, relay)
-        consumers.subscribe(app, writer.ledger, writer.policy, writer.wake, writer.feed_soon)
+        consumers.subscribe(app, writer.ledger, writer.wake, writer.feed_soon)
         app.add_cleanup(lambda: writer.close(app.seconds_to_stop()))
         app.add_loop("lease", writer.leases.step, stall_seconds=max(60.0, settings.lease_seconds * 6))
         for realm, poster in writer.posters.items():

@@ -149,7 +149,7 @@ def _wanted(
         body["DueDate"] = fields["due_date"] = content.due_date.isoformat()
     else:
         cleared["DueDate"] = None
-    if doc_number and ids.get("numbers") != "quickbooks":  # the company lets QuickBooks number its sales forms
+    if doc_number:
         body["DocNumber"] = fields["doc_number"] = doc_number
     for key, name in _HEADER_REFS:
         if key in ids:

@@ -76,6 +76,8 @@ class Policy(_Table):
     closed_period: Literal["hold", "update"] = "hold"
     on_difference: Literal["tell", "hold"] = "tell"  # QuickBooks' answer is not what was asked
     on_total: Literal["hold", "tell"] = "hold"  # a document's lines do not add up to the total that its source states
+    numbers: Literal["source", "derived", "quickbooks"] = "source"  # whose document numbers the documents get
+    unusable_number: Literal["reject", "derive", "quickbooks"] = "reject"  # a source's number that is too long, or taken
     create_customers: bool = True
     create_vendors: bool = True
     unmapped: Literal["default", "reject"] = "default"  # items and accounts without a mapping: [defaults], or QB006

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, PermanentError
 from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
 
-from qbo_writer import discrepancies, mapping, totals
+from qbo_writer import discrepancies, mapping, numbering, totals
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, End, Known, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
@@ -37,6 +37,8 @@ from qbo_writer.lease import LeaseLost
 from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, RealmRow
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.names import fold, spellings
+from qbo_writer.numbering import Number, Numbering, Outcome
+from qbo_writer.references import CompanyFacts
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, ended, hash_of
@@ -51,6 +53,7 @@ CONTENT: dict[LedgerKind, type[AnyContent]] = {
     LedgerKind.CUSTOMER: NameContent,
     LedgerKind.VENDOR: NameContent,
 }
+Numbers = Mapping[int, Outcome]  # by the document's id
 IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
 THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
 BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each
@@ -108,6 +111,7 @@ class Poster:
         self.resolver = Resolver(realm, parts, self.sender)
         self.feeder = Feeder(realm, parts, self.sender, self.resolver)
         self.sweeper = Sweeper(realm, parts, self.feeder)
+        self.numbering = Numbering(realm, parts.policy, parts.ledger, parts.books)
         self.tenure: Tenure | None = None
         self.row: RealmRow | None = None
         self.limit: int | None = None  # run-once: how many documents may still be claimed
@@ -250,10 +254,7 @@ class Poster:
             self.sender.spawn(tenure, [attempt], self.sender.single(tenure, attempt, token))
 
     async def _batch(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
-        numbered = [
-            NewAttempt(a.candidate, a.request, a.fields, a.content_hash, a.number, a.token_expires_at, str(i))
-            for i, a in enumerate(attempts, 1)
-        ]
+        numbered = [replace(a, b_id=str(i)) for i, a in enumerate(attempts, 1)]
         body = mapping.batch_body([BatchItem(a.b_id or "", a.request) for a in numbered])
         requestid = batch_requestid_of([a.request.requestid for a in numbered])
         try:
@@ -272,7 +273,8 @@ class Poster:
         for candidate in candidates:
             for asked in candidate.older:
                 prepared.effects.append(ended(candidate.known, asked, superseded(candidate.newest), self.parts.links))
-        await asyncio.gather(*(self._prepare_one(c, token, prepared) for c in candidates))
+        numbers = await self._numbers(candidates, token)
+        await asyncio.gather(*(self._prepare_one(c, token, prepared, numbers) for c in candidates))
         if prepared.unanswered:
             self.sender.health.heard(NO_ANSWER)
         if prepared.effects:
@@ -284,13 +286,30 @@ class Poster:
             await self._need_name(tenure, needed, waiting)
         return prepared
 
-    async def _prepare_one(self, candidate: Candidate, token: AccessToken, prepared: Prepared) -> None:
+    async def _numbers(self, candidates: Sequence[Candidate], token: AccessToken) -> Numbers:
+        """Give the documents that are to be written their numbers, all of a round in one question."""
+        written = [
+            (c.known, c.newest)
+            for c in candidates
+            if c.known.kind in numbering.KINDS and c.newest.state is CommandState.DUE and c.newest.operation == "upsert"
+            and isinstance(decide(c.known, c.newest, self.parts.rules), Write)
+        ]  # fmt: skip
+        if not written:
+            return {}
+        try:
+            facts = await self.parts.references.company(self.realm, token)
+        except LookupFailed as error:
+            return {known.id: error for known, _ in written}
+        ours = [(known, asked) for known, asked in written if self._numbers_are_ours(known.kind, facts)]
+        return await self.numbering.of(ours, token)
+
+    async def _prepare_one(self, candidate: Candidate, token: AccessToken, prepared: Prepared, numbers: Numbers) -> None:
         known, asked = candidate.known, candidate.newest
         if asked.state is not CommandState.DUE:
             return  # it has ended, or waits for a name: only the older ones were due
         try:
             with telemetry.step("decide command", asked.traceparent, {"command_id": str(asked.id), "kind": known.kind.value}):
-                result = await self.plan(candidate, token)
+                result = await self.plan(candidate, token, numbers)
             self._unanswered.pop(asked.id, None)
         except LookupFailed as error:
             log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
@@ -331,8 +350,12 @@ class Poster:
         self._unanswered[command] = (answered, times + 1)
         return answered > before
 
-    async def plan(self, candidate: Candidate, token: AccessToken) -> End | NameNeeded | NewAttempt:
+    async def plan(
+        self, candidate: Candidate, token: AccessToken, numbers: Numbers | None = None
+    ) -> End | NameNeeded | NewAttempt:
         """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""
+        if numbers is None:
+            numbers = await self._numbers([candidate], token)
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
         if isinstance(choice, Write) and asked.failures >= FAILURES:
@@ -355,12 +378,19 @@ class Poster:
             known = replace(known, sync_token=asked.shown_sync_token)
             candidate = replace(candidate, known=known)
         fields: dict[str, str] = {}
+        number: Number | None = None
         if choice.operation is Operation.VOID:
             body = mapping.void_body(known.qbo_id or "", known.sync_token or "")
         elif choice.operation is Operation.DELETE:
             body = mapping.delete_body(known.qbo_id or "", known.sync_token or "")
         else:
-            wanted = await self.wanted(known, asked, token)
+            outcome = numbers.get(known.id)
+            if isinstance(outcome, LookupFailed):
+                raise outcome
+            if isinstance(outcome, End):
+                return outcome
+            number = outcome or Number(None)
+            wanted = await self.wanted(known, asked, token, number)
             if not isinstance(wanted, mapping.Wanted):
                 return wanted
             fields = wanted.fields
@@ -370,18 +400,29 @@ class Poster:
                 body = mapping.create_body(wanted)
             else:
                 body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
-        return self._attempt(candidate, choice, body, fields, token)
+        return self._attempt(candidate, choice, body, fields, token, number)
 
-    async def wanted(self, known: Known, asked: Asked, token: AccessToken) -> mapping.Wanted | NameNeeded | End:
-        """Return what a command's document shall be in QuickBooks, or why that cannot be said. Raises LookupFailed, Skipped."""
+    async def wanted(
+        self, known: Known, asked: Asked, token: AccessToken, number: Number | None = None
+    ) -> mapping.Wanted | NameNeeded | End:
+        """Return what a command's document shall be in QuickBooks, or why that cannot be said. Raises LookupFailed, Skipped.
+
+        `number`: None shows the one that it should get, before anybody is asked whether it is free.
+        """
         content = CONTENT[known.kind].model_validate(asked.content)
         resolved = await self._resolve(known, content, token)
         if not isinstance(resolved, Resolved):
             return resolved
-        facts, number = await self.parts.references.company(self.realm, token), known.doc_number
-        if known.kind is LedgerKind.INVOICE and not facts.custom_numbers:
-            number = None  # the company lets QuickBooks give the numbers: ours would make doubles of its own
-        return mapping.wanted(known.kind, content, resolved, self.parts.policy, number, known.marker, facts.currency)
+        facts = await self.parts.references.company(self.realm, token)
+        if number is None and self._numbers_are_ours(known.kind, facts):
+            number = numbering.wish(known, asked, self.parts.policy).number
+        text = number.text if number else None
+        return mapping.wanted(known.kind, content, resolved, self.parts.policy, text, known.marker, facts.currency)
+
+    @staticmethod
+    def _numbers_are_ours(kind: LedgerKind, facts: CompanyFacts) -> bool:
+        """Whether we give the number. Where the company lets QuickBooks number its sales forms, ours would make doubles."""
+        return kind in numbering.KINDS and (facts.custom_numbers or kind is not LedgerKind.INVOICE)
 
     async def _closed(self, known: Known, asked: Asked, token: AccessToken) -> End | None:
         facts = await self.parts.references.company(self.realm, token)
@@ -430,7 +471,9 @@ class Poster:
             return End(CommandState.REJECTED, resolved.reason, resolved.fix, resolved.code)
         return resolved
 
-    def _attempt(self, candidate: Candidate, choice: Write, body: str, fields: dict[str, str], token: AccessToken) -> NewAttempt:
+    def _attempt(
+        self, candidate: Candidate, choice: Write, body: str, fields: dict[str, str], token: AccessToken, numbered: Number | None
+    ) -> NewAttempt:
         known, asked, number = candidate.known, candidate.newest, candidate.known.attempts + 1
         create = choice.operation is Operation.CREATE
         sync_token = None if create else known.sync_token
@@ -439,7 +482,7 @@ class Poster:
             self.realm, known.kind, mapping.ENTITY[known.kind], choice.operation, requestid, body,
             None if create else known.qbo_id, sync_token,
         )  # fmt: skip
-        return NewAttempt(candidate, request, fields, asked.content_hash, number, token.expires_at)
+        return NewAttempt(candidate, request, fields, asked.content_hash, number, token.expires_at, numbered)
 
     async def _need_name(self, tenure: Tenure, needed: NameNeeded, waiting: Sequence[Candidate]) -> None:
         """A customer or vendor is a document of its own: created once, however many commands need it."""

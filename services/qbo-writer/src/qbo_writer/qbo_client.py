@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -225,6 +225,14 @@ class QboClient:
         window = [mapping.seen(entity, raw) for raw in await self.query(realm, statement, token)]
         known = {one.qbo_id for one in found}
         return found + [one for one in window if one.marker == marker and one.qbo_id not in known]
+
+    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
+        """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
+        found: list[Seen] = []
+        for condition in _numbered(sorted(numbers)):
+            rows = await self.query(realm, f"select * from {entity} where DocNumber {condition}", token)  # noqa: S608
+            found += [mapping.seen(entity, raw) for raw in rows]
+        return found
 
     async def find_names(self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAMES) -> list[Seen]:
         """Return who holds a name, inactive ones (whose name ends in " (deleted)") included.
@@ -457,6 +465,22 @@ def _literals(name: str) -> list[str]:
 
 def _length(name: str) -> int:
     return sum(len(quote(text)) + 3 for text in _literals(name))
+
+
+def _numbered(numbers: Sequence[str]) -> list[str]:
+    """Return the conditions that find these numbers, each short enough for an address."""
+    conditions, texts, length = [], list[str](), 0
+    for number in numbers:
+        if not plain(number):
+            conditions.append(like(number))
+            continue
+        size = len(quote(literal(number))) + 3
+        if texts and length + size > _ADDRESS:
+            conditions.append(f"in ({', '.join(texts)})")
+            texts, length = [], 0
+        texts.append(literal(number))
+        length += size
+    return conditions + ([f"in ({', '.join(texts)})"] if texts else [])
 
 
 def like(name: str) -> str:

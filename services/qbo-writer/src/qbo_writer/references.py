@@ -232,8 +232,6 @@ class References:
             ids["tax"] = await self._tax(realm, defaults.tax_code, token)
         elif isinstance(content, InvoiceContent) and facts.country == "US":
             ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds what nobody asked for
-        if isinstance(content, InvoiceContent) and not facts.custom_numbers:
-            ids["numbers"] = "quickbooks"
         await self._header(realm, content, policy, facts, token, ids)
         # The name last: nobody is created for a document that cannot be posted for another reason.
         if isinstance(content, InvoiceContent):

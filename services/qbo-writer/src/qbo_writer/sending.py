@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 from bookrelay import metrics, telemetry
 from bookrelay.db import TRANSIENT_POSTGRES
-from bookrelay.errors import Code, HaltError, TransientError
+from bookrelay.errors import Code, Disposition, HaltError, TransientError
 from bookrelay.messages import Priority
 from opentelemetry.trace import SpanKind
 
-from qbo_writer import mapping
+from qbo_writer import mapping, numbering
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Rules
 from qbo_writer.domain import (
@@ -27,7 +27,6 @@ from qbo_writer.domain import (
     BatchItem,
     BatchRequest,
     Books,
-    LedgerKind,
     LookupFailed,
     Operation,
     Seen,
@@ -39,7 +38,7 @@ from qbo_writer.policy import Policy
 from qbo_writer.redacting import redacted
 from qbo_writer.references import Lists, References
 from qbo_writer.settings import WriterSettings
-from qbo_writer.settling import NAMES, Attempt, Effects, Links, effects_of
+from qbo_writer.settling import NAMES, Attempt, Effects, Links, Numbered, effects_of
 from qbo_writer.tokens import TokenStore
 from qbo_writer.transitions import Envelope, Waits, When, when_answered
 
@@ -50,6 +49,7 @@ PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.S
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
 NAME_TAKEN = "6240"
+NUMBER_TAKEN = "6140"
 PASSING: tuple[type[BaseException], ...] = (TransientError, *TRANSIENT_POSTGRES)
 READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
 
@@ -314,7 +314,28 @@ class Sender:
                 if last:
                     return self.effects(attempt, When.SILENCE, answer=answer, due_in=self._silence_wait())
                 await asyncio.sleep(0.2)
+        if answer.intuit_code == NUMBER_TAKEN and seen is not None and _another(attempt, seen):
+            return self._number_taken(attempt, answer, seen)
         return self.read(attempt, seen, answer=answer, adopted=not attempt.sent.ambiguous)
+
+    def _number_taken(self, attempt: Attempt, answer: Answer, seen: Seen) -> Effects:
+        """Another document has the number: nothing was done by this send. What follows, the company policy says."""
+        known, number, policy = attempt.known, numbering.given(attempt.asked), self.parts.policy
+        of_source = number is not None and number == attempt.fields.get("doc_number")
+        disposition = Disposition.HOLD
+        if of_source:
+            disposition = Disposition.REJECT if policy.unusable_number == "reject" else Disposition.RETRY
+        text = number or attempt.fields.get("doc_number") or ""
+        answer = replace(
+            answer, kind=AnswerKind.ERROR, disposition=disposition, code=Code.CONFLICT,
+            reason=numbering.taken(text, known.kind, seen), fix=numbering.FIX_TAKEN,
+        )  # fmt: skip
+        when = When.ERROR_AFTER_SILENCE if attempt.sent.ambiguous else When.ERROR
+        effects = self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))
+        if when is When.ERROR and disposition is Disposition.RETRY and number is not None:
+            other = numbering.instead(known, number, policy)
+            effects = replace(effects, numbered=Numbered(known.id, other.text, number))
+        return effects
 
     async def _conflicting(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Seen | None:
         entity, qbo_id = attempt.request.entity, answer.conflicting_id or attempt.request.qbo_id
@@ -326,10 +347,9 @@ class Sender:
     async def look_up(self, attempt: Attempt, token: AccessToken, *, ours_only: bool = True) -> list[Seen]:
         """Look for what carries our marker (or number, or name), then read it by Id: a query may show an old SyncToken."""
         known, entity = attempt.known, attempt.request.entity
-        numbered = (await self.parts.references.company(self.realm, token)).custom_numbers or known.kind is not LedgerKind.INVOICE
         name = str((attempt.asked.content or {}).get("name") or "") if known.kind in NAMES else None
         found = await self.parts.books.find(
-            self.realm, entity, doc_number=known.doc_number if numbered else None, marker=known.marker,
+            self.realm, entity, doc_number=attempt.fields.get("doc_number"), marker=known.marker,
             since=attempt.sent.first_sent_at, name=name, token=token,
         )  # fmt: skip
         reach(Place.LOOKED_UP)
@@ -466,6 +486,13 @@ class Sender:
         for effect in effects:
             for end in effect.ends:
                 log_end(self.realm, end, *answers.get(end.asked.id, (None, None)))
+
+
+def _another(attempt: Attempt, seen: Seen) -> bool:
+    """Whether what was read is not the attempt's own document."""
+    if attempt.request.operation is Operation.CREATE:
+        return seen.marker != attempt.known.marker
+    return seen.qbo_id != attempt.request.qbo_id
 
 
 def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:

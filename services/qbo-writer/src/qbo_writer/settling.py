@@ -56,7 +56,7 @@ class DocumentChange:
     balance: Decimal | None
     diverged: bool
     differences: tuple[m.Difference, ...] = ()
-    doc_number: str | None = None
+    doc_number: str | None = None  # as QuickBooks shows it after an answer; None: as it was
     content_of: UUID | None = None  # the command whose content it holds now
     emailed: bool = False
 
@@ -106,6 +106,15 @@ class Requeue:
 
 
 @dataclass(frozen=True)
+class Numbered:
+    """A document takes another number instead of its source's, `number_of`; `doc_number` None: QuickBooks numbers it."""
+
+    document_id: int
+    doc_number: str | None
+    number_of: str
+
+
+@dataclass(frozen=True)
 class FollowUp:
     """A command that we ask for ourselves: a bill's payment, a customer, a vendor."""
 
@@ -138,6 +147,7 @@ class Effects:
     releases: int | None = None  # commands that wait for this document become due
     compared: bool = False  # what QuickBooks holds of the document now was compared with what was asked, or is gone
     unlike: Unlike | None = None  # what that showed
+    numbered: Numbered | None = None  # another number than was asked for
     log: dict[str, Any] = field(default_factory=dict)
 
 
@@ -172,7 +182,7 @@ def end_event(known: Known, asked: Asked, end: End, links: Links, now: datetime)
             m.DocumentUnchangedData(
                 **data,
                 qbo_id=known.qbo_id if there else None,
-                doc_number=known.doc_number if there else None,
+                doc_number=((known.fields or {}).get("doc_number") or known.doc_number) if there else None,
                 url=links.url(known.kind, known.qbo_id, known.realm) if there else None,
                 total=known.total if there else None,
             ),
@@ -427,7 +437,7 @@ def _held_diverged(
         document = DocumentChange(
             known.id, status, seen.qbo_id, seen.sync_token, known.content_hash,
             veiled(seen.fields, attempt.fields), seen.total, seen.balance,
-            diverged=True, differences=differences, doc_number=known.doc_number, emailed=seen.emailed,
+            diverged=True, differences=differences, emailed=seen.emailed,
         )  # fmt: skip
         events = _diverged_events(known, asked, seen.qbo_id, differences, now)
     releases = known.id if known.kind in NAMES else None
@@ -454,7 +464,6 @@ def _gone(attempt: Attempt, when: When, links: Links, answer: Answer | None, now
     end = End(CommandState.HELD, "A person deleted the document in QuickBooks.", FIX_HELD, Code.CONFLICT)
     document = DocumentChange(
         known.id, DocumentStatus.GONE, known.qbo_id, known.sync_token, None, None, None, None, diverged=True,
-        doc_number=known.doc_number,
     )  # fmt: skip
     event = end_event(known, asked, end, links, now)
     events = _diverged_events(known, asked, known.qbo_id or "", (), now)
@@ -471,7 +480,7 @@ def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: See
         known = attempt.known
         document = DocumentChange(
             known.id, known.status, known.qbo_id, seen.sync_token, known.content_hash, known.fields, seen.total, seen.balance,
-            diverged=known.diverged, differences=known.differences, doc_number=known.doc_number, emailed=seen.emailed,
+            diverged=known.diverged, differences=known.differences, emailed=seen.emailed,
         )  # fmt: skip
     # Held by a person's question until now (stuck): due again.
     # What was refused for the company (its pace, its token) does not count against the document; all else does.

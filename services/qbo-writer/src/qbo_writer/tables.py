@@ -25,7 +25,7 @@ class Document(SQLModel, table=True):
     __table_args__ = (
         Index("uq_documents_key", "realm", "source", "source_key", "kind", unique=True),
         Index(
-            "uq_documents_doc_number", "realm", "kind", "doc_number", unique=True, postgresql_where=text("doc_number IS NOT NULL")
+            "ix_documents_doc_number", "realm", "kind", text("lower(doc_number)"), postgresql_where=text("doc_number IS NOT NULL")
         ),
         Index("ix_documents_qbo_id", "realm", "kind", "qbo_id", postgresql_where=text("qbo_id IS NOT NULL")),
         Index("ix_documents_held", "realm", postgresql_where=text("held")),
@@ -37,7 +37,8 @@ class Document(SQLModel, table=True):
     source: str = Field(sa_type=Text)
     source_key: str = Field(sa_type=Text)
     kind: str = Field(sa_type=Text)
-    doc_number: str | None = Field(default=None, sa_type=Text)
+    doc_number: str | None = Field(default=None, sa_type=Text)  # what its latest request asked for, or QuickBooks gave it
+    number_of: str | None = Field(default=None, sa_type=Text)  # the source's number that doc_number stands for
     marker: str = Field(sa_type=Text)  # stands in PrivateNote; random-looking, unique, says nothing about the key
     status: str = Field(default="nothing", sa_type=Text, sa_column_kwargs={"server_default": text("'nothing'")})
     qbo_id: str | None = Field(default=None, sa_type=Text)

@@ -27,6 +27,7 @@ EPOCH = date(1899, 12, 30)  # day 0 of a sheet's serial numbers
 EARLIEST, LATEST = date(1990, 1, 1), date(2099, 12, 31)
 MAX_NAME = 100  # QuickBooks' limit for a DisplayName
 MAX_MEMO = 2000
+MAX_NUMBER = 500  # of a command; QuickBooks takes less, and the writer says so
 MAX_DESCRIPTION = 4000
 DEFAULT_DESCRIPTION = "Professional services"
 _SIGNIFICANT = Context(prec=15, rounding=ROUND_HALF_EVEN)  # a sheet shows a double with 15 digits: what the person sees
@@ -86,12 +87,23 @@ def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_k
         return Invalid(kind, " ".join(problem.reason for problem in problems), " ".join(fixes))
     memo = (row.text("notes") or row.text("thread"))[:MAX_MEMO] or None
     description = (row.text("task_descr") or row.text("job_name") or DEFAULT_DESCRIPTION)[:MAX_DESCRIPTION]
+    number = _number(row)
     party = Party(name=name)
     if kind == Kind.BILL:
         bill_line = BillLine(description=description, amount=amount)
-        return Valid(BillContent(vendor=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(bill_line,)), total)
+        return Valid(
+            BillContent(vendor=party, txn_date=txn_date, due_date=due_date, memo=memo, number=number, lines=(bill_line,)),
+            total,
+        )
     line = InvoiceLine(description=description, quantity=Decimal(1), unit_price=amount, amount=amount)
-    return Valid(InvoiceContent(customer=party, txn_date=txn_date, due_date=due_date, memo=memo, lines=(line,)), total)
+    invoice = InvoiceContent(customer=party, txn_date=txn_date, due_date=due_date, memo=memo, number=number, lines=(line,))
+    return Valid(invoice, total)
+
+
+def _number(row: SheetRow) -> str | None:
+    """Return the invoice's number; some keep a link to the invoice in its cell, which is none."""
+    text = row.text("invoice")
+    return None if "://" in text or text.casefold().startswith("www.") else text[:MAX_NUMBER] or None
 
 
 def _direction(row: SheetRow, directions: Directions) -> tuple[Kind, str]:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_608dfcf5'
+revision = '0001_dc2d6a41'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -58,6 +58,7 @@ def upgrade() -> None:
     sa.Column('source_key', sa.Text(), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
     sa.Column('doc_number', sa.Text(), nullable=True),
+    sa.Column('number_of', sa.Text(), nullable=True),
     sa.Column('marker', sa.Text(), nullable=False),
     sa.Column('status', sa.Text(), server_default=sa.text("'nothing'"), nullable=False),
     sa.Column('qbo_id', sa.Text(), nullable=True),
@@ -79,9 +80,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_index('ix_documents_doc_number', 'documents', ['realm', 'kind', sa.literal_column('lower(doc_number)')], unique=False, schema='qbo_writer', postgresql_where=sa.text('doc_number IS NOT NULL'))
     op.create_index('ix_documents_held', 'documents', ['realm'], unique=False, schema='qbo_writer', postgresql_where=sa.text('held'))
     op.create_index('ix_documents_qbo_id', 'documents', ['realm', 'kind', 'qbo_id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('qbo_id IS NOT NULL'))
-    op.create_index('uq_documents_doc_number', 'documents', ['realm', 'kind', 'doc_number'], unique=True, schema='qbo_writer', postgresql_where=sa.text('doc_number IS NOT NULL'))
     op.create_index('uq_documents_key', 'documents', ['realm', 'source', 'source_key', 'kind'], unique=True, schema='qbo_writer')
     op.create_table('leases',
     sa.Column('realm', sa.Text(), nullable=False),

@@ -32,7 +32,7 @@ from sheet_watcher.handlers import Plan, Rules, Superseded, on_event
 from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-HEADERS = ("invoice", "submitted_date", "To_Client", "inv_from", "task_descr", "STATUS", "Inv_Dollars", *OWN_COLUMNS)
+HEADERS = ("invoice", "submitted_date", "To_Client", "inv_from", "task_descr", "STATUS", "Inv_Dollars", "inv_link", *OWN_COLUMNS)
 RULES = Rules(
     realm="r", source="sheet", directions=Directions(money_in=("ACD",), money_out=("XYZ",)),
     eligible=frozenset(("submitted", "pending")), missing_seconds=60, retract_limit=3,

@@ -1,8 +1,10 @@
-"""The protocol's table of states: walked row by row; what the table lacks cannot happen; the waits by protocol.md's letters."""
+"""The protocol's table of states: walked row by row; what the table lacks cannot happen; the waits by the page's letters."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -35,38 +37,26 @@ WAITS = Waits(timedelta(seconds=150), timedelta(seconds=120), timedelta(hours=2)
 SENDING, UNKNOWN, RESOLVED = AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.RESOLVED
 LINKS = Links(lambda kind, qbo_id, realm: f"https://qbo/{qbo_id}")
 
-# protocol.md, "States of an attempt", and two rows that a batch needs beside it (marked *).
-ROWS: dict[tuple[AttemptState | None, When], tuple[AttemptState, Effect]] = {
-    (None, When.DUE): (SENDING, Effect.JOURNAL),
-    (SENDING, When.SUCCESS): (RESOLVED, Effect.SETTLE),
-    (SENDING, When.REFUSAL): (SENDING, Effect.NOTE_REFUSAL),
-    (SENDING, When.RESEND_REFUSED): (SENDING, Effect.RESEND),
-    (SENDING, When.REFUSAL_AFTER_SILENCE): (UNKNOWN, Effect.NOTE_SILENCE),
-    (SENDING, When.ERROR): (RESOLVED, Effect.REJECT),
-    (SENDING, When.READ_OWN): (RESOLVED, Effect.SETTLE),
-    (SENDING, When.READ_KNOWN): (RESOLVED, Effect.CLAIM_AFRESH),
-    (SENDING, When.READ_OTHER): (RESOLVED, Effect.HOLD_DIVERGED),
-    (SENDING, When.READ_GONE): (RESOLVED, Effect.GONE),
-    (SENDING, When.SILENCE): (UNKNOWN, Effect.NOTE_SILENCE),
-    (SENDING, When.ERROR_AFTER_SILENCE): (UNKNOWN, Effect.NOTE_SILENCE),
-    (SENDING, When.LOST): (UNKNOWN, Effect.NOTE_LOST),
-    (SENDING, When.REFUSED_ITEM): (RESOLVED, Effect.CLAIM_AFRESH),  # *
-    (SENDING, When.BATCH_ERROR): (RESOLVED, Effect.CLAIM_AFRESH),  # *
-    (UNKNOWN, When.READ_OWN): (RESOLVED, Effect.SETTLE),
-    (UNKNOWN, When.READ_KNOWN): (RESOLVED, Effect.CLAIM_AFRESH),
-    (UNKNOWN, When.READ_OTHER): (RESOLVED, Effect.HOLD_DIVERGED),
-    (UNKNOWN, When.READ_GONE): (RESOLVED, Effect.GONE),
-    (UNKNOWN, When.RESEND_SAFE): (SENDING, Effect.RESEND),
-    (UNKNOWN, When.ABSENT_IN_WINDOW): (SENDING, Effect.RESEND),
-    (UNKNOWN, When.ABSENT_BATCH_ITEM): (RESOLVED, Effect.CLAIM_AFRESH),
-    (UNKNOWN, When.ABSENT_AFTER_WINDOW): (RESOLVED, Effect.CLAIM_AFRESH),
-    (UNKNOWN, When.UNBOUNDED): (UNKNOWN, Effect.HOLD_STUCK),
-    (UNKNOWN, When.OPERATOR_ABSENT): (RESOLVED, Effect.CLAIM_AFRESH),
-}
+PAGE = Path(__file__).parents[3] / "docs/protocol.md"
+_ROW = re.compile(r"^\| (none|sending|unknown|resolved) \| (\w+) \| (\w+) \| (\w+) \| .+ \|$", re.M)
 
 
-def test_the_table_is_the_protocols() -> None:
+def _read() -> dict[tuple[AttemptState | None, When], tuple[AttemptState, Effect]]:
+    """The table of docs/protocol.md, "States of an attempt"."""
+    found: dict[tuple[AttemptState | None, When], tuple[AttemptState, Effect]] = {}
+    for from_, when, to, effect in _ROW.findall(PAGE.read_text("utf-8")):
+        key = (None if from_ == "none" else AttemptState(from_), When[when])
+        assert key not in found, f"the page has two rows for {key}"
+        found[key] = (AttemptState(to), Effect[effect])
+    return found
+
+
+ROWS = _read()
+
+
+def test_the_table_is_the_pages() -> None:
     assert {key: (t.to, t.effect) for key, t in TRANSITIONS.items()} == ROWS
+    assert {when for _, when in ROWS} == set(When)
 
 
 @pytest.mark.parametrize("state", [None, *AttemptState])

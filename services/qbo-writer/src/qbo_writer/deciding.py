@@ -24,7 +24,6 @@ class Known:
     source_key: str
     marker: str
     doc_number: str | None = None  # what its latest request asked for, or QuickBooks gave it
-    number_of: str | None = None  # the source's number that doc_number stands for
     status: DocumentStatus = DocumentStatus.NOTHING
     qbo_id: str | None = None
     sync_token: str | None = None
@@ -37,6 +36,7 @@ class Known:
     differences: tuple[Difference, ...] = ()  # between what we knew and what a person made of it
     attempts: int = 0
     newest_version: int = 0
+    number_of: str | None = None  # the source's number that doc_number stands for
 
     @property
     def live(self) -> bool:

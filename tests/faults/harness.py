@@ -115,9 +115,15 @@ class Events:
     # (realm, source key) -> event id -> end: a payment's command is the writer's own
     payments: dict[tuple[str, str], dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
+    realms: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # "halted", "resumed", in order
+    _heard: set[str] = field(default_factory=set)  # events of companies: what is told twice is one
+
     def hear(self, value: bytes) -> None:
         """Take one record."""
         message = json.loads(value)
+        if str(message.get("type", "")).startswith("bookrelay.realm.") and message["id"] not in self._heard:
+            self._heard.add(message["id"])
+            self.realms[message["data"]["realm"]].append(message["type"].split(".")[2])
         if (end := ENDS.get(message["type"])) and (command := message["data"].get("command_id")):
             data = message["data"]
             self.ends[command][message["id"]] = (end, data)

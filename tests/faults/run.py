@@ -20,7 +20,7 @@ from typing import Any
 
 from qbo_writer.crashpoints import Place
 
-from . import broken, crashes, kills, scenarios
+from . import broken, crashes, field, kills, scenarios
 from .harness import Lane, Stage, stage
 from .machine import STEPS, Loop, run_machine
 from .oracle import Verdict
@@ -33,7 +33,7 @@ class Tally:
 
     def __init__(self, began: float) -> None:
         self.began = began
-        self.cases = self.kills = 0
+        self.cases = self.kills = self.halts = self.halt_calls_most = 0
         self.verdict = Verdict()
         self.wrong: list[str] = []
 
@@ -53,6 +53,7 @@ class Tally:
         return {
             "crash_points": len(Place), "cases": self.cases, "random_kills": self.kills, "documents": v.documents,
             "doubles": v.doubles, "lost": v.lost, "books_differ": v.books_differ + v.wrong_ends, "held": v.held,
+            "halts": self.halts, "halt_calls_most": self.halt_calls_most,
             "seconds": round(time.monotonic() - self.began),
         }  # fmt: skip
 
@@ -119,6 +120,30 @@ async def part_kills(lanes: list[Lane], tally: Tally, options: argparse.Namespac
     for run in await kills.storms(lanes, options.kills, options.seed, lambda text: tally.tell(f"kills {text}")):
         tally.kills += run.kills
         tally.add(f"kills {run.profile}", run.verdict, run.problem)
+
+
+async def part_field(lanes: list[Lane], tally: Tally, options: argparse.Namespace) -> None:
+    """What happens to people, under kills."""
+
+    def job(case: Callable[[Lane], Awaitable[field.Case]]) -> Callable[[Lane], Awaitable[None]]:
+        async def work(lane: Lane) -> None:
+            await lane.honest()
+            try:
+                done = await case(lane)
+            except Exception as error:
+                done = field.Case("field", problem=repr(error)[:1500])
+            finally:
+                await lane.honest()
+            tally.cases += 1
+            tally.halts += done.halts
+            tally.halt_calls_most = max(tally.halt_calls_most, done.calls)
+            tally.add(done.name, done.verdict, done.problem)
+            wrong = f"WRONG {done.problem} {done.verdict.problems[:3]}"
+            tally.tell(f"{done.name}: {f'ok, {done.halts} halts, {done.calls} calls' if done.good else wrong}")
+
+        return work
+
+    await share(lanes, [job(case) for case in field.all_cases(options.seed)])
 
 
 async def part_broken(lanes: list[Lane], tally: Tally) -> None:
@@ -193,6 +218,7 @@ def run(options: argparse.Namespace) -> int:
         "crashes": lambda: loop.run(part_crashes(lanes, tally, options), 7200),
         "kills": lambda: loop.run(part_kills(lanes, tally, options), 7200),
         "machine": lambda: part_machine(loop, lanes, tally, options),
+        "field": lambda: loop.run(part_field(lanes, tally, options), 1800),
         "broken": lambda: loop.run(part_broken(lanes, tally), 1800),
     }
     try:
@@ -212,7 +238,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if tally.wrong else 0
 
 
-PARTS = ("counterexamples", "crashes", "kills", "machine", "broken")
+PARTS = ("counterexamples", "crashes", "kills", "machine", "field", "broken")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,159 @@
+"""What happens to people, under kills: companies that are cut off, messages that nobody can take, customers that are merged."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bookrelay.messages import Command, InvoiceContent, Kind
+
+from . import workload
+from .harness import BATCHES, LATE, Company, Lane, TookTooLong, Writer, until
+from .oracle import Verdict, live
+from .workload import Key
+
+POST = {"method": "POST"}
+# Intuit cuts a company off: how it says so, and on what.
+REFUSALS: dict[str, dict[str, Any]] = {
+    "401 with 120": {"fault": "fault", "code": "120", "status": 401, "format": "json"},
+    "403 with 3100": {"fault": "fault", "code": "3100", "status": 403},
+    "400 with 5020": {"fault": "fault", "code": "5020", "status": 400},
+    "200 with 6190": {"fault": "fault", "code": "6190", "status": 200},
+    "503 with 3201": {"fault": "fault", "code": "3201", "status": 503},
+    "401 without a code": {"fault": "unauthorized"},
+    "5020 on items of a batch": {"fault": "item_fault", "code": "5020"},
+    "6190 on items of a batch": {"fault": "item_fault", "code": "6190"},
+}
+DOCUMENTS = 40
+CUT_OFF_SECONDS = 12.0  # two trials by one writer, and those of its successor
+
+
+@dataclass
+class Case:
+    """One case and what came of it."""
+
+    name: str
+    verdict: Verdict = field(default_factory=Verdict)
+    problem: str = ""
+    halts: int = 0
+    calls: int = 0  # to QuickBooks while the company was cut off
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is as it must be."""
+        return not self.problem and self.verdict.good
+
+
+async def cut_off(lane: Lane, name: str, seed: str) -> Case:
+    """A company is cut off with documents due, the writer is killed meanwhile, and it is served again: each is posted once."""
+    case, company = Case(f"cut off: {name}"), await lane.company()
+    batches = "batch" in name
+    writer = await lane.writer([company], BATCHES if batches else {}, restart=True)
+    first, *waves = workload.make(f"{seed}:{name}", company.realm, DOCUMENTS, waves=4).waves
+    commands = list(first)
+    await lane.publish(first)
+    await lane.settled(first, 90)
+    await lane.faults(company, REFUSALS[name])
+    before = len(await lane.requests(company))
+    for wave in waves:
+        await lane.publish(wave)
+        commands += wave
+
+    async def halted() -> bool:
+        return bool(await lane.pool.fetchval("SELECT halted_code FROM qbo_writer.realms WHERE realm = $1", company.realm))
+
+    await until(halted, "halted", 60)
+    ends_at = time.monotonic() + CUT_OFF_SECONDS
+    writer.process.kill()
+    await until(_passed(ends_at), "cut off", CUT_OFF_SECONDS + 5)
+    case.calls = len(await lane.requests(company)) - before
+    await lane.control("DELETE", "faults")
+    await _come_to_rest(lane, case, commands, [company], [writer], 150)
+    told = lane.events.realms.get(company.realm, [])
+    case.halts = told.count("halted")
+    if told != ["halted", "resumed"]:
+        case.problem = case.problem or f"told of the company: {told}"
+    return case
+
+
+def _passed(at: float) -> Callable[[], Awaitable[bool]]:
+    async def so() -> bool:
+        return time.monotonic() > at
+
+    return so
+
+
+async def merged(lane: Lane, seed: str) -> Case:
+    """A person merges two customers between versions, with kills: documents follow, the loser is not made again."""
+    case, company = Case("customers are merged"), await lane.company()
+    writer = await lane.writer([company], restart=True)
+    names = [f"Merge {seed} {which}" for which in ("Loser", "Survivor")]
+    keys = [Key(company.realm, f"G{number:03d}x") for number in range(12)]
+    commands = [_to(key, 1, names[number % 2]) for number, key in enumerate(keys[:8])]
+    await lane.publish(commands)
+    await lane.settled(commands, 90)
+    ids = {row["DisplayName"]: row["Id"] for row in (await lane.books(company))["Customer"]}
+    await lane.person(company, "merge", "Customer", ids[names[0]], {"into": ids[names[1]]})
+    writer.process.kill()
+
+    async def followed() -> bool:
+        query = "SELECT qbo_id FROM qbo_writer.documents WHERE realm = $1 AND kind = 'customer' AND source_key = $2"
+        return bool(await lane.pool.fetchval(query, company.realm, names[0].casefold()) == ids[names[1]])
+
+    try:
+        await until(followed, "the merge is followed", 60)
+    except TookTooLong as error:
+        case.problem = str(error)
+    later = [_to(key, 2, names[0]) for key in keys[:8]] + [_to(key, 1, names[0]) for key in keys[8:]]
+    await lane.publish(later)
+    writer.process.kill()
+    commands += later
+    await _come_to_rest(lane, case, commands, [], [writer], 120)
+    books = await lane.books(company)
+    documents = live(books)
+    case.verdict.documents += len(keys)
+    for key in keys:
+        found = documents.get((Kind.INVOICE, key.name), [])
+        if len(found) != 1 or found[0]["CustomerRef"]["value"] != ids[names[1]]:
+            case.verdict.doubles += max(0, len(found) - 1)
+            case.verdict.lost += not found
+            case.verdict.problems.append(f"{key.name}: {[(d['Id'], d['CustomerRef']) for d in found]}")
+    if again := [row["Id"] for row in books["Customer"] if row["DisplayName"] == names[0]]:
+        case.verdict.doubles += 1
+        case.verdict.problems.append(f"the loser was made again: {again}")
+    if wrong := [command for command in commands if set(lane.events.names(command)) - {"posted", "unchanged"}]:
+        case.verdict.wrong_ends += len(wrong)
+        case.verdict.problems.append(f"{len(wrong)} ends are not posted: {lane.events.names(wrong[0])}")
+    return case
+
+
+def _to(key: Key, version: int, customer: str) -> Command:
+    content = workload.content(key, random.Random(f"{key.name}:{version}"), customer)
+    assert isinstance(content, InvoiceContent)
+    return workload.upsert(key, version, content)
+
+
+async def _come_to_rest(
+    lane: Lane, case: Case, commands: Sequence[Command], judged: Sequence[Company], writers: Sequence[Writer], seconds: float
+) -> None:  # fmt: skip
+    try:
+        await lane.settled(commands, seconds)
+        await asyncio.sleep(LATE)
+    except TookTooLong as error:
+        case.problem = case.problem or str(error)[:1500]
+    for company in judged:
+        case.verdict += await lane.judge(company, commands)
+    if bad := [line for writer in writers for line in writer.defects()]:
+        case.problem = case.problem or bad[0][:800]
+    await asyncio.gather(*(writer.stop() for writer in writers))
+
+
+def all_cases(seed: str) -> list[Callable[[Lane], Awaitable[Case]]]:
+    """Every case, to be run in a lane of its own or after others."""
+
+    def of(name: str) -> Callable[[Lane], Awaitable[Case]]:
+        return lambda lane: cut_off(lane, name, seed)
+
+    return [*(of(name) for name in REFUSALS), lambda lane: merged(lane, seed)]

@@ -296,11 +296,9 @@ async def test_simple_start_has_no_bills_and_no_classes(sandbox: Sandbox, databa
     await close_pool(pool)
 
 
-async def test_company_that_numbers_itself_gets_no_number_from_us(bench: Bench) -> None:
+async def test_facts_of_a_company_that_numbers_by_itself_and_has_closed_its_books(bench: Bench) -> None:
     body = {"realm": bench.company.realm, "SalesFormsPrefs": {"CustomTxnNumbers": False}, "BookCloseDate": "2025-12-31"}
     bench.company.sandbox.control("POST", "preferences", body)
-    resolved = await bench.resolve(for_customer("Known Customer"))
-    wanted = mapping.wanted(INVOICE, for_customer("Known Customer"), resolved, Policy(), "Q-1", "bookrelay:" + "a" * 16)
-    assert "DocNumber" not in wanted.body_fields
     facts = await bench.references().company(bench.company.realm, bench.company.token)
+    assert not facts.custom_numbers
     assert str(facts.closing_date) == "2025-12-31"

@@ -12,7 +12,7 @@ ALWAYS = {"__init__.py", "domain.py", "handlers.py", "main.py", "mapping.py", "s
 ALLOWED = ALWAYS | {
     "__main__.py", "consumers.py", "routes.py", "polling.py", "posting.py", "resolving.py", "sending.py", "settling.py",
     "deciding.py", "transitions.py", "tables.py", "store.py", "ledger.py", "lease.py", "tokens.py", "pacing.py", "policy.py",
-    "references.py", "faults.py", "layout.py",
+    "references.py", "faults.py", "layout.py", "reporting.py", "policy_watching.py", "preflight.py",
     "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "cli_support.py",
     "crashpoints.py", "asking.py", "numbering.py", "totals.py", "discrepancies.py", "feed_paging.py", "names.py", "merging.py",
     "showing.py",

@@ -123,6 +123,11 @@ def _events() -> list[m.AnyMessage]:
             m.RealmResumed,
             m.RealmData(realm=REALM, code="QB002", reason="The company was connected again.", since=MOMENT),
         ),
+        event(
+            m.RealmUnserved,
+            m.RealmData(realm=REALM, code="QB001", reason="No writer serves the company: add it to QBO_REALM_IDS.", since=MOMENT),
+        ),
+        event(m.RealmServed, m.RealmData(realm=REALM, code="QB001", reason="A writer serves the company now.", since=MOMENT)),
         m.BooksDiscrepancy.of(
             m.BooksDiscrepancyData(
                 realm=REALM,

@@ -522,6 +522,20 @@ class RealmResumed(_RealmEvent):
     type: Literal["bookrelay.realm.resumed.v1"] = "bookrelay.realm.resumed.v1"
 
 
+class RealmUnserved(_RealmEvent):
+    """Commands name this company and no writer serves it: they wait; the reason says what to do. Told once, until it ends."""
+
+    TYPE = "bookrelay.realm.unserved.v1"
+    type: Literal["bookrelay.realm.unserved.v1"] = "bookrelay.realm.unserved.v1"
+
+
+class RealmServed(_RealmEvent):
+    """A writer serves this company now, or nothing waits for it any more: what was told by `RealmUnserved` is over."""
+
+    TYPE = "bookrelay.realm.served.v1"
+    type: Literal["bookrelay.realm.served.v1"] = "bookrelay.realm.served.v1"
+
+
 class BooksDiscrepancyData(Model):
     realm: Identifier
     code: str = "QB007"
@@ -560,7 +574,7 @@ class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
 Event = (
     InvoicePosted | BillPosted | BillPaymentPosted | DocumentUnchanged | DocumentRetracted | DocumentRejected | DocumentSkipped
     | DocumentHeld | DocumentSuperseded | DocumentDiverged | CommandDeadLettered | RealmHalted | RealmResumed
-    | BooksDiscrepancy
+    | RealmUnserved | RealmServed | BooksDiscrepancy
 )  # fmt: skip
 
 
@@ -634,7 +648,7 @@ COMMANDS: tuple[type[AnyMessage], ...] = (UpsertInvoice, UpsertBill, RetractDocu
 EVENTS: tuple[type[AnyMessage], ...] = (
     InvoicePosted, BillPosted, BillPaymentPosted, DocumentUnchanged, DocumentRetracted, DocumentRejected, DocumentSkipped,
     DocumentHeld, DocumentSuperseded, DocumentDiverged, CommandDeadLettered, RealmHalted, RealmResumed,
-    BooksDiscrepancy,
+    RealmUnserved, RealmServed, BooksDiscrepancy,
 )  # fmt: skip
 NOTIFICATIONS: tuple[type[AnyMessage], ...] = (EntityChanged,)
 CHANGES: tuple[type[AnyMessage], ...] = (BooksChanged,)

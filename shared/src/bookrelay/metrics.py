@@ -72,6 +72,10 @@ LEASE_TOKEN = _gauge("qbo_lease_fencing_token", "The fencing token of the lease 
 TOKEN_EXPIRES = _gauge("qbo_token_expires_timestamp_seconds", "When a token ends", "realm", "token")
 TOKEN_REFRESHES = _counter("qbo_token_refreshes_total", "Refreshes of the access token", "realm", "outcome")
 REALM_HALTED = _gauge("qbo_realm_halted", "1 while posting for the company is halted", "realm", "code")
+REALM_UNSERVED = _gauge("qbo_realm_unserved_commands", "Commands that wait for a company that no writer serves", "realm")
+POLICY_LOADED = _gauge("qbo_policy_loaded_timestamp_seconds", "When the company policy in force was read")
+POLICY_WRONG = _gauge("qbo_policy_wrong", "1 while the policy on disk is wrong and the one read before is in force")
+PROBLEMS = _gauge("qbo_problems", "What needs a person, by kind: what `qbo-writer status` lists", "what")
 DISCREPANCIES = _gauge("qbo_discrepancies_open", "Where books and ledger disagree and nobody has mended it yet", "realm", "kind")
 SWEPT = _gauge("qbo_swept_timestamp_seconds", "When books and ledger were last compared", "realm")
 

@@ -15,7 +15,7 @@ from bookrelay import telemetry
 from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
 from bookrelay.errors import BookrelayError
 
-from qbo_writer import audit_cli, auth_cli, held_cli, letters_cli
+from qbo_writer import audit_cli, auth_cli, held_cli, letters_cli, preflight_cli, status_cli, unserved_cli
 from qbo_writer.cli_support import Action, NoCalls, at_least_one, remark, served
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
@@ -52,33 +52,6 @@ async def _renew(step: Callable[[], Awaitable[float]]) -> None:
     while True:
         pause = await step()
         await asyncio.sleep(pause)
-
-
-async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Print what each company's ledger holds."""
-    rows = await pool.fetch(
-        """
-        SELECT r.realm, r.halted_code, r.halted_reason, r.halted_since, r.requestid_proven, r.batch_proven, r.bounds_unreliable,
-          l.holder, l.fencing_token, l.expires_at > clock_timestamp() AS lease_live, t.state AS connection,
-          t.access_expires_at, t.refresh_expires_at,
-          (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) n FROM qbo_writer.commands c WHERE c.realm = r.realm
-            GROUP BY state) s) AS commands,
-          (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) n FROM qbo_writer.attempts a WHERE a.realm = r.realm
-            GROUP BY state) s) AS attempts,
-          (SELECT count(*) FROM qbo_writer.documents d WHERE d.realm = r.realm AND d.held) AS held,
-          (SELECT jsonb_object_agg(what, n) FROM (SELECT what, count(*) n FROM qbo_writer.discrepancies o WHERE o.realm = r.realm
-            AND o.resolved_at IS NULL GROUP BY what) s) AS discrepancies, r.swept_at
-        FROM (SELECT realm FROM qbo_writer.documents UNION SELECT realm FROM qbo_writer.realms UNION SELECT unnest($1::text[])) n
-        LEFT JOIN qbo_writer.realms r0 USING (realm)
-        CROSS JOIN LATERAL (SELECT n.realm, r0.halted_code, r0.halted_reason, r0.halted_since, r0.requestid_proven,
-          r0.batch_proven, coalesce(r0.bounds_unreliable, false) AS bounds_unreliable, r0.swept_at) r
-        LEFT JOIN qbo_writer.leases l ON l.realm = r.realm LEFT JOIN qbo_writer.tokens t ON t.realm = r.realm ORDER BY 1
-        """,
-        list(settings.qbo_realm_ids),
-    )
-    pending = await pool.fetchval("SELECT count(*) FROM qbo_writer.outbox WHERE published_at IS NULL")
-    print(json.dumps({"realms": [dict(row) for row in rows], "outbox_pending": pending}, default=str, indent=2))
-    return 1 if any(row["halted_code"] for row in rows) else 0
 
 
 async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
@@ -145,7 +118,9 @@ def parser() -> argparse.ArgumentParser:
     once.add_argument("--seconds", type=float, default=300, help="end after so long in any case")
     once.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS, help="show what would be sent, change nothing")
     once.set_defaults(action=run_once)
-    commands.add_parser("status", help="what the ledger holds, for each company").set_defaults(action=status)
+    status_cli.register(commands)
+    preflight_cli.register(commands)
+    unserved_cli.register(commands)
     held_cli.register(commands)
     letters_cli.register(commands)
     limits = commands.add_parser("bounds", help="whether silence may end by the protocol's waits, or only by a person")

@@ -30,6 +30,7 @@ OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows 
 FIRST_LOOK_BACK = timedelta(hours=1)
 FURTHEST = timedelta(days=29)  # the feed looks back 30 days
 MORE_SECONDS = 5.0  # between two runs while there are pages left
+ERROR_LENGTH = 500
 CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
 
 
@@ -108,7 +109,11 @@ class Feeder:
         """Read the feed once, a bounded number of pages; a failure is tried again later, from the last page that was kept."""
         self.busy, self._next = True, time.monotonic() + self.parts.settings.feed_seconds
         try:
-            self._paging = await self._read(tenure, token)
+            try:
+                self._paging = await self._read(tenure, token)
+            except LookupFailed as error:
+                await self.parts.ledger.feed_failed(self.realm, tenure.fencing_token, str(error)[:ERROR_LENGTH])
+                raise
             if self._paging:
                 self._next = min(self._next, time.monotonic() + MORE_SECONDS)
             await self._probe(tenure, token)

@@ -590,9 +590,19 @@ class Ledger:
                 await self._learner.learn(connection, realm, seen.entity, seen)
             if reached is not None:
                 await connection.execute(
-                    "UPDATE qbo_writer.realms SET feed_position = coalesce($2, feed_position), feed_paging = $3 WHERE realm = $1",
+                    "UPDATE qbo_writer.realms SET feed_position = coalesce($2, feed_position), feed_paging = $3, "
+                    "feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1",
                     realm, *reached,
                 )  # fmt: skip
+
+    async def feed_failed(self, realm: str, fencing_token: int, error: str) -> None:
+        """Note that the feed could not be read, and why; the next page that is read ends it."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute(
+                "UPDATE qbo_writer.realms SET feed_failures = feed_failures + 1, feed_error = $2, "
+                "feed_failing_since = coalesce(feed_failing_since, clock_timestamp()) WHERE realm = $1",
+                realm, error,
+            )  # fmt: skip
 
     async def ask_feed(self, realms: Collection[str]) -> None:
         """Note that the feed of these companies is to be read soon, by whoever holds the lease. Unfenced: it guards nothing."""

@@ -20,9 +20,11 @@ from qbo_writer.ledger import Ledger
 from qbo_writer.oauth_client import OAuthClient
 from qbo_writer.pacing import Pacer
 from qbo_writer.policy import Policy
+from qbo_writer.policy_watching import PolicyFile
 from qbo_writer.posting import Poster
 from qbo_writer.qbo_client import QboClient
 from qbo_writer.references import Lists, References
+from qbo_writer.reporting import Reporter
 from qbo_writer.sending import Parts, Wakes
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import Links
@@ -83,8 +85,8 @@ class Writer:
     """All parts of a writer over one pool; the service and `run-once` build the same."""
 
     def __init__(self, settings: WriterSettings, pool: Pool, relay: Wakes | None = None, *, lists: Lists | None = None) -> None:
-        policy = Policy.load(settings.company_policy_file)
-        self.policy = policy
+        self.policy_file = PolicyFile(settings.company_policy_file, settings.qbo_realm_ids, settings.policy_check_seconds)
+        policy = self.policy
         self.pacer = Pacer(settings)
         self.client = QboClient(settings, self.pacer)
         self.oauth = OAuthClient(settings)
@@ -103,6 +105,18 @@ class Writer:
         self.posters = {realm: Poster(realm, self._parts_of(realm)) for realm in settings.qbo_realm_ids}
         self.leases.on_change = lambda realm: self.wake([realm])
         self.pacer.keep = self._keep_pause
+        self.policy_file.on_change = self._take_policy
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.policy_file.current
+
+    def _take_policy(self, policy: Policy) -> None:
+        for realm, poster in self.posters.items():
+            own = policy.for_realm(realm)
+            poster.take_policy(own, rules_of(own, self.parts.settings))
+            poster.wake()
 
     async def _keep_pause(self, realm: str) -> None:
         if poster := self.posters.get(realm):
@@ -147,7 +161,11 @@ def build_app(settings: WriterSettings) -> Service:
         app.add_cleanup(lambda: writer.close(app.seconds_to_stop()))
         app.add_loop("lease", writer.leases.step, stall_seconds=max(60.0, settings.lease_seconds * 6))
         for realm, poster in writer.posters.items():
-            app.add_loop(f"posting {realm}", poster.step)
+            app.add_loop(f"posting {realm}", poster.step, vital=False)
+        app.add_loop("policy", writer.policy_file.step, vital=False)
+        reporter = Reporter(app.pool, settings, writer.leases.holder, writer.policy_file, app.blocked, relay.wake)
+        app.add_loop("reporting", reporter.step, vital=False)
+        app.add_note_check(reporter.notes)
 
         async def relay_step() -> float:
             pause = await relay.step()

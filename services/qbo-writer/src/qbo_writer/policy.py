@@ -139,6 +139,8 @@ class Policy(_Table):
             raise _wrong(path, "is not UTF-8 text", "Save it as UTF-8.") from None
         except tomllib.TOMLDecodeError as error:
             raise _wrong(path, f"is not TOML: {error}", "Names with blanks, dots or signs need quotes.") from None
+        except RecursionError:
+            raise _wrong(path, "is not TOML: its brackets are nested without end", "Write it anew.") from None
         return cls.parse(value, path)
 
     @classmethod

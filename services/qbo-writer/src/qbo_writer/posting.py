@@ -17,7 +17,7 @@ from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalt
 
 from qbo_writer import discrepancies, mapping, numbering, totals
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.deciding import Asked, End, Known, Write, decide, in_closed_period, superseded
+from qbo_writer.deciding import Asked, End, Known, Rules, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
     AccessToken,
     BatchItem,
@@ -38,6 +38,7 @@ from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, Rea
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.names import fold, spellings
 from qbo_writer.numbering import Number, Numbering, Outcome
+from qbo_writer.policy import Policy
 from qbo_writer.references import CompanyFacts
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
@@ -122,7 +123,12 @@ class Poster:
         self._pace_kept = 0.0
         self._looked_idle = False
         self._backlog = False  # more waits than single calls should carry
+        self._offered: tuple[Policy, Rules] | None = None  # a policy that was read again
         self._halt_shown: str | None = None  # the code that stands in the metric
+
+    def take_policy(self, policy: Policy, rules: Rules) -> None:
+        """Decide by these from the next round on: what is being prepared is prepared by the ones before."""
+        self._offered = policy, rules
 
     def wake(self) -> None:
         """Something changed: look now."""
@@ -133,6 +139,10 @@ class Poster:
     async def step(self) -> float:
         """Do what can be done now, then wait until something changes."""
         self._wake.clear()
+        if self._offered:
+            (self.parts.policy, self.parts.rules), self._offered = self._offered, None
+            self.parts.references.use(self.realm, self.parts.policy)
+            self.numbering.policy = self.parts.policy
         fencing_token = self.parts.leases.holding(self.realm)
         if fencing_token is None:
             self.tenure = None

@@ -80,6 +80,18 @@ class CompanyFacts:
         return self.plan != "simple_start"
 
 
+@dataclass(frozen=True)
+class Need:
+    """One thing that a document refers to, by the name that the document gives.
+
+    `what`: item, account, customer, vendor, term, class, location; or "defaults", what the policy adds to documents of the kind
+    that `name` says.
+    """
+
+    what: str
+    name: str
+
+
 class _Missing(Exception):  # noqa: N818
     def __init__(self, unmapped: Unmapped) -> None:
         super().__init__(unmapped.reason)
@@ -104,12 +116,17 @@ class References:
 
     def __init__(self, pool: Pool, books: Lists, policy: Policy, settings: WriterSettings) -> None:
         self._pool, self._books, self._policy, self._settings = pool, books, policy, settings
+        self._policies: dict[str, Policy] = {}  # of companies whose policy was read again
         self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, folded name
         self._name_read_at: dict[tuple[str, str, str], float] = {}
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
         self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def use(self, realm: str, policy: Policy) -> None:
+        """Resolve by this policy from now on."""
+        self._policies[realm] = policy
 
     async def resolve(
         self, realm: str, kind: LedgerKind, content: AnyContent, token: AccessToken
@@ -118,7 +135,7 @@ class References:
         if isinstance(content, NameContent):
             problem = _wrong_name(content.name)
             return problem or Resolved({})
-        policy = self._policy.for_realm(realm)
+        policy = self._policies.get(realm) or self._policy.for_realm(realm)
         if isinstance(content, BillContent | BillPaymentContent) and self._settings.qb_sync_mode == "invoice_only":
             raise Skipped("Bills are left out: QB_SYNC_MODE is invoice_only.")
         if kind not in policy.kinds and kind is not LedgerKind.BILL_PAYMENT:
@@ -132,6 +149,64 @@ class References:
             return missing.unmapped
         except _New as new:
             return new.needed
+
+    async def check(self, realm: str, need: Need, token: AccessToken) -> Unmapped | NameNeeded | None:
+        """Look for one thing as `resolve` does: why it cannot be used, or a name that posting creates. Raises LookupFailed."""
+        policy = self._policies.get(realm) or self._policy.for_realm(realm)
+        facts, ids = await self.company(realm, token), dict[str, str]()
+        try:
+            if need.what == "item":
+                await self._lines(realm, "Item", "item", [need.name], policy, self._defaults(policy), token, ids)
+            elif need.what == "account":
+                await self._lines(realm, "Account", "account", [need.name], policy, self._defaults(policy), token, ids)
+            elif need.what in ("customer", "vendor"):
+                await self._party(realm, need, policy, token)
+            elif need.what == "defaults":
+                await self._needed_defaults(realm, LedgerKind(need.name), policy, facts, token)
+            else:
+                field = {"term": "terms", "class": "class_name", "location": "department"}[need.what]
+                only: dict[str, Any] = {"terms": None, "class_name": None, "department": None, field: need.name}
+                bare = policy.model_copy(update={"defaults": Defaults()})  # the defaults are a need of their own
+                await self._header(realm, InvoiceContent.model_construct(**only), bare, facts, token, ids)
+        except _Missing as missing:
+            return missing.unmapped
+        except _New as new:
+            return new.needed
+        return None
+
+    async def _party(self, realm: str, need: Need, policy: Policy, token: AccessToken) -> None:
+        entity = "Customer" if need.what == "customer" else "Vendor"
+        table = policy.customers if entity == "Customer" else policy.vendors
+        target = table.get(fold(need.name))
+        if target is None or target.id is None:
+            await self._name(realm, entity, need.name, None, policy, token)
+            return
+        # Posting takes a mapped Id as it is.
+        statement = f"select * from {entity} where Id = '{target.id}' and Active in (true, false)"  # noqa: S608
+        rows = await self._books.query(realm, statement, token)
+        if not rows:
+            raise _Missing(
+                Unmapped(
+                    f"{need.name!r} is mapped to {need.what} {target.id}, which QuickBooks does not have.",
+                    f"Correct it under [{_TABLE[entity]}] in the company policy.",
+                )
+            )
+        if not (found := _reference(entity, rows[0])).active:
+            raise _Missing(_unfit(found))
+
+    async def _needed_defaults(
+        self, realm: str, kind: LedgerKind, policy: Policy, facts: CompanyFacts, token: AccessToken
+    ) -> None:
+        defaults, nothing = self._defaults(policy), dict[str, Any]()
+        if kind is LedgerKind.BILL_PAYMENT:
+            await self._ids(realm, BillPaymentContent.model_construct(**nothing), policy, facts, token)
+            return
+        if kind is LedgerKind.BILL and defaults.ap_account:
+            await self._target(realm, "Account", defaults.ap_account, token)
+        if defaults.tax_code:
+            await self._tax(realm, defaults.tax_code, token)
+        nothing |= {"terms": None, "class_name": None, "department": None}
+        await self._header(realm, InvoiceContent.model_construct(**nothing), policy, facts, token, {})
 
     async def company(self, realm: str, token: AccessToken, *, max_age: float | None = None) -> CompanyFacts:
         """Return plan and preferences; read once, kept in realms.company, read again after a day or `max_age` seconds."""

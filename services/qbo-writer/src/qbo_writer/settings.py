@@ -24,6 +24,7 @@ class WriterSettings(ServiceSettings):
     qbo_realm_id: RealmId | None = Field(default=None, description="A single company; instead of QBO_REALM_IDS.")
     qbo_environment: Literal["sandbox", "production"] = Field(default="sandbox", description="Which QuickBooks.")
     company_policy_file: Path | None = Field(default=None, description="The company's policy, TOML; see docs/company-policy.md.")
+    policy_check_seconds: float = Field(default=2, gt=0, description="How often it is looked whether the policy has changed.")
     qb_sync_mode: Literal["invoice_only", "dual"] = Field(default="dual", description="invoice_only leaves bills out.")
     qb_auto_mark_bill_paid: bool = Field(default=False, description="Pay each posted bill with a bill payment of its own.")
     qbo_default_item_id: str | None = Field(default=None, description="Item (id or name) for lines without a mapping.")
@@ -87,6 +88,11 @@ class WriterSettings(ServiceSettings):
     pace_persist_seconds: float = Field(default=5, ge=0, description="How old the kept state of the pace may be.")
     pace_landing_seconds: float = Field(default=0.05, ge=0, description="How long a finished request still counts as in flight.")
     batch_threshold: int = Field(default=30, ge=1, description="Backlog from which batches are used.")
+
+    unserved_seconds: float = Field(
+        default=60, gt=0, description="How long commands may wait for a company without any writer until it is told."
+    )
+    report_seconds: float = Field(default=5, gt=0, description="How often what needs a person is looked at.")
 
     # Feed, references, probe
     feed_seconds: float = Field(default=900, gt=0, description="How often the change feed is read.")

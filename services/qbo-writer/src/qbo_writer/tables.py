@@ -204,9 +204,38 @@ class Realm(SQLModel, table=True):
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )
     feed_asked_at: datetime | None = Field(default=None, sa_type=_TIME)  # some writer was told of changes
+    feed_failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # in a row
+    feed_failing_since: datetime | None = Field(default=None, sa_type=_TIME)
+    feed_error: str | None = Field(default=None, sa_type=Text)
     swept_at: datetime | None = Field(default=None, sa_type=_TIME)  # when books and ledger were last compared
     log_anchor: str | None = Field(default=None, sa_type=Text)  # hash of the last pruned entry of the attempts log
     updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class Unserved(SQLModel, table=True):
+    """A company that commands name and no writer serves, once that is told; its end is told with the row's."""
+
+    __tablename__ = "unserved"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    told_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class ProcessProblem(SQLModel, table=True):
+    """What only a running writer knows and a person must see to: rewritten every few seconds, `holder` is the lease's."""
+
+    __tablename__ = "process_problems"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    holder: str = Field(sa_type=Text, primary_key=True)
+    number: int = Field(sa_type=Integer, primary_key=True)
+    what: str = Field(sa_type=Text)
+    since: datetime | None = Field(default=None, sa_type=_TIME)
+    seen_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    reason: str = Field(sa_type=Text)
+    fix: str = Field(sa_type=Text)
+    details: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
 
 
 class Token(SQLModel, table=True):

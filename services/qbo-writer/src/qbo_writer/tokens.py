@@ -122,6 +122,13 @@ class TokenStore:
                 self._remade[realm] = token.value
             return token
 
+    async def stored(self, realm: str) -> AccessToken | None:
+        """Return the token that the company's writer uses now, not refreshed; None if it is at its end or not connected."""
+        row = await self._row(realm)
+        if row is None or row["state"] != CONNECTED or row["access_expires_at"] - row["now"] < timedelta(seconds=30):
+            return None
+        return AccessToken(self._vault.open(row["access_token"]), row["access_expires_at"])
+
     def unproven(self, realm: str) -> bool:
         """Whether the token in use was renewed after a 401 and not taken since: one request is enough to find out."""
         cached = self._cache.get(realm)

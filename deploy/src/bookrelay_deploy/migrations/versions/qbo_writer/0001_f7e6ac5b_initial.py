@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_dc2d6a41'
+revision = '0001_f7e6ac5b'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -104,6 +104,18 @@ def upgrade() -> None:
     schema='qbo_writer'
     )
     op.create_index('ix_qbo_writer_outbox_pending', 'outbox', ['id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('published_at IS NULL'))
+    op.create_table('process_problems',
+    sa.Column('holder', sa.Text(), nullable=False),
+    sa.Column('number', sa.Integer(), nullable=False),
+    sa.Column('what', sa.Text(), nullable=False),
+    sa.Column('since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('seen_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('reason', sa.Text(), nullable=False),
+    sa.Column('fix', sa.Text(), nullable=False),
+    sa.Column('details', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
+    sa.PrimaryKeyConstraint('holder', 'number'),
+    schema='qbo_writer'
+    )
     op.create_table('realms',
     sa.Column('realm', sa.Text(), nullable=False),
     sa.Column('halted_code', sa.Text(), nullable=True),
@@ -118,6 +130,9 @@ def upgrade() -> None:
     sa.Column('feed_position', sa.DateTime(timezone=True), nullable=True),
     sa.Column('feed_paging', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('feed_asked_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('feed_failures', sa.Integer(), server_default=sa.text('0'), nullable=False),
+    sa.Column('feed_failing_since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('feed_error', sa.Text(), nullable=True),
     sa.Column('swept_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('log_anchor', sa.Text(), nullable=True),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
@@ -156,6 +171,12 @@ def upgrade() -> None:
     sa.Column('state', sa.Text(), server_default=sa.text("'connected'"), nullable=False),
     sa.Column('reason', sa.Text(), nullable=True),
     sa.Column('refreshed_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.PrimaryKeyConstraint('realm'),
+    schema='qbo_writer'
+    )
+    op.create_table('unserved',
+    sa.Column('realm', sa.Text(), nullable=False),
+    sa.Column('told_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.PrimaryKeyConstraint('realm'),
     schema='qbo_writer'
     )

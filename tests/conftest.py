@@ -14,6 +14,7 @@ import pytest
 from sandbox.stack.apache_kafka import ApacheKafka, create_topics
 from sandbox.stack.embedded_broker import EmbeddedBroker
 from sandbox.stack.postgres import Postgres
+from secured import Managed, managed
 
 CreateTopic = Callable[[str, int], None]
 
@@ -66,19 +67,36 @@ def database_url(postgres_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def broker(stack_directory: Path) -> Iterator[tuple[str, CreateTopic]]:
+def managed_parts(stack_directory: Path) -> Iterator[Managed]:
+    """An authority, users and a token endpoint, as a managed service has them."""
+    made = managed(stack_directory / "managed")
+    yield made
+    made.tokens.close()
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(stack_directory: Path, managed_parts: Managed) -> Iterator[ApacheKafka]:
+    """A real Apache Kafka, also with TLS and SASL; needs BROKER=kafka."""
+    if os.environ.get("BROKER") != "kafka" or os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        pytest.skip("needs an Apache Kafka of its own: BROKER=kafka")
+    kafka = ApacheKafka(stack_directory / "kafka", secured=managed_parts.kafka())
+    kafka.start()
+    try:
+        asyncio.run(kafka.wait_ready())
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+@pytest.fixture(scope="session")
+def broker(stack_directory: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, CreateTopic]]:
     """The bootstrap servers, and how a topic is made there."""
-    existing = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    if existing or os.environ.get("BROKER") == "kafka":
-        kafka = None if existing else ApacheKafka(stack_directory / "kafka")
-        servers = existing or (kafka.start() if kafka else "")
-        try:
-            if kafka:
-                asyncio.run(kafka.wait_ready())
-            yield servers, lambda name, partitions: _in_thread(servers, name, partitions)
-        finally:
-            if kafka:
-                kafka.stop()
+    if existing := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield existing, lambda name, partitions: _in_thread(existing, name, partitions)
+        return
+    if os.environ.get("BROKER") == "kafka":
+        servers = request.getfixturevalue("apache_kafka").bootstrap_servers
+        yield servers, lambda name, partitions: _in_thread(servers, name, partitions)
         return
     embedded = EmbeddedBroker()
     try:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from bookrelay.settings import ServiceSettings
-from bookrelay_deploy.env_example import COMPOSE, render, settings_classes
+from bookrelay_deploy.env_example import COMPOSE, render, settings_classes, with_settings
 from bookrelay_deploy.settings import DeploySettings
+from pydantic import SecretStr
 from sources import ROOT, SANDBOX, SERVICES
 
 FILE = (ROOT / "docker-compose.yml").read_text()
@@ -52,10 +53,27 @@ def test_env_example_has_every_setting_once(service: str) -> None:
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_a_service_in_compose_gets_every_setting_of_its_own_and_no_other(service: str) -> None:
     given = set(PARTS[service]["environment"])
-    wanted = names(settings_classes()[service])
+    wanted = names(settings_classes()[service]) | files_of_secrets(settings_classes()[service])
     if service == "webhook-gateway":  # it keeps no tables
         wanted -= {name for name in wanted if name.startswith("DATABASE_")}
     assert given == wanted
+
+
+def files_of_secrets(settings: type[ServiceSettings]) -> set[str]:
+    """Each secret may be in a file; DATABASE_URL has a value in compose, so that DATABASE_PASSWORD_FILE serves instead."""
+    secrets = {name.upper() for name, field in settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    return {f"{name}_FILE" for name in secrets - {"DATABASE_URL"}}
+
+
+def test_compose_is_what_the_settings_say() -> None:
+    assert with_settings(FILE) == FILE, "run `bookrelay-deploy env-example --compose docker-compose.yml --write .env.example`"
+
+
+@pytest.mark.parametrize(("part", "prefix"), [("migrate", "DATABASE_"), ("topics", "KAFKA_")])
+def test_the_deployment_reaches_a_managed_server_as_the_services_do(part: str, prefix: str) -> None:
+    shared = {name for name in PARTS["qbo-writer"]["environment"] if name.startswith(prefix)}
+    assert shared <= set(PARTS[part]["environment"])
+    assert any(":/config:" in volume for volume in PARTS[part]["volumes"])
 
 
 def test_a_setting_that_must_be_set_stands_in_compose() -> None:
@@ -66,7 +84,7 @@ def test_a_setting_that_must_be_set_stands_in_compose() -> None:
 
 def test_migrate_and_topics_get_settings_that_exist() -> None:
     for part in ("migrate", "topics"):
-        assert set(PARTS[part]["environment"]) <= names(DeploySettings)
+        assert set(PARTS[part]["environment"]) <= names(DeploySettings) | files_of_secrets(DeploySettings)
 
 
 def test_the_settings_that_compose_fixes_are_valid() -> None:
@@ -74,7 +92,9 @@ def test_the_settings_that_compose_fixes_are_valid() -> None:
         settings = settings_classes()[service]
         for name, value in PARTS[service]["environment"].items():
             if value is not None and "${" not in str(value):
-                settings.__pydantic_validator__.validate_assignment(settings.model_construct(), name.lower(), str(value))
+                settings.__pydantic_validator__.validate_assignment(
+                    settings.model_construct(database_url=SecretStr("postgresql://u:p@h/b")), name.lower(), str(value)
+                )
 
 
 def test_every_variable_of_compose_is_a_setting_or_explained() -> None:

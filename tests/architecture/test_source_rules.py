@@ -161,6 +161,25 @@ def test_subscribers_are_made_by_consume_alone() -> None:
     assert found == []
 
 
+CLIENTS = {
+    "Publisher", "new_broker", "Probe", "AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient", "AIOKafkaClient",
+    "KafkaBroker", "create_conn",
+}  # fmt: skip
+
+
+def test_every_client_of_kafka_gets_the_security_settings() -> None:
+    """A client without them works on every machine of ours, and on no managed Kafka."""
+    made = [
+        (shown(path, node), ast.unparse(node))
+        for path in product()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and called(node).split(".")[-1] in CLIENTS
+        if path.name != "probe.py"  # the writer's proof of requestids
+    ]
+    assert len(made) >= 8
+    assert [where for where, call in made if not re.search(r"security|\*\*", call)] == []
+
+
 def test_httpx_is_the_http_client_everywhere() -> None:
     """google-auth brings requests along, which only the sheet watcher's client may touch."""
     others = {"aiohttp", "urllib3", "requests"}

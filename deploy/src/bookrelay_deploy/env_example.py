@@ -5,6 +5,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from bookrelay.kafka_settings import KafkaSettings
+from bookrelay.postgres_settings import PostgresSettings
 from bookrelay.settings import ServiceSettings
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -15,6 +17,7 @@ from bookrelay_deploy.settings import DeploySettings
 HEAD = """\
 # Every setting of every service: copy this file to .env and fill in what you need.
 # A line that starts with "# NAME=" shows a default; a line without "#" must be set for the service named above it.
+# A secret may be in a file instead: NAME_FILE=/path/to/it stands for NAME, also in docker-compose.yml (DATABASE_URL apart).
 # Written by `bookrelay-deploy env-example --write .env.example`; a test keeps it true.
 """
 
@@ -64,7 +67,8 @@ def render() -> str:
 def _section(title: str, fields: dict[str, FieldInfo]) -> str:
     lines = [f"# ---- {title}"]
     for name, field in fields.items():
-        lines += ["", f"# {field.description or ''}".rstrip()]
+        secret = f" Secret: or {name.upper()}_FILE." if "SecretStr" in str(field.annotation) else ""
+        lines += ["", f"# {field.description or ''}{secret}".rstrip()]
         lines.append(f"{name.upper()}=" if field.is_required() else f"# {name.upper()}={_written(field)}")
     return "\n".join(lines) + "\n"
 
@@ -82,10 +86,42 @@ def _written(field: FieldInfo) -> str:
 
 
 def with_settings(compose: str) -> str:
-    """Return docker-compose.yml with each service's own settings listed below its `environment`."""
-    common = {name.upper() for name in ServiceSettings.model_fields}
+    """Return docker-compose.yml with the settings of each part listed below the lines that it fixes itself."""
+    blocks = {rf"x-{part}: &{part}": names for part, names in shared_settings().items()}
+    common = set(ServiceSettings.model_fields)
     for service, settings in settings_classes().items():
-        own = [name.upper() for name in settings.model_fields if name.upper() not in common]
-        block = rf"(?ms)^(  {service}: .*?^    environment:\n      <<: [^\n]*\n)(?:      [A-Z0-9_]+:\n)*"
-        compose = re.sub(block, lambda found, own=own: found[1] + "".join(f"      {name}:\n" for name in own), compose)  # type: ignore[misc]
+        own = {name: field for name, field in settings.model_fields.items() if name not in common}
+        blocks[rf"  {service}: .*?^    environment:\n      <<: [^\n]*"] = passed_on(own)
+    for head, names in blocks.items():
+        indent = "  " if head.startswith("x-") else "      "
+        block = rf"(?ms)^({head}\n(?:{indent}[A-Z0-9_]+: [^\n]+\n)*)(?:{indent}[A-Z0-9_]+:\n)*"
+        compose = re.sub(block, lambda found, names=names, indent=indent: found[1] + _listed(found[1], names, indent), compose)  # type: ignore[misc]
     return compose
+
+
+def _listed(fixed: str, names: list[str], indent: str) -> str:
+    return "".join(f"{indent}{name}:\n" for name in names if f"{indent}{name}: " not in fixed)
+
+
+def passed_on(fields: dict[str, FieldInfo]) -> list[str]:
+    """Return the variables of these settings: each name, and for a secret the name of its file, too."""
+    return [
+        variable
+        for name, field in fields.items()
+        for variable in (name.upper(), f"{name.upper()}_FILE" if "SecretStr" in str(field.annotation) else "")
+        if variable
+    ]
+
+
+def shared_settings() -> dict[str, list[str]]:
+    """Return what several parts of docker-compose.yml get: of Kafka, of the database, and what every service has."""
+    fields = ServiceSettings.model_fields
+    kafka = {name: field for name, field in fields.items() if name in KafkaSettings.model_fields}
+    database = {name: field for name, field in fields.items() if name in PostgresSettings.model_fields}
+    rest = {name: field for name, field in fields.items() if name not in kafka | database}
+    # DATABASE_URL has a value there (compose's own Postgres), which a file would contradict: DATABASE_PASSWORD_FILE serves.
+    return {
+        "kafka": passed_on(kafka),
+        "database": [name for name in passed_on(database) if name != "DATABASE_URL_FILE"],
+        "common": passed_on(rest),
+    }

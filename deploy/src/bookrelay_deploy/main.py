@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bookrelay.errors import BookrelayError, TransientError
+from bookrelay.servers import Server
 
 from bookrelay_deploy.settings import DeploySettings
 
@@ -61,24 +62,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _until_there(what: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try until Postgres or Kafka is there; give up with a reason after `seconds`."""
+async def _until_there(settings: DeploySettings, server: Server, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try until Postgres or Kafka is there; give up with a reason after DEPLOY_WAIT_SECONDS."""
     from aiokafka.errors import KafkaError
+    from bookrelay.causes import cause_of
     from bookrelay.db import TRANSIENT_POSTGRES
 
-    started, wait = time.monotonic(), 0.1
+    started, wait, seconds = time.monotonic(), 0.1, settings.deploy_wait_seconds
     while True:
         try:
             return await attempt()
         except (*TRANSIENT_POSTGRES, KafkaError, TransientError) as error:
-            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            why = await server.why_not() or BookrelayError(
+                f"{server.name} answers, but: {cause_of(error).text}.", "Try it again."
+            )
             if time.monotonic() - started + wait > seconds:
-                raise BookrelayError(
-                    f"{what} did not answer within {seconds:g} s: {why}.", "Start it, or check its address."
-                ) from None
-            print(f"waiting for {what}: {why}", flush=True)  # not on stderr: its first line is the reason in the end
+                raise BookrelayError(f"{why.reason} Tried for {seconds:g} s.", why.fix) from None
+            print(f"waiting: {why.reason}", flush=True)  # not on stderr: its first line is the reason in the end
             await asyncio.sleep(wait)
             wait = min(wait * 2, 2.0)
+
+
+async def _with_postgres(settings: DeploySettings, attempt: Callable[[], Awaitable[T]]) -> T:
+    from bookrelay.db import postgres_server
+
+    return await _until_there(settings, postgres_server(settings), attempt)
 
 
 def _chosen(names: list[str]) -> tuple[str, ...]:
@@ -95,20 +103,31 @@ async def _migrate(given: argparse.Namespace) -> int:
 
     settings, services = DeploySettings.load(), _chosen(given.services)
     dsn = settings.postgres_dsn()
-    done = await _until_there("Postgres", settings.deploy_wait_seconds, lambda: migrate(dsn, services))
+    done = await _with_postgres(settings, lambda: migrate(dsn, services))
     for service, what in done.items():
         print(f"{service}: {what}")
     return 0
 
 
 async def _topics(_: argparse.Namespace) -> int:
+    from bookrelay.kafka_probe import kafka_server
     from bookrelay.topics import all_topics
 
-    from bookrelay_deploy.provisioning import provision
+    from bookrelay_deploy.provisioning import Provisioned, provision
 
     settings = DeploySettings.load()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it would say stands in our own line
-    done = await _until_there("Kafka", settings.deploy_wait_seconds, lambda: provision(settings, all_topics()))
+    server, probe = kafka_server(settings, "bookrelay-deploy", settings.kafka_security())
+
+    async def attempt() -> Provisioned:
+        if why := await server.why_not():  # before a client is started, which would only say that it cannot
+            raise TransientError(why.reason)
+        return await provision(settings, all_topics())
+
+    try:
+        done = await _until_there(settings, server, attempt)
+    finally:
+        probe.close()
     for name in done.created:
         print(f"{name}: created")
     for name in done.existing:
@@ -123,7 +142,7 @@ async def _check_drift(given: argparse.Namespace) -> int:
 
     settings, services = DeploySettings.load(), _chosen(given.services)
     dsn = settings.postgres_dsn()
-    found = await _until_there("Postgres", settings.deploy_wait_seconds, lambda: drift(dsn, services))
+    found = await _with_postgres(settings, lambda: drift(dsn, services))
     for service, differences in found.items():
         for difference in differences:
             print(f"{service}: {difference}", file=sys.stderr)
@@ -139,7 +158,7 @@ async def _new_migration(given: argparse.Namespace) -> int:
 
     settings, (service,) = DeploySettings.load(), _chosen([given.service])
     dsn = settings.postgres_dsn()
-    await _until_there("Postgres", settings.deploy_wait_seconds, lambda: migrate(dsn, [service]))
+    await _with_postgres(settings, lambda: migrate(dsn, [service]))
     print(await new_migration(dsn, service, given.message))
     return 0
 

@@ -19,7 +19,7 @@ from alembic.operations import ops
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from bookrelay.db import TRANSIENT_POSTGRES
+from bookrelay.db import TRANSIENT_POSTGRES, refused
 from bookrelay.errors import BookrelayError
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import Connection
@@ -36,14 +36,15 @@ LOCK = 7_306_512_001  # any number that nothing else in the database uses
 
 @asynccontextmanager
 async def _engine(dsn: str) -> AsyncIterator[AsyncEngine]:
-    """Open an engine for a few statements: no pool, no prepared statements (PgBouncer).
+    """Open an engine for a few statements: no pool, no prepared statements (PgBouncer), the address as the services take it.
 
     Raises asyncpg's own error where the same may succeed later, BookrelayError where an operator must do something.
     """
     engine = create_async_engine(
-        dsn.replace("postgresql://", "postgresql+asyncpg://", 1),
+        "postgresql+asyncpg://",  # SQLAlchemy reads an address in its own way: it takes no sslmode
+        async_creator=lambda: asyncpg.connect(dsn, statement_cache_size=0, timeout=10),
+        connect_args={"prepared_statement_cache_size": 0},
         poolclass=NullPool,
-        connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0, "timeout": 10},
     )
     try:
         yield engine
@@ -51,11 +52,11 @@ async def _engine(dsn: str) -> AsyncIterator[AsyncEngine]:
         cause = error.orig.__cause__ if error.orig else None
         if isinstance(cause, TRANSIENT_POSTGRES):
             raise cause from None
-        raise BookrelayError(f"Postgres refuses: {cause or error.orig}.", "Check DATABASE_URL and the user's rights.") from None
+        raise refused(cause or error.orig or error) from None
     except asyncpg.PostgresError as error:
         if isinstance(error, TRANSIENT_POSTGRES):
             raise
-        raise BookrelayError(f"Postgres refuses: {error}.", "Check DATABASE_URL and the user's rights.") from None
+        raise refused(error) from None
     finally:
         await engine.dispose()
 

@@ -24,7 +24,8 @@ class Provisioned:
 async def provision(settings: DeploySettings, topics: Iterable[Topic]) -> Provisioned:
     """Create the topics that are missing; raise KafkaError while the broker is away."""
     wanted = {topic.name: topic for topic in topics}
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, client_id="bookrelay-deploy")
+    reach = {**settings.kafka_security(), "bootstrap_servers": settings.kafka_bootstrap_servers}
+    admin = AIOKafkaAdminClient(**reach, client_id="bookrelay-deploy")
     try:
         await admin.start()
         there = set(await admin.list_topics())

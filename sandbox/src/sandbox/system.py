@@ -72,7 +72,7 @@ class System:
     async def _run(self, name: str, module: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", f"from {module} import main; main()", *arguments,
-            env={"DEPLOY_WAIT_SECONDS": "10", **os.environ, **self.common()},
+            env={"DEPLOY_WAIT_SECONDS": "10", **os.environ, **self.environment, **self.common()},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         try:

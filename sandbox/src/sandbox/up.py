@@ -12,10 +12,13 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from bookrelay import topics
+from bookrelay.errors import BookrelayError
+from bookrelay_deploy.settings import DeploySettings
 from dotenv import dotenv_values
 from rich.console import Console
 
@@ -33,8 +36,19 @@ BROKER_PORT = 8192
 def settings_of(env_file: Path) -> dict[str, str]:
     """Return what .env and the environment say; the environment wins."""
     values = {k: v for k, v in dotenv_values(env_file).items() if v} if env_file.exists() else {}
-    names = (*values, *CREDENTIALS.values(), "KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
+    servers = tuple(name for name in os.environ if name.startswith(("KAFKA_", "DATABASE_")))
+    names = (*values, *CREDENTIALS.values(), *servers)
     return values | {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def for_services(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what is laid over the services' settings: nothing of users and TLS for a Kafka or Postgres that we start here."""
+    ours = ["DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HTTP_HOST"]
+    if not given.get("KAFKA_BOOTSTRAP_SERVERS"):
+        ours += ["KAFKA_SECURITY_PROTOCOL", *(name for name in given if name.startswith(("KAFKA_SASL_", "KAFKA_SSL_")))]
+    if not given.get("DATABASE_URL"):
+        ours += [name for name in given if name.startswith(("DATABASE_SSL_", "DATABASE_PASSWORD"))]
+    return {name: value for name, value in given.items() if name not in ours}
 
 
 def standin_options(directory: Path, standins: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -69,7 +83,9 @@ async def run(options: argparse.Namespace, console: Console) -> int:
     specs = [(t.name, t.partitions, t.config()) for t in topics.all_topics()]
     stop = asyncio.Event()
     console.print(f"state in {directory}; starting Postgres and the broker ({options.broker}) ...")
+    managed = given.get("KAFKA_BOOTSTRAP_SERVERS")
     stack = Stack(
+        kafka_security=DeploySettings.load(given).kafka_security() if managed else None,
         broker=options.broker, directory=directory, topics=specs, broker_port=BROKER_PORT,
         database_url=given.get("DATABASE_URL"), kafka_bootstrap_servers=given.get("KAFKA_BOOTSTRAP_SERVERS"),
     )  # fmt: skip
@@ -83,10 +99,9 @@ async def run(options: argparse.Namespace, console: Console) -> int:
     stack.supervisor.tell = lambda line: console.print(f"  {line}")
     async with stack:
         keeping = asyncio.create_task(stack.keep_up(stack.supervisor.tell), name="keep up")
-        ours = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HTTP_HOST")
-        laid_over = {name: value for name, value in given.items() if name not in ours}
         system = System(
-            stack, directory, environment=laid_over, standins=standins, standin_options=standin_options(directory, standins),
+            stack, directory, environment=for_services(given),
+            standins=standins, standin_options=standin_options(directory, standins),
             ports=FIRST_PORTS, forward=sys.stdout if options.logs else None,
         )  # fmt: skip
         try:
@@ -193,7 +208,7 @@ def main() -> None:
     console = Console(highlight=False, soft_wrap=True)
     try:
         sys.exit(asyncio.run(run(parser.parse_args(), console)))
-    except ProcessFailedError as error:
+    except (ProcessFailedError, BookrelayError) as error:
         print(f"up: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -13,7 +13,8 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from bookrelay import metrics, servers
+from bookrelay import metrics
+from bookrelay.causes import cause_of
 from bookrelay.errors import BookrelayError
 
 FORGET_SECONDS = 120.0  # a record is tried again after 5 s at most
@@ -113,7 +114,7 @@ def why(error: BaseException) -> str:
     if isinstance(error, BookrelayError):
         return error.sentence()[:REASON_LENGTH]
     if isinstance(error, (OSError, KafkaError)):
-        return servers.plain(error)
+        return cause_of(error).text
     first = (str(error).splitlines() or [""])[0]
     first = re.sub(r"'[^']{20,}'|\"[^\"]{60,}\"", "'...'", first)
     return f"{type(error).__name__}: {first}"[:REASON_LENGTH]

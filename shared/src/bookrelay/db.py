@@ -6,14 +6,16 @@ Each service owns one schema, declared as SQLModel classes in its `tables.py`; d
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import asyncpg
 
 from bookrelay import telemetry
+from bookrelay.causes import cause_of
 from bookrelay.errors import SettingsError
+from bookrelay.servers import Server
 from bookrelay.settings import ServiceSettings
 
 log = telemetry.get_logger(__name__)
@@ -55,6 +57,16 @@ _WRONG_ADDRESS: tuple[type[BaseException], ...] = (
     asyncpg.exceptions.ClientConfigurationError,
 )
 
+FIXES = {
+    "address": "Start it, or correct DATABASE_URL",
+    "authority": "Set DATABASE_SSL_CA_FILE to the certificate (PEM) of the authority that signed it",
+    "host name": "Write the name that stands in the certificate into DATABASE_URL (verify-ca gives the check up)",
+    "tls": "Switch TLS on there, or correct DATABASE_SSL_MODE",
+    "user": "Correct user and password in DATABASE_URL (or DATABASE_PASSWORD)",
+    "certificate": "Set DATABASE_SSL_CERTIFICATE_FILE and DATABASE_SSL_KEY_FILE to what it accepts",
+    "entry": "Let the user in there (pg_hba.conf); where it wants TLS or a certificate, set DATABASE_SSL_MODE",
+}
+
 IDLE_SECONDS = 5
 
 
@@ -73,7 +85,20 @@ async def open_pool(settings: ServiceSettings, *, application_name: str, size: i
     try:
         return await _open(settings.postgres_dsn(), settings, application_name, size or settings.database_pool_size, options)
     except _WRONG_ADDRESS as error:
-        raise SettingsError(f"Postgres cannot be used: {error}.", "Check database, user and password in DATABASE_URL.") from None
+        raise refused(error) from None
+
+
+def refused(error: BaseException) -> SettingsError:
+    """Return what Postgres refuses for good as a sentence: its own words, and the setting to correct."""
+    kind = cause_of(error).kind
+    fix = FIXES[kind] if kind != "address" else "Check database, user and password in DATABASE_URL, and the user's rights"
+    return SettingsError(f"Postgres cannot be used: {error}.", f"{fix}.")
+
+
+def postgres_server(settings: ServiceSettings, pool: Callable[[], Pool | None] = lambda: None) -> Server:
+    """Return Postgres as a server to watch; `pool` gives the pool once it is there."""
+    dsn = settings.postgres_dsn()
+    return Server("Postgres", address_of(dsn), FIXES, lambda: probe(pool(), dsn))
 
 
 def address_of(dsn: str) -> str:

@@ -6,17 +6,16 @@ Every subscriber is made by `consume`; an architecture test walks them. FastStre
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.admin import ApiVersionRequest
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
+from faststream.security import BaseSecurity, SASLOAuthBearer, SASLPlaintext, SASLScram256, SASLScram512
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
@@ -39,8 +38,10 @@ BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
 class Publisher:
     """An idempotent producer, acks=all. One for each process."""
 
-    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+    def __init__(self, bootstrap_servers: str, client_id: str, security: Mapping[str, Any] | None = None) -> None:
+        """`security` is what `kafka_security()` of the settings gives; without it, PLAINTEXT."""
         self._options: dict[str, Any] = {
+            **(security or {}),
             "bootstrap_servers": bootstrap_servers, "client_id": client_id, "acks": "all", "enable_idempotence": True,
             "compression_type": "lz4", "linger_ms": 0, "request_timeout_ms": 20_000, "metadata_max_age_ms": 60_000,
         }  # fmt: skip
@@ -90,39 +91,6 @@ def _traced(topic: Topic, message: AnyMessage) -> dict[str, str]:
         return telemetry.traceparent()
 
 
-class Probe:
-    """Asks one of the brokers for its versions, on a connection that is kept; raises what is wrong when none answers."""
-
-    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._addresses = [address.strip().rpartition(":") for address in bootstrap_servers.split(",")]
-        self._options: dict[str, Any] = {"client_id": f"{client_id}-probe", "request_timeout_ms": 2_500}
-        self._connection: Any = None
-
-    async def __call__(self) -> None:
-        """Ask."""
-        if self._connection is not None and self._connection.connected():
-            try:
-                await self._connection.send(ApiVersionRequest())
-                return
-            except BaseException:
-                self.close()
-                raise
-        failed: Exception = KafkaError("no address")
-        for host, _, port in self._addresses:
-            try:
-                self._connection = await create_conn(host.strip("[]"), int(port), **self._options)
-                return
-            except Exception as error:
-                failed = error
-        raise failed
-
-    def close(self) -> None:
-        """Give the connection up."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
 @dataclass(frozen=True)
 class Received(Generic[M]):
     """A message that was read, with where it stood."""
@@ -138,12 +106,15 @@ Handler = Callable[[Sequence[Received[Any]]], Awaitable[None]]
 _Good = tuple[Received[Any], ConsumerRecord[Any, Any]]
 
 
-def new_broker(bootstrap_servers: str, client_id: str) -> KafkaBroker:
+def new_broker(bootstrap_servers: str, client_id: str, security: Mapping[str, Any] | None = None) -> KafkaBroker:
     """Return a FastStream broker with safe defaults. Services consume through it; they publish through `Publisher`."""
     import logging
 
+    security = security or {}
     return KafkaBroker(
         bootstrap_servers,
+        security=_for_faststream(security),
+        sasl_oauth_token_provider=security.get("sasl_oauth_token_provider"),
         client_id=client_id,
         acks="all",
         enable_idempotence=True,
@@ -152,6 +123,19 @@ def new_broker(bootstrap_servers: str, client_id: str) -> KafkaBroker:
         logger=logging.getLogger("bookrelay.faststream"),
         log_level=logging.DEBUG,
     )
+
+
+def _for_faststream(security: Mapping[str, Any]) -> BaseSecurity:
+    """Say to FastStream what aiokafka's own clients are told by their arguments."""
+    context = security.get("ssl_context")
+    tls: dict[str, Any] = {"ssl_context": context, "use_ssl": context is not None}
+    mechanism = security.get("sasl_mechanism")
+    if mechanism == "OAUTHBEARER":
+        return SASLOAuthBearer(**tls)
+    if mechanism:
+        kinds = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+        return kinds[mechanism](security["sasl_plain_username"], security["sasl_plain_password"], **tls)
+    return BaseSecurity(**tls)
 
 
 def headers_of(record: ConsumerRecord[Any, Any]) -> dict[str, str]:

@@ -6,25 +6,16 @@ without their tracebacks.
 
 import asyncio
 import contextlib
-import errno
 import logging
-import socket
-import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
-from aiokafka.errors import (
-    IllegalSaslStateError,
-    KafkaConnectionError,
-    KafkaError,
-    KafkaTimeoutError,
-    RequestTimedOutError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaError
 
 from bookrelay import telemetry
+from bookrelay.causes import Cause, cause_of
+from bookrelay.errors import BookrelayError
 
 log = telemetry.get_logger(__name__)
 
@@ -33,40 +24,15 @@ ANSWER_SECONDS = 3.0
 SAY_SECONDS = 60.0
 SOON_SECONDS = 0.3  # a client's line makes us look at once, but not more often than that
 LIBRARIES = ("aiokafka", "faststream", "bookrelay.faststream", "asyncpg")
-_SASL = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError)
-
-
-def plain(error: BaseException) -> str:
-    """Say in plain words why a server cannot be used: nothing of addresses, names or passwords."""
-    text = str(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its TLS certificate is not trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return "TLS failed: it may not speak TLS on this port, or wants a client certificate"
-    if isinstance(error, socket.gaierror):
-        return "its host name is not known"
-    if isinstance(error, ConnectionRefusedError) or "[Errno 111]" in text or getattr(error, "errno", 0) == errno.ECONNREFUSED:
-        return "connection refused"
-    if isinstance(error, _SASL):
-        return f"SASL authentication failed: {text.splitlines()[0][:200] if text else type(error).__name__}"
-    if isinstance(error, (TimeoutError, KafkaTimeoutError, RequestTimedOutError)):
-        return "no answer in time"
-    if isinstance(error, KafkaConnectionError):
-        return "it closes the connection: it is stopping, or it speaks another protocol on this port (TLS, SASL)"
-    if isinstance(error, (ConnectionError, EOFError)) or type(error).__name__ == "ConnectionDoesNotExistError":
-        return "it closes the connection"
-    if isinstance(error, OSError):
-        return error.strerror or "it cannot be reached"
-    return (text.splitlines()[0] if text else type(error).__name__)[:200]
 
 
 class Server:
-    """One server: `check` looks now, `sentence` says what is wrong."""
+    """One server: `check` looks now, `sentence` says what is wrong. `fixes` says what to do about each kind of cause."""
 
-    def __init__(self, name: str, address: str, setting: str, probe: Callable[[], Awaitable[object]]) -> None:
-        self.name, self.address, self.setting, self._probe = name, address, setting, probe
+    def __init__(self, name: str, address: str, fixes: Mapping[str, str], probe: Callable[[], Awaitable[object]]) -> None:
+        self.name, self.address, self._fixes, self._probe = name, address, fixes, probe
         self.since: datetime | None = None
-        self.cause = ""
+        self.cause = Cause("")
         self.folded = 0  # lines of its clients since the last line of ours
         self.answered = False  # at least once
         self._went = 0.0
@@ -84,9 +50,27 @@ class Server:
         if self.since is None:
             return None
         return (
-            f"{self.name} at {self.address} cannot be reached since {self.since:%H:%M} UTC ({self.cause}). Start it, or correct "
-            f"{self.setting}; what waits is kept, and the service goes on by itself when it is back."
+            f"{self.name} at {self.address} cannot be {self._what()} since {self.since:%H:%M} UTC ({self.cause.text}). "
+            f"{self._fix()}; what waits is kept, and the service goes on by itself when it is back."
         )
+
+    def _what(self) -> str:
+        return "reached" if self.cause.kind == "address" else "used"
+
+    def _fix(self) -> str:
+        return self._fixes.get(self.cause.kind, self._fixes["address"])
+
+    async def why_not(self) -> BookrelayError | None:
+        """Look once, for a command that ends: return why the server cannot be used and what to do; None if it can."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._probe()
+        except Exception as error:  # whatever it is
+            self.cause = cause_of(error)
+            return BookrelayError(
+                f"{self.name} at {self.address} cannot be {self._what()}: {self.cause.text}.", f"{self._fix()}."
+            )
+        return None
 
     async def check(self) -> bool:
         """Look now and return whether it answers; callers at the same time share one look."""
@@ -107,12 +91,12 @@ class Server:
             self._answers()
 
     def _is_away(self, error: BaseException) -> None:
-        now, self.cause = time.monotonic(), plain(error)
+        now, self.cause = time.monotonic(), cause_of(error)
         if self.since is None:
             self.since, self._went = datetime.now(UTC), now
-        if now - self._said.get(self.cause, float("-inf")) < SAY_SECONDS:
+        if now - self._said.get(self.cause.text, float("-inf")) < SAY_SECONDS:
             return
-        self._said[self.cause] = now
+        self._said[self.cause.text] = now
         event = "server.away" if self.answered else "service.waiting"
         log.warning(event, waiting_for=self.name, reason=self.sentence(), lines_folded=self.folded)
         self.folded = 0

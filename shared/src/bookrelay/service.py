@@ -27,9 +27,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bookrelay import blocked, metrics, telemetry
+from bookrelay.causes import cause_of
 from bookrelay.errors import BookrelayError, SettingsError, TransientError
-from bookrelay.kafka import Probe, Publisher, new_broker
-from bookrelay.servers import Server, Servers, plain, put_in_force
+from bookrelay.kafka import Publisher, new_broker
+from bookrelay.kafka_probe import kafka_server
+from bookrelay.servers import Servers, put_in_force
 from bookrelay.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if find_spec("asyncpg"):  # the extra `db`: a service without tables is installe
     from bookrelay.db import TRANSIENT_POSTGRES, UNMIGRATED_POSTGRES
 
     TRANSIENT, UNMIGRATED = (*TRANSIENT_POSTGRES, *TRANSIENT), UNMIGRATED_POSTGRES
+START_SECONDS = 30.0  # of the producer; then it is tried anew
 Step = Callable[[], Awaitable[float]]
 """One unit of work of a loop; returns how many seconds to wait before the next."""
 
@@ -77,8 +80,9 @@ class Service:
         needs_database: bool = True,
     ) -> None:
         self.name, self.settings = name, settings
-        self.publisher = Publisher(settings.kafka_bootstrap_servers, name)
-        self.broker: KafkaBroker = new_broker(settings.kafka_bootstrap_servers, name)
+        security = settings.kafka_security()
+        self.publisher = Publisher(settings.kafka_bootstrap_servers, name, security)
+        self.broker: KafkaBroker = new_broker(settings.kafka_bootstrap_servers, name, security)
         self.stopping = asyncio.Event()
         self.http_port = settings.http_port
         self._prepare, self._routes, self._needs_database = prepare, routes, needs_database
@@ -94,7 +98,7 @@ class Service:
         blocked.put_in_force(self.blocked)
         self.servers = Servers()
         put_in_force(self.servers)
-        self._kafka = Probe(settings.kafka_bootstrap_servers, name)
+        self._kafka, self._kafka_probe = kafka_server(settings, name, security)
 
     @property
     def pool(self) -> "Pool":
@@ -208,17 +212,15 @@ class Service:
 
     def _know_servers(self) -> None:
         if self._needs_database:
-            from bookrelay.db import address_of, probe
+            from bookrelay.db import postgres_server
 
-            dsn = self.settings.postgres_dsn()
-            self.servers.add(Server("Postgres", address_of(dsn), "DATABASE_URL", lambda: probe(self._pool, dsn)))
-        address = self.settings.kafka_bootstrap_servers
-        self.servers.add(Server("Kafka", address, "KAFKA_BOOTSTRAP_SERVERS", self._kafka))
+            self.servers.add(postgres_server(self.settings, lambda: self._pool))
+        self.servers.add(self._kafka)
 
     async def _work(self) -> None:
         if self._needs_database:
             self._pool = await self._wait_for("Postgres", self._open_pool)
-        await self._wait_for("Kafka", self.publisher.start)
+        await self._wait_for("Kafka", self._start_publisher)
         await self._wait_for(f"the database of {self.name}", lambda: self._prepare(self))
         self._working = True
         async with asyncio.TaskGroup() as group:
@@ -239,6 +241,13 @@ class Service:
         from bookrelay.db import open_pool
 
         return await open_pool(self.settings, application_name=self.name)
+
+    async def _start_publisher(self) -> None:
+        # aiokafka takes a refused token for an accepted one, and its producer then waits for ever for brokers to be named.
+        if not await self._kafka.check():
+            raise KafkaError(self._kafka.cause.text)
+        async with asyncio.timeout(START_SECONDS):
+            await self.publisher.start()
 
     async def _start_broker(self) -> None:
         try:
@@ -321,7 +330,7 @@ class Service:
             from bookrelay.db import close_pool
 
             await close_pool(self._pool)
-        self._kafka.close()
+        self._kafka_probe.close()
         server.should_exit = True
         await asyncio.wait([task for task in tasks if task.get_name() == "http"], timeout=6)
         log.info("service.stopped", seconds=round(time.monotonic() - started, 2))
@@ -330,7 +339,7 @@ class Service:
 def brief(error: BaseException) -> str:
     """Return an error as one short line."""
     if isinstance(error, (OSError, KafkaError)):
-        return plain(error)
+        return cause_of(error).text
     text = error.sentence() if isinstance(error, BookrelayError) else f"{type(error).__name__}: {error}"
     short = text.splitlines()[0][:300]
     return f"{short} (run `bookrelay-deploy migrate`)" if isinstance(error, UNMIGRATED) else short

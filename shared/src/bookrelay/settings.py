@@ -10,10 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, Field, PostgresDsn, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from bookrelay.errors import Code, SettingsError
+from bookrelay.kafka_settings import KafkaSettings
+from bookrelay.postgres_settings import PostgresSettings
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 """A tuple that is written `a,b,c` in the environment; give the field a `split_commas` validator."""
@@ -38,17 +40,11 @@ RealmId = Annotated[str, AfterValidator(_realm)]
 _MISSPELT = 0.88  # similarity: QB_SYNC_MOD and QB_SYNC_MODE have 0.96, WEBHOOK_PORT (compose's) and WEBHOOK_PATH 0.83
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(PostgresSettings, KafkaSettings):
     """What every service needs. The environment variable is the field's name in capitals."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
-    kafka_bootstrap_servers: str = Field(
-        default="127.0.0.1:9092", min_length=3, description="Kafka brokers, host:port, comma separated."
-    )
-    database_url: SecretStr = Field(description="Postgres, e.g. postgresql://user:password@host:5432/bookrelay.")
-    database_pool_size: int = Field(default=5, ge=1, le=100, description="Connections that this process may hold to Postgres.")
-    database_prepared_statements: bool = Field(default=True, description="Set to false behind PgBouncer in transaction mode.")
     http_host: str = Field(default="127.0.0.1", description="Address for health, metrics (and the gateway's webhooks).")
     http_port: int = Field(default=0, ge=0, le=65535, description="Port for it; 0 takes a free one and prints it.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged.")
@@ -59,15 +55,6 @@ class ServiceSettings(BaseSettings):
 
     of_others: ClassVar[frozenset[str]] = frozenset()
     """Variables of other services that are spelt nearly as ours: one .env serves all of them."""
-
-    @field_validator("kafka_bootstrap_servers")
-    @classmethod
-    def _addresses(cls, value: str) -> str:
-        for address in value.split(","):
-            host, _, port = address.strip().rpartition(":")
-            if not host or not port.isdigit() or not 0 < int(port) < 65536:
-                raise ValueError("write host:port, several with commas between them, like kafka1:9092,kafka2:9092")
-        return value
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -128,17 +115,6 @@ class ServiceSettings(BaseSettings):
             else:
                 shown[name] = value
         return shown
-
-    def postgres_dsn(self) -> str:
-        """Return the database's address, checked, in the form that asyncpg takes."""
-        raw = self.database_url.get_secret_value()
-        try:
-            PostgresDsn(raw)
-        except ValidationError:
-            raise SettingsError(
-                "DATABASE_URL is not a Postgres address.", "Write postgresql://user:password@host:5432/name."
-            ) from None
-        return raw.replace("postgresql+asyncpg://", "postgresql://", 1)
 
 
 def _explain(error: ValidationError) -> str:

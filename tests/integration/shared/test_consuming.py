@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 import uuid
@@ -15,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from bookrelay import kafka, messages
 from bookrelay.errors import PermanentError, TransientError
 from bookrelay.kafka import Publisher, Received, consume, new_broker
+from bookrelay.settings import ServiceSettings
 from bookrelay.topics import Topic
 from running import until
 
@@ -57,6 +59,35 @@ class Reader:
             await asyncio.sleep(0.02)
 
 
+class Address(str):
+    """Bootstrap servers, and how they are reached: the settings of a client, and what aiokafka is given."""
+
+    __slots__ = ("environment", "security")
+
+
+def security_of(servers: str) -> dict[str, Any]:
+    return servers.security if isinstance(servers, Address) else {}
+
+
+MANAGED = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "mutual")
+over_all = pytest.mark.parametrize("kafka_bootstrap", ["open", *MANAGED], indirect=True)
+"""The acknowledgement part of this suite also runs as with a managed Kafka: over SASL_SSL, and with client certificates."""
+
+
+@pytest.fixture
+def kafka_bootstrap(broker: tuple[str, Any], request: pytest.FixtureRequest) -> str:
+    how = getattr(request, "param", "open")
+    if how == "open":
+        return broker[0]
+    kafka, managed = request.getfixturevalue("apache_kafka"), request.getfixturevalue("managed_parts")
+    address = Address(f"127.0.0.1:{kafka.port_of('MUTUAL' if how == 'mutual' else 'SASL')}")
+    address.environment = {
+        **managed.environment(how), "KAFKA_BOOTSTRAP_SERVERS": str(address), "DATABASE_URL": "postgresql://u@127.0.0.1:1/unused"
+    }  # fmt: skip
+    address.security = ServiceSettings.load(address.environment).kafka_security()
+    return address
+
+
 @pytest.fixture
 def topic(kafka_bootstrap: str, create_topic: Callable[[str, int], None]) -> Topic:
     made = Topic(f"test.{uuid.uuid4().hex}.v1", messages.CHANGES, "A test's.", 1)
@@ -67,7 +98,7 @@ def topic(kafka_bootstrap: str, create_topic: Callable[[str, int], None]) -> Top
 
 @pytest.fixture
 async def publisher(kafka_bootstrap: str) -> AsyncIterator[Publisher]:
-    made = Publisher(kafka_bootstrap, "test")
+    made = Publisher(kafka_bootstrap, "test", security_of(kafka_bootstrap))
     await made.start()
     yield made
     await made.stop()
@@ -77,7 +108,7 @@ async def publisher(kafka_bootstrap: str) -> AsyncIterator[Publisher]:
 async def reading(
     servers: str, topic: Topic, handler: Callable[..., Awaitable[None]], publisher: Publisher, **more: Any
 ) -> AsyncIterator[None]:
-    broker = new_broker(servers, "test-reader")
+    broker = new_broker(servers, "test-reader", security_of(servers))
     consume(broker, topic, GROUP, handler, publisher, **more)
     await broker.start()
     try:
@@ -87,7 +118,7 @@ async def reading(
 
 
 async def committed(servers: str, topic: Topic) -> int:
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, group_id=GROUP, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, group_id=GROUP, enable_auto_commit=False, **security_of(servers))
     await consumer.start()
     try:
         return await consumer.committed(TopicPartition(topic.name, 0)) or 0
@@ -106,7 +137,9 @@ async def until_committed(servers: str, topic: Topic, offset: int) -> None:
 
 
 async def stored(servers: str, name: str, count: int) -> list[Any]:
-    consumer = AIOKafkaConsumer(name, bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        name, bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False, **security_of(servers)
+    )
     await consumer.start()
     try:
         found: list[Any] = []
@@ -122,7 +155,7 @@ async def stored(servers: str, name: str, count: int) -> list[Any]:
 
 async def raw(servers: str, topic: Topic, *records: tuple[bytes | None, bytes | None, list[tuple[str, Any]]]) -> None:
     """Write records as anybody might: any bytes, any headers."""
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all")
+    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", **security_of(servers))
     await producer.start()
     try:
         for key, value, headers in records:
@@ -131,6 +164,7 @@ async def raw(servers: str, topic: Topic, *records: tuple[bytes | None, bytes | 
         await producer.stop()
 
 
+@over_all
 async def test_everything_is_handled_in_order_and_committed(kafka_bootstrap: str, topic: Topic, publisher: Publisher) -> None:
     reader = Reader()
     await publisher.publish(topic, [message(number) for number in range(1200)])
@@ -141,6 +175,7 @@ async def test_everything_is_handled_in_order_and_committed(kafka_bootstrap: str
     assert max(len(call) for call in reader.calls) <= kafka.BATCH_RECORDS
 
 
+@over_all
 async def test_nothing_is_committed_before_the_handler_has_returned(
     kafka_bootstrap: str, topic: Topic, publisher: Publisher
 ) -> None:
@@ -158,6 +193,7 @@ async def test_nothing_is_committed_before_the_handler_has_returned(
         await until_committed(kafka_bootstrap, topic, 1)
 
 
+@over_all
 async def test_a_passing_failure_hands_the_whole_batch_over_again(
     kafka_bootstrap: str, topic: Topic, publisher: Publisher
 ) -> None:
@@ -198,16 +234,19 @@ HANGING = """
 import asyncio, sys
 from bookrelay import messages
 from bookrelay.kafka import Publisher, consume, new_broker
+from bookrelay.settings import ServiceSettings
 from bookrelay.topics import Topic
 
 async def hanging(batch):
     print(len(batch), flush=True)
     await asyncio.Event().wait()
 
-async def main(servers, name):
-    publisher = Publisher(servers, "doomed")
+async def main(name):
+    settings = ServiceSettings.load()
+    servers, security = settings.kafka_bootstrap_servers, settings.kafka_security()
+    publisher = Publisher(servers, "doomed", security)
     await publisher.start()
-    broker = new_broker(servers, "doomed")
+    broker = new_broker(servers, "doomed", security)
     consume(broker, Topic(name, messages.CHANGES, "", 1), "reader", hanging, publisher)
     await broker.start()
     await asyncio.Event().wait()
@@ -216,13 +255,16 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@over_all
 async def test_a_reader_that_was_killed_leaves_its_batch_to_the_next(
     kafka_bootstrap: str, topic: Topic, publisher: Publisher
 ) -> None:
     """SIGKILL in the middle of a batch: its offset was not committed, so it comes again."""
+    open_address = {"KAFKA_BOOTSTRAP_SERVERS": str(kafka_bootstrap), "DATABASE_URL": "postgresql://u@127.0.0.1:1/unused"}
+    environment = kafka_bootstrap.environment if isinstance(kafka_bootstrap, Address) else open_address
     await publisher.publish(topic, [message(number) for number in range(3)])
     doomed = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HANGING, kafka_bootstrap, topic.name, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", HANGING, topic.name, stdout=asyncio.subprocess.PIPE, env={**os.environ, **environment}
     )
     try:
         assert doomed.stdout
@@ -301,6 +343,7 @@ async def test_a_dead_letter_that_is_sent_back_and_fails_again_counts_on(
     assert headers["dlt-reason"] != b"old"
 
 
+@over_all
 async def test_a_record_that_the_handler_refuses_is_put_aside_alone(
     kafka_bootstrap: str, topic: Topic, publisher: Publisher
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from bookrelay.errors import SettingsError
 from bookrelay.settings import ServiceSettings
 
-URL = "postgresql://u:secret@h:5432/d"
+URL = "postgresql://u:hidden-word@h:5432/d"
 
 
 @pytest.mark.parametrize("from_process", [True, False])
@@ -17,7 +17,7 @@ def test_a_secret_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("DATABASE_URL_FILE", str(file))
     settings = ServiceSettings.load(None if from_process else {"DATABASE_URL_FILE": str(file)})
     assert settings.database_url.get_secret_value() == URL
-    assert "secret" not in str(settings.summary())
+    assert "hidden-word" not in str(settings.summary())
 
 
 def test_both_and_an_unreadable_file_are_refused(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sandbox.stack.processes import ProcessFailedError, free_port, guarded, tail
 
@@ -67,13 +69,30 @@ def class_path() -> str:
     return os.pathsep.join(jars)
 
 
+@dataclass(frozen=True)
+class Secured:
+    """Listeners beside the open one: name to security protocol, with Kafka's own properties for them.
+
+    `users` are SCRAM users as `kafka-storage format --add-scram` takes them; `java` are options of the virtual machine.
+    """
+
+    listeners: Mapping[str, str]
+    properties: Mapping[str, object] = field(default_factory=dict)
+    users: Sequence[str] = ()
+    java: Sequence[str] = ()
+
+
 class ApacheKafka:
     """One broker and controller over `directory`, on 127.0.0.1. What it stores survives a restart, and so do its ports
-    where they are free.
+    where they are free. With `secured` it has more listeners; `port_of` tells where.
 
     `start()` blocks for a few seconds; `prepare`, `spawn`, `wait_ready` are its parts: call `spawn` in a thread that lives on."""
 
-    def __init__(self, directory: Path, *, port: int | None = None, heap_megabytes: int = 512) -> None:
+    def __init__(
+        self, directory: Path, *, port: int | None = None, heap_megabytes: int = 512, secured: Secured | None = None
+    ) -> None:
+        self._secured = secured or Secured({})
+        self._ports: dict[str, int] = {}
         self.directory = directory
         self.log_path = directory / "kafka.log"
         self.port = port
@@ -100,6 +119,8 @@ class ApacheKafka:
         if not (self.directory / "logs" / "meta.properties").exists():
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
             arguments = ["format", "--standalone", "-t", cluster, "-c", str(self.directory / "server.properties")]
+            for user in self._secured.users:
+                arguments += ["--add-scram", user]
             done = subprocess.run([*self._java(256), "kafka.tools.StorageTool", *arguments], capture_output=True, check=False)
             if done.returncode:
                 raise ProcessFailedError(
@@ -122,7 +143,12 @@ class ApacheKafka:
         controller = free_port()
         while controller == self.port:
             controller = free_port()
-        listeners = f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}"
+        protocols = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", **self._secured.listeners}
+        for name in self._secured.listeners:
+            while self._ports.setdefault(name, free_port()) in (self.port, controller):
+                del self._ports[name]
+        ports = {"PLAINTEXT": self.port, "CONTROLLER": controller, **self._ports}
+        listeners = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
         lines: Mapping[str, object] = {
             "process.roles": "broker,controller",
             "node.id": 1,
@@ -130,7 +156,7 @@ class ApacheKafka:
             "listeners": listeners,
             "advertised.listeners": listeners,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.directory / "logs",
             "offsets.topic.replication.factor": 1,
@@ -142,11 +168,17 @@ class ApacheKafka:
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,  # the default of 6 s makes every test of a killed consumer wait
             "auto.create.topics.enable": "false",
+            **self._secured.properties,
         }
         return "".join(f"{key}={value}\n" for key, value in lines.items())
 
+    def port_of(self, listener: str) -> int:
+        """The port of a secured listener."""
+        return self._ports[listener]
+
     def _java(self, megabytes: int) -> list[str]:
         options = [f"-Xmx{megabytes}m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={self.directory / 'log4j2.xml'}"]
+        options += self._secured.java
         return [java(), *options, "-cp", self._class_path]
 
     def spawn(self) -> None:
@@ -203,14 +235,16 @@ class ApacheKafka:
         return self._process.pid if self._process and self._process.poll() is None else None
 
 
-async def create_topics(bootstrap_servers: str, topics: Iterable[tuple[str, int, Mapping[str, str]]]) -> list[str]:
-    """Create the topics that are missing, with one replica, or what the broker's default is. Returns the names created."""
+async def create_topics(
+    bootstrap_servers: str, topics: Iterable[tuple[str, int, Mapping[str, str]]], security: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Create the topics that are missing, with one replica. Returns the names created. `security`: aiokafka's arguments."""
     import logging
 
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it shouts while a broker is coming up
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000, **(security or {}))
     try:
         await admin.start()
         there = set(await admin.list_topics())

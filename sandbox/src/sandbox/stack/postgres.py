@@ -76,7 +76,17 @@ class Postgres:
     `wait_ready` are its parts:
     call `spawn` in a thread that lives as long as the server should."""
 
-    def __init__(self, directory: Path, *, port: int | None = None, ephemeral: bool = False, database: str = "bookrelay") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        ephemeral: bool = False,
+        database: str = "bookrelay",
+        settings: tuple[str, ...] = (),
+        programs: Path | None = None,
+    ) -> None:
+        """`settings` are more of Postgres' own, like "ssl=on"; `programs` is the directory of another Postgres' programs."""
         if ephemeral and not is_temporary(directory):
             raise ValueError(f"ephemeral mode may lose data and is only for temporary directories, not {directory}")
         self.directory = directory
@@ -85,6 +95,7 @@ class Postgres:
         self.port = port
         self.ephemeral = ephemeral
         self.database = database
+        self._settings, self._programs = settings, programs
         self._process: subprocess.Popen[bytes] | None = None
         self._user = NOBODY if os.geteuid() == 0 else None
         self._password = ""
@@ -129,7 +140,9 @@ class Postgres:
                 os.chown(secret, *self._user)
             options += ["--auth=scram-sha-256", f"--pwfile={secret}"]
         done = subprocess.run(
-            self._as_user([str(binaries() / "initdb"), "-D", str(self.data), *options]), capture_output=True, check=False
+            self._as_user([str((self._programs or binaries()) / "initdb"), "-D", str(self.data), *options]),
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             why = done.stderr.decode(errors="replace").strip()
@@ -146,8 +159,8 @@ class Postgres:
     def spawn(self) -> None:
         """Start the server process. A wanted port that is taken fails in `wait_ready` with the log's reason."""
         self.port = self.port or self._last_port() or free_port()
-        settings = COMMON + (EPHEMERAL if self.ephemeral else ()) + (f"port={self.port}",)
-        command = [str(binaries() / "postgres"), "-D", str(self.data)]
+        settings = COMMON + (EPHEMERAL if self.ephemeral else ()) + self._settings + (f"port={self.port}",)
+        command = [str((self._programs or binaries()) / "postgres"), "-D", str(self.data)]
         for setting in settings:
             command += ["-c", setting]
         (self.data / "postmaster.pid").unlink(missing_ok=True) if not self._owner_alive() else None

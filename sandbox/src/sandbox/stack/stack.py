@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from sandbox.stack.apache_kafka import ApacheKafka, create_topics
 from sandbox.stack.embedded_broker import EmbeddedBroker
@@ -34,6 +34,7 @@ class Stack:
         kafka_bootstrap_servers: str | None = None,
         topics: Iterable[TopicSpec] = (),
         broker_port: int = 0,
+        kafka_security: Mapping[str, Any] | None = None,
     ) -> None:
         self._temporary = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="bookrelay-"))
@@ -52,6 +53,7 @@ class Stack:
             self.kafka = ApacheKafka(self.directory / "kafka", port=broker_port or None)
         self.database_url = database_url or ""
         self.bootstrap_servers = kafka_bootstrap_servers or ""
+        self._kafka_security = kafka_security
 
     async def __aenter__(self) -> Self:
         if self._temporary:
@@ -86,7 +88,7 @@ class Stack:
             await self.kafka.wait_ready(self.topics)
             self.bootstrap_servers = self.kafka.bootstrap_servers
         else:
-            await create_topics(self.bootstrap_servers, self.topics)
+            await create_topics(self.bootstrap_servers, self.topics, self._kafka_security)
 
     async def keep_up(self, tell: Callable[[str], None]) -> None:
         """Start Postgres or the broker again when it goes unasked, and say so; until it is cancelled."""

@@ -12,11 +12,12 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 from bookrelay import telemetry
-from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool
+from bookrelay.causes import cause_of
+from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool, postgres_server
 from bookrelay.errors import BookrelayError
 
 from qbo_writer import audit_cli, auth_cli, held_cli, letters_cli, preflight_cli, status_cli, unserved_cli
-from qbo_writer.cli_support import Action, NoCalls, at_least_one, remark, served
+from qbo_writer.cli_support import Action, NoCalls, at_least_one, kafka_why_not, remark, served
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
 
@@ -132,6 +133,16 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
+async def _why_not(settings: WriterSettings, error: BaseException) -> BookrelayError:
+    """Ask the server that failed us what is wrong; where it answers, the error says it."""
+    if isinstance(error, KafkaError):
+        return await kafka_why_not(settings) or BookrelayError(
+            f"Kafka refuses: {cause_of(error).text}.", "Check the user's rights (ACLs) on topics and groups."
+        )
+    why = await postgres_server(settings).why_not()
+    return why or BookrelayError(f"Postgres cannot be used: {error}.", "Check DATABASE_URL, and that it is migrated.")
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
     parsed = parser().parse_args(arguments)
@@ -145,11 +156,16 @@ def run(arguments: list[str]) -> int:
 
     async def body() -> int:
         settings = WriterSettings.load()
-        pool = await open_pool(settings, application_name="qbo-writer cli")
         try:
-            return await action(parsed, settings, pool)
-        finally:
-            await close_pool(pool)
+            pool = await open_pool(settings, application_name="qbo-writer cli")
+            try:
+                return await action(parsed, settings, pool)
+            finally:
+                await close_pool(pool)
+        except BrokenPipeError:
+            raise
+        except (KafkaError, *TRANSIENT_POSTGRES) as error:
+            raise await _why_not(settings, error) from None
 
     try:
         return asyncio.run(body())
@@ -158,8 +174,4 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # who reads us (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KafkaError as error:
-        print(f"qbo-writer: Kafka cannot be reached: {error}. Check KAFKA_BOOTSTRAP_SERVERS.", file=sys.stderr)
-    except TRANSIENT_POSTGRES as error:
-        print(f"qbo-writer: Postgres cannot be used: {error}. Check DATABASE_URL, and that it is migrated.", file=sys.stderr)
     return 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError
+from bookrelay.kafka_probe import kafka_server
 
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
@@ -23,6 +24,15 @@ def served(settings: WriterSettings, realm: str | None) -> None:
     """Refuse a company that is not ours: "nothing found" would be taken for "all is well"."""
     if realm and realm not in settings.qbo_realm_ids:
         raise BookrelayError(f"This writer does not serve company {realm}.", "Check QBO_REALM_IDS.")
+
+
+async def kafka_why_not(settings: WriterSettings) -> BookrelayError | None:
+    """Ask Kafka on a connection of our own: what is wrong with it, or None."""
+    server, probe = kafka_server(settings, "qbo-writer cli", settings.kafka_security())
+    try:
+        return await server.why_not()
+    finally:
+        probe.close()
 
 
 def at_least_one(text: str) -> int:

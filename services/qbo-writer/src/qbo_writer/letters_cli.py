@@ -11,7 +11,7 @@ from bookrelay.errors import BookrelayError
 from bookrelay.kafka import Publisher, headers_of
 
 from qbo_writer import operating
-from qbo_writer.cli_support import remark
+from qbo_writer.cli_support import kafka_why_not, remark
 from qbo_writer.settings import WriterSettings
 
 REDRIVES = 3  # a record that came back so often needs another cure than being sent again
@@ -32,7 +32,9 @@ def register(subparsers: Any) -> None:
 
 async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """List, show or send back what could not be handled: records of the dead-letter topics, and commands in the ledger."""
-    letters = await read_dead_letters(settings.kafka_bootstrap_servers)
+    if why := await kafka_why_not(settings):  # before a client is started, which would only say that it cannot
+        raise why
+    letters = await read_dead_letters(_reading(settings))
     ledger = await operating.held(pool, None, "dead_lettered")
     if arguments.decision == "list":
         for letter in letters:
@@ -53,7 +55,7 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
         return 0
     spent = [letter for letter in chosen if int(letter["attempts"] or 0) > REDRIVES and not arguments.over_limit]
     chosen = [letter for letter in chosen if letter not in spent]
-    publisher = Publisher(settings.kafka_bootstrap_servers, "qbo-writer-redrive")
+    publisher = Publisher(settings.kafka_bootstrap_servers, "qbo-writer-redrive", settings.kafka_security())
     await publisher.start()
     try:
         for letter in chosen:
@@ -68,16 +70,22 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
     return 1 if spent else 0
 
 
-async def read_dead_letters(servers: str) -> list[dict[str, Any]]:
+def _reading(settings: WriterSettings) -> dict[str, Any]:
+    """How a consumer without a group reaches Kafka and reads from the beginning."""
+    reach = {**settings.kafka_security(), "bootstrap_servers": settings.kafka_bootstrap_servers}
+    return {**reach, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
+
+
+async def read_dead_letters(reading: dict[str, Any]) -> list[dict[str, Any]]:
     """Read the writer's dead-letter topics up to their present end. What came back is listed once, where it stands last."""
     groups = (topics.WRITER_GROUP, topics.WRITER_NOTICES_GROUP)
     sources = {topic.dead_letters(group).name: topic.name for topic, group in topics.SUBSCRIPTIONS if group in groups}
-    there = await _existing(servers)
+    there = await _existing(reading)
     names = [name for name in sources if name in there]
     if not names:
         return []
     # Without a group, by subscription: the client asks the broker for the partitions of what it is subscribed to only.
-    consumer = AIOKafkaConsumer(*names, bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(*names, **reading)
     await consumer.start()
     letters: dict[tuple[str, bytes | None, bytes | None], dict[str, Any]] = {}
     try:
@@ -95,8 +103,8 @@ async def read_dead_letters(servers: str) -> list[dict[str, Any]]:
     return list(letters.values())
 
 
-async def _existing(servers: str) -> set[str]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+async def _existing(reading: dict[str, Any]) -> set[str]:
+    consumer = AIOKafkaConsumer(**reading)
     await consumer.start()
     try:
         return set(await consumer.topics())

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from bookrelay import metrics, telemetry
+from bookrelay import metrics, servers, telemetry
+from bookrelay.causes import cause_of
 from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, Disposition, HaltError, TransientError
 from bookrelay.messages import Priority
@@ -453,7 +454,9 @@ class Sender:
                 self.opened = self.opened or any(e.attempt is not None and e.attempt.state != "resolved" for e in effects)
                 return
             except TRANSIENT_POSTGRES as error:
-                log.warning("settle.retrying", realm=self.realm, wait_seconds=wait, error=repr(error))
+                if not await servers.in_force().explain(error):  # a Postgres that is away has its own line
+                    fields = {"realm": self.realm, "error": cause_of(error).text}
+                    servers.in_force().say("settle.retrying", str(fields), **fields)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 2.0)
 

@@ -5,7 +5,7 @@ import json
 import time
 
 from aiokafka.errors import KafkaError
-from bookrelay import metrics, telemetry
+from bookrelay import metrics, servers, telemetry
 from bookrelay.service import brief
 from bookrelay.topics import GATEWAY, WEBHOOKS
 from starlette.routing import Route
@@ -95,7 +95,8 @@ def _report(receipt: Receipt, delivery_id: bytes | None, started: float) -> None
         "ms": round(seconds * 1000, 1),
     }
     if delivery is None:
-        log.warning("delivery.refused", reason=receipt.reason, **fields)
+        # Anybody may post here: one line a minute for each outcome, with how often it came; the counter has all of them.
+        servers.in_force().say("delivery.refused", receipt.outcome.value, reason=receipt.reason, **fields)
         return
     _NOTIFICATIONS[delivery.format].inc(len(delivery.messages))
     unknown = sum(message.data.operation == "unknown" for message in delivery.messages)

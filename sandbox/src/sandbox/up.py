@@ -186,6 +186,8 @@ def state(system: System, name: str) -> str:
         reasons: list[Any] = json.loads(error.read()).get("reasons", [])
         return "not ready: " + "; ".join(str(reason) for reason in reasons)
     except OSError:
+        if system.supervisor[name].running:
+            return "starting: it does not answer yet"
         log = system.supervisor[name].log_path
         text = log.read_text(errors="replace") if log.exists() else ""
         lines = [line for line in text.splitlines() if line.startswith(f"{name}: ")]

@@ -57,6 +57,8 @@ _RIGHTS: dict[type[BaseException], str] = {
 # asyncpg is an extra that a service without tables does not have: its errors are known by name.
 _POSTGRES: dict[str, Cause] = {
     "InvalidPasswordError": Cause("it refuses the user or the password", "user"),
+    "CannotConnectNowError": Cause("it is starting or stopping"),
+    "TooManyConnectionsError": Cause("it has no connection left for us"),
     "ConnectionDoesNotExistError": Cause("it closes the connection"),
 }
 

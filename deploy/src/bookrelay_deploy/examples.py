@@ -174,7 +174,23 @@ def examples() -> dict[str, m.AnyMessage]:
 def added() -> dict[str, m.AnyMessage]:
     """Return an example for each field that was added after the first ones, by name. Their bytes stay as they are, too."""
     invoice, bill, _ = _commands()
+    discounted = invoice.data.content.model_copy(
+        update={
+            "discount": m.Discount(percent=Decimal("8.5")),
+            "lines": tuple(
+                line.model_copy(update={"tax_code": code})
+                for line, code in zip(invoice.data.content.lines, ("20.0% S", "5.0% R"), strict=True)
+            ),
+        }
+    )
+    coded = bill.data.content.model_copy(
+        update={"lines": tuple(line.model_copy(update={"tax_code": "20.0% S"}) for line in bill.data.content.lines)}
+    )
     return {
+        "invoice-with-discount-and-tax-codes": m.UpsertInvoice.of(
+            invoice.data.model_copy(update={"content": discounted}), sender="emr-poller"
+        ),
+        "bill-with-tax-code": m.UpsertBill.of(bill.data.model_copy(update={"content": coded}), sender="sheet-watcher"),
         "invoice-with-total": m.UpsertInvoice.of(
             invoice.data.model_copy(update={"total": Decimal("1800.00")}), sender="emr-poller"
         ),

@@ -6,12 +6,13 @@ Additive change stays in v1; anything else is a new type on a v2 topic. `REGISTR
 import hashlib
 import json
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, model_validator
 
 from bookrelay.money import Amount, Quantity, loads, to_cents
 
@@ -94,6 +95,7 @@ class InvoiceLine(Model):
     quantity: Quantity | None = None
     unit_price: Quantity | None = None
     amount: Amount
+    tax_code: Name | None = Field(default=None, exclude_if=_nothing)  # by name as QuickBooks shows it; US also TAX or NON
 
 
 class BillLine(Model):
@@ -102,6 +104,32 @@ class BillLine(Model):
     account: Name = "default"
     description: str | None = Field(default=None, max_length=4000)
     amount: Amount
+    tax_code: Name | None = Field(default=None, exclude_if=_nothing)
+
+
+class Discount(Model):
+    """A discount on the whole invoice: an amount, or a percentage (8.5 is 8.5 %) of the sum of its lines.
+
+    `before_tax`: it lowers what is taxed. A rebate on one line is that line's smaller amount, or a negative line.
+    """
+
+    amount: Amount | None = Field(default=None, exclude_if=_nothing)
+    percent: Quantity | None = Field(default=None, exclude_if=_nothing)
+    before_tax: bool = True
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.amount is None) == (self.percent is None):
+            raise ValueError("give either the amount or the percentage of a discount")
+        if self.amount is not None and self.amount < 0:
+            raise ValueError("a discount is not negative: what is added is a line")
+        if self.percent is not None and not 0 <= self.percent <= 100:
+            raise ValueError("the percentage of a discount is between 0 and 100")
+        return self
+
+    def of(self, lines: Decimal) -> Decimal:
+        """Return what it takes off the sum of the lines, rounded half up to cents as QuickBooks does."""
+        return self.amount if self.amount is not None else to_cents(lines * (self.percent or 0) / 100)
 
 
 class InvoiceContent(Model):
@@ -117,11 +145,13 @@ class InvoiceContent(Model):
     number: Number | None = None
     custom_fields: tuple[CustomField, ...] = ()
     lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=750)
+    discount: Discount | None = Field(default=None, exclude_if=_nothing)
 
     @property
     def total(self) -> Amount:
-        """The sum of the lines."""
-        return to_cents(sum((line.amount for line in self.lines), start=to_cents(self.lines[0].amount * 0)))
+        """The sum of the lines, less the discount."""
+        whole = to_cents(sum((line.amount for line in self.lines), start=Decimal(0)))
+        return whole - self.discount.of(whole) if self.discount else whole
 
 
 class BillContent(Model):
@@ -140,7 +170,7 @@ class BillContent(Model):
     @property
     def total(self) -> Amount:
         """The sum of the lines."""
-        return to_cents(sum((line.amount for line in self.lines), start=to_cents(self.lines[0].amount * 0)))
+        return to_cents(sum((line.amount for line in self.lines), start=Decimal(0)))
 
 
 Content = InvoiceContent | BillContent

@@ -278,10 +278,12 @@ async def running(writer: Writer) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def desk(
-    database_url: str, sandbox: QboSandbox, *, run: bool = True, company: dict[str, Any] | None = None, **more: Any
-) -> AsyncIterator[Desk]:
-    """A writer for a company of its own, over an empty ledger."""
-    await create_schema(database_url)
+    database_url: str, sandbox: QboSandbox, *, run: bool = True, company: dict[str, Any] | None = None, keep: bool = False,
+    **more: Any,
+) -> AsyncIterator[Desk]:  # fmt: skip
+    """A writer for a company of its own, over an empty ledger; `keep`: over the one that is there."""
+    if not keep:
+        await create_schema(database_url)
     company = company or sandbox.company()
     settings = settings_for(database_url, sandbox, company, **more)
     pool = await open_pool(settings, application_name="test")

@@ -164,6 +164,28 @@ def test_a_rebate_that_was_entered_as_a_negative_amount_is_a_line() -> None:
     assert "add up to -0.01" in refusal(**NOTHING | {"Procedures": procedures}).reason
 
 
+@pytest.mark.parametrize(
+    ("total", "discount", "credit"),
+    [("75", "20.00", "-5.00"), ("80", "20.00", None), ("95", None, "-5.00"), ("100", None, None), ("60", None, None)],
+)
+def test_discount_and_credit_of_a_quote_come_off_as_far_as_its_total_proves_it(
+    total: str, discount: str | None, credit: str | None
+) -> None:
+    quote: dict[str, Any] = NOTHING | {
+        "Procedures": [{"ProcedureName": "Peel", "Amount": 100}],
+        "Discount": 20,
+        "CreditAmount": 5,
+    }
+    command = made(**quote | {"TotalAmt": Decimal(total)})
+    assert isinstance(command, UpsertInvoice)
+    content = command.data.content
+    assert command.data.total == Decimal(total)
+    assert (str(content.discount.amount) if content.discount else None) == discount
+    assert [str(line.amount) for line in content.lines] == ["100.00", *([credit] if credit else [])]
+    assert (content.total == command.data.total) is (total != "60")  # which the writer holds with both sums
+    assert "no total" in refusal(**quote | {"TotalAmt": None}).reason
+
+
 def test_a_total_that_quickbooks_cannot_take_is_refused() -> None:
     assert "total of quote 12082 is larger" in refusal(TotalAmt=10**14).reason
 

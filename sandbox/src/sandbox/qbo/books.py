@@ -20,6 +20,7 @@ from typing import Any
 from sandbox.qbo.amounts import DEBIT_TYPES, PAYABLE, PROFIT_TYPES, RECEIVABLE, Posting, cents_of, links_of, money
 from sandbox.qbo.audit import audit
 from sandbox.qbo.store import ZERO, Company, Doc
+from sandbox.qbo.vat import COUNTRIES
 
 # An update that touches only these moves no money: a payment rewrites an invoice's Balance, a send its EmailStatus.
 QUIET_FIELDS = frozenset(
@@ -317,7 +318,9 @@ class Books:
             else:
                 account = self._role("uncategorized_expense")
             out.append((account, sign * cents_of(amount), self._line_name(account, line, name), index))
-        return out  # no tax: a US company's purchases carry it inside their lines
+        if self.company.country in COUNTRIES and (tax := (doc.get("TxnTaxDetail") or {}).get("TotalTax")):
+            out.append((self._role("tax_payable"), sign * cents_of(tax), name, -1))  # what was paid in taxes is owed less
+        return out  # no tax elsewhere: a US company's purchases carry it inside their lines
 
     def _line_name(self, account: str, line: Doc, name: str) -> str:
         """A line against accounts receivable belongs to the line's customer, everything else to the document's name."""

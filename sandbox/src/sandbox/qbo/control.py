@@ -148,7 +148,11 @@ class Control:
                 self._change_plan(company, plan)
         else:
             company = self.world.add_company(
-                None if realm is None else str(realm), plan, seeded=body.get("seeded", True), name=body.get("name")
+                None if realm is None else str(realm),
+                plan,
+                seeded=body.get("seeded", True),
+                name=body.get("name"),
+                country=str(body.get("country", "US")),
             )
         for name in (
             "subscription_ended",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sandbox.qbo import vat
 from sandbox.qbo.faults import Fault
 from sandbox.qbo.rules import (
     Change,
@@ -15,6 +16,8 @@ from sandbox.qbo.rules import (
 )
 from sandbox.qbo.store import ZERO, Doc
 from sandbox.qbo.validation import cents
+
+_CODED = ("AccountBasedExpenseLineDetail", "ItemBasedExpenseLineDetail")
 
 
 def finish_purchase(change: Change) -> None:
@@ -31,6 +34,8 @@ def finish_purchase(change: Change) -> None:
         if detail_type is None:
             raise Fault("2020", element="Line.DetailType")
         detail = line.get(detail_type)
+        if isinstance(detail, dict) and detail_type != "GroupLineDetail":
+            vat.line(change, line, detail, vat.PURCHASES)
         if detail_type == "AccountBasedExpenseLineDetail":
             if not isinstance(detail, dict) or "AccountRef" not in detail:
                 raise Fault("6440", element="AccountRef")
@@ -45,7 +50,8 @@ def finish_purchase(change: Change) -> None:
         else:
             line["Amount"] = cents(line.get("Amount", ZERO))
         if isinstance(detail, dict) and detail_type != "GroupLineDetail":
-            detail.setdefault("TaxCodeRef", {"value": "NON"})
+            if company.country not in vat.COUNTRIES:
+                detail.setdefault("TaxCodeRef", {"value": "NON"})
             detail.setdefault("BillableStatus", "NotBillable")
         total += line["Amount"]
         kept.append(line)
@@ -58,6 +64,11 @@ def finish_purchase(change: Change) -> None:
     for index, line in enumerate(kept, 1):
         line["LineNum"] = index
     doc["Line"] = kept
+    if vat.applies(company) and doc.get("GlobalTaxCalculation") != "NotApplicable":
+        coded = [(line, line[line["DetailType"]]) for line in kept if line["DetailType"] in _CODED]
+        total += vat.total(change, coded, vat.PURCHASES)
+    elif company.country in vat.COUNTRIES:
+        doc["TxnTaxDetail"] = {"TotalTax": ZERO}
     doc["TotalAmt"] = total
     if total < 0 and kind != "Purchase":
         raise Fault("6000", detail="Business Validation Error: Transaction amount must be 0 or greater.")

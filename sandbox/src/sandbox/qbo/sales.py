@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from sandbox.qbo import vat
 from sandbox.qbo.faults import Fault
 from sandbox.qbo.rules import (
     Change,
@@ -36,7 +37,7 @@ def finish_sales(change: Change) -> None:
     if "DepositToAccountRef" in doc:
         no_control_account(company, doc["DepositToAccountRef"])
     subtotal, taxable, discount = _sales_lines(change)
-    tax = _tax(change, taxable)
+    tax = _tax(change, taxable, discount)
     doc["TotalAmt"] = total = subtotal - discount + tax
     if total < 0:
         raise Fault("6000", detail="Business Validation Error: Transaction amount must be 0 or greater.")
@@ -169,6 +170,7 @@ def _group(change: Change, line: Doc) -> Decimal:
 def _sales_item(change: Change, line: Doc) -> Decimal:
     company, doc = change.company, change.doc
     detail = line.setdefault("SalesItemLineDetail", {})
+    vat.line(change, line, detail, vat.SALES)
     amount = line_amount(line, detail)
     if "ItemRef" not in detail:
         default = company.get("Item", "1")
@@ -181,13 +183,15 @@ def _sales_item(change: Change, line: Doc) -> Decimal:
             raise Fault("2500", element="ItemRef", value=item["Id"], target="Items")
         if item.get("Type") == "Inventory" and item.get("InvStartDate", "") > doc["TxnDate"] and change.entity.kind != "Estimate":
             raise Fault("6270", value=item["Name"])
-    if "TaxCodeRef" not in detail:
+    if company.country in vat.COUNTRIES:
+        pass  # no words, and no sales tax that decides by itself
+    elif "TaxCodeRef" not in detail:
         detail["TaxCodeRef"] = TAXED if item and item.get("Taxable") else UNTAXED
     elif detail["TaxCodeRef"]["value"] == "CustomSalesTax":
         raise Fault("6160", element="TaxCodeRef")
     elif company.country == "US" and detail["TaxCodeRef"]["value"] not in ("TAX", "NON"):
         raise Fault("6100", element="TaxCodeRef", value=detail["TaxCodeRef"]["value"])
-    if company.automated_tax:
+    if company.automated_tax and company.country == "US":
         detail["TaxCodeRef"] = TAXED if item and item.get("Taxable") else UNTAXED
     return amount
 
@@ -220,7 +224,7 @@ def _is_taxed(company: Company, detail: Doc) -> bool:
     return bool(code and code != "NON")
 
 
-def _tax(change: Change, taxable: Decimal) -> Decimal:
+def _tax(change: Change, taxable: Decimal, discount: Decimal) -> Decimal:
     """Sales tax by the rates of TxnTaxCodeRef; without sales tax in the company the detail is ignored."""
     company, doc = change.company, change.doc
     given = doc.get("TxnTaxDetail") or {}
@@ -230,6 +234,13 @@ def _tax(change: Change, taxable: Decimal) -> Decimal:
     if not company.preference("TaxPrefs", "UsingSalesTax"):
         doc["TxnTaxDetail"] = {"TotalTax": ZERO}
         return ZERO
+    if company.country in vat.COUNTRIES:
+        if doc.get("GlobalTaxCalculation") == "NotApplicable":
+            doc["TxnTaxDetail"] = {"TotalTax": ZERO}
+            return ZERO
+        lines = [line for line in doc["Line"] if line["DetailType"] == "SalesItemLineDetail"]
+        off = discount if doc.get("ApplyTaxAfterDiscount") else ZERO
+        return vat.total(change, [(line, line["SalesItemLineDetail"]) for line in lines], vat.SALES, off)
     code_ref = (None if company.automated_tax else given.get("TxnTaxCodeRef")) or (
         company.preference("TaxPrefs", "TaxGroupCodeRef") if taxable else None
     )

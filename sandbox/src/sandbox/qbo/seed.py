@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from sandbox.qbo import vat
 from sandbox.qbo.clock import pacific
 from sandbox.qbo.lists import CLASSIFICATION
 from sandbox.qbo.schema import PLANS
@@ -85,7 +86,7 @@ def fill(company: Company) -> None:
 
     add("Preferences", "1", **preferences(company))
     add("CompanyInfo", "1", **company_info(company))
-    home = {"value": "USD", "name": "United States Dollar"}
+    home = vat.home(company)
     for role, doc_id, name, kind, subtype in ACCOUNTS:
         if role:
             company.roles[role] = doc_id
@@ -107,7 +108,10 @@ def fill(company: Company) -> None:
         add("Term", doc_id, Name=name, Active=True, Type="STANDARD", DiscountPercent=0, DueDays=days)
     for doc_id, name, kind in METHODS:
         add("PaymentMethod", doc_id, Name=name, Active=True, Type=kind)
-    _tax(add)
+    if company.country in vat.COUNTRIES:
+        vat.lists(company, add)
+    else:
+        _tax(add)
     for doc_id, name, kind, role, price in ITEMS:
         account = company.get("Account", company.roles[role])
         assert account is not None
@@ -239,8 +243,13 @@ def _tax(add: Any) -> None:
     )
 
 
+def _tax_group(company: Company) -> Doc:
+    """The sales tax that lines get which ask for one: in the US only, elsewhere each line says its own."""
+    return {} if company.country in vat.COUNTRIES else {"TaxGroupCodeRef": {"value": "2"}}
+
+
 def preferences(company: Company) -> Doc:
-    """Preferences of a new US company."""
+    """Preferences of a new company."""
     advanced = PLANS.index(company.plan)
     plus = advanced >= PLANS.index("plus")
     return {
@@ -286,8 +295,8 @@ def preferences(company: Company) -> Doc:
             "WorkWeekStartDate": "Monday",
             "MarkTimeEntriesBillable": True,
         },
-        "TaxPrefs": {"UsingSalesTax": True, "PartnerTaxEnabled": False, "TaxGroupCodeRef": {"value": "2"}},
-        "CurrencyPrefs": {"MultiCurrencyEnabled": False, "HomeCurrency": {"value": "USD", "name": "United States Dollar"}},
+        "TaxPrefs": {"UsingSalesTax": True, "PartnerTaxEnabled": False, **_tax_group(company)},
+        "CurrencyPrefs": {"MultiCurrencyEnabled": False, "HomeCurrency": vat.home(company)},
         "ReportPrefs": {"ReportBasis": "Accrual", "CalcAgingReportFromTxnDate": False},
         "OtherPrefs": {
             "NameValue": [
@@ -308,7 +317,7 @@ def company_info(company: Company) -> Doc:
     return {
         "CompanyName": company.name,
         "LegalName": company.name,
-        "Country": "US",
+        "Country": company.country,
         "FiscalYearStartMonth": "January",
         "SupportedLanguages": "en",
         "CompanyStartDate": "2015-06-05",

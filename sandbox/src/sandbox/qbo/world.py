@@ -136,11 +136,18 @@ class World:
         return company
 
     def add_company(
-        self, realm_id: str | None = None, plan: str = "plus", *, seeded: bool = True, name: str | None = None
+        self,
+        realm_id: str | None = None,
+        plan: str = "plus",
+        *,
+        seeded: bool = True,
+        name: str | None = None,
+        country: str = "US",
     ) -> Company:
-        """A new company with the seed data."""
+        """A new company with the seed data; `country` GB or CA has VAT codes in place of US sales taxes."""
         realm_id = realm_id or str(max((int(r) for r in self.companies), default=FIRST_REALM - 1) + 1)
         company = self.new_company(realm_id, plan)
+        company.country = country
         if name:
             company.name = name
         self.companies[realm_id] = company

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from bookrelay.messages import (
     Command,
     CustomField,
+    Discount,
     InvoiceContent,
     InvoiceLine,
     Kind,
@@ -68,9 +69,13 @@ def content_of(quote: Quote, time_zone: ZoneInfo) -> InvoiceContent:
         raise QuoteRefusedError(
             f"Quote {quote.number} has {len(lines)} lines; QuickBooks takes {MAX_LINES}.", "Split the quote in 4D."
         )
-    if (whole := sum((line.amount for line in lines), Decimal(0))) < 0:
+    whole = sum((line.amount for line in lines), Decimal(0))
+    discount, credit = _taken_off(quote, whole)
+    if credit:
+        lines = (*lines, InvoiceLine(item="credit", description="Credit", amount=-credit))
+    if (rest := whole - discount - credit) < 0:
         raise QuoteRefusedError(
-            f"The lines of quote {quote.number} add up to {whole}: less than nothing.", "Correct its amounts in 4D."
+            f"The lines of quote {quote.number} add up to {rest}: less than nothing.", "Correct its amounts in 4D."
         )
     by = (CustomField(name="Quoted By", value=quote.quoted_by[:31]),) if quote.quoted_by else ()
     return InvoiceContent(
@@ -79,7 +84,30 @@ def content_of(quote: Quote, time_zone: ZoneInfo) -> InvoiceContent:
         number=str(quote.number),
         custom_fields=(CustomField(name="Quote Version", value=str(quote.version)), *by),
         lines=lines,
+        discount=Discount(amount=discount) if discount else None,
     )
+
+
+def _taken_off(quote: Quote, lines: Decimal) -> tuple[Decimal, Decimal]:
+    """Return what the quote's own discount and credit take off its lines, as far as its total proves it.
+
+    No source says how 4D reckons them: what makes the lines come to TotalAmt is taken; where nothing does, nothing is, and the
+    writer holds the invoice with both sums.
+    """
+    discount, credit = to_cents(quote.discount), to_cents(quote.credit)
+    if not discount and not credit:
+        return discount, credit
+    if quote.total is None:
+        raise QuoteRefusedError(
+            f"Quote {quote.number} has a discount of {discount} and a credit of {credit} but no total, so nobody can say whether "
+            "they come off its lines.",
+            "Enter its total in 4D.",
+        )
+    none, total = Decimal(0), to_cents(quote.total)
+    for taken in ((none, none), (discount, credit), (discount, none), (none, credit)):
+        if min(taken) >= 0 and lines - sum(taken) == total:
+            return taken
+    return none, none
 
 
 def quoted_total(quote: Quote) -> Decimal:

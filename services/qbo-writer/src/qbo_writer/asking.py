@@ -15,7 +15,7 @@ from bookrelay.money import to_cents
 from qbo_writer import mapping
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import LedgerKind, Operation, Request, Seen
-from qbo_writer.totals import own_total, taxed
+from qbo_writer.totals import own_total, tax_on_top
 
 _OUR_TEXT = "(our text)"  # a description may name a patient: that it is another one is told, not what it says
 _NET = "total_before_tax"
@@ -38,7 +38,7 @@ def not_as_asked(known: Known, asked: Asked, request: Request, fields: Mapping[s
     if known.kind in (LedgerKind.CUSTOMER, LedgerKind.VENDOR) or asked.content is None:
         return None
     there = _comparable(seen)
-    total, key = own_total(asked.content), _NET if taxed(fields) else "total"
+    total, key = own_total(asked.content), _NET if tax_on_top(fields) else "total"
     if asked.total is not None and not asked.forced:  # the source knows it, tax included; a person may have said otherwise
         total, key = asked.total, "total"
     ours = {**fields, key: format(total, "f"), "marker": known.marker}

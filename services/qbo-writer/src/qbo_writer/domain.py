@@ -264,11 +264,15 @@ class NameNeeded:
 
 @dataclass(frozen=True)
 class Unmapped:
-    """A reference that has no mapping (QB006) or cannot be used; `fix` says what to do."""
+    """A reference that has no mapping (QB006) or cannot be used; `fix` says what to do.
+
+    `holds`: it is not this document's fault, it waits for a person.
+    """
 
     reason: str
     fix: str
     code: Code = Code.MAPPING_MISSING
+    holds: bool = False
 
 
 @dataclass(frozen=True)

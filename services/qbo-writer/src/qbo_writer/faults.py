@@ -238,6 +238,12 @@ _UNREADABLE = _silent("The answer of QuickBooks could not be read.")
 _SERVER = _silent("QuickBooks' server had an error.")
 NO_ANSWER = _silent("QuickBooks did not answer.")
 _STALE_REFERENCE = _stale(_REFERENCE)
+_TAX_WANTED = Entry(
+    _ERROR, _HOLD, Code.MAPPING_MISSING, "QuickBooks wants a tax rate on every line of this company.",
+    "Set tax_code under [defaults] (or a tax_code of the item) and amounts in the company policy, start the writer again, then "
+    "release it.",
+    detail=True,
+)  # fmt: skip
 WITHOUT_CODE: dict[str, Entry] = {
     "HTTP 401": _UNAUTHORIZED,
     "HTTP 429": _THROTTLED,
@@ -251,6 +257,8 @@ WITHOUT_CODE: dict[str, Entry] = {
 # 6000 is the catch-all: with an internal cause ("-30003") in its Detail the document was seen to exist all the same. An amount
 # ("-1500.00", "-1,500") is none.
 _INTERNAL_CAUSE = re.compile(r"(?<![\w.])-\d{4,6}\b(?![.,]\d)")
+# The only refusal whose words choose the remedy; in another language it stays a rejection with QuickBooks' words.
+_TAX_WANTED_WORDS = re.compile(r"transactions have an? [\w/ ]+ rate before you save", re.I)
 _TXN_ID = re.compile(r"TxnId\s*[=:]\s*(\d+)")
 _XML_ERROR = re.compile(r"<(?:\w+:)?Error\b([^>]*)>(.*?)</(?:\w+:)?Error>", re.S)
 _DOUBLED = 300  # characters of Intuit's own words in a reason
@@ -390,6 +398,8 @@ def _entry(fault: Fault, operation: Operation | None) -> Entry:
         fault.type.lower().startswith("system") or _INTERNAL_CAUSE.search(f"{fault.message} {fault.detail}")
     ):
         return _SERVER
+    if fault.code == "6000" and _TAX_WANTED_WORDS.search(f"{fault.message} {fault.detail}"):
+        return _TAX_WANTED
     if fault.code == "610" and operation is Operation.CREATE:  # there is nothing yet to be gone: a reference is meant
         return _STALE_REFERENCE
     return entry

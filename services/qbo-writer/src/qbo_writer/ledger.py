@@ -672,6 +672,17 @@ class Ledger:
             )  # fmt: skip
             await outbox.add(connection, SCHEMA, topics.EVENTS, events)
 
+    async def release_for(self, realm: str, fencing_token: int, reason: str) -> int:
+        """Let what is held for this reason be decided again; return how many documents that are."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            status: str = await connection.execute(
+                "UPDATE qbo_writer.commands c SET state = 'due', failures = 0, due_at = clock_timestamp() "
+                "FROM qbo_writer.documents d WHERE c.realm = $1 AND c.state = 'held' AND c.reason = $2 "
+                "AND d.id = c.document_id AND d.newest_version = c.version",
+                realm, reason,
+            )  # fmt: skip
+        return int(status.rpartition(" ")[2])
+
     async def keep_pace(self, realm: str, fencing_token: int, pace: dict[str, Any]) -> None:
         """Keep the pacer's state, so that a restart does not burst."""
         async with fenced(self._pool, realm, fencing_token) as connection:

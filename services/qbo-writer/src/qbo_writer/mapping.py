@@ -17,6 +17,7 @@ from qbo_writer.domain import BatchItem, Comparison, LedgerKind, Operation, Reso
 from qbo_writer.names import fold
 from qbo_writer.policy import Policy
 from qbo_writer.settings import WriterSettings
+from qbo_writer.totals import taxed
 
 ENTITY: dict[LedgerKind, str] = {
     LedgerKind.INVOICE: "Invoice",
@@ -161,6 +162,14 @@ def _wanted(
     given: Sequence[InvoiceLine | BillLine] = content.lines
     lines = [_line(entity, line, ids, fields, number) for number, line in enumerate(given, 1)]
     body["Line"], fields["lines"] = lines, str(len(lines))
+    if isinstance(content, InvoiceContent):
+        _discount(content, ids, body, fields)
+    if "global_tax" in ids:
+        body["GlobalTaxCalculation"] = ids["global_tax"]
+        if ids["global_tax"] != "NotApplicable":
+            fields["tax_calculation"] = ids["global_tax"]
+    if "txn_tax" in ids:
+        body["TxnTaxDetail"], fields["txn_tax"] = {"TxnTaxCodeRef": {"value": ids["txn_tax"]}}, ids["txn_tax"]
     return Wanted(kind, entity, body, fields, cleared)
 
 
@@ -188,32 +197,69 @@ def _custom_field(definition: str, value: str) -> dict[str, Any]:
     return {"DefinitionId": definition, "Type": "StringType", "StringValue": value}
 
 
+def _discount(content: InvoiceContent, ids: Mapping[str, str], body: dict[str, Any], fields: dict[str, str]) -> None:
+    """The discount's own line, after all others. None is a field as well: one that a person adds is a difference."""
+    discount = content.discount
+    amount = discount.of(sum((line.amount for line in content.lines), Decimal(0))) if discount else Decimal(0)
+    fields["discount.amount"] = _cents(amount) if amount else ""
+    if discount is None or not amount:
+        return
+    detail: dict[str, Any] = {"PercentBased": discount.percent is not None}
+    line: dict[str, Any] = {"DetailType": "DiscountLineDetail", "DiscountLineDetail": detail}
+    if discount.percent is not None:
+        detail["DiscountPercent"], fields["discount.percent"] = discount.percent, _number(discount.percent)
+    else:
+        line["Amount"] = amount
+    if "discount_account" in ids:
+        detail["DiscountAccountRef"] = {"value": ids["discount_account"]}
+        fields["discount.account"] = ids["discount_account"]
+    body["Line"].append(line)
+    body["ApplyTaxAfterDiscount"] = discount.before_tax
+    if taxed(fields):  # else QuickBooks may answer what it likes: it changes nothing
+        fields["discount.before_tax"] = str(discount.before_tax).lower()
+
+
 def _line(
     entity: str, line: InvoiceLine | BillLine, ids: Mapping[str, str], fields: dict[str, str], number: int
 ) -> dict[str, Any]:
     at = f"line.{number}."
     detail: dict[str, Any] = {}
+    tax = tax_of(line, ids)
+    amount = net_of(line.amount, Decimal(ids[f"rate:{tax}"])) if f"rate:{tax}" in ids else line.amount
     if isinstance(line, InvoiceLine):
         detail["ItemRef"] = {"value": ids[f"item:{line.item}"]}
         fields[at + "item"] = ids[f"item:{line.item}"]
-        if priced(line):
+        if priced(line) and amount == line.amount:
             detail["Qty"], detail["UnitPrice"] = line.quantity, line.unit_price
             fields[at + "quantity"], fields[at + "unit_price"] = _number(line.quantity), _number(line.unit_price)
-        tax = ids.get(f"tax:{line.item}") or ids.get("tax")
     else:
         detail["AccountRef"] = {"value": ids[f"account:{line.account}"]}
         fields[at + "account"] = ids[f"account:{line.account}"]
-        tax = ids.get("tax")
     if tax:
+        tax = "TAX" if tax == ids.get("txn_tax") else tax  # US: the lines say whether, the invoice says which
         detail["TaxCodeRef"], fields[at + "tax"] = {"value": tax}, tax
+    if ids.get("global_tax") == "TaxInclusive":
+        detail["TaxInclusiveAmt"] = line.amount
     if "line_class" in ids:
         detail["ClassRef"], fields[at + "class"] = {"value": ids["line_class"]}, ids["line_class"]
-    fields[at + "amount"] = _cents(line.amount)
-    result: dict[str, Any] = {"Amount": line.amount, "DetailType": _DETAIL[entity], _DETAIL[entity]: detail}
+    fields[at + "amount"] = _cents(amount)
+    result: dict[str, Any] = {"Amount": amount, "DetailType": _DETAIL[entity], _DETAIL[entity]: detail}
     description = _clean(line.description or "")
     if description:
         result["Description"] = fields[at + "description"] = description
     return result
+
+
+def net_of(gross: Decimal, percent: Decimal) -> Decimal:
+    """Return what is left of a gross amount without its tax, rounded half up to cents."""
+    return to_cents(gross * 100 / (100 + percent))
+
+
+def tax_of(line: InvoiceLine | BillLine, ids: Mapping[str, str]) -> str | None:
+    """Return a line's tax code: its own, else its item's, else the company's."""
+    if line.tax_code:
+        return ids[f"tax_code:{line.tax_code}"]
+    return (ids.get(f"tax:{line.item}") if isinstance(line, InvoiceLine) else None) or ids.get("tax")
 
 
 def priced(line: InvoiceLine) -> bool:
@@ -374,21 +420,41 @@ def _fields(entity: str, raw: Mapping[str, Any], memo: str) -> dict[str, str]:
     fields = {key: _ref(raw.get(name)), "memo": memo, "doc_number": _text(raw.get("DocNumber"))}
     fields["txn_date"], fields["due_date"] = _text(raw.get("TxnDate"))[:10], _text(raw.get("DueDate"))[:10]
     fields.update({key: value for key, name in _HEADER_REFS if (value := _ref(raw.get(name)))})
+    if raw.get("GlobalTaxCalculation"):
+        fields["tax_calculation"] = _text(raw["GlobalTaxCalculation"])
     for custom in raw.get("CustomField") or ():
         if isinstance(custom, dict) and custom.get("StringValue"):
             fields[f"custom.{custom.get('DefinitionId')}"] = _clean(_text(custom["StringValue"]))
     if entity == "BillPayment":
         fields["amount"] = _cents(_decimal(raw.get("TotalAmt")))
         fields["bank_account"] = _ref((raw.get("CheckPayment") or {}).get("BankAccountRef"))
-    lines = [line for line in raw.get("Line") or () if isinstance(line, dict) and not _is_subtotal(line)]
+    lines = [line for line in raw.get("Line") or () if isinstance(line, dict) and not _is(line, "subtotallinedetail")]
+    if entity == "Invoice":
+        fields |= _discount_fields(raw, [line for line in lines if _is(line, "discountlinedetail")])
+        lines = [line for line in lines if not _is(line, "discountlinedetail")]
+        if rate := _ref((raw.get("TxnTaxDetail") or {}).get("TxnTaxCodeRef")):
+            fields["txn_tax"] = rate
     fields["lines"] = str(len(lines))
     for number, line in enumerate(lines, 1):
         fields.update({f"line.{number}.{key}": value for key, value in _line_fields(line) if value})
     return fields
 
 
-def _is_subtotal(line: Mapping[str, Any]) -> bool:
-    return _enum(line.get("DetailType")) == "subtotallinedetail"
+def _is(line: Mapping[str, Any], detail_type: str) -> bool:
+    return _enum(line.get("DetailType")) == detail_type
+
+
+def _discount_fields(raw: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Read the discount. A line of nothing, which QuickBooks may keep, is none."""
+    amount = sum((_decimal(line.get("Amount")) for line in lines), Decimal(0))
+    if not amount:
+        return {"discount.amount": ""}
+    detail = _detail(lines[0])
+    fields = {"discount.amount": _cents(amount), "discount.account": _ref(detail.get("DiscountAccountRef"))}
+    fields["discount.before_tax"] = _text(raw.get("ApplyTaxAfterDiscount") or False).lower()
+    if _text(detail.get("PercentBased")).lower() == "true":
+        fields["discount.percent"] = _number(_decimal(detail.get("DiscountPercent")))
+    return fields
 
 
 def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -59,6 +59,7 @@ class Defaults(_Table):
     account: ShortTarget | None = None
     ap_account: ShortTarget | None = None
     bank_account: ShortTarget | None = None
+    discount_account: ShortTarget | None = None
     terms: ShortTarget | None = None
     class_name: ShortTarget | None = Field(default=None, alias="class")
     department: ShortTarget | None = None
@@ -78,6 +79,7 @@ class Policy(_Table):
     on_total: Literal["hold", "tell"] = "hold"  # a document's lines do not add up to the total that its source states
     numbers: Literal["source", "derived", "quickbooks"] = "source"  # whose document numbers the documents get
     unusable_number: Literal["reject", "derive", "quickbooks"] = "reject"  # a source's number that is too long, or taken
+    amounts: Literal["net", "gross"] | None = None  # outside of the US: whether the sources' amounts hold the tax
     create_customers: bool = True
     create_vendors: bool = True
     unmapped: Literal["default", "reject"] = "default"  # items and accounts without a mapping: [defaults], or QB006

@@ -15,7 +15,7 @@ from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, PermanentError
 from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
 
-from qbo_writer import discrepancies, mapping, numbering, totals
+from qbo_writer import discrepancies, mapping, numbering, taxes, totals
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, End, Known, Rules, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
@@ -122,6 +122,7 @@ class Poster:
         self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> answers to anybody when its read had none, how often
         self._pace_kept = 0.0
         self._looked_idle = False
+        self._policy_checked: object = None
         self._backlog = False  # more waits than single calls should carry
         self._offered: tuple[Policy, Rules] | None = None  # a policy that was read again
         self._halt_shown: str | None = None  # the code that stands in the metric
@@ -171,6 +172,9 @@ class Poster:
             return
         trial = time.monotonic() < self.sender.health.paused_until or self.parts.tokens.unproven(self.realm)
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
+        if not trial and self._policy_checked is not self.parts.policy:
+            self._policy_checked = self.parts.policy
+            self.sender.spawn(tenure, (), self._check_policy(tenure, token))
         if not trial and self.feeder.due() and self.limit is None:
             self.sender.spawn(tenure, (), self.feeder.run(tenure, token))
         if not trial and self.sweeper.due() and self.limit is None:
@@ -183,6 +187,21 @@ class Poster:
             await self._wait(IDLE_SECONDS)  # the end of what is under way wakes
         elif not done:
             await self._wait(min(IDLE_SECONDS, await self.parts.ledger.next_due_in(self.realm)))
+
+    async def _check_policy(self, tenure: Tenure, token: AccessToken) -> None:
+        """At start: say what the policy of a company outside of the US must say; what waited for that goes on."""
+        try:
+            facts = await self.parts.references.company(self.realm, token)
+        except LookupFailed as error:
+            self._policy_checked = None
+            log.info("references.failed", realm=self.realm, error=repr(error))
+            return
+        if facts.names_taxes and (lacks := taxes.lacking(self.parts.policy)):
+            wanted = taxes.not_said(self.parts.policy)
+            log.error("policy.tax_not_said", realm=self.realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
+        elif released := await self.parts.ledger.release_for(self.realm, tenure.fencing_token, taxes.TAX_NOT_SAID):
+            log.info("policy.tax_said", realm=self.realm, released=released)
+            self.wake()
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -478,7 +497,9 @@ class Poster:
             return Resolved({})
         resolved = await self.parts.references.resolve(self.realm, known.kind, content, token)
         if isinstance(resolved, Unmapped):
-            return End(CommandState.REJECTED, resolved.reason, resolved.fix, resolved.code)
+            return End(
+                CommandState.HELD if resolved.holds else CommandState.REJECTED, resolved.reason, resolved.fix, resolved.code
+            )
         return resolved
 
     def _attempt(

@@ -16,6 +16,7 @@ from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import BillContent, InvoiceContent
 
+from qbo_writer import taxes
 from qbo_writer.domain import (
     AccessToken,
     LedgerKind,
@@ -27,7 +28,7 @@ from qbo_writer.domain import (
     Skipped,
     Unmapped,
 )
-from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
+from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent, tax_of
 from qbo_writer.names import fold, fold_listed, no_name, tidy
 from qbo_writer.policy import Defaults, ItemTarget, Policy, Target
 from qbo_writer.settings import WriterSettings
@@ -71,8 +72,20 @@ class CompanyFacts:
     departments: bool = True
     custom_numbers: bool = True  # document numbers are ours to give
     closing_date: date | None = None  # books are closed up to it
+    sales_tax: bool = True  # the company uses sales tax, VAT or GST
+    discounts: bool = True  # lines for a discount on the whole document
     country: str = ""  # as CompanyInfo names it: "US"; empty where that is silent
     currency: str | None = None  # to be named in every create: the company keeps several, ours are in its own
+
+    @property
+    def in_us(self) -> bool:
+        """Whether the company is one of the US: two words for the tax of lines, and rates that QuickBooks chooses."""
+        return self.country.upper() in ("US", "USA")
+
+    @property
+    def names_taxes(self) -> bool:
+        """Whether every line must name its tax."""
+        return bool(self.country) and not self.in_us and self.sales_tax
 
     @property
     def has_bills(self) -> bool:
@@ -122,11 +135,15 @@ class References:
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
         self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
+        self._rates = taxes.Rates(books.query, settings.references_max_age_seconds)
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def use(self, realm: str, policy: Policy) -> None:
         """Resolve by this policy from now on."""
         self._policies[realm] = policy
+
+    def _policy_of(self, realm: str) -> Policy:
+        return self._policies.get(realm) or self._policy.for_realm(realm)
 
     async def resolve(
         self, realm: str, kind: LedgerKind, content: AnyContent, token: AccessToken
@@ -135,7 +152,7 @@ class References:
         if isinstance(content, NameContent):
             problem = _wrong_name(content.name)
             return problem or Resolved({})
-        policy = self._policies.get(realm) or self._policy.for_realm(realm)
+        policy = self._policy_of(realm)
         if isinstance(content, BillContent | BillPaymentContent) and self._settings.qb_sync_mode == "invoice_only":
             raise Skipped("Bills are left out: QB_SYNC_MODE is invoice_only.")
         if kind not in policy.kinds and kind is not LedgerKind.BILL_PAYMENT:
@@ -152,7 +169,7 @@ class References:
 
     async def check(self, realm: str, need: Need, token: AccessToken) -> Unmapped | NameNeeded | None:
         """Look for one thing as `resolve` does: why it cannot be used, or a name that posting creates. Raises LookupFailed."""
-        policy = self._policies.get(realm) or self._policy.for_realm(realm)
+        policy = self._policy_of(realm)
         facts, ids = await self.company(realm, token), dict[str, str]()
         try:
             if need.what == "item":
@@ -303,10 +320,7 @@ class References:
             await self._lines(realm, "Account", "account", [line.account for line in content.lines], policy, defaults, token, ids)
             if defaults.ap_account:
                 ids["ap_account"] = await self._target(realm, "Account", defaults.ap_account, token)
-        if defaults.tax_code:
-            ids["tax"] = await self._tax(realm, defaults.tax_code, token)
-        elif isinstance(content, InvoiceContent) and facts.country == "US":
-            ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds what nobody asked for
+        await self._taxes(realm, content, defaults, facts, token, ids)
         await self._header(realm, content, policy, facts, token, ids)
         # The name last: nobody is created for a document that cannot be posted for another reason.
         if isinstance(content, InvoiceContent):
@@ -353,6 +367,65 @@ class References:
             ids[f"{prefix}:{key}"] = await self._target(realm, entity, target, token)
             if isinstance(target, ItemTarget) and target.tax_code:
                 ids[f"tax:{key}"] = await self._tax(realm, target.tax_code, token)
+
+    async def _taxes(
+        self,
+        realm: str,
+        content: InvoiceContent | BillContent,
+        defaults: Defaults,
+        facts: CompanyFacts,
+        token: AccessToken,
+        ids: dict[str, str],
+    ) -> None:
+        """The tax codes of the lines, and in the US the one sales tax that an invoice can have."""
+        if defaults.tax_code:
+            ids["tax"] = await self._tax(realm, defaults.tax_code, token)
+        elif isinstance(content, InvoiceContent) and facts.in_us:
+            ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds what nobody asked for
+        for code in dict.fromkeys(line.tax_code for line in content.lines if line.tax_code):
+            ids[f"tax_code:{code}"] = await self._tax(realm, code, token)
+        codes = {tax_of(line, ids) for line in content.lines}
+        if facts.country and not facts.in_us:
+            await self._taxes_abroad(realm, content, facts, codes, token, ids)
+        elif rates := codes - _TAX_WORDS - {None}:
+            if isinstance(content, BillContent) or len(rates) > 1:
+                raise _Missing(_US_TAX)
+            ids["txn_tax"] = rates.pop() or ""
+        if facts.in_us and codes - {_UNTAXED, None} and self._policy_of(realm).amounts == "gross":
+            raise _Missing(taxes.GROSS_IN_US)
+        if not isinstance(content, InvoiceContent) or content.discount is None:
+            return
+        if not facts.discounts:
+            raise _Missing(_NO_DISCOUNTS)
+        if defaults.discount_account:
+            ids["discount_account"] = await self._target(realm, "Account", defaults.discount_account, token)
+
+    async def _taxes_abroad(
+        self,
+        realm: str,
+        content: InvoiceContent | BillContent,
+        facts: CompanyFacts,
+        codes: set[str | None],
+        token: AccessToken,
+        ids: dict[str, str],
+    ) -> None:
+        """Outside of the US: every line has a code where the company uses taxes, and amounts are net or gross."""
+        policy = self._policy_of(realm)
+        if not facts.sales_tax and codes == {None}:
+            ids["global_tax"] = "NotApplicable"
+            return
+        if None in codes or policy.amounts is None:
+            raise _Missing(taxes.not_said(policy))
+        ids["global_tax"] = "TaxInclusive" if policy.amounts == "gross" else "TaxExcluded"
+        if policy.amounts == "net":
+            return
+        if isinstance(content, InvoiceContent) and content.discount is not None:
+            raise _Missing(taxes.GROSS_DISCOUNT)
+        for code in codes:
+            percent = await self._rates.percent(realm, code or "", token, sales=isinstance(content, InvoiceContent))
+            if percent is None:
+                raise _Missing(taxes.TAX_ON_TAX)
+            ids[f"rate:{code}"] = str(percent)
 
     async def _header(
         self,
@@ -572,7 +645,7 @@ class References:
         preferences = await self._books.get(realm, "/preferences", {}, token)
         if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
             raise LookupUnreadable("CompanyInfo or Preferences could not be read")
-        kept = ("AccountingInfoPrefs", "SalesFormsPrefs", "CurrencyPrefs")
+        kept = ("AccountingInfoPrefs", "SalesFormsPrefs", "CurrencyPrefs", "TaxPrefs")
         raw = {
             "info": {"NameValue": info["CompanyInfo"].get("NameValue") or [], "Country": info["CompanyInfo"].get("Country")},
             "preferences": {name: _json(preferences["Preferences"].get(name) or {}) for name in kept},
@@ -606,6 +679,8 @@ def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> Company
         class_per=class_per,
         departments=_true(accounting.get("TrackDepartments", True)),
         custom_numbers=_true(sales.get("CustomTxnNumbers", True)),
+        sales_tax=_true((preferences.get("TaxPrefs") or {}).get("UsingSalesTax", True)),
+        discounts=_true(sales.get("AllowDiscount", True)),
         closing_date=date.fromisoformat(closing) if closing else None,
         currency=home if several and home else None,
         country=str(info.get("Country") or ""),
@@ -664,6 +739,15 @@ def _active(seen: Seen) -> bool:
     return _true(seen.raw.get("Active", True))
 
 
+_US_TAX = Unmapped(
+    "Its lines ask for tax codes that a US company cannot have on one document: an invoice has one sales tax, a bill none.",
+    "Name TAX or NON, or one and the same sales tax for all taxed lines of an invoice; for bills leave tax_code out.",
+    Code.VALIDATION,
+)
+_NO_DISCOUNTS = Unmapped(
+    "The document has a discount, but the company does not use discounts.",
+    "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
+)
 _EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION)
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from bookrelay.errors import Code
+from bookrelay.messages import Discount
 from bookrelay.money import to_cents
 
 from qbo_writer.deciding import Asked, End
@@ -17,15 +18,21 @@ _UNTAXED = ("", "NON")
 
 
 def own_total(content: Mapping[str, Any]) -> Decimal:
-    """Return what a command's document comes to by itself: the sum of its lines, or the amount of a payment."""
+    """Return what a command's document comes to by itself: its lines less the discount, or the amount of a payment."""
     if "lines" not in content:
         return to_cents(Decimal(str(content["amount"])))
-    return to_cents(sum((Decimal(str(line["amount"])) for line in content["lines"]), start=Decimal(0)))
+    lines = to_cents(sum((Decimal(str(line["amount"])) for line in content["lines"]), start=Decimal(0)))
+    return lines - Discount.model_validate(content["discount"]).of(lines) if content.get("discount") else lines
 
 
 def taxed(fields: Mapping[str, str]) -> bool:
-    """Whether a line asks for tax: then QuickBooks reckons it, and the total before tax is ours."""
+    """Whether a line asks for tax."""
     return any(key.startswith("line.") and key.endswith(".tax") and value not in _UNTAXED for key, value in fields.items())
+
+
+def tax_on_top(fields: Mapping[str, str]) -> bool:
+    """Whether QuickBooks adds the tax to our amounts; gross ones hold it already."""
+    return taxed(fields) and fields.get("tax_calculation") != "TaxInclusive"
 
 
 def below_zero(asked: Asked) -> End | None:
@@ -50,9 +57,9 @@ def disagreement(asked: Asked, fields: Mapping[str, str] | None) -> End | None:
     if asked.total is None or asked.content is None:
         return None
     own = own_total(asked.content)
-    if asked.total == own or (asked.total > own and (fields is None or taxed(fields))):
+    if asked.total == own or (asked.total > own and (fields is None or tax_on_top(fields))):
         return None
-    untaxed = " and no line is taxed" if asked.total > own else ""
+    untaxed = " and no tax comes on top" if asked.total > own else ""
     return End(
         CommandState.HELD,
         f"Its lines add up to {own}{untaxed}, but its source says that the total is {asked.total}: {own - asked.total} apart.",

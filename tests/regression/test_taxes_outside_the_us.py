@@ -55,7 +55,7 @@ async def test_a_company_that_must_name_taxes_waits_for_the_setting_and_goes_on_
     async with desk(database_url, sandbox, company=company, batch_threshold=threshold) as d:
         await d.tell(*(invoice(realm, key) for key in "abc"), bill(realm, "d"))
         assert set((await d.until_ended()).values()) == {"held"}
-        assert not sandbox.requests(realm, path="invoice")
+        assert not [r for r in sandbox.requests(realm) if r.get("operation") in ("create", "batch")]
         held = await told(d, "document.held")
         assert set(held) == set("abcd")
         for event in held.values():
@@ -63,6 +63,7 @@ async def test_a_company_that_must_name_taxes_waits_for_the_setting_and_goes_on_
             assert 'amounts = "net" or "gross" and tax_code under [defaults]' in event["fix"]
     file = policy(tmp_path, NET)
     async with desk(database_url, sandbox, company=company, batch_threshold=threshold, company_policy_file=file, keep=True) as d:
+        d.writer.posters[realm]._policy_next = 0.0  # by itself it comes a few seconds after the start
         assert set((await d.until_ended()).values()) == {"posted"}
         assert [amounts(b) for b in books(d)] == [("120.00", "20.00")] * 3
         assert [amounts(b) for b in books(d, "Bill")] == [("66.00", "11.00")]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -62,6 +63,8 @@ REASON_LENGTH = 1000
 UNANSWERED_MOST = 10_000  # commands that are remembered for a read without an answer
 FAILURES = 8  # of one command, until it is put aside for a person
 CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
+POLICY_SECONDS = 5.0  # after the start: the first documents have read what the company is by then
+POLICY_AGAIN_SECONDS = 60.0
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
 HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: with what was under way, a halt of ten minutes costs 15 calls at most
@@ -122,7 +125,7 @@ class Poster:
         self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> answers to anybody when its read had none, how often
         self._pace_kept = 0.0
         self._looked_idle = False
-        self._policy_checked: object = None
+        self._policy_next = time.monotonic() + POLICY_SECONDS  # when to hold the policy against what the company needs
         self._backlog = False  # more waits than single calls should carry
         self._offered: tuple[Policy, Rules] | None = None  # a policy that was read again
         self._halt_shown: str | None = None  # the code that stands in the metric
@@ -172,8 +175,8 @@ class Poster:
             return
         trial = time.monotonic() < self.sender.health.paused_until or self.parts.tokens.unproven(self.realm)
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
-        if not trial and self._policy_checked is not self.parts.policy:
-            self._policy_checked = self.parts.policy
+        if not trial and self.limit is None and time.monotonic() >= self._policy_next:
+            self._policy_next = time.monotonic() + POLICY_AGAIN_SECONDS
             self.sender.spawn(tenure, (), self._check_policy(tenure, token))
         if not trial and self.feeder.due() and self.limit is None:
             self.sender.spawn(tenure, (), self.feeder.run(tenure, token))
@@ -193,9 +196,9 @@ class Poster:
         try:
             facts = await self.parts.references.company(self.realm, token)
         except LookupFailed as error:
-            self._policy_checked = None
             log.info("references.failed", realm=self.realm, error=repr(error))
             return
+        self._policy_next = math.inf
         if facts.names_taxes and (lacks := taxes.lacking(self.parts.policy)):
             wanted = taxes.not_said(self.parts.policy)
             log.error("policy.tax_not_said", realm=self.realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
@@ -210,7 +213,7 @@ class Poster:
 
     async def _take_over(self, fencing_token: int) -> None:
         """After taking the lease, in the protocol's order. Step 1 was taking it."""
-        tenure = Tenure(fencing_token)
+        tenure, self._policy_next = Tenure(fencing_token), time.monotonic() + POLICY_SECONDS
         self.sender.health.halted, self.sender.health.closed = None, False  # of an earlier tenure
         await self._read_row()
         assert self.row is not None

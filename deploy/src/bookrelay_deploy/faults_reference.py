@@ -37,7 +37,7 @@ counts as `looks it up`; a code that halts the company halts it all the same. Of
 decides about the document, and one that halts decides about the company.
 
 6000 is QuickBooks' catch-all: with an internal cause ("-30003") in its text it `looks it up`, and where the text wants a tax
-rate on every line ("Make sure all your transactions have a VAT rate before you save") it `holds`, with the settings' names (QB006).
+rate on every line ("Make sure all your transactions have a VAT rate before you save") it `holds`, naming the settings (QB006).
 
 ## What the writer does
 

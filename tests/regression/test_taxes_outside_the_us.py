@@ -165,7 +165,7 @@ async def test_quickbooks_own_refusal_names_the_setting(sandbox: QboSandbox, dat
     company = sandbox.company()
     async with desk(database_url, sandbox, company=company) as d:
         detail = "Business Validation Error: Make sure all your transactions have a GST/HST rate before you save."
-        sandbox.fault(fault="fault", code="6000", detail=detail, count=1, match={"realm": d.realm, "operation": "create"})
+        sandbox.fault(fault="fault", code="6000", detail=detail, count=1, match={"realm": d.realm, "entity": "Invoice"})
         await d.tell(invoice(d.realm, "a"))
         assert (await d.until_ended())["a", 1] == "held"
         held = (await told(d, "document.held"))["a"]

@@ -240,8 +240,7 @@ NO_ANSWER = _silent("QuickBooks did not answer.")
 _STALE_REFERENCE = _stale(_REFERENCE)
 _TAX_WANTED = Entry(
     _ERROR, _HOLD, Code.MAPPING_MISSING, "QuickBooks wants a tax rate on every line of this company.",
-    "Set tax_code under [defaults] (or a tax_code of the item) and amounts in the company policy, start the writer again, then "
-    "release it.",
+    "Set tax_code under [defaults] (or a tax_code of the item) and amounts in the company policy, then release it.",
     detail=True,
 )  # fmt: skip
 WITHOUT_CODE: dict[str, Entry] = {

@@ -144,7 +144,7 @@ class Poster:
         """Do what can be done now, then wait until something changes."""
         self._wake.clear()
         if self._offered:
-            (self.parts.policy, self.parts.rules), self._offered = self._offered, None
+            (self.parts.policy, self.parts.rules), self._offered, self._policy_next = self._offered, None, 0.0
             self.parts.references.use(self.realm, self.parts.policy)
             self.numbering.policy = self.parts.policy
         fencing_token = self.parts.leases.holding(self.realm)

@@ -222,6 +222,8 @@ class References:
             await self._target(realm, "Account", defaults.ap_account, token)
         if defaults.tax_code:
             await self._tax(realm, defaults.tax_code, token)
+        if facts.names_taxes and taxes.lacking(policy):
+            raise _Missing(taxes.not_said(policy))
         nothing |= {"terms": None, "class_name": None, "department": None}
         await self._header(realm, InvoiceContent.model_construct(**nothing), policy, facts, token, {})
 

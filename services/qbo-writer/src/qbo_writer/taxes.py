@@ -51,8 +51,7 @@ def not_said(policy: Policy) -> Unmapped:
     wanted = " and ".join(lacking(policy) or ("tax_code under [defaults]",))
     return Unmapped(
         TAX_NOT_SAID,
-        f"Set {wanted} in the company policy (COMPANY_POLICY_FILE, docs/company-policy.md) and start the writer again; "
-        "what waits for it goes on by itself.",
+        f"Set {wanted} in the company policy (COMPANY_POLICY_FILE, docs/company-policy.md); what waits for it goes on by itself.",
         holds=True,
     )
 

@@ -14,8 +14,8 @@ ALLOWED = ALWAYS | {
     "deciding.py", "transitions.py", "tables.py", "store.py", "ledger.py", "lease.py", "tokens.py", "pacing.py", "policy.py",
     "references.py", "faults.py", "layout.py", "reporting.py", "policy_watching.py", "preflight.py",
     "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "cli_support.py",
-    "crashpoints.py", "asking.py", "numbering.py", "totals.py", "taxes.py", "discrepancies.py", "feed_paging.py", "names.py", "merging.py",
-    "showing.py",
+    "crashpoints.py", "asking.py", "numbering.py", "totals.py", "taxes.py", "discrepancies.py", "feed_paging.py", "names.py",
+    "merging.py", "showing.py",
 }  # fmt: skip
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
@@ -33,6 +34,27 @@ BATCH_RECORDS = 1000
 PART_RECORDS = 200  # of a batch: what a handler is given at once
 TURN_RECORDS = 20  # decoded without a pause
 BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
+
+
+def _closed_connections_are_told() -> None:
+    """Let aiokafka see that a connection is closed when uvloop says so.
+
+    uvloop raises RuntimeError where a closed connection is written to, and aiokafka expects OSError: a consumer's heartbeat ended
+    with it and never began again, so that its loop failed 250 times a second, for ever, in a service that was "ready".
+    """
+    send = AIOKafkaConnection.send
+
+    def told(self: Any, request: Any, expect_response: bool = True) -> Any:
+        try:
+            return send(self, request, expect_response)
+        except RuntimeError as error:
+            self.close(reason=CloseReason.CONNECTION_BROKEN)
+            raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error
+
+    AIOKafkaConnection.send = told
+
+
+_closed_connections_are_told()
 
 
 class Publisher:

@@ -130,7 +130,6 @@ def _defect(record: logging.LogRecord) -> dict[str, object]:
     """Keep the traceback of what no server can be the cause of: it is a defect of ours."""
     error = record.exc_info[1] if record.exc_info else None
     passing = error is None or isinstance(error, (KafkaError, OSError)) or type(error).__module__.startswith("asyncpg")
-    passing = passing or str(error).endswith("the handler is closed")  # uvloop's RuntimeError: written to a cut connection
     return {} if passing else {"exc_info": record.exc_info}
 
 

@@ -333,3 +333,19 @@ async def test_what_a_wrong_company_left_waiting_can_be_ended(
             return await told() >= wanted
 
         await until(all_told)
+
+
+async def test_events_that_nobody_publishes_are_told(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox) -> None:
+    """No writer runs: `status` needs none."""
+    await create_schema(database_url)
+    company = sandbox.company()
+    env = environment(database_url, own_broker.bootstrap_servers, sandbox, company)
+    asked = Office(Running("qbo_writer.main", env), env)
+    assert asked.status()[0] == 0
+    await execute(
+        database_url,
+        "INSERT INTO qbo_writer.outbox (topic, key, value, headers, created_at) "
+        "VALUES ('t', 'k', '{}', '{}', now() - interval '1 hour')",
+    )
+    problem = asked.only_problem()
+    assert (problem["what"], problem["details"]) == ("events_waiting", {"events": 1})

@@ -281,16 +281,17 @@ async def unserved(pool: Pool, settings: WriterSettings) -> list[Problem]:
           SELECT (
             SELECT c.realm FROM qbo_writer.commands c WHERE c.state = 'due' AND c.realm > named.realm ORDER BY c.realm LIMIT 1)
           FROM named WHERE named.realm IS NOT NULL
+        ), lonely AS MATERIALIZED (  -- before what waits is counted: a backlog of a company that is served is none of this
+          SELECT n.realm, l.expires_at FROM named n LEFT JOIN qbo_writer.leases l USING (realm)
+          WHERE n.realm IS NOT NULL AND (l.realm IS NULL OR l.expires_at < clock_timestamp() - make_interval(secs => $1))
         )
-        SELECT n.realm, w.commands, w.sources, greatest(l.expires_at, w.oldest) AS since FROM named n
-        LEFT JOIN qbo_writer.leases l USING (realm)
+        SELECT n.realm, w.commands, w.sources, greatest(n.expires_at, w.oldest) AS since FROM lonely n
         CROSS JOIN LATERAL (
           SELECT count(*) AS commands, min(c.recorded_at) AS oldest, array_agg(DISTINCT d.source ORDER BY d.source) AS sources
           FROM qbo_writer.commands c JOIN qbo_writer.documents d ON d.id = c.document_id
           WHERE c.realm = n.realm AND c.state = 'due'
         ) w
-        WHERE n.realm IS NOT NULL AND (l.realm IS NULL OR l.expires_at < clock_timestamp() - make_interval(secs => $1))
-          AND w.oldest < clock_timestamp() - make_interval(secs => $1) ORDER BY 1
+        WHERE w.oldest < clock_timestamp() - make_interval(secs => $1) ORDER BY 1
         """,
         settings.unserved_seconds,
     )

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from bookrelay.db import Connection, Pool, transaction
 
@@ -55,24 +55,27 @@ class Verified:
     """What a walk along the chain found."""
 
     realm: str
+    log: str  # attempt_log | decision_log
     entries: int
     broken_at: int | None  # id of the first entry that does not fit
     head: str  # keep it elsewhere: only that shows a chain cut off at its new end
 
 
-async def verify(pool: Pool, realm: str) -> Verified:
-    """Walk the chain from its oldest entry, which must follow what was pruned before it, to its newest."""
+async def verify(pool: Pool, realm: str, log: Literal["attempt_log", "decision_log"] = "attempt_log") -> Verified:
+    """Walk a chain from its oldest entry, which must follow what was pruned before it, to its newest."""
     count = 0
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        anchor = await connection.fetchval("SELECT log_anchor FROM qbo_writer.realms WHERE realm = $1", realm)
+        pruned = log == "attempt_log"
+        anchor = await connection.fetchval("SELECT log_anchor FROM qbo_writer.realms WHERE realm = $1 AND $2", realm, pruned)
         previous: str = anchor or GENESIS
         async for row in connection.cursor(
-            "SELECT id, entry, previous_hash, hash FROM qbo_writer.attempt_log WHERE realm = $1 ORDER BY id", realm
+            f"SELECT id, entry, previous_hash, hash FROM qbo_writer.{log} WHERE realm = $1 ORDER BY id",  # noqa: S608
+            realm,
         ):
             if row["previous_hash"] != previous or link(previous, row["entry"]) != row["hash"]:
-                return Verified(realm, count, row["id"], previous)
+                return Verified(realm, log, count, row["id"], previous)
             count, previous = count + 1, row["hash"]
-    return Verified(realm, count, None, previous)
+    return Verified(realm, log, count, None, previous)
 
 
 async def prune(pool: Pool, realm: str, days: int) -> int:

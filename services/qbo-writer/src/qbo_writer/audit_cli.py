@@ -7,19 +7,22 @@ from typing import Any
 
 from bookrelay.db import Pool
 
-from qbo_writer import audit, discrepancies
+from qbo_writer import audit, decisions, discrepancies
 from qbo_writer.cli_support import at_least_one, remark, served
 from qbo_writer.settings import WriterSettings
 
 
 def register(subparsers: Any) -> None:
     """Add `audit` to the command line."""
-    log = subparsers.add_parser("audit", help="the attempts log, and what the daily sweep found").add_subparsers(
-        dest="audit", required=True
-    )
-    verify = log.add_parser("verify", help="walk its hash chain; exit status 1 if it is broken")
+    group = subparsers.add_parser("audit", help="what was sent and answered, what people decided, what the daily sweep found")
+    log = group.add_subparsers(dest="audit", required=True)
+    verify = log.add_parser("verify", help="walk the hash chains of attempts and decisions; exit status 1 if one is broken")
     verify.add_argument("--realm", help="only this company")
     verify.set_defaults(action=audit_verify)
+    decided = log.add_parser("decisions", help="what people decided about documents: who, when, why")
+    decided.add_argument("--realm", help="only this company")
+    decided.add_argument("--limit", type=at_least_one, default=1000, help="the newest ones (default 1000)")
+    decided.set_defaults(action=audit_decisions)
     found = log.add_parser("discrepancies", help="where books and ledger disagree; exit status 1 if they do")
     found.add_argument("--realm", help="only this company")
     found.set_defaults(action=audit_discrepancies)
@@ -35,13 +38,24 @@ def register(subparsers: Any) -> None:
 
 
 async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Walk the attempts log of each company; exit status 1 where an entry was changed, added or taken out."""
+    """Walk the attempts log and the decisions of each company; exit status 1 where an entry was changed, added or taken out."""
     served(settings, arguments.realm)
     realms = [arguments.realm] if arguments.realm else settings.qbo_realm_ids
-    results = [await audit.verify(pool, realm) for realm in realms]
+    results = [await audit.verify(pool, realm, log) for realm in realms for log in ("attempt_log", "decision_log")]
     for result in results:
         print(json.dumps(asdict(result)))
     return 1 if any(result.broken_at for result in results) else 0
+
+
+async def audit_decisions(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Print what people decided, oldest first."""
+    served(settings, arguments.realm)
+    rows = await decisions.made(pool, arguments.realm, limit=arguments.limit)
+    for row in rows:
+        print(json.dumps(row, default=str))
+    if not rows:
+        remark("nobody has decided anything.")
+    return 0
 
 
 async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:

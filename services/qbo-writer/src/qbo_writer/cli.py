@@ -16,7 +16,7 @@ from bookrelay.causes import cause_of
 from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool, postgres_server
 from bookrelay.errors import BookrelayError
 
-from qbo_writer import audit_cli, auth_cli, held_cli, letters_cli, preflight_cli, status_cli, unserved_cli
+from qbo_writer import audit_cli, auth_cli, commands_cli, held_cli, letters_cli, preflight_cli, status_cli, unserved_cli
 from qbo_writer.cli_support import Action, NoCalls, at_least_one, kafka_why_not, remark, served
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
@@ -122,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     status_cli.register(commands)
     preflight_cli.register(commands)
     unserved_cli.register(commands)
+    commands_cli.register(commands)
     held_cli.register(commands)
     letters_cli.register(commands)
     limits = commands.add_parser("bounds", help="whether silence may end by the protocol's waits, or only by a person")

@@ -1,16 +1,23 @@
 """What the groups of the operators' commands share."""
 
 import argparse
+import getpass
+import os
+import re
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError
 from bookrelay.kafka_probe import kafka_server
 
-from qbo_writer.domain import LookupFailed
+from qbo_writer.domain import LedgerKind, LookupFailed
+from qbo_writer.listing import Filter
 from qbo_writer.settings import WriterSettings
+
+WORDS_MOST = 1000
 
 Action = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
 
@@ -44,6 +51,53 @@ def at_least_one(text: str) -> int:
     if not 1 <= number < 2**63:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
     return number
+
+
+def person_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add who decides, and why: it is recorded."""
+    parser.add_argument("--why", type=words, help="for whoever reads `audit decisions`")
+    parser.add_argument("--by", type=words, default=user(), help="who decides (default: the user of this process)")
+
+
+def filter_arguments(parser: argparse.ArgumentParser, limit: int) -> None:
+    """Add which documents are meant."""
+    parser.add_argument("--realm", help="only this company")
+    parser.add_argument("--kind", choices=[kind.value for kind in LedgerKind], help="only documents of this kind")
+    parser.add_argument("--source", help="only documents of this source, for example sheet")
+    parser.add_argument("--code", help="only this code, for example QB006")
+    parser.add_argument("--reason", help="only where the reason has these words")
+    parser.add_argument("--older", type=duration, default=timedelta(), help="only what has been so for so long: 30s, 10m, 2h, 3d")
+    parser.add_argument("--limit", type=at_least_one, default=limit, help=f"documents at most (default {limit})")
+
+
+def chosen(arguments: argparse.Namespace, states: tuple[str, ...]) -> Filter:
+    """Return what `filter_arguments` has read."""
+    a = arguments
+    return Filter(states, a.realm, a.kind, a.source, a.code, a.reason, a.older)
+
+
+def duration(text: str) -> timedelta:
+    """Read 30s, 10m, 2h or 3d."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text} is not a time like 30s, 10m, 2h or 3d")
+    return timedelta(seconds=int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]])
+
+
+def words(text: str) -> str:
+    """Read a text for people: not empty, printable, on one line."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not line or len(line) > WORDS_MOST:
+        raise argparse.ArgumentTypeError(f"a text of 1 to {WORDS_MOST} characters is needed")
+    return line
+
+
+def user() -> str:
+    """Return the user of this process."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return f"uid {os.getuid()}"
 
 
 class NoCalls:

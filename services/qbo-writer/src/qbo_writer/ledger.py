@@ -896,17 +896,18 @@ async def _update_attempts(connection: Connection, changes: Sequence[AttemptChan
           stuck = t.stuck, silent_at = CASE WHEN t.silent THEN clock_timestamp() ELSE a.silent_at END,
           due_at = clock_timestamp() + make_interval(secs => t.due_in), outcome = t.outcome,
           http_status = coalesce(t.http_status, a.http_status), intuit_code = coalesce(t.intuit_code, a.intuit_code),
-          intuit_tid = coalesce(t.intuit_tid, a.intuit_tid),
+          intuit_tid = coalesce(t.intuit_tid, a.intuit_tid), answer = coalesce(t.answer, a.answer),
           resolved_at = CASE WHEN t.state = 'resolved' THEN clock_timestamp() END
         FROM unnest($1::bigint[], $2::text[], $3::bool[], $4::bool[], $5::bool[], $6::bool[], $7::bool[], $8::float8[],
-          $9::text[], $10::int[], $11::text[], $12::text[], $13::int[])
-          AS t(id, state, answered, ambiguous, lost, stuck, silent, due_in, outcome, http_status, intuit_code, intuit_tid, sends)
+          $9::text[], $10::int[], $11::text[], $12::text[], $13::int[], $14::text[])
+          AS t(id, state, answered, ambiguous, lost, stuck, silent, due_in, outcome, http_status, intuit_code, intuit_tid, sends,
+               answer)
         WHERE a.id = t.id AND a.state <> 'resolved' AND (t.sends IS NULL OR t.sends = a.sends) RETURNING a.id, t.sends
         """,
         [c.id for c in changes], [c.state for c in changes], [c.answered for c in changes], [c.ambiguous for c in changes],
         [c.lost for c in changes], [c.stuck for c in changes], [c.silent for c in changes], [c.due_in for c in changes],
         [c.outcome for c in changes], [c.http_status for c in changes], [c.intuit_code for c in changes],
-        [c.intuit_tid for c in changes], [c.sends for c in changes],
+        [c.intuit_tid for c in changes], [c.sends for c in changes], [c.answer for c in changes],
     )  # fmt: skip
     return {(row["id"], row["sends"]) for row in rows}
 

@@ -11,7 +11,8 @@ from bookrelay.errors import BookrelayError
 from bookrelay.kafka import Publisher, headers_of
 
 from qbo_writer import operating
-from qbo_writer.cli_support import kafka_why_not, remark
+from qbo_writer.cli_support import kafka_why_not, person_arguments, remark
+from qbo_writer.decisions import Person
 from qbo_writer.settings import WriterSettings
 
 REDRIVES = 3  # a record that came back so often needs another cure than being sent again
@@ -27,6 +28,7 @@ def register(subparsers: Any) -> None:
         one.add_argument("id", help="as in the list, or all")
         if name == "redrive":
             one.add_argument("--over-limit", action="store_true", help=f"also what has come back {REDRIVES} times")
+            person_arguments(one)
         one.set_defaults(action=dead_letters)
 
 
@@ -63,7 +65,7 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
     finally:
         await publisher.stop()
     for row in documents:
-        await operating.release(pool, row["document"])
+        await operating.release(pool, row["document"], Person(arguments.by, arguments.why))
     print(f"sent back: {len(chosen)} records, {len(documents)} commands")
     for letter in spent:
         print(f"not sent back: {letter['id']} has come back {REDRIVES} times; correct its cause, then add --over-limit")

@@ -1,4 +1,4 @@
-"""What an operator does with held and dead-lettered commands.
+"""What an operator does with held, rejected and dead-lettered commands; each decision is recorded with who and why.
 
 It changes commands only, and what a person says of an open attempt; the lease holder does the rest, fenced.
 """
@@ -11,7 +11,11 @@ from uuid import UUID
 from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import BookrelayError
 
+from qbo_writer import decisions, listing
+from qbo_writer.decisions import Person
+
 OPEN_TO_OPERATORS = ("held", "rejected", "dead_lettered")
+NOBODY = Person("not said")
 
 
 @dataclass(frozen=True)
@@ -28,23 +32,12 @@ class Chosen:
     version: int
     stuck_attempt: int | None
     shown_sync_token: str | None
+    code: str | None
 
 
 async def held(pool: Pool, realm: str | None = None, state: str = "held") -> list[dict[str, Any]]:
     """List the documents whose newest command waits for a person."""
-    rows = await pool.fetch(
-        """
-        SELECT d.id AS document, d.realm, d.source, d.source_key, d.kind, c.version, c.code, c.reason, c.differences, c.ended_at,
-          d.qbo_id, c.shown_sync_token, d.diverged,
-          EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.stuck AND a.state <> 'resolved') AS stuck
-        FROM qbo_writer.documents d JOIN LATERAL (
-          SELECT * FROM qbo_writer.commands n WHERE n.document_id = d.id
-          ORDER BY version DESC, modified_at DESC, recorded_at DESC, id::text DESC LIMIT 1) c ON true
-        WHERE c.state = $2 AND ($1::text IS NULL OR d.realm = $1) ORDER BY c.ended_at
-        """,
-        realm, state,
-    )  # fmt: skip
-    return [dict(row) for row in rows]
+    return await listing.documents(pool, listing.Filter((state,), realm))
 
 
 async def show(pool: Pool, document_id: int) -> dict[str, Any]:
@@ -70,7 +63,7 @@ async def show(pool: Pool, document_id: int) -> dict[str, Any]:
 async def _choose(connection: Connection, document_id: int) -> Chosen:
     row = await connection.fetchrow(
         """
-        SELECT d.id, d.realm, d.source, d.source_key, d.kind, c.id AS command_id, c.state, c.version,
+        SELECT d.id, d.realm, d.source, d.source_key, d.kind, c.id AS command_id, c.state, c.version, c.code,
           coalesce(c.shown_sync_token, d.sync_token) AS shown,
           (SELECT a.id FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.stuck AND a.state <> 'resolved') AS stuck
         FROM qbo_writer.documents d JOIN LATERAL (
@@ -84,14 +77,14 @@ async def _choose(connection: Connection, document_id: int) -> Chosen:
         raise BookrelayError(f"There is no document {document_id}.", "See `qbo-writer held list`.")
     chosen = Chosen(
         row["id"], row["realm"], row["source"], row["source_key"], row["kind"], row["command_id"], row["state"], row["version"],
-        row["stuck"], row["shown"],
+        row["stuck"], row["shown"], row["code"],
     )  # fmt: skip
     if chosen.state not in OPEN_TO_OPERATORS:
         raise BookrelayError(f"The newest command of document {document_id} is {chosen.state}: nothing waits for a person.")
     return chosen
 
 
-async def release(pool: Pool, document_id: int) -> Chosen:
+async def release(pool: Pool, document_id: int, person: Person = NOBODY) -> Chosen:
     """Let the writer decide again."""
     async with transaction(pool) as connection:
         chosen = await _choose(connection, document_id)
@@ -101,6 +94,7 @@ async def release(pool: Pool, document_id: int) -> Chosen:
                 "Look into QuickBooks: if the document is not there, `held force`; if it is, wait, it is found by itself.",
             )
         await _due(connection, chosen, forced=False)
+        await _record(connection, chosen, person, "release")
     return chosen
 
 
@@ -116,7 +110,9 @@ async def note_shown(pool: Pool, document_id: int, sync_token: str) -> None:
     )  # fmt: skip
 
 
-async def force(pool: Pool, document_id: int, sync_token: str | None = None) -> tuple[Chosen, datetime | None]:
+async def force(
+    pool: Pool, document_id: int, sync_token: str | None = None, person: Person = NOBODY
+) -> tuple[Chosen, datetime | None]:
     """Let the writer act over what was shown; where a request is open: a person says that it had no effect.
 
     It is applied only to the state in QuickBooks with this SyncToken (not given: the one that was shown last, by `held show` or
@@ -132,15 +128,17 @@ async def force(pool: Pool, document_id: int, sync_token: str | None = None) -> 
             )
             # It waits behind the open attempt, and is decided as soon as that one is closed.
             await _due(connection, chosen, forced=False)
+            await _record(connection, chosen, person, "force", {"open_request": "it had no effect"})
             return chosen, await connection.fetchval(
                 "SELECT token_expires_at FROM qbo_writer.attempts WHERE id = $1", chosen.stuck_attempt
             )
         shown = sync_token or chosen.shown_sync_token
         await _due(connection, chosen, forced=True, shown=shown)
+        await _record(connection, chosen, person, "force", {"sync_token": shown})
     return replace(chosen, shown_sync_token=shown), None
 
 
-async def drop(pool: Pool, document_id: int) -> Chosen:
+async def drop(pool: Pool, document_id: int, person: Person = NOBODY) -> Chosen:
     """Leave it as it is in QuickBooks: the command ends skipped."""
     async with transaction(pool) as connection:
         chosen = await _choose(connection, document_id)
@@ -150,7 +148,18 @@ async def drop(pool: Pool, document_id: int) -> Chosen:
             "UPDATE qbo_writer.commands SET state = 'due', dropped = true, due_at = clock_timestamp() WHERE id = $1",
             chosen.command_id,
         )
+        await _record(connection, chosen, person, "drop")
     return chosen
+
+
+async def _record(
+    connection: Connection, chosen: Chosen, person: Person, decision: str, more: dict[str, Any] | None = None
+) -> None:
+    about = {
+        "document": chosen.document_id, "kind": chosen.kind, "command_id": str(chosen.command_id), "version": chosen.version,
+        "state": chosen.state, "code": chosen.code,
+    }  # fmt: skip
+    await decisions.record(connection, chosen.realm, person, decision, about | (more or {}))
 
 
 async def _due(connection: Connection, chosen: Chosen, *, forced: bool, shown: str | None = None) -> None:

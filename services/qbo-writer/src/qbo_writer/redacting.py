@@ -9,6 +9,7 @@ KEPT = frozenset(
     (
         *("Id", "SyncToken", "value", "TxnDate", "DueDate", "DocNumber", "DetailType", "TxnType", "TxnId", "PayType", "domain"),
         *("EmailStatus", "CreateTime", "LastUpdatedTime", "time", "DefinitionId", "Type", "status", "code", "type", "bId"),
+        *("txn_date", "due_date"),
     )
 )
 

@@ -77,6 +77,7 @@ class AttemptChange:
     http_status: int | None = None
     intuit_code: str | None = None
     intuit_tid: str | None = None
+    answer: str | None = None  # in words
     sends: int | None = None  # the send that it answers: nothing is written once the request has left again. None: any
 
     @property
@@ -238,7 +239,10 @@ def _close(attempt: Attempt, when: When, answer: Answer | None, outcome: str) ->
 def _answer_columns(answer: Answer | None) -> dict[str, Any]:
     if answer is None:
         return {}
-    return {"http_status": answer.http_status, "intuit_code": answer.intuit_code, "intuit_tid": answer.intuit_tid}
+    return {
+        "http_status": answer.http_status, "intuit_code": answer.intuit_code, "intuit_tid": answer.intuit_tid,
+        "answer": answer.reason or None,
+    }  # fmt: skip
 
 
 def effects_of(

@@ -6,7 +6,7 @@ from typing import Any
 
 from bookrelay.db import Pool
 
-from qbo_writer import reporting
+from qbo_writer import listing, reporting
 from qbo_writer.cli_support import remark
 from qbo_writer.settings import WriterSettings
 
@@ -34,7 +34,6 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
             GROUP BY state) s) AS commands,
           (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) n FROM qbo_writer.attempts a WHERE a.realm = r.realm
             GROUP BY state) s) AS attempts,
-          (SELECT count(*) FROM qbo_writer.documents d WHERE d.realm = r.realm AND d.held) AS held,
           (SELECT jsonb_object_agg(what, n) FROM (SELECT what, count(*) n FROM qbo_writer.discrepancies o WHERE o.realm = r.realm
             AND o.resolved_at IS NULL GROUP BY what) s) AS discrepancies, r.swept_at
         FROM (SELECT realm FROM qbo_writer.documents UNION SELECT realm FROM qbo_writer.realms UNION SELECT unnest($1::text[])) n
@@ -45,12 +44,19 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
         """,
         list(settings.qbo_realm_ids),
     )
+    documents = await listing.counts(pool)
     pending = await pool.fetchval("SELECT count(*) FROM qbo_writer.outbox WHERE published_at IS NULL")
     shown = {
         "ok": not problems, "problems": [problem.plain() | {"sentence": problem.sentence()} for problem in problems],
-        "realms": [dict(row) | {"feed": feeds.get(row["realm"])} for row in rows], "outbox_pending": pending,
+        "realms": [_realm(dict(row), documents.get(row["realm"], {}), feeds.get(row["realm"])) for row in rows],
+        "outbox_pending": pending,
     }  # fmt: skip
     print(json.dumps(shown, default=str, indent=2))
     for problem in problems:
         remark(problem.sentence())
     return 1 if problems else 0
+
+
+def _realm(row: dict[str, Any], documents: dict[str, int], feed: Any) -> dict[str, Any]:
+    """`documents`: how many each list of `qbo-writer commands list` has."""
+    return row | {"documents": documents, "held": documents.get("held", 0), "feed": feed}

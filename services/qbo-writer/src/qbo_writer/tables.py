@@ -165,6 +165,7 @@ class Attempt(SQLModel, table=True):
     operator_says: str | None = Field(default=None, sa_type=Text)  # 'absent': a person found nothing in QuickBooks
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)  # when to look again
     outcome: str | None = Field(default=None, sa_type=Text)
+    answer: str | None = Field(default=None, sa_type=Text)  # the latest one, in words: QuickBooks' own where they say more
     http_status: int | None = Field(default=None, sa_type=Integer)
     intuit_code: str | None = Field(default=None, sa_type=Text)
     intuit_tid: str | None = Field(default=None, sa_type=Text)
@@ -287,13 +288,31 @@ class AttemptLog(SQLModel, table=True):
     """What was sent and answered, append-only and hash-chained for each company."""
 
     __tablename__ = "attempt_log"
-    __table_args__ = (Index("ix_attempt_log_realm", "realm", "id"), {"schema": SCHEMA})
+    __table_args__ = (
+        Index("ix_attempt_log_realm", "realm", "id"),
+        Index("ix_attempt_log_attempt", "attempt_id"),
+        {"schema": SCHEMA},
+    )
 
     id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
     realm: str = Field(sa_type=Text)
     attempt_id: int | None = Field(default=None, sa_type=BigInteger)
     at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     entry: dict[str, Any] = Field(sa_type=JSONB)
+    previous_hash: str = Field(sa_type=Text)
+    hash: str = Field(sa_type=Text)
+
+
+class DecisionLog(SQLModel, table=True):
+    """What people decided about documents, append-only and hash-chained for each company."""
+
+    __tablename__ = "decision_log"
+    __table_args__ = (Index("ix_decision_log_realm", "realm", "id"), {"schema": SCHEMA})
+
+    id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
+    realm: str = Field(sa_type=Text)
+    document_id: int | None = Field(default=None, sa_type=BigInteger)
+    entry: dict[str, Any] = Field(sa_type=JSONB)  # with its time, so that the hash covers it
     previous_hash: str = Field(sa_type=Text)
     hash: str = Field(sa_type=Text)
 

@@ -89,7 +89,7 @@ async def test_a_full_name_finds_the_sub_customer(database_url: str, sandbox: Qb
         assert customers_of(d) == [child] * 3
         for key in ("Q-no", "Q-other"):
             state, code, reason = await why(d, key)
-            assert (state, code) == ("rejected", Code.VALIDATION)
+            assert (state, code) == ("waiting", Code.VALIDATION)
             assert "full name" in reason
 
 
@@ -138,7 +138,7 @@ async def test_a_category_is_no_item(database_url: str, sandbox: QboSandbox, unm
             assert made["Line"][0]["SalesItemLineDetail"]["ItemRef"]["value"] not in (category,)
         else:
             state, code, reason = await why(d, "Q-1")
-            assert (state, code) == ("rejected", Code.MAPPING_MISSING)
+            assert (state, code) == ("waiting", Code.MAPPING_MISSING)
             assert "'Supply' is a category in QuickBooks" in reason
 
 

@@ -105,6 +105,15 @@ def _events() -> list[m.AnyMessage]:
             ),
             "sheet-watcher",
         ),
+        event(
+            m.DocumentWaiting,
+            m.DocumentWaitingData(
+                **about,
+                code="QB006",
+                reason="There is no product or service 'Consultation' in QuickBooks, and no mapping for it.",
+                fix="Create it in QuickBooks, or map 'Consultation' under [items] in the company policy.",
+            ),
+        ),
         event(m.DocumentSkipped, m.DocumentSkippedData(**about, reason="Drafts are left out.")),
         event(
             m.DocumentHeld,

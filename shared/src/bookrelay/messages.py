@@ -406,6 +406,12 @@ class DocumentRejectedData(EventData):
     fix: str = Field(default="", max_length=4000)
 
 
+class DocumentWaitingData(EventData):
+    code: str
+    reason: Text
+    fix: str = Field(default="", max_length=4000)
+
+
 class DocumentSkippedData(EventData):
     reason: Text
 
@@ -493,6 +499,13 @@ class DocumentRejected(_Event[DocumentRejectedData]):
 
     TYPE = "bookrelay.document.rejected.v1"
     type: Literal["bookrelay.document.rejected.v1"] = "bookrelay.document.rejected.v1"
+
+
+class DocumentWaiting(_Event[DocumentWaitingData]):
+    """The document needs something in the books or in the policy that is not there; it goes on by itself when it is."""
+
+    TYPE = "bookrelay.document.waiting.v1"
+    type: Literal["bookrelay.document.waiting.v1"] = "bookrelay.document.waiting.v1"
 
 
 class DocumentSkipped(_Event[DocumentSkippedData]):
@@ -604,7 +617,7 @@ class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
 Event = (
     InvoicePosted | BillPosted | BillPaymentPosted | DocumentUnchanged | DocumentRetracted | DocumentRejected | DocumentSkipped
     | DocumentHeld | DocumentSuperseded | DocumentDiverged | CommandDeadLettered | RealmHalted | RealmResumed
-    | RealmUnserved | RealmServed | BooksDiscrepancy
+    | RealmUnserved | RealmServed | BooksDiscrepancy | DocumentWaiting
 )  # fmt: skip
 
 
@@ -678,7 +691,7 @@ COMMANDS: tuple[type[AnyMessage], ...] = (UpsertInvoice, UpsertBill, RetractDocu
 EVENTS: tuple[type[AnyMessage], ...] = (
     InvoicePosted, BillPosted, BillPaymentPosted, DocumentUnchanged, DocumentRetracted, DocumentRejected, DocumentSkipped,
     DocumentHeld, DocumentSuperseded, DocumentDiverged, CommandDeadLettered, RealmHalted, RealmResumed,
-    RealmUnserved, RealmServed, BooksDiscrepancy,
+    RealmUnserved, RealmServed, BooksDiscrepancy, DocumentWaiting,
 )  # fmt: skip
 NOTIFICATIONS: tuple[type[AnyMessage], ...] = (EntityChanged,)
 CHANGES: tuple[type[AnyMessage], ...] = (BooksChanged,)

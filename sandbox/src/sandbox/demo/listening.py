@@ -15,7 +15,7 @@ ENDS = {
     "bookrelay.invoice.posted.v1": "posted", "bookrelay.bill.posted.v1": "posted", "bookrelay.document.unchanged.v1": "unchanged",
     "bookrelay.document.retracted.v1": "retracted", "bookrelay.document.rejected.v1": "rejected",
     "bookrelay.document.skipped.v1": "skipped", "bookrelay.document.held.v1": "held",
-    "bookrelay.document.superseded.v1": "superseded",
+    "bookrelay.document.superseded.v1": "superseded", "bookrelay.document.waiting.v1": "waiting",
 }  # fmt: skip
 
 

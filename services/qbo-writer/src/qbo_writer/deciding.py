@@ -75,6 +75,7 @@ class Asked:
     priority: int = 1
     recorded_at: datetime | None = None
     due_at: datetime | None = None
+    waiting_since: datetime | None = None  # for something in QuickBooks or in the policy
     last_reason: str | None = None  # why it failed last, or how it ended
     traceparent: str | None = None  # of the trace that its source began
 
@@ -113,7 +114,7 @@ class End:
     @property
     def shown_code(self) -> str | None:
         """The user-facing code; only an end that somebody must act on has one."""
-        acted_on = (CommandState.HELD, CommandState.REJECTED, CommandState.DEAD_LETTERED)
+        acted_on = (CommandState.WAITING, CommandState.HELD, CommandState.REJECTED, CommandState.DEAD_LETTERED)
         return self.code.value if self.state in acted_on else None
 
 

@@ -36,7 +36,7 @@ class Operation(StrEnum):
 
 
 class CommandState(StrEnum):
-    """Where a command stands. All but RECEIVED and DUE are ends; HELD and REJECTED can become due again."""
+    """Where a command stands. All but RECEIVED and DUE are ends; WAITING, HELD and REJECTED can become due again."""
 
     RECEIVED = "received"  # recorded, waits for another document (a bill payment for its bill)
     DUE = "due"
@@ -45,6 +45,7 @@ class CommandState(StrEnum):
     RETRACTED = "retracted"
     SUPERSEDED = "superseded"
     SKIPPED = "skipped"
+    WAITING = "waiting"  # for something in QuickBooks or in the policy; decided again when it may be there
     HELD = "held"
     REJECTED = "rejected"
     DEAD_LETTERED = "dead_lettered"
@@ -273,6 +274,7 @@ class Unmapped:
     fix: str
     code: Code = Code.MAPPING_MISSING
     holds: bool = False
+    at_source: bool = False  # nothing in QuickBooks or in the policy mends it by itself
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,7 @@ _LINKED = _person(
 )
 _NAME_BUSY = _person("The customer or vendor still has open amounts.", "Settle them in QuickBooks.")
 _LEVELS = _data("QuickBooks refused the parent of the customer.", "Correct the customer in QuickBooks.")
+_OTHER_ACCOUNT = "Correct the account in QuickBooks, or choose another one in the company policy."
 _REFERENCE = "Something that the document refers to does not exist in QuickBooks or was made inactive."
 
 # fmt: off
@@ -204,14 +205,17 @@ TABLE: dict[str, Entry] = {
     "2290": _data("A line has a negative amount."),
     "3000": _data("A custom field is wrong.", "Check [custom_fields] in the company policy."),
     "6000": _data("QuickBooks refused the document by one of its rules."),
-    "6010": _data("An account has no type."),
+    "6010": _data("An account has no type.", _OTHER_ACCOUNT),
     "6060": _data("An opening balance has no date."),
     "6080": _data("The name is empty."),
     "6090": _data("A discount has neither amount nor percentage."),
-    "6270": _data("The date is before the start of the item's inventory."),
+    "6270": _data(
+        "The date is before the start of the item's inventory.",
+        "Change the date at the source, or the start of the item's inventory in QuickBooks.",
+    ),
     "6420": _data("The document needs an e-mail address."),
     "6430": _data("An account has the wrong type for its use.", "Choose another account in the company policy."),
-    "6520": _data("An inventory item has no quantity."),
+    "6520": _data("An inventory item has no quantity.", "Give it one in QuickBooks, or map another item in the company policy."),
     "6530": _data("The document holds a card number.", "Take the card number out at the source."),
     # A person in QuickBooks
     "6110": _MERCHANT,

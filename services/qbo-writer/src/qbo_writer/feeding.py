@@ -170,6 +170,9 @@ class Feeder:
         reached = (None, paging.plain()) if paging else (position, {})
         await ledger.feed(self.realm, tenure.fencing_token, judged, listed, reached)
         removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
+        others = any(c.marker is None for c in listed)  # what we made ourselves is what nobody waits for
+        if others and await ledger.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=True):
+            self.sender.wake()  # what they wait for may be among it
         if removed:
             await self.parts.references.forget(self.realm, removed)
         diverged = sum(1 for j in judged if j.diverged)

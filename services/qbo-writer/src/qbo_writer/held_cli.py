@@ -1,4 +1,4 @@
-"""`qbo-writer held | rejected list | show | release | drop`, `held force`: a person decides; who and why are recorded."""
+"""`qbo-writer held | rejected | waiting list | show | release | drop`, `held force`: a person decides; who and why is kept."""
 
 import argparse
 import json
@@ -16,12 +16,17 @@ from qbo_writer.main import Writer
 from qbo_writer.settings import WriterSettings
 
 LISTED = 1000
+STATES = {
+    "held": "documents that wait for a person",
+    "rejected": "documents that were rejected",
+    "waiting": "documents that wait for something in QuickBooks or in the policy, or for another document",
+}
 AT_ONCE = 100  # documents that one command releases or drops, unless it says how many
 
 
 def register(subparsers: Any) -> None:
-    """Add `held` and `rejected` to the command line: the same verbs over another state."""
-    for state, text in (("held", "documents that wait for a person"), ("rejected", "documents that were rejected")):
+    """Add `held`, `rejected` and `waiting` to the command line: the same verbs over another state."""
+    for state, text in STATES.items():
         group = subparsers.add_parser(state, help=text)
         group.set_defaults(state=state)
         commands = group.add_subparsers(dest="decision", required=True)

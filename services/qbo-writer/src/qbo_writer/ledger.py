@@ -21,7 +21,17 @@ from qbo_writer.lease import fenced
 from qbo_writer.mapping import ENTITY, marker
 from qbo_writer.numbering import Number
 from qbo_writer.probe import Sample
-from qbo_writer.settling import Attempt, AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, Numbered, Requeue
+from qbo_writer.settling import (
+    WAITING_SECONDS,
+    Attempt,
+    AttemptChange,
+    CommandEnd,
+    DocumentChange,
+    Effects,
+    FollowUp,
+    Numbered,
+    Requeue,
+)
 from qbo_writer.transitions import Sent
 
 
@@ -113,7 +123,7 @@ _ASKED = (
     "c.content_hash AS c_hash, c.state AS c_state, c.forced AS c_forced, c.shown_sync_token AS c_shown, "
     "c.dropped AS c_dropped, c.failures AS c_failures, "
     "c.occurrence AS c_occurrence, c.priority AS c_priority, c.recorded_at AS c_recorded_at, c.due_at AS c_due_at, "
-    "c.headers->>'traceparent' AS c_traceparent, c.reason AS c_reason, c.total AS c_total"
+    "c.headers->>'traceparent' AS c_traceparent, c.reason AS c_reason, c.waiting_since AS c_waiting_since, c.total AS c_total"
 )
 _NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
 
@@ -139,7 +149,7 @@ def asked_of(row: Any) -> Asked:
         forced=row["c_forced"], shown_sync_token=row["c_shown"], dropped=row["c_dropped"],
         failures=row["c_failures"], occurrence=row["c_occurrence"], priority=row["c_priority"],
         recorded_at=row["c_recorded_at"], due_at=row["c_due_at"], traceparent=row["c_traceparent"],
-        last_reason=row["c_reason"], total=row["c_total"],
+        last_reason=row["c_reason"], waiting_since=row["c_waiting_since"], total=row["c_total"],
     )  # fmt: skip
 
 
@@ -180,7 +190,7 @@ class Ledger:
             CROSS JOIN LATERAL (
               SELECT n.*, (
                 SELECT jsonb_agg(o.id ORDER BY o.version, o.modified_at) FROM qbo_writer.commands o
-                WHERE o.document_id = d.id AND o.state IN ('due', 'received') AND o.id <> n.id
+                WHERE o.document_id = d.id AND o.state IN ('due', 'received', 'waiting') AND o.id <> n.id
               ) AS older
               FROM qbo_writer.commands n WHERE n.document_id = d.id ORDER BY {_NEWEST_FIRST} LIMIT 1
             ) c
@@ -200,6 +210,21 @@ class Ledger:
             Candidate(known_of(row), asked_of(row), tuple(older_rows[id_] for id_ in row["older"] or () if id_ in older_rows))
             for row in rows
         ]
+
+    async def take_up_waiting(self, realm: str, fencing_token: int, *, all_of_them: bool) -> int:
+        """Decide again what waits for something in QuickBooks or in the policy, where its time has come; return how many.
+
+        `all_of_them`: at once, because what they wait for may be there now.
+        """
+        where = "WHERE realm = $1 AND state = 'waiting' AND ($2 OR due_at <= clock_timestamp())"
+        if not await self._pool.fetchval(f"SELECT EXISTS (SELECT 1 FROM qbo_writer.commands {where})", realm, all_of_them):  # noqa: S608
+            return 0
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            status: str = await connection.execute(
+                f"UPDATE qbo_writer.commands SET state = 'due', due_at = clock_timestamp() {where}",  # noqa: S608
+                realm, all_of_them,
+            )  # fmt: skip
+        return int(status.rpartition(" ")[2])
 
     async def document(self, document_id: int) -> tuple[Known, Asked] | None:
         """Read a document and its newest recorded command."""
@@ -925,7 +950,9 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd], s
         WHERE d.id = t.id AND d.held <> t.held)
         UPDATE qbo_writer.commands c SET state = t.state, code = t.code, reason = t.reason, differences = t.differences::jsonb,
           occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, dropped = false, waits_for = NULL,
-          shown_sync_token = t.shown
+          shown_sync_token = t.shown,
+          waiting_since = CASE WHEN t.state = 'waiting' THEN coalesce(c.waiting_since, clock_timestamp()) END,
+          due_at = CASE WHEN t.state = 'waiting' THEN clock_timestamp() + make_interval(secs => $10) ELSE c.due_at END
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $9::text[])
           AS t(id, state, code, reason, differences, occurrence, shown)
         WHERE c.id = t.id AND c.occurrence = t.occurrence RETURNING c.id
@@ -933,7 +960,7 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd], s
         [e.asked.id for e in ends], [e.end.state.value for e in ends],
         [e.end.shown_code for e in ends], [e.end.reason or None for e in ends],
         [json.dumps([d.model_dump(mode="json") for d in e.end.differences]) if e.end.differences else None for e in ends],
-        [e.asked.occurrence for e in ends], list(latest), list(latest.values()), list(shown),
+        [e.asked.occurrence for e in ends], list(latest), list(latest.values()), list(shown), WAITING_SECONDS,
     )  # fmt: skip
     return {row["id"] for row in rows}
 
@@ -974,13 +1001,14 @@ async def _renumber(connection: Connection, numbered: Sequence[Numbered]) -> Non
 async def _requeue(connection: Connection, requeued: Sequence[Requeue]) -> None:
     await connection.execute(
         """
-        UPDATE qbo_writer.commands c SET state = 'due', due_at = clock_timestamp() + make_interval(secs => t.seconds),
+        UPDATE qbo_writer.commands c SET state = CASE WHEN t.waiting THEN 'waiting' ELSE 'due' END,
+          due_at = clock_timestamp() + make_interval(secs => t.seconds),
           failures = c.failures + CASE WHEN t.failed THEN 1 ELSE 0 END, reason = coalesce(t.reason, c.reason)
-        FROM unnest($1::uuid[], $2::float8[], $3::bool[], $4::text[]) AS t(id, seconds, failed, reason)
+        FROM unnest($1::uuid[], $2::float8[], $3::bool[], $4::text[], $5::bool[]) AS t(id, seconds, failed, reason, waiting)
         WHERE c.id = t.id
         """,
         [r.command_id for r in requeued], [r.seconds for r in requeued], [r.failed for r in requeued],
-        [r.reason for r in requeued],
+        [r.reason for r in requeued], [r.waiting for r in requeued],
     )  # fmt: skip
 
 

@@ -17,16 +17,18 @@ from bookrelay.errors import BookrelayError
 from qbo_writer import decisions
 from qbo_writer.redacting import redacted
 
-# What is not over. `sending` and `unknown` are those of the open attempt; `waiting`: for another document, or for its next try.
+# What is not over. `sending` and `unknown` are those of the open attempt; `waiting`: for another document, for its next
+# try, or for something in QuickBooks or in the policy.
 OPEN = ("due", "sending", "unknown", "waiting", "held", "rejected", "dead_lettered")
 ENDED = ("posted", "unchanged", "retracted", "superseded", "skipped")
-_RECORDED = {"sending": ("due", "received"), "unknown": ("due", "received"), "waiting": ("due", "received")}
+_RECORDED = {"sending": ("due", "received"), "unknown": ("due", "received"), "waiting": ("due", "received", "waiting")}
 
 # One row for each document: its newest command, and its open attempt if it has one.
 _DOCUMENTS = """
   SELECT d.id AS document, d.realm, d.kind, d.source, d.source_key, c.version, s.state, c.code, c.reason, c.failures, c.due_at,
     c.recorded_at, c.ended_at, d.qbo_id, c.differences, c.shown_sync_token, d.diverged, coalesce(a.stuck, false) AS stuck,
-    CASE WHEN s.state IN ('sending', 'unknown') THEN a.first_sent_at ELSE coalesce(c.ended_at, c.recorded_at) END AS since
+    CASE WHEN s.state IN ('sending', 'unknown') THEN a.first_sent_at
+      ELSE coalesce(c.waiting_since, c.ended_at, c.recorded_at) END AS since
   FROM qbo_writer.commands c JOIN qbo_writer.documents d ON d.id = c.document_id
   LEFT JOIN qbo_writer.attempts a ON a.document_id = d.id AND a.state <> 'resolved'
   CROSS JOIN LATERAL (SELECT CASE

@@ -14,7 +14,7 @@ from bookrelay.errors import BookrelayError
 from qbo_writer import decisions, listing
 from qbo_writer.decisions import Person
 
-OPEN_TO_OPERATORS = ("held", "rejected", "dead_lettered")
+OPEN_TO_OPERATORS = ("held", "rejected", "waiting", "dead_lettered")
 NOBODY = Person("not said")
 
 

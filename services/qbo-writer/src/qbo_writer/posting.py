@@ -128,6 +128,7 @@ class Poster:
         self._policy_next = time.monotonic() + POLICY_SECONDS  # when to hold the policy against what the company needs
         self._backlog = False  # more waits than single calls should carry
         self._offered: tuple[Policy, Rules] | None = None  # a policy that was read again
+        self._all_waiting = False  # what waits for something in QuickBooks or in the policy is decided again at once
         self._halt_shown: str | None = None  # the code that stands in the metric
 
     def take_policy(self, policy: Policy, rules: Rules) -> None:
@@ -147,6 +148,7 @@ class Poster:
             (self.parts.policy, self.parts.rules), self._offered, self._policy_next = self._offered, None, 0.0
             self.parts.references.use(self.realm, self.parts.policy)
             self.numbering.policy = self.parts.policy
+            self._all_waiting, self._pace_kept = True, 0.0  # for a mapping, perhaps
         fencing_token = self.parts.leases.holding(self.realm)
         if fencing_token is None:
             self.tenure = None
@@ -227,6 +229,8 @@ class Poster:
         except HaltError as error:
             self.sender.health.halted = error
         lost = await self.parts.ledger.mark_lost(self.realm, fencing_token)
+        # Whoever starts may have another policy than who waited.
+        await self.parts.ledger.take_up_waiting(self.realm, fencing_token, all_of_them=True)
         self.tenure = tenure
         log.info("lease.prepared", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
         if token is not None:
@@ -503,9 +507,8 @@ class Poster:
             return Resolved({})
         resolved = await self.parts.references.resolve(self.realm, known.kind, content, token)
         if isinstance(resolved, Unmapped):
-            return End(
-                CommandState.HELD if resolved.holds else CommandState.REJECTED, resolved.reason, resolved.fix, resolved.code
-            )
+            state = CommandState.REJECTED if resolved.at_source else CommandState.WAITING
+            return End(CommandState.HELD if resolved.holds else state, resolved.reason, resolved.fix, resolved.code)
         return resolved
 
     def _attempt(
@@ -631,6 +634,9 @@ class Poster:
             return
         self._pace_kept = time.monotonic()
         await self.parts.ledger.keep_pace(self.realm, tenure.fencing_token, self.parts.pacer.state(self.realm))
+        if await self.parts.ledger.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=self._all_waiting):
+            self.wake()
+        self._all_waiting = False
         await self.parts.ledger.gauges(self.realm)
         await self._read_row()
 

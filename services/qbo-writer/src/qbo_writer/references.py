@@ -498,8 +498,10 @@ class References:
             may = policy.create_customers if entity == "Customer" else policy.create_vendors
             if not target and (wrong := _wrong_name(name, entity)):
                 raise _Missing(wrong)
-            if target or not may:
-                raise _Missing(_unmapped(entity, looked_up))
+            if target:
+                raise _Missing(_named_but_missing(entity, repr(looked_up)))
+            if not may:
+                raise _Missing(_not_to_be_created(entity, name))
             kind = LedgerKind.CUSTOMER if entity == "Customer" else LedgerKind.VENDOR
             raise _New(NameNeeded(kind, tidy(name), email))
         raise _Missing(_taken(entity, looked_up, found))
@@ -565,7 +567,7 @@ class References:
         key = target.id or target.name or ""
         found = await self._listed(realm, entity, key, token, by_id=target.id is not None)
         if found is None:
-            raise _Missing(_unmapped(entity, key if target.name else f"id {key}"))
+            raise _Missing(_named_but_missing(entity, repr(key) if target.name else f"with Id {key}"))
         if not found.active or found.heads:
             raise _Missing(_unfit(found))
         return found.qbo_id
@@ -745,12 +747,13 @@ _US_TAX = Unmapped(
     "Its lines ask for tax codes that a US company cannot have on one document: an invoice has one sales tax, a bill none.",
     "Name TAX or NON, or one and the same sales tax for all taxed lines of an invoice; for bills leave tax_code out.",
     Code.VALIDATION,
+    at_source=True,
 )
 _NO_DISCOUNTS = Unmapped(
     "The document has a discount, but the company does not use discounts.",
     "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
 )
-_EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION)
+_EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION, at_source=True)
 
 
 def _wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
@@ -763,6 +766,7 @@ def _wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
             f"{tidy(name)!r} is {what}, not the name of a customer or vendor: nobody is created under it.",
             f"Write the name at the source, or map this text to a QuickBooks name {table}.",
             Code.VALIDATION,
+            at_source=True,
         )
     if ":" in name:
         return Unmapped(
@@ -794,6 +798,22 @@ def _unmapped(entity: str, key: str) -> Unmapped:
         f"Create it in QuickBooks, or map {key!r} under [{table}] in the company policy." if table else "Create it in QuickBooks."
     )
     return Unmapped(f"There is no {_WORD[entity]} {key!r} in QuickBooks, and no mapping for it.", fix)
+
+
+def _named_but_missing(entity: str, which: str) -> Unmapped:
+    """Return why an entry that the policy or a setting names is not taken: QuickBooks does not have it."""
+    return Unmapped(
+        f"The {_WORD[entity]} {which}, which the company policy or a setting names, is not in QuickBooks.",
+        "Create it in QuickBooks, or name another one in the company policy (or the setting) and restart.",
+    )
+
+
+def _not_to_be_created(entity: str, name: str) -> Unmapped:
+    word, table = _WORD[entity], _TABLE[entity]
+    return Unmapped(
+        f"There is no {word} {tidy(name)!r} in QuickBooks, and the company policy (create_{table}) lets nobody be created.",
+        f"Create the {word} in QuickBooks, or map the name under [{table}] in the company policy, or set create_{table} there.",
+    )
 
 
 def _taken(entity: str, name: str, found: Reference) -> Unmapped:

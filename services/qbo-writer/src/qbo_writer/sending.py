@@ -156,6 +156,10 @@ class Sender:
 
         task.add_done_callback(finished)
 
+    def wake(self) -> None:
+        """Look now for what can be posted."""
+        self._wake()
+
     def _wake_now(self) -> None:
         self._waking = None
         self._wake()

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
@@ -20,6 +20,8 @@ from qbo_writer.transitions import Effect, Sent, When, transition
 
 SENDER = "qbo-writer"
 NAMES = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
+WAITING_MOST = timedelta(days=30)  # for something in QuickBooks or in the policy; then the source is told that it is rejected
+WAITING_SECONDS = 1800.0  # between two looks, where neither the change feed nor a new policy brings an earlier one
 NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
 
 
@@ -104,6 +106,7 @@ class Requeue:
     seconds: float = 0.0
     failed: bool = False
     reason: str | None = None  # why, in QuickBooks' words: shown where it is held at last
+    waiting: bool = False  # it waits on, for what it has waited for: nothing is told again
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,9 @@ def end_event(known: Known, asked: Asked, end: End, links: Links, now: datetime)
         event = m.DocumentHeld.of(
             m.DocumentHeldData(**data, reason=reason, fix=end.fix, differences=end.differences), sender=SENDER, time=now
         )
+    elif end.state is CommandState.WAITING:
+        waiting = m.DocumentWaitingData(**data, code=end.code.value, reason=reason, fix=end.fix)
+        event = m.DocumentWaiting.of(waiting, sender=SENDER, time=now)
     elif end.state is CommandState.REJECTED:
         event = m.DocumentRejected.of(
             m.DocumentRejectedData(
@@ -212,7 +218,13 @@ def end_event(known: Known, asked: Asked, end: End, links: Links, now: datetime)
 
 
 def ended(known: Known, asked: Asked, end: End, links: Links, now: datetime | None = None) -> Effects:
-    """Return the effects of an end without a request."""
+    """Return the effects of an end without a request. Waiting is bounded, and told once for each reason."""
+    if end.state is CommandState.WAITING and asked.waiting_since:
+        if (now or datetime.now(UTC)) - asked.waiting_since > WAITING_MOST:
+            fix = f"{end.fix} Then release it (qbo-writer rejected release), or send it again."
+            end = replace(end, state=CommandState.REJECTED, reason=f"{end.reason} It waited {WAITING_MOST.days} days.", fix=fix)
+        elif asked.last_reason == end.reason:
+            return Effects(requeue=Requeue(asked.id, WAITING_SECONDS, waiting=True))
     command_end = CommandEnd(known, asked, end, end_event(known, asked, end, links, now or datetime.now(UTC)))
     document = None
     if end.forget:

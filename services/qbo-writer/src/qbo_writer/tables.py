@@ -91,6 +91,7 @@ class CommandRow(SQLModel, table=True):
     state: str = Field(default="due", sa_type=Text, sa_column_kwargs={"server_default": text("'due'")})
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     waits_for: int | None = Field(default=None, sa_type=BigInteger)  # the document that must be posted first, while `received`
+    waiting_since: datetime | None = Field(default=None, sa_type=_TIME)  # for something in QuickBooks or in the policy
     failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)
     forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over what was shown
     shown_sync_token: str | None = Field(default=None, sa_type=Text)  # of the state in QuickBooks that an operator was shown last

@@ -26,6 +26,7 @@ from bookrelay.messages import (
     DocumentSkipped,
     DocumentSuperseded,
     DocumentUnchanged,
+    DocumentWaiting,
     EventData,
     InvoicePosted,
     Kind,
@@ -410,6 +411,8 @@ def on_event(event: AnyMessage, *, realm: str, source: str) -> Result | Supersed
             return Result(**common, status="voided" if event.data.how == "voided" else "deleted", in_books=False)
         case DocumentRejected():
             return Result(**common, status=FAILED, error=failure(event.data.code, event.data.reason, event.data.fix))
+        case DocumentWaiting():
+            return Result(**common, status="waiting", error=failure(event.data.code, event.data.reason, event.data.fix))
         case DocumentSkipped():
             return Result(**common, status="skipped", error=event.data.reason[:2000])
         case DocumentHeld():

@@ -139,7 +139,7 @@ async def test_a_discount_before_tax_with_net_amounts(sandbox: QboSandbox, datab
         ("GB", GROSS, {"discount": Discount(amount=Decimal(10))}, "rejected", "negative line"),
         ("US", 'amounts = "gross"\n[defaults]\ntax_code = "TAX"\n', {}, "held", "Take amounts out"),
         ("US", 'amounts = "gross"\n', {}, "posted", ""),
-        ("GB", NET.replace("20.0% S", "17.5% S"), {}, "rejected", "17.5% S"),
+        ("GB", NET.replace("20.0% S", "17.5% S"), {}, "waiting", "17.5% S"),
     ],
 )
 async def test_what_cannot_be_reckoned_is_said(
@@ -156,7 +156,8 @@ async def test_what_cannot_be_reckoned_is_said(
     async with desk(database_url, sandbox, company=company, company_policy_file=policy(tmp_path, text)) as d:
         await d.tell(stating(invoice(d.realm, "a"), **content))
         assert (await d.until_ended())["a", 1] == state
-        said = {**await told(d, "document.held"), **await told(d, "document.rejected")}.get("a", {})
+        ends = ("held", "waiting", "rejected")
+        said = next((found for end in ends if (found := (await told(d, f"document.{end}")).get("a"))), {})
         assert words in f"{said.get('reason', '')} {said.get('fix', '')}"
 
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qbo_writer.deciding import Asked, End, Known, Rules, Write, decide, in_closed_period, newest, superseded
+from qbo_writer.deciding import Asked, End, Known, Rules, Unpay, Write, decide, in_closed_period, newest, superseded
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -129,3 +129,16 @@ def test_the_newest_recorded_version_wins_in_any_order(pairs: list[tuple[int, in
     assert newest(commands) == best
     assert (best.version, best.modified_at) == max((c.version, c.modified_at) for c in commands)
     assert superseded(best).by_version == best.version
+
+
+@pytest.mark.parametrize(("asked", "what"), [(OTHER, "changed"), (ABSENT, "withdrawn")])
+def test_a_paid_bill_is_unpaid_first_where_the_policy_says_so(asked: Asked, what: str) -> None:
+    """Whether the payment is ours the ledger knows; if not, it is held as ever."""
+    unpays, paid = Rules(paid_by_us="unpay"), replace(PAID, kind=LedgerKind.BILL)
+    result = decide(paid, asked, unpays)
+    assert isinstance(result, Unpay)
+    assert result.otherwise == decide(paid, asked, HOLD)
+    assert what in result.otherwise.reason
+    assert isinstance(decide(PAID, asked, unpays), End)  # an invoice is paid by its customer
+    assert isinstance(decide(replace(paid, diverged=True), asked, unpays), End)
+    assert isinstance(decide(paid, replace(asked, forced=True), unpays), Write)

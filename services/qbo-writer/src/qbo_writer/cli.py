@@ -57,7 +57,7 @@ async def _renew(step: Callable[[], Awaitable[float]]) -> None:
 
 async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Show what would be sent. Changes nothing: no lease, no token, no call, no look-up; what is not cached is said."""
-    from qbo_writer.deciding import End
+    from qbo_writer.deciding import End, Unpay
     from qbo_writer.domain import AccessToken, CommandState, NameNeeded, Skipped
     from qbo_writer.main import Writer
 
@@ -82,6 +82,8 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
             else:
                 if isinstance(plan, End):
                     line |= {"would": "end", "end": plan.state.value, "reason": plan.reason}
+                elif isinstance(plan, Unpay):
+                    line |= {"would": "remove its payment first"}
                 elif isinstance(plan, NameNeeded):
                     line |= {"would": f"create the {plan.kind.value} first"}
                 else:

@@ -95,7 +95,7 @@ def words(text: str) -> str:
 def user() -> str:
     """Return the user of this process."""
     try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
+        return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name
         return f"uid {os.getuid()}"
 

@@ -28,6 +28,7 @@ class Place(StrEnum):
     BATCH_ANSWERED = "batch_answered"
     RESEND_JOURNALLED = "resend_journalled"
     LOOKED_UP = "looked_up"
+    UNPAYING = "unpaying"  # inside the transaction that has a bill's payment withdrawn
     LEASE_TAKEN = "lease_taken"
     LOST_MARKED = "lost_marked"
     TOKEN_REFRESHED = "token_refreshed"  # noqa: S105  # the new pair is in hand, not persisted

@@ -95,6 +95,7 @@ class Rules:
     update_emailed: Literal["hold", "update"] = "update"
     closed_period: Literal["hold", "update"] = "hold"
     skipped_kinds: dict[LedgerKind, str] = field(default_factory=dict)  # kind -> why it is left out
+    paid_by_us: Literal["hold", "unpay"] = "hold"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,13 @@ class Write:
     restores: bool = False
 
 
+@dataclass(frozen=True)
+class Unpay:
+    """The document is paid, and goes on when our own payment is removed; if that is not the whole of it, this is the end."""
+
+    otherwise: End
+
+
 FIX_HELD = "Compare both in QuickBooks, then release, force or drop it."
 
 
@@ -139,7 +147,7 @@ def superseded(by: Asked) -> End:
     return End(CommandState.SUPERSEDED, f"Version {by.version} was recorded first.", by_version=by.version)
 
 
-def decide(known: Known, asked: Asked, rules: Rules) -> End | Write:
+def decide(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
     """Decide what becomes of the newest recorded version of a document that has no open attempt."""
     if asked.dropped:
         return End(CommandState.SKIPPED, "An operator dropped it.")
@@ -169,15 +177,15 @@ def _diverged(known: Known, asked: Asked, rules: Rules) -> End | None:
     )
 
 
-def _present(known: Known, asked: Asked, rules: Rules) -> End | Write:
+def _present(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
     if not known.live:
         return Write(Operation.CREATE)
     if known.status is DocumentStatus.VOIDED:
         return Write(Operation.UPDATE, restores=True)
     if known.content_hash == asked.content_hash and not known.diverged:
         return End(CommandState.UNCHANGED)
-    if known.paid and rules.update_paid == "hold" and not asked.forced:
-        return _paid(known, "changed")
+    if known.paid and not asked.forced and (rules.update_paid == "hold" or _unpays(known, rules)):
+        return _paid(known, "changed", rules)
     if known.emailed and rules.update_emailed == "hold" and not asked.forced:
         return End(
             CommandState.HELD,
@@ -206,20 +214,24 @@ def in_closed_period(known: Known, asked: Asked, rules: Rules, closing: date | N
     )
 
 
-def _absent(known: Known, asked: Asked, rules: Rules) -> End | Write:
+def _absent(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
     if not known.live:
         return End(CommandState.UNCHANGED, forget=known.status is DocumentStatus.GONE)
     if known.status is DocumentStatus.VOIDED and not known.diverged:
         return End(CommandState.UNCHANGED)
     if known.paid and not asked.forced:
-        return _paid(known, "withdrawn")
+        return _paid(known, "withdrawn", rules)
     if known.kind is LedgerKind.INVOICE and rules.retract_invoice_by == "void":
         return Write(Operation.VOID)
     return Write(Operation.DELETE)
 
 
-def _paid(known: Known, what: str) -> End:
-    return End(
+def _unpays(known: Known, rules: Rules) -> bool:
+    return known.kind is LedgerKind.BILL and rules.paid_by_us == "unpay"
+
+
+def _paid(known: Known, what: str, rules: Rules) -> End | Unpay:
+    end = End(
         CommandState.HELD,
         f"The document is paid or partly paid in QuickBooks (open: {known.balance} of {known.total}) and should be {what}.",
         "Unlink the payment in QuickBooks and release it, force it, or drop it.",
@@ -227,3 +239,4 @@ def _paid(known: Known, what: str) -> End:
         differences=(Difference(field="balance", ours=str(known.total), theirs=str(known.balance)),),
         shows_wanted=True,
     )
+    return Unpay(end) if _unpays(known, rules) else end

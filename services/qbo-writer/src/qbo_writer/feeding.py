@@ -52,8 +52,8 @@ def judge(known: Known, change: Seen | Deleted) -> Judged:
         )
         return Judged(gone, diverged=True)
     newer = _number(change.sync_token) - _number(known.sync_token)
-    if newer < 0 or (newer == 0 and not (change.emailed and not known.emailed)):
-        return Judged(None)  # what we know already; sending an e-mail need not move the SyncToken
+    if newer < 0 or (newer == 0 and change.balance == known.balance and not (change.emailed and not known.emailed)):
+        return Judged(None)  # what we know already; sending an e-mail, or a payment, need not move the SyncToken
     compared = mapping.compare(known.fields or {}, change)
     same = compared.equal and change.voided == (known.status is DocumentStatus.VOIDED)
     row = DocumentChange(
@@ -220,6 +220,12 @@ class Feeder:
             )  # fmt: skip
         expected = known.sync_token if known else None
         return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged)
+
+    async def saw(self, tenure: Tenure, known: Known, seen: Seen | None) -> None:
+        """A document of ours was read by Id, None if it is not there: commit what that means, as if the feed had shown it."""
+        change = seen or Deleted(mapping.ENTITY[known.kind], known.qbo_id or "")
+        told = replace(self.told(known, change, judge(known, change), datetime.now(UTC)), changed=None)
+        await self.parts.ledger.feed(self.realm, tenure.fencing_token, [told], [])
 
     async def gone(self, tenure: Tenure, known: Known, change: Deleted, verdict: Judged) -> None:
         """A document of ours was found missing without the feed's help: commit and tell that it diverged."""

@@ -4,12 +4,12 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
-from uuid import UUID
+from typing import Any, Literal, Protocol
+from uuid import UUID, uuid5
 
 from bookrelay import metrics, outbox, topics
 from bookrelay.db import Connection, Pool, transaction
-from bookrelay.messages import AnyMessage, Difference
+from bookrelay.messages import NAMESPACE, AnyMessage, Difference, content_hash
 
 from qbo_writer import audit, discrepancies
 from qbo_writer.crashpoints import Place, reach
@@ -83,6 +83,15 @@ class FeedChange:
     events: tuple[AnyMessage, ...] = ()
     changed: AnyMessage | None = None
     diverged: bool = False
+
+
+@dataclass(frozen=True)
+class Unpaying:
+    """How far the removal of a bill's payment is."""
+
+    state: Literal["waits", "gone", "failed", "not ours"]
+    payment: int = 0  # its document
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -495,6 +504,48 @@ class Ledger:
                 [w.id for w in waiting], document["d_id"],
             )  # fmt: skip
             return None
+
+    async def unpay(self, realm: str, fencing_token: int, bill: Known, asked: Asked) -> "Unpaying":
+        """Have our own payment of a bill withdrawn, as a document of its own, and let the bill's command wait for that.
+
+        Nothing is done where it is withdrawn already, does not make up the whole of what is paid, or could not be withdrawn
+        since the bill became due.
+        """
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            row = await connection.fetchrow(
+                f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND source = $2 AND source_key = $3 AND kind = $4 "  # noqa: S608
+                "FOR NO KEY UPDATE",
+                realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT.value,
+            )  # fmt: skip
+            if row is None:
+                return Unpaying("not ours")
+            payment = known_of(row)
+            newest = await connection.fetchrow(
+                f"SELECT id, operation, state, reason, ended_at, version FROM qbo_writer.commands WHERE document_id = $1 "  # noqa: S608
+                f"ORDER BY {_NEWEST_FIRST} LIMIT 1",
+                payment.id,
+            )
+            pending = newest["state"] in ("due", "received")
+            if not payment.live and not pending:
+                return Unpaying("gone")
+            if payment.live and payment.total != (bill.total or 0) - (bill.balance or 0):
+                return Unpaying("not ours")  # somebody else has paid, too
+            if newest["operation"] == "retract" and not pending and asked.due_at and newest["ended_at"] >= asked.due_at:
+                return Unpaying("failed", payment.id, newest["reason"] or newest["state"])
+            if newest["operation"] != "retract" or not pending:
+                withdrawal = NewCommand(
+                    uuid5(NAMESPACE, f"unpay\x1f{newest['id']}"), realm, payment.source, payment.source_key, payment.kind,
+                    payment.marker, "retract", max(newest["version"], asked.version),
+                    await connection.fetchval("SELECT clock_timestamp()"), None, content_hash(None), asked.priority,
+                    asked.traceparent,
+                )  # fmt: skip
+                await _record(connection, [withdrawal])
+            await connection.execute(
+                "UPDATE qbo_writer.commands SET state = 'received', waits_for = $2 WHERE id = $1 AND state = 'due'",
+                asked.id, payment.id,
+            )  # fmt: skip
+            reach(Place.UNPAYING)
+            return Unpaying("waits", payment.id)
 
     async def known_by_qbo_id(self, realm: str, ids: Sequence[tuple[LedgerKind, str]]) -> dict[tuple[str, str], Known]:
         """Read the documents that stand for these entities, by (entity, Id)."""

@@ -41,7 +41,13 @@ def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
     if settings.qb_sync_mode == "invoice_only":
         skipped[LedgerKind.BILL] = "QB_SYNC_MODE is invoice_only: bills are left out."
     return Rules(
-        policy.retract, policy.changed_by_person, policy.update_paid, policy.update_emailed, policy.closed_period, skipped
+        policy.retract,
+        policy.changed_by_person,
+        policy.update_paid,
+        policy.update_emailed,
+        policy.closed_period,
+        skipped,
+        policy.paid_by_us,
     )
 
 

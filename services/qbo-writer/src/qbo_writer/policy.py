@@ -73,6 +73,7 @@ class Policy(_Table):
     retract: Literal["void", "delete"] = "void"  # invoices; QuickBooks has no void for bills, they are deleted
     changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
     update_paid: Literal["hold", "update"] = "hold"
+    paid_by_us: Literal["hold", "unpay"] = "hold"  # a bill whose payment is ours is to be changed or withdrawn
     update_emailed: Literal["hold", "update"] = "update"
     closed_period: Literal["hold", "update"] = "hold"
     on_difference: Literal["tell", "hold"] = "tell"  # QuickBooks' answer is not what was asked

@@ -18,7 +18,7 @@ from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalt
 
 from qbo_writer import discrepancies, mapping, numbering, taxes, totals
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.deciding import Asked, End, Known, Rules, Write, decide, in_closed_period, superseded
+from qbo_writer.deciding import Asked, End, Known, Rules, Unpay, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
     AccessToken,
     BatchItem,
@@ -101,6 +101,7 @@ class Prepared:
 
     attempts: list[NewAttempt] = field(default_factory=list)
     effects: list[Effects] = field(default_factory=list)
+    paid: list[tuple[Candidate, Unpay]] = field(default_factory=list)  # our payment is to be removed first
     names: dict[tuple[LedgerKind, str], tuple[NameNeeded, list[Candidate]]] = field(default_factory=dict)
     unanswered: bool = False  # a read had no answer: nobody's fault, it is asked again after a pause
 
@@ -323,6 +324,8 @@ class Poster:
                     log_end(self.realm, end)
         for needed, waiting in prepared.names.values():
             await self._need_name(tenure, needed, waiting)
+        for candidate, unpay in prepared.paid:
+            await self._unpay(tenure, candidate, unpay, token)
         return prepared
 
     async def _numbers(self, candidates: Sequence[Candidate], token: AccessToken) -> Numbers:
@@ -371,6 +374,8 @@ class Poster:
             result = End(CommandState.DEAD_LETTERED, f"The writer cannot prepare this document: {type(error).__name__}.")
         if isinstance(result, End):
             prepared.effects.append(ended(known, asked, result, self.parts.links))
+        elif isinstance(result, Unpay):
+            prepared.paid.append((candidate, result))
         elif isinstance(result, NameNeeded):
             key = (result.kind, fold(result.name))
             prepared.names.setdefault(key, (result, []))[1].append(candidate)
@@ -391,13 +396,13 @@ class Poster:
 
     async def plan(
         self, candidate: Candidate, token: AccessToken, numbers: Numbers | None = None
-    ) -> End | NameNeeded | NewAttempt:
+    ) -> End | NameNeeded | NewAttempt | Unpay:
         """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""
         if numbers is None:
             numbers = await self._numbers([candidate], token)
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
-        if isinstance(choice, Write) and asked.failures >= FAILURES:
+        if isinstance(choice, Write | Unpay) and asked.failures >= FAILURES:
             return End(
                 CommandState.HELD,
                 f"Posting failed {asked.failures} times. {asked.last_reason or 'QuickBooks did not say why.'}",
@@ -405,11 +410,13 @@ class Poster:
                 "release it.",
                 Code.AUTOMATION_FAILED,
             )  # fmt: skip
-        if isinstance(choice, Write) and known.kind not in NAMES and self.parts.rules.closed_period == "hold":
+        if isinstance(choice, Write | Unpay) and known.kind not in NAMES and self.parts.rules.closed_period == "hold":
             choice = await self._closed(known, asked, token) or choice
-        if isinstance(choice, Write) and asked.operation == "upsert" and not asked.forced and known.kind not in NAMES:
+        if isinstance(choice, Write | Unpay) and asked.operation == "upsert" and not asked.forced and known.kind not in NAMES:
             choice = await self._unlike_before(known) or choice
         choice = self._off_total(choice, known, asked) or choice
+        if isinstance(choice, Unpay):
+            return Unpay(await self._with_wanted(known, asked, choice.otherwise, token))
         if isinstance(choice, End):
             return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
         if asked.forced and asked.shown_sync_token is not None and choice.operation is not Operation.CREATE:
@@ -475,11 +482,11 @@ class Poster:
             return None
         return discrepancies.held_for(await self.parts.ledger.discrepancies(self.realm), known)
 
-    def _off_total(self, choice: End | Write, known: Known, asked: Asked) -> End | None:
+    def _off_total(self, choice: End | Write | Unpay, known: Known, asked: Asked) -> End | None:
         """Before anything is resolved: the lines against zero, and against the total that the source states."""
         if asked.operation != "upsert" or known.kind in NAMES:
             return None
-        if isinstance(choice, Write):
+        if isinstance(choice, Write | Unpay):
             return totals.below_zero(asked) or self._disagreement(asked, None)
         if choice.state is not CommandState.UNCHANGED or known.total == asked.total:
             return None
@@ -548,6 +555,34 @@ class Poster:
             Code(code) if code in set(Code) else Code.MAPPING_MISSING,
         )
         await self.sender.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
+
+    async def _unpay(self, tenure: Tenure, candidate: Candidate, unpay: Unpay, token: AccessToken) -> None:
+        """Our payment of a bill is a document of its own: it is withdrawn first, and the bill is decided again when it is."""
+        known, asked = candidate.known, candidate.newest
+        step = await self.parts.ledger.unpay(self.realm, tenure.fencing_token, known, asked)
+        if step.state == "waits":
+            self.wake()
+            return
+        end = unpay.otherwise
+        if step.state == "failed":
+            end = End(
+                CommandState.HELD,
+                f"The document is paid, and its payment could not be removed: {step.reason}",
+                f"Look at it (qbo-writer commands show {step.payment}), remove it in QuickBooks, then release this document.",
+                Code.CONFLICT,
+            )  # fmt: skip
+        elif step.state == "gone":  # the ledger has the bill as it was before: read what is open now
+            try:
+                seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
+            except LookupFailed as error:
+                again = Requeue(asked.id, backoff(asked.failures), failed=True, reason=str(error)[:REASON_LENGTH])
+                await self.sender.commit(tenure, [Effects(requeue=again)])
+                return
+            if seen is None or (seen.balance, seen.sync_token) != (known.balance, known.sync_token):
+                await self.feeder.saw(tenure, known, seen)
+                await self.sender.commit(tenure, [Effects(requeue=Requeue(asked.id, failed=True))])
+                return
+        await self.sender.commit(tenure, [ended(known, asked, end, self.parts.links)])
 
     async def _name_is_there(self, tenure: Tenure, needed: NameNeeded, known: Known, waiting: Sequence[Candidate]) -> None:
         """We created it, the cache has forgotten it, and a query does not show it (yet): what the ledger knows is enough."""

@@ -21,7 +21,8 @@ from qbo_writer.transitions import Effect, Sent, When, transition
 SENDER = "qbo-writer"
 NAMES = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
 WAITING_MOST = timedelta(days=30)  # for something in QuickBooks or in the policy; then the source is told that it is rejected
-WAITING_SECONDS = 1800.0  # between two looks, where neither the change feed nor a new policy brings an earlier one
+WAITING_SECONDS = 1800  # between two looks, where neither the change feed nor a new policy brings an earlier one
+WAITED_FOR = (*NAMES, LedgerKind.BILL_PAYMENT)  # documents whose end others wait for
 NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
 
 
@@ -229,7 +230,7 @@ def ended(known: Known, asked: Asked, end: End, links: Links, now: datetime | No
     document = None
     if end.forget:
         document = _forgotten(known)
-    releases = known.id if known.kind in NAMES else None
+    releases = known.id if known.kind in WAITED_FOR else None
     return Effects(ends=(command_end,), document=document, releases=releases)
 
 
@@ -408,8 +409,9 @@ def _retracted(attempt: Attempt, change: AttemptChange, how: str, links: Links, 
         event = m.DocumentRetracted.of(data, sender=SENDER, time=now)
     end = End(CommandState.RETRACTED)
     return Effects(
-        attempt=change, document=_forgotten(known), ends=(CommandEnd(known, asked, end, event),), compared=known.kind not in NAMES
-    )
+        attempt=change, document=_forgotten(known), ends=(CommandEnd(known, asked, end, event),),
+        compared=known.kind not in NAMES, releases=known.id if known.kind in WAITED_FOR else None,
+    )  # fmt: skip
 
 
 def _refused_for_good(attempt: Attempt, when: When, links: Links, answer: Answer | None, now: datetime) -> Effects:
@@ -423,7 +425,7 @@ def _refused_for_good(attempt: Attempt, when: When, links: Links, answer: Answer
     state = CommandState.HELD if hold else CommandState.REJECTED
     end = End(state, answer.reason or "QuickBooks refused the document.", answer.fix, answer.code, answer.intuit_code)
     event = end_event(known, asked, end, links, now)
-    releases = known.id if known.kind in NAMES else None
+    releases = known.id if known.kind in WAITED_FOR else None
     return Effects(attempt=change, ends=(CommandEnd(known, asked, end, event),), releases=releases)
 
 
@@ -456,7 +458,7 @@ def _held_diverged(
             diverged=True, differences=differences, emailed=seen.emailed,
         )  # fmt: skip
         events = _diverged_events(known, asked, seen.qbo_id, differences, now)
-    releases = known.id if known.kind in NAMES else None
+    releases = known.id if known.kind in WAITED_FOR else None
     return Effects(
         attempt=change, document=document, ends=(CommandEnd(known, asked, end, event),), events=events, releases=releases
     )

@@ -30,6 +30,7 @@ GROSS_DISCOUNT = Unmapped(
     "The document has gross amounts and a discount: nobody knows whether QuickBooks takes it off before or after the tax.",
     "Send the discount as a negative line with the tax code of what it is taken off.",
     Code.VALIDATION,
+    at_source=True,
 )
 TAX_ON_TAX = Unmapped(
     "The document has gross amounts, and the tax code of a line has no rates here, or taxes on taxes.",

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_f7e6ac5b'
+revision = '0001_4adc11be'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -23,6 +23,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_index('ix_attempt_log_attempt', 'attempt_log', ['attempt_id'], unique=False, schema='qbo_writer')
     op.create_index('ix_attempt_log_realm', 'attempt_log', ['realm', 'id'], unique=False, schema='qbo_writer')
     op.create_table('batches',
     sa.Column('id', sa.BigInteger(), nullable=False),
@@ -33,6 +34,17 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_table('decision_log',
+    sa.Column('id', sa.BigInteger(), nullable=False),
+    sa.Column('realm', sa.Text(), nullable=False),
+    sa.Column('document_id', sa.BigInteger(), nullable=True),
+    sa.Column('entry', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+    sa.Column('previous_hash', sa.Text(), nullable=False),
+    sa.Column('hash', sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint('id'),
+    schema='qbo_writer'
+    )
+    op.create_index('ix_decision_log_realm', 'decision_log', ['realm', 'id'], unique=False, schema='qbo_writer')
     op.create_table('discrepancies',
     sa.Column('realm', sa.Text(), nullable=False),
     sa.Column('entity', sa.Text(), nullable=False),
@@ -211,6 +223,7 @@ def upgrade() -> None:
     sa.Column('operator_says', sa.Text(), nullable=True),
     sa.Column('due_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('outcome', sa.Text(), nullable=True),
+    sa.Column('answer', sa.Text(), nullable=True),
     sa.Column('http_status', sa.Integer(), nullable=True),
     sa.Column('intuit_code', sa.Text(), nullable=True),
     sa.Column('intuit_tid', sa.Text(), nullable=True),
@@ -241,6 +254,7 @@ def upgrade() -> None:
     sa.Column('state', sa.Text(), server_default=sa.text("'due'"), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('waits_for', sa.BigInteger(), nullable=True),
+    sa.Column('waiting_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('failures', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('forced', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('shown_sync_token', sa.Text(), nullable=True),

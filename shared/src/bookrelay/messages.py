@@ -142,7 +142,7 @@ class InvoiceContent(Model):
     class_name: str | None = Field(default=None, max_length=100)
     department: str | None = Field(default=None, max_length=100)
     memo: str | None = Field(default=None, max_length=2000)
-    number: Number | None = None
+    number: Number | None = Field(default=None, exclude_if=_nothing)
     custom_fields: tuple[CustomField, ...] = ()
     lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=750)
     discount: Discount | None = Field(default=None, exclude_if=_nothing)
@@ -164,7 +164,7 @@ class BillContent(Model):
     class_name: str | None = Field(default=None, max_length=100)
     department: str | None = Field(default=None, max_length=100)
     memo: str | None = Field(default=None, max_length=2000)
-    number: Number | None = None
+    number: Number | None = Field(default=None, exclude_if=_nothing)
     lines: tuple[BillLine, ...] = Field(min_length=1, max_length=750)
 
     @property

@@ -314,7 +314,7 @@ class Service:
         if not work.done():  # loops finish their unit of work
             await asyncio.wait([work], timeout=self.settings.shutdown_seconds if self._working else 0.1)
         for task in tasks:
-            if task.get_name() != "http":
+            if task.get_name() not in ("http", "watch"):  # what clients say as they leave is folded like all they say
                 task.cancel()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(15):
@@ -330,6 +330,9 @@ class Service:
             from bookrelay.db import close_pool
 
             await close_pool(self._pool)
+        watch = next(task for task in tasks if task.get_name() == "watch")
+        watch.cancel()
+        await asyncio.wait([watch], timeout=5)
         self._kafka_probe.close()
         server.should_exit = True
         await asyncio.wait([task for task in tasks if task.get_name() == "http"], timeout=6)

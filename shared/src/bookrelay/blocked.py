@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from bookrelay import metrics
+from bookrelay import blame, metrics
 from bookrelay.causes import cause_of
 from bookrelay.errors import BookrelayError
 
@@ -115,6 +115,8 @@ def why(error: BaseException) -> str:
         return error.sentence()[:REASON_LENGTH]
     if isinstance(error, (OSError, KafkaError)):
         return cause_of(error).text
+    if blame.of_record(error):
+        return blame.reason(error)[:REASON_LENGTH]
     first = (str(error).splitlines() or [""])[0]
     first = re.sub(r"'[^']{20,}'|\"[^\"]{60,}\"", "'...'", first)
     return f"{type(error).__name__}: {first}"[:REASON_LENGTH]

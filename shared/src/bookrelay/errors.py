@@ -45,6 +45,10 @@ class PermanentError(BookrelayError):
     """The same work can never succeed as it is: reject or dead-letter it."""
 
 
+class RecordRefusedError(PermanentError):
+    """A record that no broker would take: too large, or refused for what it is. Nothing of its neighbours is at fault."""
+
+
 class HaltError(BookrelayError):
     """We are cut off (a revoked grant, an ended subscription): stop this realm and tell an operator."""
 

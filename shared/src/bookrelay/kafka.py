@@ -12,7 +12,16 @@ from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    UnknownProducerId,
+)
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
@@ -21,10 +30,12 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
-from bookrelay import blocked, metrics, servers, telemetry
+from bookrelay import blame, blocked, dead_letters, limits, metrics, servers, telemetry
 from bookrelay.blocked import FailsAtError
-from bookrelay.errors import PermanentError
+from bookrelay.dead_letters import Encoded, PublishesEncoded, headers_of
+from bookrelay.errors import PermanentError, RecordRefusedError
 from bookrelay.messages import AnyMessage, adapter
+from bookrelay.texts import without_lone_surrogates
 from bookrelay.topics import Topic
 
 log = telemetry.get_logger(__name__)
@@ -34,6 +45,10 @@ BATCH_RECORDS = 1000
 PART_RECORDS = 200  # of a batch: what a handler is given at once
 TURN_RECORDS = 20  # decoded without a pause
 BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
+UNKNOWN_FAILURES = 3  # of a batch, by an error that nobody foresaw, until its records are tried one by one
+
+_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, PolicyViolationError)
+_UNSEQUENCED = (*_REFUSED, OutOfOrderSequenceNumber, UnknownProducerId)
 
 
 def _closed_connections_are_told() -> None:
@@ -89,19 +104,53 @@ class Publisher:
         """Return when the broker has acknowledged every message, in order for each key; raise KafkaError otherwise."""
         await self.publish_encoded(topic.name, [(m.key(), m.encode(), _traced(topic, m)) for m in messages])
 
-    async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
-        """Publish (key, value, headers) as they are; headers ASCII."""
+    async def publish_encoded(self, topic: str, records: Iterable[Encoded]) -> None:
+        """Publish (key, value, headers) as they are; headers ASCII.
+
+        Raises RecordRefusedError for a record beyond the limit, before anything is sent, and for one that the broker refuses.
+        """
         if self._producer is None:
             raise KafkaError("the producer is not connected")
+        producer: AIOKafkaProducer = self._producer
+        wanted = list(records)
+        for record in wanted:
+            check_size(topic, *record)
         futures = []
-        for key, value, headers in records:
+        for key, value, headers in wanted:
             wire = [("content-type", b"application/cloudevents+json")] + [
                 (k, v.encode("ascii", "replace")) for k, v in headers.items()
             ]
-            futures.append(await self._producer.send(topic, value, key=key, headers=wire))
+            futures.append(await producer.send(topic, value, key=key, headers=wire))
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+        if any(isinstance(error, _UNSEQUENCED) for error in failed):
+            await self._renew(producer)
+        if refused := next((error for error in failed if isinstance(error, _REFUSED)), None):
+            raise RecordRefusedError(
+                f"The broker refuses a record for {topic} ({type(refused).__name__.removesuffix('Error')}).",
+                "Raise the topic's max.message.bytes (`bookrelay-deploy topics` names it), or shorten what the record is about.",
+            ) from refused
+        if failed:
+            raise failed[0]
         if futures:
-            await asyncio.gather(*futures)
             metrics.MESSAGES_PUBLISHED.labels(topic).inc(len(futures))
+
+    async def _renew(self, broken: AIOKafkaProducer) -> None:
+        """Take another producer: after a refusal the broker misses a sequence number, and takes nothing more from this one."""
+        old = broken
+        if self._producer is broken:  # else another caller was here first
+            await self.start()
+            await old.stop()
+
+
+def check_size(topic: str, key: bytes | None, value: bytes | None, headers: dict[str, str]) -> None:
+    """Raise RecordRefusedError for a record that is larger than a broker takes."""
+    size = limits.record_bytes(key, value, headers)
+    if size > limits.RECORD_BYTES:
+        raise RecordRefusedError(
+            f"A record for {topic} would have {size:,} bytes; at most {limits.RECORD_BYTES:,} are taken.",
+            "Split the document, or shorten its texts.",
+        )
 
 
 def _traced(topic: Topic, message: AnyMessage) -> dict[str, str]:
@@ -125,6 +174,8 @@ class Received(Generic[M]):
 
 
 Handler = Callable[[Sequence[Received[Any]]], Awaitable[None]]
+PutAside = Callable[[bytes | None, str], Awaitable[None]]
+"""Is told of a record that was put aside: its value, and why."""
 _Good = tuple[Received[Any], ConsumerRecord[Any, Any]]
 
 
@@ -160,11 +211,6 @@ def _for_faststream(security: Mapping[str, Any]) -> BaseSecurity:
     return BaseSecurity(**tls)
 
 
-def headers_of(record: ConsumerRecord[Any, Any]) -> dict[str, str]:
-    """Read headers that anybody may have written: null and non-UTF-8 values are tolerated."""
-    return {str(k): (v or b"").decode("utf-8", "replace") for k, v in record.headers or ()}
-
-
 async def _parse(message: Any, original: Any = None) -> KafkaMessage:
     """Build FastStream's message without decoding anything; its own parser breaks on a null header and loses the record."""
     records: tuple[ConsumerRecord[Any, Any], ...] = message if isinstance(message, tuple) else (message,)
@@ -188,32 +234,33 @@ def consume(
     topic: Topic,
     group: str,
     handler: Handler,
-    dead_letter: Publisher,
+    dead_letter: PublishesEncoded,
     *,
     max_records: int = BATCH_RECORDS,
     waits: Sequence[float] = BACKOFF_SECONDS,
+    put_aside: PutAside | None = None,
 ) -> None:
     """Subscribe `group` to `topic`, at least once: offsets are committed after `handler` returned for every part of the batch.
 
-    A record that cannot be read, or that `handler` refuses alone with PermanentError, goes to the dead-letter topic as it was.
-    Any other exception is taken as passing: the batch is handed over again after a bounded wait. So `handler` is idempotent.
-    The record at which it fails is named: in one log line a minute, in `bookrelay.blocked`, and in the metrics.
+    A record that cannot be read, or that `handler` cannot handle for what it is (`blame.of_record`), goes to the dead-letter
+    topic. Trouble of the surroundings hands the batch over again after a bounded wait, so `handler` is idempotent. An error that
+    is neither does so a few times; then a record that fails alone while another one passes is put aside. `put_aside` is told of
+    each such record and its reason. The record at which the group stands is named: in one log line a minute, in
+    `bookrelay.blocked`, and in the metrics.
     """
-    types = topic.carries
-    failures = 0
+    reading = _Reading(topic, group, handler, dead_letter, put_aside)
 
     async def on_batch(records: list[ConsumerRecord[Any, Any]]) -> None:
-        nonlocal failures
         try:
-            await _handle_batch(records, types, topic, group, handler, dead_letter)
-            failures = 0
+            await reading.handle(records)
+            reading.failures = 0
             for over in blocked.in_force().passed(group, records):
                 log.info("consumer.goes_on", topic=over.topic, group=group, partition=over.partition, offset=over.offset)
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as failure:
-            wait = waits[min(failures, len(waits) - 1)]
-            failures += 1
+            wait = waits[min(reading.failures, len(waits) - 1)]
+            reading.failures += 1
             record, error = (failure.record, failure.error) if isinstance(failure, FailsAtError) else (records[0], failure)
             metrics.CONSUMER_RETRIES.labels(topic.name, group).inc()
             if not await servers.in_force().explain(error):
@@ -250,85 +297,93 @@ def _say_blocked(group: str, record: ConsumerRecord[Any, Any], error: Exception)
     )  # fmt: skip
 
 
-async def _handle_batch(
-    records: list[ConsumerRecord[Any, Any]],
-    types: tuple[type[AnyMessage], ...],
-    topic: Topic,
-    group: str,
-    handler: Handler,
-    dead_letter: Publisher,
-) -> None:
-    """Hand the records over in parts, one after another; while the handler waits for its part, the next one is decoded."""
-    handling: asyncio.Task[None] | None = None
-    try:
-        for start in range(0, len(records), PART_RECORDS):
-            good = await _decode_part(records[start : start + PART_RECORDS], types, topic, group, dead_letter)
+@dataclass
+class _Reading:
+    """One group's reading of one topic. `failures` counts the tries of the batch at hand that came to nothing."""
+
+    topic: Topic
+    group: str
+    handler: Handler
+    dead_letter: PublishesEncoded
+    told: PutAside | None = None
+    failures: int = 0
+
+    async def handle(self, records: list[ConsumerRecord[Any, Any]]) -> None:
+        """Hand the records over in parts, one after another; while the handler waits for its part, the next one is decoded."""
+        handling: asyncio.Task[None] | None = None
+        try:
+            for start in range(0, len(records), PART_RECORDS):
+                good = await self._decode_part(records[start : start + PART_RECORDS])
+                if handling:
+                    await handling
+                handling = asyncio.create_task(self._hand_over(good))
             if handling:
                 await handling
-            handling = asyncio.create_task(_hand_over(good, topic, group, handler, dead_letter))
-        if handling:
-            await handling
-    finally:
-        if handling and not handling.done():  # we are cancelled, or a part could not be put aside: the batch comes again
-            handling.cancel()
-            await asyncio.wait([handling])
-    metrics.MESSAGES_CONSUMED.labels(topic.name, group).inc(len(records))
-    metrics.CONSUMER_OLDEST_AGE.labels(topic.name, group).set(max(0.0, time.time() - records[0].timestamp / 1000))
+        finally:
+            if handling and not handling.done():  # we are cancelled, or a part could not be put aside: the batch comes again
+                handling.cancel()
+                await asyncio.wait([handling])
+        labels = (self.topic.name, self.group)
+        metrics.MESSAGES_CONSUMED.labels(*labels).inc(len(records))
+        metrics.CONSUMER_OLDEST_AGE.labels(*labels).set(max(0.0, time.time() - (records[0].timestamp or 0) / 1000))
 
-
-async def _decode_part(
-    records: Sequence[ConsumerRecord[Any, Any]],
-    types: tuple[type[AnyMessage], ...],
-    topic: Topic,
-    group: str,
-    dead_letter: Publisher,
-) -> list[_Good]:
-    """Decode; what cannot be read goes to the dead-letter topic."""
-    good: list[_Good] = []
-    decode = adapter(types).validate_json
-    for number, record in enumerate(records, 1):
-        try:
-            message = decode(record.value or b"")
-        except ValidationError as error:
-            with _failing_at(record):
-                await send_dead_letter(dead_letter, topic, group, record, describe(error))
-        else:
-            received = Received(message, record.topic, record.partition, record.offset, headers_of(record))
-            good.append((received, record))
-        if number % TURN_RECORDS == 0:
-            await asyncio.sleep(0)  # half a millisecond at most until the part before gets its answers
-    return good
-
-
-async def _hand_over(good: Sequence[_Good], topic: Topic, group: str, handler: Handler, dead_letter: Publisher) -> None:
-    if not good:
-        return
-    try:
-        await handler([received for received, _ in good])
-    except PermanentError:
-        await _one_by_one(good, topic, group, handler, dead_letter)
-    except Exception as error:
-        if await servers.in_force().explain(error):
-            raise
-        if len(good) == 1:
-            raise FailsAtError(good[0][1], error) from error
-        await _one_by_one(good, topic, group, handler, dead_letter)
-
-
-async def _one_by_one(
-    good: Sequence[_Good],
-    topic: Topic,
-    group: str,
-    handler: Handler,
-    dead_letter: Publisher,
-) -> None:
-    """Find out which record of a refused batch is the poison, or at which a failing one fails."""
-    for received, record in good:
-        with _failing_at(record):
+    async def _decode_part(self, records: Sequence[ConsumerRecord[Any, Any]]) -> list[_Good]:
+        """Decode; what cannot be read goes to the dead-letter topic."""
+        good: list[_Good] = []
+        for number, record in enumerate(records, 1):
             try:
-                await handler([received])
-            except PermanentError as error:
-                await send_dead_letter(dead_letter, topic, group, record, error.sentence())
+                message = _decoded(self.topic.carries, record.value)
+            except Exception as error:  # whatever it is: reading a record touches nothing but the record
+                await self._put_aside(record, error)
+            else:
+                received = Received(message, record.topic, record.partition, record.offset, headers_of(record))
+                good.append((received, record))
+            if number % TURN_RECORDS == 0:
+                await asyncio.sleep(0)  # half a millisecond at most until the part before gets its answers
+        return good
+
+    async def _hand_over(self, good: Sequence[_Good]) -> None:
+        if not good:
+            return
+        try:
+            await self.handler([received for received, _ in good])
+        except Exception as error:
+            if not blame.of_record(error):
+                if await servers.in_force().explain(error):
+                    raise
+                if len(good) == 1:
+                    raise FailsAtError(good[0][1], error) from error
+            await self._one_by_one(good)
+
+    async def _one_by_one(self, good: Sequence[_Good]) -> None:
+        """Find out which record of a failed part is the poison, or at which it fails. A poison's neighbours are handled."""
+        suspects: list[tuple[ConsumerRecord[Any, Any], Exception]] = []
+        handled = 0
+        for received, record in good:
+            try:
+                await self.handler([received])
+                handled += 1
+            except Exception as error:
+                if blame.of_record(error):
+                    await self._put_aside(record, error)
+                elif blame.of_surroundings(error):
+                    raise FailsAtError(record, error) from error
+                else:
+                    suspects.append((record, error))
+        # All of them, or a single one: a defect that any record may show.
+        if suspects and (not handled or self.failures < UNKNOWN_FAILURES):
+            raise FailsAtError(*suspects[0]) from suspects[0][1]
+        for record, cause in suspects:
+            where = blame.where(cause)
+            log.error("message.failed", topic=self.topic.name, offset=record.offset, error=type(cause).__name__, where=where)
+            await self._put_aside(record, cause)
+
+    async def _put_aside(self, record: ConsumerRecord[Any, Any], error: Exception) -> None:
+        reason = blame.reason(error)
+        with _failing_at(record):
+            await dead_letters.send(self.dead_letter, self.topic, self.group, record, reason)
+            if self.told:
+                await self.told(record.value, reason)
 
 
 @contextlib.contextmanager
@@ -339,29 +394,18 @@ def _failing_at(record: ConsumerRecord[Any, Any]) -> Iterator[None]:
         raise FailsAtError(record, error) from error
 
 
-def describe(error: ValidationError) -> str:
-    """Say what is wrong with a message without repeating its content."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    counted = "1 error" if error.error_count() == 1 else f"{error.error_count()} errors"
-    return f"{counted}; first at {where or 'the message'}: {first['msg']}"
-
-
-async def send_dead_letter(publisher: Publisher, topic: Topic, group: str, record: ConsumerRecord[Any, Any], reason: str) -> None:
-    """Put a record aside as it was: key, value and headers kept, with reason, partition and offset beside them."""
-    target = topic.dead_letters(group)
-    headers = {k: v for k, v in headers_of(record).items() if k != "content-type"}
-    headers |= {
-        "dlt-reason": reason[:500], "dlt-topic": record.topic, "dlt-partition": str(record.partition),
-        "dlt-offset": str(record.offset), "dlt-group": group, "dlt-attempts": str(int(headers.get("dlt-attempts", "0") or 0) + 1),
-    }  # fmt: skip
-    await publisher.publish_encoded(target.name, [(record.key, record.value, headers)])
-    metrics.MESSAGES_DEAD_LETTERED.labels(topic.name, group).inc()
-    log.error(
-        "message.dead_lettered",
-        topic=topic.name,
-        group=group,
-        partition=record.partition,
-        offset=record.offset,
-        reason=reason,
-    )
+def _decoded(types: tuple[type[AnyMessage], ...], value: bytes | None) -> AnyMessage:
+    if value is None:
+        raise PermanentError("The record has no value (a tombstone): nothing says which document it is about.")
+    if len(value) > limits.RECORD_BYTES:
+        raise PermanentError(f"The record has {len(value):,} bytes; at most {limits.RECORD_BYTES:,} are taken.")
+    validate = adapter(types).validate_json
+    message: AnyMessage
+    try:
+        message = validate(value)
+    except ValidationError:
+        cleaned = without_lone_surrogates(value)
+        if cleaned == value:
+            raise
+        message = validate(cleaned)
+    return message

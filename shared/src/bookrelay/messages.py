@@ -12,9 +12,21 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    model_validator,
+)
 
+from bookrelay import limits
 from bookrelay.money import Amount, Quantity, loads, to_cents
+from bookrelay.texts import Identifier, Name, Plain, Realm, Shown, Source, SourceKey, Text, Told, Word
 
 NAMESPACE = UUID("5d0c5cb8-6c0f-5b6e-9a53-0d5f1a1a7c11")  # of all deterministic ids; never change it
 
@@ -25,7 +37,14 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="utf8")
 
 
+def _in_bounds(value: date) -> date:
+    if not limits.EARLIEST.year <= value.year <= limits.LATEST.year:
+        raise ValueError(f"the year {value.year} is not between {limits.EARLIEST.year} and {limits.LATEST.year}")
+    return value
+
+
 def _utc(value: datetime) -> datetime:
+    _in_bounds(value)
     return value.astimezone(UTC)
 
 
@@ -39,14 +58,13 @@ def _nothing(value: object) -> bool:
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc), PlainSerializer(_rfc3339, return_type=str, when_used="json")]
-Text = Annotated[str, Field(min_length=1, max_length=4000)]
-Name = Annotated[str, Field(min_length=1, max_length=500)]
-Identifier = Annotated[str, Field(min_length=1, max_length=1000)]
+Day = Annotated[date, AfterValidator(_in_bounds), Field(description=f"From {limits.EARLIEST} to {limits.LATEST}.")]
+Version = Annotated[int, Field(ge=0, le=limits.LARGEST_VERSION)]
 Number = Annotated[
-    str,
+    Plain,
     Field(
         min_length=1,
-        max_length=500,
+        max_length=limits.NAME,
         description="The number by which people know the document (a quote's, an invoice's). Content, never identity: it may "
         "change. The books take 21 characters; what becomes of a longer one, or of one that is taken, the company policy says.",
     ),
@@ -77,21 +95,21 @@ class Party(Model):
     """A customer or vendor, by the name under which the books know it."""
 
     name: Name
-    email: str | None = Field(default=None, max_length=100)
+    email: Plain | None = Field(default=None, max_length=limits.EMAIL)
 
 
 class CustomField(Model):
     """A custom field of a sales form: `name` as the company policy maps it, `value` at most 31 characters."""
 
     name: Name
-    value: str = Field(max_length=31)
+    value: Plain = Field(max_length=31)
 
 
 class InvoiceLine(Model):
     """One line of an invoice. `item` is a key of the company's item mapping ("procedure"), not a QuickBooks id."""
 
     item: Name = "default"
-    description: str | None = Field(default=None, max_length=4000)
+    description: Plain | None = Field(default=None, max_length=limits.DESCRIPTION)
     quantity: Quantity | None = None
     unit_price: Quantity | None = None
     amount: Amount
@@ -102,7 +120,7 @@ class BillLine(Model):
     """One line of a bill. `account` is a key of the company's account mapping."""
 
     account: Name = "default"
-    description: str | None = Field(default=None, max_length=4000)
+    description: Plain | None = Field(default=None, max_length=limits.DESCRIPTION)
     amount: Amount
     tax_code: Name | None = Field(default=None, exclude_if=_nothing)
 
@@ -136,15 +154,15 @@ class InvoiceContent(Model):
     """What an invoice shall contain: the fields that bookrelay owns in the books."""
 
     customer: Party
-    txn_date: date
-    due_date: date | None = None
-    terms: str | None = Field(default=None, max_length=31)
-    class_name: str | None = Field(default=None, max_length=100)
-    department: str | None = Field(default=None, max_length=100)
-    memo: str | None = Field(default=None, max_length=2000)
+    txn_date: Day
+    due_date: Day | None = None
+    terms: Plain | None = Field(default=None, max_length=31)
+    class_name: Plain | None = Field(default=None, max_length=100)
+    department: Plain | None = Field(default=None, max_length=100)
+    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
     number: Number | None = Field(default=None, exclude_if=_nothing)
-    custom_fields: tuple[CustomField, ...] = ()
-    lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=750)
+    custom_fields: tuple[CustomField, ...] = Field(default=(), max_length=limits.CUSTOM_FIELDS)
+    lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=limits.LINES)
     discount: Discount | None = Field(default=None, exclude_if=_nothing)
 
     @property
@@ -158,14 +176,14 @@ class BillContent(Model):
     """What a bill shall contain: the fields that bookrelay owns in the books."""
 
     vendor: Party
-    txn_date: date
-    due_date: date | None = None
-    terms: str | None = Field(default=None, max_length=31)
-    class_name: str | None = Field(default=None, max_length=100)
-    department: str | None = Field(default=None, max_length=100)
-    memo: str | None = Field(default=None, max_length=2000)
+    txn_date: Day
+    due_date: Day | None = None
+    terms: Plain | None = Field(default=None, max_length=31)
+    class_name: Plain | None = Field(default=None, max_length=100)
+    department: Plain | None = Field(default=None, max_length=100)
+    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
     number: Number | None = Field(default=None, exclude_if=_nothing)
-    lines: tuple[BillLine, ...] = Field(min_length=1, max_length=750)
+    lines: tuple[BillLine, ...] = Field(min_length=1, max_length=limits.LINES)
 
     @property
     def total(self) -> Amount:
@@ -228,11 +246,11 @@ class CloudEvent(Model, Generic[D]):
 class DocumentData(Model):
     """Which document: a business key within one company (realm). Identifiers are never parsed for meaning."""
 
-    realm: Identifier
-    source: Identifier
-    source_key: Identifier
+    realm: Realm
+    source: Source
+    source_key: SourceKey
     kind: Kind
-    version: Annotated[int, Field(ge=0)]
+    version: Version
 
     @property
     def subject(self) -> str:
@@ -242,7 +260,7 @@ class DocumentData(Model):
 
 def subject_of(realm: str, source: str, source_key: str) -> str:
     """Return the Kafka key of a document: `realm:source:source_key`."""
-    return f"{realm}:{source}:{source_key}"[:1000]
+    return f"{realm}:{source}:{source_key}"[: limits.IDENTIFIER]
 
 
 # --------------------------------------------------------------------------------------------------------------- commands
@@ -333,19 +351,34 @@ Command = UpsertInvoice | UpsertBill | RetractDocument
 # ----------------------------------------------------------------------------------------------------------------- events
 
 
+Reason = Annotated[Told, Field(min_length=1)]
+Url = Annotated[str, Field(max_length=limits.URL)]
+
+
 class Difference(Model):
     """One field in which the books and the source disagree; values as text, without names of patients."""
 
     field: Name
-    ours: str | None = None
-    theirs: str | None = None
+    ours: Shown | None = None
+    theirs: Shown | None = None
+
+
+def _few(value: object) -> object:
+    """Keep an event within a record's limit: what is left out can be seen in the ledger and in QuickBooks."""
+    if not isinstance(value, tuple | list) or len(value) <= limits.DIFFERENCES:
+        return value
+    kept = limits.DIFFERENCES - 1
+    return (*value[:kept], Difference(field="more", ours=f"{len(value) - kept} more differences"))
+
+
+Differences = Annotated[tuple[Difference, ...], Field(max_length=limits.DIFFERENCES), BeforeValidator(_few)]
 
 
 class EventData(DocumentData):
     """What became of a command. `command_id` is absent where a source refused a document before it became a command."""
 
     command_id: UUID | None = None
-    occurrence: Annotated[int, Field(ge=0)] = 0  # a held command can end again: counts its ends
+    occurrence: Annotated[int, Field(ge=0, le=limits.LARGEST_COUNT)] = 0  # a held command can end again: counts its ends
 
     def id_for(self, type_: str) -> UUID:
         """Return the event's id: the same end told twice is the same message."""
@@ -365,11 +398,11 @@ class Outcome(StrEnum):
 class PostedData(EventData):
     outcome: Outcome
     qbo_id: Identifier
-    sync_token: str
-    doc_number: str | None = None
-    url: str
+    sync_token: Word
+    doc_number: Word | None = None
+    url: Url
     total: Amount
-    differences: tuple[Difference, ...] = Field(default=(), exclude_if=_nothing)  # where QuickBooks' answer is not what was asked
+    differences: Differences = Field(default=(), exclude_if=_nothing)  # where QuickBooks' answer is not what was asked
     discrepancy: Amount | None = Field(default=None, exclude_if=_nothing)  # QuickBooks' total less the command's own
 
 
@@ -389,8 +422,8 @@ class DocumentUnchangedData(EventData):
     """Nothing had to be done; the QuickBooks fields are absent where nothing is there (a retraction of nothing)."""
 
     qbo_id: Identifier | None = None
-    doc_number: str | None = None
-    url: str | None = None
+    doc_number: Word | None = None
+    url: Url | None = None
     total: Amount | None = None
 
 
@@ -400,10 +433,10 @@ class DocumentRetractedData(EventData):
 
 
 class DocumentRejectedData(EventData):
-    code: str
-    intuit_code: str | None = None
-    reason: Text
-    fix: str = Field(default="", max_length=4000)
+    code: Word
+    intuit_code: Word | None = None
+    reason: Reason
+    fix: Told = ""
 
 
 class DocumentWaitingData(EventData):
@@ -413,34 +446,34 @@ class DocumentWaitingData(EventData):
 
 
 class DocumentSkippedData(EventData):
-    reason: Text
+    reason: Reason
 
 
 class DocumentHeldData(EventData):
-    reason: Text
-    fix: str = Field(default="", max_length=4000)
-    differences: tuple[Difference, ...] = ()
+    reason: Reason
+    fix: Told = ""
+    differences: Differences = ()
 
 
 class DocumentSupersededData(EventData):
-    by_version: int
+    by_version: Version
 
 
 class DocumentDivergedData(EventData):
     qbo_id: Identifier
-    differences: tuple[Difference, ...] = ()
+    differences: Differences = ()
 
 
 class CommandDeadLetteredData(EventData):
-    reason: Text
+    reason: Reason
 
 
 class RealmData(Model):
     """About a whole company."""
 
-    realm: Identifier
-    code: str
-    reason: Text
+    realm: Realm
+    code: Word
+    reason: Reason
     since: UtcDatetime
 
 
@@ -580,16 +613,16 @@ class RealmServed(_RealmEvent):
 
 
 class BooksDiscrepancyData(Model):
-    realm: Identifier
-    code: str = "QB007"
+    realm: Realm
+    code: Word = "QB007"
     what: Literal["unknown_marker", "not_expected", "double", "missing", "not_as_asked"]
-    entity: Name
+    entity: Identifier
     entity_id: Identifier
-    doc_number: str | None = None
-    source: Identifier | None = None  # of the document, where the ledger knows it
-    source_key: Identifier | None = None
-    reason: Text
-    fix: str = Field(default="", max_length=4000)
+    doc_number: Word | None = None
+    source: Source | None = None  # of the document, where the ledger knows it
+    source_key: SourceKey | None = None
+    reason: Reason
+    fix: Told = ""
     amount: Amount | None = Field(
         default=None, exclude_if=_nothing
     )  # of "not_as_asked": QuickBooks' total less the command's own
@@ -627,12 +660,12 @@ Event = (
 class EntityChangedData(Model):
     """One record of an Intuit webhook: thin, it says that something changed and not what."""
 
-    realm: Identifier
-    entity: Name
+    realm: Realm
+    entity: Identifier
     entity_id: Identifier
     operation: Literal["created", "updated", "deleted", "merged", "voided", "emailed", "unknown"]
     changed_at: UtcDatetime
-    deleted_id: str | None = None
+    deleted_id: Identifier | None = None
     notification_id: Identifier  # Intuit's CloudEvents id, or the hash of the classic record: the dedupe key
     format: Literal["classic", "cloudevents"]
 
@@ -640,11 +673,11 @@ class EntityChangedData(Model):
 class BooksChangedData(Model):
     """What a changed entity looks like now. Amounts are decimal strings."""
 
-    realm: Identifier
-    entity: Name
+    realm: Realm
+    entity: Identifier
     entity_id: Identifier
     operation: Name
-    sync_token: str | None = None
+    sync_token: Word | None = None
     changed_at: UtcDatetime
     ours: bool = False
 

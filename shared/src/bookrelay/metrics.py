@@ -42,6 +42,7 @@ CONSUMER_BLOCKED_SINCE = _gauge(
     "partition",
 )  # fmt: skip
 OUTBOX_PENDING = _gauge("bookrelay_outbox_pending", "Events committed and not yet published")
+OUTBOX_PARKED = _gauge("bookrelay_outbox_parked", "Events that no broker takes, parked with a reason")
 OUTBOX_OLDEST_AGE = _gauge("bookrelay_outbox_oldest_age_seconds", "Age of the oldest event that is not yet published")
 
 # Sources

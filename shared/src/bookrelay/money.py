@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
+from bookrelay.limits import DIGITS
+
 CENT = Decimal("0.01")
 LARGEST = Decimal("9999999999999.99")  # QuickBooks: 15 digits for an amount
 
@@ -42,8 +44,26 @@ def parse_amount(text: str) -> Decimal:
 
 
 def loads(text: str | bytes) -> Any:
-    """Parse JSON with every number that has a fraction as Decimal."""
-    return json.loads(text, parse_float=Decimal)
+    """Parse JSON with every number that has a fraction as Decimal.
+
+    Raises JSONDecodeError or UnicodeDecodeError for what is no JSON, also where it is nested too deeply. A number that Python
+    cannot hold (an integer of thousands of digits, 1E9999999999999999999) spoils only itself: it is NaN.
+    """
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except RecursionError:
+        raise json.JSONDecodeError("it is nested too deeply", "", 0) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except (ValueError, InvalidOperation):
+        return json.loads(text, parse_float=_any_number, parse_int=_any_number)
+
+
+def _any_number(digits: str) -> Decimal | int:
+    try:
+        return Decimal(digits) if {".", "e", "E"} & set(digits) else int(digits)
+    except (ValueError, InvalidOperation):
+        return Decimal("NaN")
 
 
 def _no_float(value: Any) -> Any:
@@ -53,13 +73,19 @@ def _no_float(value: Any) -> Any:
         try:
             return Decimal(value)
         except InvalidOperation:
-            raise ValueError(f"{value!r} is not a decimal number") from None
+            raise ValueError("it is not a decimal number") from None
     return value
 
 
 def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite() or abs(value) > LARGEST:
+    if not value.is_finite() or value.copy_abs() > LARGEST:  # abs() rounds, and raises Overflow for 1E9999999
         raise ValueError("the amount is not a finite number of at most 15 digits")
+    return value
+
+
+def _of_few_digits(value: Decimal) -> Decimal:
+    if _finite(value).as_tuple().exponent < -DIGITS:  # type: ignore[operator]
+        raise ValueError(f"the number has more than {DIGITS} digits after the point")
     return value
 
 
@@ -85,8 +111,8 @@ Amount = Annotated[
 Quantity = Annotated[
     Decimal,
     BeforeValidator(_no_float),
-    AfterValidator(_finite),
+    AfterValidator(_of_few_digits),
     PlainSerializer(_plain, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^-?\d+(\.\d+)?$", "examples": ["1.5"]}),
 ]
-"""A quantity or a unit price: any number of digits after the point; a decimal string on the wire."""
+"""A quantity or a unit price: at most 28 digits after the point; a decimal string on the wire."""

@@ -5,14 +5,17 @@ Each service that has one declares its table from `bookrelay.tables.OutboxRow`, 
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from opentelemetry.trace import SpanKind
 
 from bookrelay import metrics, telemetry
 from bookrelay.db import Connection, Pool, transaction
+from bookrelay.dead_letters import Encoded, PublishesEncoded
+from bookrelay.errors import RecordRefusedError
+from bookrelay.kafka import check_size
 from bookrelay.messages import AnyMessage
 from bookrelay.topics import Topic
 
@@ -21,13 +24,6 @@ log = telemetry.get_logger(__name__)
 RELAY_RECORDS = 1000
 PUBLISH_SECONDS = 30  # longer than the producer tries: what a slow broker takes at last is marked, not published again
 GATHER_SECONDS = 0.01  # commits that come this close together are published together
-
-
-class PublishesEncoded(Protocol):
-    """What the relay needs of the producer (`bookrelay.kafka.Publisher`)."""
-
-    async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
-        """Return when the broker has acknowledged all, in order for each key; raise otherwise."""
 
 
 async def add(
@@ -87,7 +83,7 @@ class Relay:
             # FOR UPDATE without SKIP LOCKED: a second relay waits, so that the order of a key is kept.
             rows = await connection.fetch(
                 f"SELECT id, topic, key, value, headers, created_at FROM {self._schema}.outbox "  # noqa: S608
-                f"WHERE published_at IS NULL ORDER BY id LIMIT {RELAY_RECORDS} FOR UPDATE"
+                f"WHERE published_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT {RELAY_RECORDS} FOR UPDATE"
             )
             metrics.OUTBOX_PENDING.set(len(rows))
             if not rows:
@@ -97,24 +93,79 @@ class Relay:
             by_topic: dict[str, list[Any]] = {}
             for row in rows:
                 by_topic.setdefault(row["topic"], []).append(row)
+            parked: dict[int, str] = {}
             for topic, records in by_topic.items():
-                await self._publisher.publish_encoded(
-                    topic, [(r["key"].encode(), r["value"].encode(), r["headers"]) for r in records]
-                )
+                parked |= await self._publish(topic, records)
             await connection.execute(
                 f"UPDATE {self._schema}.outbox SET published_at = now() WHERE id = ANY($1::bigint[])",  # noqa: S608
-                [r["id"] for r in rows],
+                [r["id"] for r in rows if r["id"] not in parked],
             )
-        log.info("outbox.published", count=len(rows))
+            await connection.executemany(
+                f"UPDATE {self._schema}.outbox SET parked_at = now(), parked_reason = $2 WHERE id = $1",  # noqa: S608
+                list(parked.items()),
+            )
+        if parked:
+            for row in rows:
+                if row["id"] in parked:
+                    log.error("outbox.parked", id=row["id"], topic=row["topic"], key=row["key"], reason=parked[row["id"]])
+            await self._count_parked()
+        log.info("outbox.published", count=len(rows) - len(parked), parked=len(parked))
         return len(rows)
 
+    async def _publish(self, topic: str, rows: Sequence[Any]) -> dict[int, str]:
+        """Publish; return which rows no broker takes, with the reason. A row waits for none of these, not even of its own key."""
+        parked: dict[int, str] = {}
+        ready: list[tuple[int, Encoded]] = []
+        for row in rows:
+            record: Encoded = (row["key"].encode(), row["value"].encode(), row["headers"])
+            try:
+                check_size(topic, *record)
+                ready.append((row["id"], record))
+            except RecordRefusedError as error:
+                parked[row["id"]] = error.sentence()
+        try:
+            await self._publisher.publish_encoded(topic, [record for _, record in ready])
+        except RecordRefusedError:
+            for id_, record in ready:
+                try:
+                    await self._publisher.publish_encoded(topic, [record])
+                except RecordRefusedError as error:
+                    parked[id_] = error.sentence()
+        return parked
+
+    async def _count_parked(self) -> None:
+        count = await self._pool.fetchval(
+            f"SELECT count(*) FROM {self._schema}.outbox WHERE parked_at IS NOT NULL AND published_at IS NULL"  # noqa: S608
+        )
+        metrics.OUTBOX_PARKED.set(count)
+
     async def _prune(self) -> None:
-        """Forget, once an hour, what was published long ago."""
+        """Forget, once an hour, what was published long ago; what is parked stays. Also at the start: count what is parked."""
         now = asyncio.get_running_loop().time()
         if self._pruned and now - self._pruned < 3600:
             return
         self._pruned = now
+        await self._count_parked()
         await self._pool.execute(
             f"DELETE FROM {self._schema}.outbox WHERE published_at < now() - make_interval(hours => $1)",  # noqa: S608
             self._keep_hours,
         )
+
+
+async def parked(pool: Pool, schema: str) -> list[dict[str, Any]]:
+    """Return the records that no broker took, oldest first: id, topic, key, bytes, reason, parked_at. Never their values."""
+    rows = await pool.fetch(
+        "SELECT id, topic, key, octet_length(value) AS bytes, parked_reason AS reason, parked_at "  # noqa: S608
+        f"FROM {schema}.outbox WHERE parked_at IS NOT NULL AND published_at IS NULL ORDER BY id"
+    )
+    return [dict(row) for row in rows]
+
+
+async def release(pool: Pool, schema: str, ids: Collection[int]) -> int:
+    """Let parked records be published again, after a limit was raised; return how many. Later events of their keys have left."""
+    status: str = await pool.execute(
+        f"UPDATE {schema}.outbox SET parked_at = NULL, parked_reason = NULL "  # noqa: S608
+        "WHERE id = ANY($1::bigint[]) AND parked_at IS NOT NULL AND published_at IS NULL",
+        list(ids),
+    )
+    return int(status.rpartition(" ")[2])

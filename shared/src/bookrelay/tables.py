@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 
 
 class OutboxRow(SQLModel):
-    """A message that waits to be published, or was. `id` gives the order."""
+    """A message that waits to be published, was published, or is parked. `id` gives the order."""
 
     id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
     topic: str = Field(sa_type=Text)
@@ -18,11 +18,13 @@ class OutboxRow(SQLModel):
     headers: dict[str, str] = Field(default_factory=dict, sa_type=JSONB)
     created_at: datetime = Field(sa_type=DateTime(timezone=True), sa_column_kwargs={"server_default": text("now()")})
     published_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
+    parked_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))  # no broker takes it; the others go on
+    parked_reason: str | None = Field(default=None, sa_type=Text)
 
 
 def pending_index(schema: str) -> Index:
     """Return the index that the relay reads by; put it into the table's `__table_args__`."""
-    return Index(f"ix_{schema}_outbox_pending", "id", postgresql_where=text("published_at IS NULL"))
+    return Index(f"ix_{schema}_outbox_pending", "id", postgresql_where=text("published_at IS NULL AND parked_at IS NULL"))
 
 
 class CursorRow(SQLModel):

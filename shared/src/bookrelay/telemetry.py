@@ -72,6 +72,9 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return cast(structlog.stdlib.BoundLogger, structlog.get_logger(name))
 
 
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C's, of version 00
+
+
 class _Tracing:
     """Whether spans go anywhere: where they do not, hot paths pass contexts on without making spans."""
 
@@ -119,7 +122,8 @@ def step(
 
     Yields the headers that carry the trace on from this step.
     """
-    parent = {"traceparent": trace_parent} if trace_parent else {}
+    # Anybody may have written the header, and what is handed on is stored.
+    parent = {"traceparent": trace_parent} if trace_parent and _TRACEPARENT.fullmatch(trace_parent) else {}
     if _Tracing.exporting:
         context = extract(parent) if parent else None
         with trace.get_tracer("bookrelay").start_as_current_span(name, context=context, kind=kind, attributes=fields):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bookrelay import messages
+from bookrelay import limits, messages
 
 PARTITIONS = 6
 DAY_MS = 24 * 60 * 60 * 1000
@@ -30,7 +30,12 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """Return the topic's Kafka settings."""
-        return {"retention.ms": str(self.retention_ms), "cleanup.policy": "delete", "min.insync.replicas": "1"}
+        return {
+            "retention.ms": str(self.retention_ms),
+            "cleanup.policy": "delete",
+            "min.insync.replicas": "1",
+            "max.message.bytes": str(limits.TOPIC_BYTES),
+        }
 
 
 COMMANDS = Topic("billing.commands.v1", messages.COMMANDS, "What should be true in the books.", retention_ms=365 * DAY_MS)

@@ -1,6 +1,7 @@
 """Consuming on a broker that speaks the protocol: nothing is passed over, nothing readable is dead-lettered."""
 
 import asyncio
+import decimal
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from bookrelay import kafka, messages
@@ -303,7 +305,7 @@ async def test_a_record_with_bad_headers_is_read(
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (b"{", "Invalid JSON"), (b"", "Invalid JSON"), (None, "Invalid JSON"), (b"\xff\xff", "Invalid JSON"),
+        (b"{", "Invalid JSON"), (b"", "Invalid JSON"), (None, "a tombstone"), (b"\xff\xff", "Invalid JSON"),
         (b"[]", "should be an object"),
         (b'{"type":"bookrelay.books.changed.v1"}', "Field required"), (b"null", "should be an object"),
     ],
@@ -378,3 +380,115 @@ async def test_a_trace_is_carried_from_publisher_to_handler(kafka_bootstrap: str
         await reader.until(lambda: reader.handled == ["1"])
     assert reader.headers["1"]["traceparent"].split("-")[1] == trace
     assert reader.headers["1"]["content-type"] == "application/cloudevents+json"
+
+
+OF_RECORD = [
+    asyncpg.UntranslatableCharacterError("\\u0000 cannot be converted to text."),
+    asyncpg.CharacterNotInRepertoireError("invalid byte sequence"),
+    asyncpg.DataError("invalid input for query argument $1: 'MariaCanary'"),
+    asyncpg.NumericValueOutOfRangeError("out of range"),
+    asyncpg.ProgramLimitExceededError("index row size 3040 exceeds btree version 4 maximum 2704"),
+    UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    OverflowError("date value out of range"),
+    RecursionError("too deep"),
+    decimal.Overflow(),
+    KeyError("a defect that one record shows"),
+]
+
+
+@pytest.mark.parametrize("error", OF_RECORD, ids=lambda error: type(error).__name__)
+async def test_a_record_that_fails_for_what_it_is_is_put_aside_alone(
+    kafka_bootstrap: str, topic: Topic, publisher: Publisher, error: Exception
+) -> None:
+    reader = Failing({"2": error})
+    await publisher.publish(topic, [message(number) for number in range(5)])
+    async with reading(kafka_bootstrap, topic, reader, publisher, waits=(0.01,)):
+        await reader.until(lambda: {"0", "1", "3", "4"} <= set(reader.handled))
+        (dead,) = await stored(kafka_bootstrap, topic.dead_letters(GROUP).name, 1)
+        await until_committed(kafka_bootstrap, topic, 5)
+    assert json.loads(dead.value)["data"]["entity_id"] == "2"
+    assert b"MariaCanary" not in dict(dead.headers)["dlt-reason"]
+
+
+OF_SURROUNDINGS = [
+    asyncpg.CannotConnectNowError("the database system is starting up"),
+    asyncpg.DiskFullError("no space left on device"),
+    asyncpg.InsufficientPrivilegeError("permission denied"),
+    asyncpg.InterfaceError("connection is closed"),
+    asyncpg.DeadlockDetectedError("deadlock"),
+    asyncpg.QueryCanceledError("statement timeout"),
+    TimeoutError(),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OF_SURROUNDINGS, ids=lambda error: type(error).__name__)
+async def test_an_outage_makes_no_dead_letter_however_long_it_lasts(
+    kafka_bootstrap: str, topic: Topic, publisher: Publisher, error: Exception
+) -> None:
+    reader = Failing({"2": error}, times=kafka.UNKNOWN_FAILURES + 5)
+    await publisher.publish(topic, [message(number) for number in range(5)])
+    async with reading(kafka_bootstrap, topic, reader, publisher, waits=(0.01,)):
+        await reader.until(lambda: "2" in reader.handled)
+        await until_committed(kafka_bootstrap, topic, 5)
+    assert reader.raised == kafka.UNKNOWN_FAILURES + 5
+
+
+async def test_a_defect_that_every_record_shows_puts_none_aside(kafka_bootstrap: str, topic: Topic, publisher: Publisher) -> None:
+    """A wrong version of ours must not empty a topic into its dead letters."""
+    broken: dict[str, Exception] = {str(number): KeyError("all of them") for number in range(5)}
+    reader = Failing(broken, times=42)  # seven tries: all at once, then one by one
+    await publisher.publish(topic, [message(number) for number in range(5)])
+    async with reading(kafka_bootstrap, topic, reader, publisher, waits=(0.01,)):
+        await reader.until(lambda: len(set(reader.handled)) == 5)
+        await until_committed(kafka_bootstrap, topic, 5)
+    assert reader.raised == 42
+
+
+class Failing(Reader):
+    """Raises an error whenever it is given one of some records, at most so many times."""
+
+    def __init__(self, errors: dict[str, Exception], times: int = 1000) -> None:
+        super().__init__()
+        self._errors, self._times, self.raised = errors, times, 0
+
+    async def __call__(self, batch: Sequence[Received[Any]]) -> None:
+        for received in batch:
+            error = self._errors.get(received.message.data.entity_id)
+            if error and self.raised < self._times:
+                self.raised += 1
+                raise error
+        await super().__call__(batch)
+
+
+@pytest.mark.postgres
+async def test_what_a_real_postgres_refuses_is_put_aside_alone(
+    kafka_bootstrap: str, topic: Topic, publisher: Publisher, database_url: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("CREATE TABLE seen (id text PRIMARY KEY, n bigint)")
+    long_key = "".join(chr(0x10000 + n) for n in range(1000))  # four bytes each, and nothing to compress
+
+    async def store(batch: Sequence[Received[Any]]) -> None:
+        rows = [(received.message.data.entity_id, received.message.data.operation) for received in batch]
+        await connection.executemany(
+            "INSERT INTO seen VALUES ($1, $2) ON CONFLICT DO NOTHING", [(id_, 10**20 if op == "big" else 1) for id_, op in rows]
+        )
+
+    def one(id_: str, operation: str = "updated") -> messages.BooksChanged:
+        data = messages.BooksChangedData(
+            realm="1", entity="Invoice", entity_id=id_, operation=operation, changed_at=datetime(2026, 1, 1, tzinfo=UTC)
+        )
+        return messages.BooksChanged.of(data, sender="test", time=data.changed_at)
+
+    await publisher.publish(topic, [one("1"), one(long_key), one("2"), one("3", "big"), one("4")])
+    try:
+        async with reading(kafka_bootstrap, topic, store, publisher):
+            dead = await stored(kafka_bootstrap, topic.dead_letters(GROUP).name, 2)
+            await until_committed(kafka_bootstrap, topic, 5)
+        assert [row[0] for row in await connection.fetch("SELECT id FROM seen ORDER BY id")] == ["1", "2", "4"]
+    finally:
+        await connection.close()
+    reasons = [dict(letter.headers)["dlt-reason"].decode() for letter in dead]
+    assert "index row size" in reasons[0]
+    assert "Postgres cannot store it (Data)" in reasons[1]

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 
 import pytest
-from bookrelay import outbox
+from bookrelay import limits, metrics, outbox
 from bookrelay.db import IDLE_SECONDS, Pool, close_pool, open_pool, transaction
+from bookrelay.errors import RecordRefusedError
 from bookrelay.messages import BooksChanged, BooksChangedData
 from bookrelay.settings import ServiceSettings
 from bookrelay.topics import CHANGES
@@ -26,12 +27,16 @@ class FakePublisher:
         self.failure: Exception | None = None
         self.crash_after: BaseException | None = None
         self.gate: asyncio.Event | None = None
+        self.refused: set[bytes | None] = set()
 
     async def publish_encoded(self, topic: str, records: Iterable[tuple[bytes | None, bytes | None, dict[str, str]]]) -> None:
         if self.gate:
             await self.gate.wait()
         if self.failure:
             raise self.failure
+        records = list(records)
+        if any(key in self.refused for key, _, _ in records):
+            raise RecordRefusedError("The broker refuses it.")
         self.records += [(topic, key, value) for key, value, _ in records]
         if self.crash_after:
             raise self.crash_after
@@ -179,6 +184,56 @@ async def test_more_than_one_batch_goes_out_without_a_pause(pool: Pool) -> None:
     assert len(publisher.records) == outbox.RELAY_RECORDS + 5
     keys = [value for _, _, value in publisher.records]
     assert keys == [message(n).encode() for n in range(outbox.RELAY_RECORDS + 5)]
+
+
+async def enlarge(pool: Pool, *ids: int) -> None:
+    """Make values that no broker takes: the models would not let them in."""
+    await pool.execute(
+        f"UPDATE {SCHEMA}.outbox SET value = repeat('x', $1) WHERE id = ANY($2::bigint[])", limits.RECORD_BYTES + 1, list(ids)
+    )
+
+
+async def test_a_record_that_is_too_large_is_parked_with_its_reason_and_the_others_leave(pool: Pool) -> None:
+    publisher = FakePublisher()
+    await put(pool, *range(5))
+    await enlarge(pool, 3)
+    one = relay(pool, publisher)
+    await one.step()
+    assert [value for _, _, value in publisher.records] == [message(n).encode() for n in (0, 1, 3, 4)]
+    (found,) = await outbox.parked(pool, SCHEMA)
+    assert (found["id"], found["bytes"], found["key"]) == (3, limits.RECORD_BYTES + 1, "1:Invoice:2")
+    assert "at most 1,000,000 are taken" in found["reason"]
+    assert metrics.OUTBOX_PARKED._value.get() == 1
+    await relay(pool, publisher).step()  # another process: it stays where it is, and stops nobody
+    assert len(publisher.records) == 4
+    await pool.execute(f"UPDATE {SCHEMA}.outbox SET value = 'mended' WHERE id = 3")
+    assert await outbox.release(pool, SCHEMA, [3, 4]) == 1
+    await one.step()
+    assert publisher.records[-1][2] == b"mended"
+    assert await outbox.parked(pool, SCHEMA) == []
+
+
+async def test_a_record_that_the_broker_refuses_is_found_and_parked_and_the_others_leave(pool: Pool) -> None:
+    publisher = FakePublisher()
+    publisher.refused = {message(2).key()}
+    await put(pool, *range(5))
+    await relay(pool, publisher).step()
+    assert [value for _, _, value in publisher.records] == [message(n).encode() for n in (0, 1, 3, 4)]
+    (found,) = await outbox.parked(pool, SCHEMA)
+    assert found["reason"] == "QB008: The broker refuses it."
+
+
+async def test_what_is_parked_is_not_forgotten(pool: Pool) -> None:
+    publisher = FakePublisher()
+    await put(pool, 1)
+    await enlarge(pool, 1)
+    one = relay(pool, publisher)
+    await one.step()
+    await pool.execute(
+        f"UPDATE {SCHEMA}.outbox SET created_at = now() - interval '1 year', parked_at = now() - interval '1 year'"
+    )
+    await one._prune()
+    assert len(await outbox.parked(pool, SCHEMA)) == 1
 
 
 async def test_what_was_published_long_ago_is_forgotten_and_nothing_else(pool: Pool) -> None:

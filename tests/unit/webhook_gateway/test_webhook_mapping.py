@@ -228,7 +228,6 @@ def test_a_delivery_without_records_is_taken(empty: Any) -> None:
         (b"{}", "neither a list of CloudEvents nor an object"),
         (b'{"eventNotifications": {}}', "neither a list of CloudEvents nor an object"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"[" + b"9" * 10_000 + b"]", "not JSON"),
     ],
 )
 def test_an_unreadable_delivery_has_a_reason(body: bytes, reason: str) -> None:
@@ -246,3 +245,24 @@ def test_no_reason_repeats_the_content() -> None:
 def test_a_refused_record_is_kept_within_a_kafka_record() -> None:
     (refused,) = read(json.dumps([{"x": "y" * 500_000}]).encode()).refused
     assert len(refused.raw) == 100_000
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        event(intuitentityid="a\x00b"), event(intuitaccountid="\ud83d"), event(time="0001-01-01T00:00:00+14:00"),
+        event(time="9999-12-31T23:59:59-14:00"), event(id="x" * 1001), event(type="qbo.in\nvoice.updated.v1"),
+        event(data={"deletedId": "\x00"}), event(intuitaccountid="9" * 101),
+    ],
+)  # fmt: skip
+def test_a_record_that_nobody_can_store_is_refused_alone(poison: Any) -> None:
+    delivery = read(json.dumps([event(), poison, event(intuitentityid="5")]).encode())
+    assert [message.data.entity_id for message in delivery.messages] == ["1234", "5"]
+    assert [refused.where for refused in delivery.refused] == ["[1]"]
+
+
+def test_a_number_of_thousands_of_digits_spoils_only_its_record() -> None:
+    body = json.dumps([event(), event(intuitentityid=4711), event(intuitentityid="5")]).replace("4711", "9" * 10_000)
+    delivery = read(body.encode())
+    assert [message.data.entity_id for message in delivery.messages] == ["1234", "5"]
+    assert [refused.where for refused in delivery.refused] == ["[1]"]

@@ -14,13 +14,17 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
-from bookrelay import money
+from bookrelay import limits, money
 from bookrelay.errors import BookrelayError, Code, TransientError
+from bookrelay.texts import clean
 
 from emr_poller.domain import ListedQuote, Procedure, Quote, QuoteRefusedError, Supply
 from emr_poller.settings import Settings
 
 MAX_PAGES = 1000
+LARGEST_READ = (
+    100 * money.LARGEST
+)  # what is larger than QuickBooks takes is refused where it is used, as long as sums can be made
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
 
 
@@ -237,10 +241,10 @@ def parse_time(value: Any) -> datetime | None:
     day, clock, fraction, zone = match.groups()
     offset = "+00:00" if zone in (None, "Z", "z") else zone
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6].ljust(6, '0')}{offset}")
-        return moment.astimezone(UTC)
+        moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6].ljust(6, '0')}{offset}").astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return moment if limits.EARLIEST <= moment.date() <= limits.LATEST else None  # .NET says "no time" with the year 1
 
 
 class _Hiding:
@@ -308,25 +312,27 @@ def _amount(raw: Mapping[str, Any], name: str, where: str) -> Decimal | None:
             number = Decimal(value)
         except InvalidOperation:
             number = Decimal("NaN")
+        if number.is_finite() and number.copy_abs() > LARGEST_READ:
+            raise QuoteRefusedError(f"{name} of {where} is larger than QuickBooks takes ({money.LARGEST}).", "Correct it in 4D.")
         if number.is_finite():
             return number
     raise QuoteRefusedError(f"{name} of {where} is not a number.", "Enter it again in 4D.")
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, Decimal) and value.is_finite() and value == int(value):
-        return int(value)
-    return int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value.strip()) else None
+    """Read a whole number that can be stored: a quote's number or version beyond that is as good as none."""
+    if (isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value.strip())) or (
+        isinstance(value, Decimal) and value.is_finite() and value.copy_abs() <= limits.LARGEST_VERSION and value == int(value)
+    ):
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and abs(value) <= limits.LARGEST_VERSION else None
 
 
 def _text(value: Any) -> str | None:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
-    return (value.strip() or None) if isinstance(value, str) else None
+    return (clean(value).strip() or None) if isinstance(value, str) else None
 
 
 def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from bookrelay import topics
+from bookrelay import blame, limits, topics
 from bookrelay.errors import Code
 from bookrelay.messages import (
     AnyMessage,
@@ -19,10 +19,13 @@ from bookrelay.messages import (
     content_hash,
 )
 from bookrelay.topics import Topic
+from pydantic import ValidationError
 
 from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, Quote, QuoteRefusedError
 from emr_poller.mapping import SENDER, command_of, total_finding
 
+HEADROOM_BYTES = 2_000  # of a record, for its key and headers
+FIX = "Correct it in 4D; if it looks right there, tell the developers."
 TELL_UNAVAILABLE_AFTER = 3  # tries: a blip of the EMR is not worth an event
 UNREAD = datetime(1970, 1, 1, tzinfo=UTC)  # stands for the time of a quote that could not be read at all
 
@@ -99,15 +102,35 @@ def decide(listed: ListedQuote, quote: Quote, *, realm: str, source: str, time_z
         return failed(listed, f"4D listed a newer version of quote {quote.number} than it shows.", passing=True)
     try:
         command = command_of(quote, realm=realm, source=source, time_zone=time_zone)
-    except QuoteRefusedError as refused:
-        return Failed(quote.number, quote.version, quote.modified_at, refused.reason, refused.fix, refused.code, False)
+        _check_size(quote, command)
+    except QuoteRefusedError as error:
+        return Failed(quote.number, quote.version, quote.modified_at, error.reason, error.fix, error.code, False)
+    except ValidationError as error:
+        reason = f"Quote {quote.number} cannot become an invoice: {blame.describe(error)}."
+        return Failed(quote.number, quote.version, quote.modified_at, reason, FIX, Code.VALIDATION, False)
     finding = total_finding(quote, command.data.content) if isinstance(command, UpsertInvoice) else None
     return Decided(quote, command, finding)
+
+
+def _check_size(quote: Quote, command: Command) -> None:
+    size, most = len(command.encode()), limits.RECORD_BYTES - HEADROOM_BYTES
+    if size > most:
+        raise QuoteRefusedError(
+            f"Quote {quote.number} has {size:,} bytes as an invoice; at most {most:,} are taken.",
+            "Shorten the names of its procedures and supplies in 4D, or split the quote.",
+        )
 
 
 def failed(listed: ListedQuote, reason: str, fix: str = "", code: Code = Code.AUTOMATION_FAILED, *, passing: bool) -> Failed:
     """Return the failure of a quote whose detail says nothing."""
     return Failed(listed.number, listed.version, listed.modified_at, reason, fix, code, passing)
+
+
+def refused(outcome: Outcome, reason: str) -> Failed:
+    """Return what becomes of a quote that the broker or the database refuses."""
+    about = outcome.quote if isinstance(outcome, Decided) else outcome
+    said = f"Quote {about.number} cannot be sent on: {reason}"
+    return Failed(about.number, about.version, about.modified_at, said, FIX, Code.VALIDATION, False)
 
 
 async def settle(

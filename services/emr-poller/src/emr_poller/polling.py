@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from bookrelay import metrics, telemetry
+from bookrelay import blame, metrics, telemetry
 from bookrelay.errors import TransientError
+from bookrelay.service import TRANSIENT
 
 from emr_poller import handlers
 from emr_poller.domain import ListedQuote, QuoteRefusedError, fold
@@ -96,10 +97,7 @@ class Polling:
         outcomes = [result for result in results if not isinstance(result, BaseException)]
         errors = [result for result in results if isinstance(result, BaseException)]
         passing = [outcome for outcome in outcomes if isinstance(outcome, Failed) and outcome.passing]
-        await handlers.settle(
-            outcomes, memory, realm=self._settings.qbo_realm_id, source=self._settings.emr_source, now=datetime.now(UTC),
-            publisher=self._publisher, store=self._store,
-        )  # fmt: skip
+        outcomes = await self._publish(outcomes, memory)
         for outcome in outcomes:
             self._tell(outcome)
             counts["published" if isinstance(outcome, Decided) else "parked"] += 1
@@ -107,6 +105,33 @@ class Polling:
             raise errors[0]
         if len(passing) == len(chunk) > 1:  # not the quotes are ill: the EMR is. They are parked, so this cannot go on for ever.
             raise TransientError(f"None of {len(chunk)} quotes could be read. {passing[0].reason}")
+
+    async def _publish(self, outcomes: Sequence[Outcome], memory: Memory) -> list[Outcome]:
+        """Publish and remember together; where one of them is refused by the broker or the database, one by one."""
+        try:
+            await self._settle_outcomes(outcomes, memory)
+            return list(outcomes)
+        except Exception as error:
+            if not blame.of_record(error):
+                raise
+        done: list[Outcome] = []
+        for outcome in outcomes:
+            try:
+                await self._settle_outcomes([outcome], memory)
+                done.append(outcome)
+            except Exception as error:
+                if not blame.of_record(error):
+                    raise
+                parked = handlers.refused(outcome, blame.reason(error))
+                await self._settle_outcomes([parked], memory)
+                done.append(parked)
+        return done
+
+    async def _settle_outcomes(self, outcomes: Sequence[Outcome], memory: Memory) -> None:
+        await handlers.settle(
+            outcomes, memory, realm=self._settings.qbo_realm_id, source=self._settings.emr_source, now=datetime.now(UTC),
+            publisher=self._publisher, store=self._store,
+        )  # fmt: skip
 
     async def _read(self, row: ListedQuote, unreadable: Mapping[int, str], gate: asyncio.Semaphore) -> Outcome:
         async with gate:
@@ -117,9 +142,22 @@ class Polling:
                 return handlers.failed(row, reason, refused.fix, refused.code, passing=False)
             except QuoteUnavailableError as unavailable:
                 return handlers.failed(row, unavailable.reason, "It is tried again by itself.", passing=True)
-        return handlers.decide(
-            row, quote, realm=self._settings.qbo_realm_id, source=self._settings.emr_source, time_zone=self._settings.time_zone
-        )
+            except Exception as error:
+                if isinstance(error, (PausedError, *TRANSIENT)):
+                    raise
+                return self._unforeseen(row, error)  # a defect of ours that one quote shows must not stop the others
+        try:
+            return handlers.decide(
+                row, quote, realm=self._settings.qbo_realm_id, source=self._settings.emr_source,
+                time_zone=self._settings.time_zone,
+            )  # fmt: skip
+        except Exception as error:
+            return self._unforeseen(row, error)
+
+    def _unforeseen(self, row: ListedQuote, error: Exception) -> Failed:
+        log.error("quote.failed", number=row.number, error=type(error).__name__, where=blame.where(error))
+        reason = f"Quote {row.number} cannot be read by the poller ({type(error).__name__})."
+        return handlers.failed(row, reason, handlers.FIX, passing=False)
 
     def _tell(self, outcome: Outcome) -> None:
         """One canonical line for each quote; no contents."""

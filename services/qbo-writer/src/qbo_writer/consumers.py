@@ -1,6 +1,7 @@
 """What the writer listens to: commands and Intuit's notifications. Each consumer decodes, calls one handler, returns."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 
 from bookrelay import topics
 from bookrelay.kafka import Received, consume
@@ -19,8 +20,12 @@ def subscribe(service: Service, ledger: Ledger, wake: Wake, feed_soon: Wake) -> 
     async def on_commands(batch: Sequence[Received[handlers.Command]]) -> None:
         await handlers.record(batch, ledger, wake)
 
+    async def on_refused(value: bytes | None, reason: str) -> None:
+        if event := handlers.dead_lettered(value, reason, datetime.now(UTC)):
+            await service.publisher.publish(topics.EVENTS, [event])
+
     async def on_entity_changed(batch: Sequence[Received[EntityChanged]]) -> None:
         await handlers.note_changes(batch, ledger, feed_soon)
 
-    consume(service.broker, topics.COMMANDS, topics.WRITER_GROUP, on_commands, service.publisher)
+    consume(service.broker, topics.COMMANDS, topics.WRITER_GROUP, on_commands, service.publisher, put_aside=on_refused)
     consume(service.broker, topics.WEBHOOKS, topics.WRITER_NOTICES_GROUP, on_entity_changed, service.publisher)

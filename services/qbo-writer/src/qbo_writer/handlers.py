@@ -9,12 +9,25 @@ from uuid import UUID
 
 from bookrelay import telemetry
 from bookrelay.kafka import Received
-from bookrelay.messages import EntityChanged, Priority, RetractDocument, UpsertBill, UpsertInvoice, content_hash, short_json
+from bookrelay.messages import (
+    CommandDeadLettered,
+    CommandDeadLetteredData,
+    EntityChanged,
+    Kind,
+    Priority,
+    RetractDocument,
+    UpsertBill,
+    UpsertInvoice,
+    content_hash,
+    short_json,
+)
+from bookrelay.money import loads
 from opentelemetry.trace import SpanKind
 
 from qbo_writer import mapping
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import LedgerKind
+from qbo_writer.settling import SENDER
 
 PRIORITY = {Priority.INTERACTIVE: 0, Priority.LIVE: 1, Priority.BACKFILL: 2, Priority.SWEEP: 3}
 Command = UpsertInvoice | UpsertBill | RetractDocument
@@ -92,6 +105,18 @@ async def record(batch: Sequence[Received[Command]], ledger: Records, wake: Call
     await ledger.record(commands)
     reach(Place.RECORDED)
     wake({command.realm for command in commands})
+
+
+def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDeadLettered | None:
+    """Return the event that tells a source of its command in the dead letters; None where the record does not say whose it is."""
+    try:
+        body = loads(value or b"")
+        named = {"kind": Kind.BILL if body.get("type") == UpsertBill.TYPE else Kind.INVOICE} | body["data"]
+        known = {name: named.get(name) for name in ("realm", "source", "source_key", "kind", "version")}
+        data = CommandDeadLetteredData.model_validate(known | {"command_id": body.get("id"), "reason": reason})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return CommandDeadLettered.of(data, sender=SENDER, time=now)
 
 
 async def note_changes(

@@ -1,18 +1,20 @@
-"""`qbo-writer dead-letters list | show | redrive`: what could not be handled, in the topics and in the ledger."""
+"""`qbo-writer dead-letters list | show | redrive`: what could not be handled, in the topics, the ledger, the outbox."""
 
 import argparse
 import json
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from bookrelay import topics
+from bookrelay import outbox, topics
 from bookrelay.db import Pool
+from bookrelay.dead_letters import CUT, headers_of
 from bookrelay.errors import BookrelayError
-from bookrelay.kafka import Publisher, headers_of
+from bookrelay.kafka import Publisher
 
 from qbo_writer import operating
 from qbo_writer.cli_support import kafka_why_not, person_arguments, remark
 from qbo_writer.decisions import Person
+from qbo_writer.domain import SCHEMA
 from qbo_writer.settings import WriterSettings
 
 REDRIVES = 3  # a record that came back so often needs another cure than being sent again
@@ -33,30 +35,39 @@ def register(subparsers: Any) -> None:
 
 
 async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """List, show or send back what could not be handled: records of the dead-letter topics, and commands in the ledger."""
+    """List, show or send back what could not be handled: records of the dead-letter topics, commands, events that are parked."""
     if why := await kafka_why_not(settings):  # before a client is started, which would only say that it cannot
         raise why
     letters = await read_dead_letters(_reading(settings))
     ledger = await operating.held(pool, None, "dead_lettered")
+    events = await outbox.parked(pool, SCHEMA)
     if arguments.decision == "list":
         for letter in letters:
             print(json.dumps({k: letter[k] for k in ("id", "topic", "reason", "attempts")}))
         for row in ledger:
             print(json.dumps({"id": f"document:{row['document']}", "topic": None, "reason": row["reason"], "attempts": None}))
-        if not letters and not ledger:
+        for event in events:
+            print(
+                json.dumps({"id": f"outbox:{event['id']}", "topic": event["topic"], "reason": event["reason"], "attempts": None})
+            )
+        if not letters and not ledger and not events:
             remark("there are no dead letters.")
         return 0
     chosen = [letter for letter in letters if letter["id"] == arguments.id or arguments.id == "all"]
     documents = [row for row in ledger if f"document:{row['document']}" == arguments.id or arguments.id == "all"]
-    if not chosen and not documents and arguments.id != "all":
+    events = [event for event in events if f"outbox:{event['id']}" == arguments.id or arguments.id == "all"]
+    if not chosen and not documents and not events and arguments.id != "all":
         raise BookrelayError(f"There is no dead letter {arguments.id}.", "See `qbo-writer dead-letters list`.")
     if arguments.decision == "show":
         print(
-            json.dumps([*chosen, *documents], default=lambda v: v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v))
+            json.dumps(
+                [*chosen, *documents, *events], default=lambda v: v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v)
+            )
         )
         return 0
+    cut = [letter for letter in chosen if letter["cut"]]
     spent = [letter for letter in chosen if int(letter["attempts"] or 0) > REDRIVES and not arguments.over_limit]
-    chosen = [letter for letter in chosen if letter not in spent]
+    chosen = [letter for letter in chosen if letter not in spent and letter not in cut]
     publisher = Publisher(settings.kafka_bootstrap_servers, "qbo-writer-redrive", settings.kafka_security())
     await publisher.start()
     try:
@@ -66,10 +77,13 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
         await publisher.stop()
     for row in documents:
         await operating.release(pool, row["document"], Person(arguments.by, arguments.why))
-    print(f"sent back: {len(chosen)} records, {len(documents)} commands")
+    released = await outbox.release(pool, SCHEMA, [event["id"] for event in events])
+    print(f"sent back: {len(chosen)} records, {len(documents)} commands" + (f", {released} events" if released else ""))
+    for letter in cut:
+        print(f"not sent back: {letter['id']} keeps only the beginning of {letter['cut']} bytes; let its source send it in parts")
     for letter in spent:
         print(f"not sent back: {letter['id']} has come back {REDRIVES} times; correct its cause, then add --over-limit")
-    return 1 if spent else 0
+    return 1 if spent or cut else 0
 
 
 def _reading(settings: WriterSettings) -> dict[str, Any]:
@@ -119,5 +133,5 @@ def _letter(record: Any, source: str) -> dict[str, Any]:
     return {
         "id": f"{record.topic}:{record.partition}:{record.offset}", "topic": source, "reason": headers.get("dlt-reason"),
         "attempts": headers.get("dlt-attempts"), "key": record.key, "value": record.value,
-        "headers": {k: v for k, v in headers.items() if k in ("traceparent", "dlt-attempts")},
+        "headers": {k: v for k, v in headers.items() if k in ("traceparent", "dlt-attempts")}, "cut": headers.get(CUT),
     }  # fmt: skip

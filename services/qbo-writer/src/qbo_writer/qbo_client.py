@@ -14,6 +14,7 @@ from bookrelay import metrics, telemetry
 from bookrelay.errors import HaltError
 from bookrelay.messages import Priority
 from bookrelay.money import loads
+from bookrelay.texts import storable_json
 
 from qbo_writer import faults, mapping
 from qbo_writer.domain import (
@@ -438,7 +439,7 @@ def _list(value: Any, name: str) -> list[Any]:
 
 
 def _decoded(response: httpx.Response) -> str:
-    return response.content.decode("utf-8")
+    return storable_json(response.content.decode("utf-8"))
 
 
 def _enum(value: object) -> str:

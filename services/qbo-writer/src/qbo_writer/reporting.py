@@ -23,7 +23,9 @@ from qbo_writer.tokens import CONNECTED
 
 log = telemetry.get_logger(__name__)
 
-What = Literal["blocked_consumer", "policy_wrong", "halted", "disconnected", "feed_stuck", "unserved", "events_waiting"]
+What = Literal[
+    "blocked_consumer", "policy_wrong", "halted", "disconnected", "feed_stuck", "unserved", "events_waiting", "events_parked"
+]
 OWN: tuple[What, ...] = ("blocked_consumer", "policy_wrong")  # kept by the process that knows it
 FORGET_SECONDS = 60.0  # what a process kept counts no longer: it writes every few seconds
 FEED_FAILURES = 3  # in a row
@@ -153,13 +155,21 @@ async def problems(pool: Pool, settings: WriterSettings) -> list[Problem]:
         found += company.problems(settings)
     found += await unserved(pool, settings)
     oldest = await pool.fetchrow(
-        "SELECT count(*) AS n, min(created_at) AS since FROM qbo_writer.outbox WHERE published_at IS NULL"
+        "SELECT count(*) AS n, min(created_at) AS since FROM qbo_writer.outbox WHERE published_at IS NULL AND parked_at IS NULL"
     )
     if oldest["since"] and datetime.now(UTC) - oldest["since"] > EVENTS_WAIT:
         found.append(
             Problem(
                 "events_waiting", f"{oldest['n']} events are not published", "See whether a writer runs and Kafka answers; they "
                 "leave in order as soon as it does.", oldest["since"], details={"events": oldest["n"]},
+            )
+        )  # fmt: skip
+    if parked := await outbox.parked(pool, SCHEMA):
+        found.append(
+            Problem(
+                "events_parked", f"{len(parked)} events are taken by no broker: {parked[0]['reason']}", "Remove the cause, then "
+                "`qbo-writer dead-letters redrive outbox:ID` for each that `dead-letters list` shows.", parked[0]["parked_at"],
+                details={"events": len(parked)},
             )
         )  # fmt: skip
     return found

@@ -45,7 +45,7 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
         list(settings.qbo_realm_ids),
     )
     documents = await listing.counts(pool)
-    pending = await pool.fetchval("SELECT count(*) FROM qbo_writer.outbox WHERE published_at IS NULL")
+    pending = await pool.fetchval("SELECT count(*) FROM qbo_writer.outbox WHERE published_at IS NULL AND parked_at IS NULL")
     shown = {
         "ok": not problems, "problems": [problem.plain() | {"sentence": problem.sentence()} for problem in problems],
         "realms": [_realm(dict(row), documents.get(row["realm"], {}), feeds.get(row["realm"])) for row in rows],

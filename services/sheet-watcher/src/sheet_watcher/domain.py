@@ -46,6 +46,7 @@ FINGERPRINT_COLUMNS = (
 
 _KEY_FORM = re.compile(r"br-[0-9a-f]{16}")
 
+MAX_DIGITS = 310  # of a number written out: a double has no more; anything else is shown with its exponent
 PENDING = "pending"
 SYNCED = "synced"
 FAILED = "failed"
@@ -63,7 +64,7 @@ def cell_text(value: Cell) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        return format(value.normalize(), "f") if value.is_finite() and abs(value.adjusted()) < MAX_DIGITS else str(value)
     return str(value).strip()
 
 

@@ -216,9 +216,13 @@ class _Planner:
 
     def _settle_eligible(self, key: str, row: SheetRow, known: KnownRow | None) -> None:
         first_date = (known.default_date if known else None) or (None if row.text("submitted_date") else self._today)
-        outcome = map_row(
-            row, self._rules.directions, default_date=first_date or self._today, last_kind=known.kind if known else None
-        )
+        last_kind = known.kind if known else None
+        try:
+            outcome = map_row(row, self._rules.directions, default_date=first_date or self._today, last_kind=last_kind)
+        except Exception as error:  # a defect of ours that one row shows must not stop the others
+            self._note("row.failed", row, key=key, error=type(error).__name__)
+            reason = f"The row cannot be read by the watcher ({type(error).__name__})."
+            outcome = Invalid(last_kind or Kind.INVOICE, reason, "Correct the row; if it looks right, tell the developers.")
         state_hash = _state_hash(outcome)
         in_force = known.in_force if known else None
         same = known is not None and known.state_hash == state_hash

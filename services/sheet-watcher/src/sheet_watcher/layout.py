@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from bookrelay.errors import BookrelayError, Code
+from bookrelay.texts import clean
 
 from sheet_watcher.domain import (
     CUSTOMER_COLUMNS,
@@ -30,7 +31,7 @@ def snapshot_of(values: Sequence[Sequence[Cell]], worksheet: str) -> Snapshot:
     layout = find_layout(values, worksheet)
     rows = []
     for position, cells in enumerate(values[layout.header_row :], layout.header_row + 1):
-        named = {name: cells[column] for name, column in layout.columns.items() if column < len(cells)}
+        named = {name: storable(cells[column]) for name, column in layout.columns.items() if column < len(cells)}
         if any(cell_text(value) for value in named.values()):
             rows.append(SheetRow(position, named))
     return Snapshot(layout, tuple(rows))
@@ -60,6 +61,11 @@ def find_layout(values: Sequence[Sequence[Cell]], worksheet: str) -> Layout:
         "Add them to its header row (upper and lower case do not matter), or correct SHEETS_WORKSHEET.",
         Code.VALIDATION,
     )
+
+
+def storable(cell: Cell) -> Cell:
+    """Return a cell without the characters that can be neither seen nor stored."""
+    return clean(cell) if isinstance(cell, str) else cell
 
 
 def header(cell: Cell) -> str:

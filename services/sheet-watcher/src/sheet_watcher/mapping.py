@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
 from typing import TypeVar
 
+from bookrelay import blame, limits
 from bookrelay.messages import BillContent, BillLine, Content, InvoiceContent, InvoiceLine, Kind, Party
 from bookrelay.money import LARGEST, parse_amount, to_cents
+from bookrelay.texts import shorten
+from pydantic import ValidationError
 
 from sheet_watcher.domain import (
     BILL_ID,
@@ -26,9 +29,7 @@ from sheet_watcher.domain import (
 EPOCH = date(1899, 12, 30)  # day 0 of a sheet's serial numbers
 EARLIEST, LATEST = date(1990, 1, 1), date(2099, 12, 31)
 MAX_NAME = 100  # QuickBooks' limit for a DisplayName
-MAX_MEMO = 2000
-MAX_NUMBER = 500  # of a command; QuickBooks takes less, and the writer says so
-MAX_DESCRIPTION = 4000
+MAX_NUMBER = limits.NAME  # of a command; QuickBooks takes less, and the writer says so
 DEFAULT_DESCRIPTION = "Professional services"
 _SIGNIFICANT = Context(prec=15, rounding=ROUND_HALF_EVEN)  # a sheet shows a double with 15 digits: what the person sees
 
@@ -85,8 +86,17 @@ def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_k
     if problems:
         fixes = dict.fromkeys(problem.fix for problem in problems)
         return Invalid(kind, " ".join(problem.reason for problem in problems), " ".join(fixes))
-    memo = (row.text("notes") or row.text("thread"))[:MAX_MEMO] or None
-    description = (row.text("task_descr") or row.text("job_name") or DEFAULT_DESCRIPTION)[:MAX_DESCRIPTION]
+    try:
+        return _document(row, kind, name, amount, total, txn_date, due_date)
+    except ValidationError as error:
+        return Invalid(kind, f"The row cannot become a document: {blame.describe(error)}.", "Correct the row.")
+
+
+def _document(
+    row: SheetRow, kind: Kind, name: str, amount: Decimal, total: Decimal | None, txn_date: date, due_date: date | None
+) -> Valid:
+    memo = (row.text("notes") or row.text("thread"))[: limits.MEMO] or None
+    description = (row.text("task_descr") or row.text("job_name") or DEFAULT_DESCRIPTION)[: limits.DESCRIPTION]
     number = _number(row)
     party = Party(name=name)
     if kind == Kind.BILL:
@@ -145,8 +155,12 @@ def _amount(cell: Cell, column: str) -> Decimal:
         value = parse_amount(cell) if isinstance(cell, str) else _SIGNIFICANT.create_decimal(cell or 0)
     except ValueError as error:
         raise _ProblemError(f"{column} {str(error)[:200]}.", fix) from None
+    except DecimalException:
+        value = Decimal("NaN")
+    if not value.is_finite():
+        raise _ProblemError(f"{column} is not an amount.", fix)
     if value <= 0:
-        raise _ProblemError(f"{column} is {value}: an invoice or a bill needs more than zero.", fix)
+        raise _ProblemError(f"{column} is {shorten(str(value), 40)}: an invoice or a bill needs more than zero.", fix)
     if value > LARGEST:
         raise _ProblemError(f"{column} is larger than QuickBooks takes.", fix)
     if not (cents := to_cents(value)):

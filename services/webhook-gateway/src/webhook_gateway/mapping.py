@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bookrelay.messages import EntityChanged, EntityChangedData
+from bookrelay.money import loads
 from bookrelay.topics import GATEWAY
 from pydantic import ValidationError
 
@@ -21,11 +22,9 @@ RAW_KEPT = 100_000  # bytes of a refused record: a dead letter must fit into a K
 def read(body: bytes) -> Delivery:
     """Read a delivery; raise Unreadable with a reason if none of it can be read."""
     try:
-        content = json.loads(body)
-    except RecursionError:
-        raise Unreadable("the JSON is nested too deeply") from None
+        content = loads(body)
     except ValueError as error:  # also what is not UTF-8
-        where = f" at line {error.lineno} column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        where = f" at line {error.lineno} column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else ""
         raise Unreadable(f"the body is not JSON{where}") from None
     if isinstance(content, list):
         return _collect("cloudevents", _cloudevents(content))
@@ -39,7 +38,7 @@ def _collect(form: Format, records: Iterator[tuple[str, Any, EntityChangedData |
     refused: list[Refused] = []
     for where, raw, result in records:
         if isinstance(result, str):
-            refused.append(Refused(where, json.dumps(raw).encode()[:RAW_KEPT], result))
+            refused.append(Refused(where, json.dumps(raw, default=str).encode()[:RAW_KEPT], result))
         else:
             # The envelope's time is Intuit's, not the clock's: the same notification delivered twice gives the same bytes.
             messages.append(EntityChanged.of(result, sender=GATEWAY, time=result.changed_at))
@@ -135,7 +134,7 @@ def _guarded(reader: Any, record: Any, *more: str) -> EntityChangedData | str:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         return str(error)
     return result
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_4adc11be'
+revision = '0001_7e534c31'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -112,10 +112,12 @@ def upgrade() -> None:
     sa.Column('headers', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('published_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('parked_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('parked_reason', sa.Text(), nullable=True),
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
-    op.create_index('ix_qbo_writer_outbox_pending', 'outbox', ['id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('published_at IS NULL'))
+    op.create_index('ix_qbo_writer_outbox_pending', 'outbox', ['id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('published_at IS NULL AND parked_at IS NULL'))
     op.create_table('process_problems',
     sa.Column('holder', sa.Text(), nullable=False),
     sa.Column('number', sa.Integer(), nullable=False),

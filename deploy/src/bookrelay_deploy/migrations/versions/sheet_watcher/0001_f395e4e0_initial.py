@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_b7a50fcd'
+revision = '0001_f395e4e0'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -20,10 +20,12 @@ def upgrade() -> None:
     sa.Column('headers', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('published_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('parked_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('parked_reason', sa.Text(), nullable=True),
     sa.PrimaryKeyConstraint('id'),
     schema='sheet_watcher'
     )
-    op.create_index('ix_sheet_watcher_outbox_pending', 'outbox', ['id'], unique=False, schema='sheet_watcher', postgresql_where=sa.text('published_at IS NULL'))
+    op.create_index('ix_sheet_watcher_outbox_pending', 'outbox', ['id'], unique=False, schema='sheet_watcher', postgresql_where=sa.text('published_at IS NULL AND parked_at IS NULL'))
     op.create_table('results',
     sa.Column('realm', sa.Text(), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),

@@ -1,4 +1,5 @@
 """`make bench-writer`: the writer at Intuit's limits, beside simpler posters; then its CPU time and memory without limits.
+`--new-parties N` instead: N invoices at the limits, each for a customer that QuickBooks does not have.
 
 The last line is one JSON object. Documents are counted in the stand-ins' books, refusals in their counters.
 """
@@ -9,6 +10,7 @@ import json
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -38,8 +40,8 @@ UNLIMITED = {
 }  # fmt: skip
 
 
-def commands(realm: str, count: int, *, prefix: str = "W", start: int = 0) -> Iterator[Command]:
-    """Invoices of two lines for customers that exist, as a backlog brings them."""
+def commands(realm: str, count: int, *, prefix: str = "W", start: int = 0, new_parties: bool = False) -> Iterator[Command]:
+    """Invoices of two lines for customers that exist, or each for a new one, as a backlog brings them."""
     rng = random.Random(f"{realm}:{prefix}:{start}")
     for number in range(start, start + count):
         lines = tuple(
@@ -50,7 +52,7 @@ def commands(realm: str, count: int, *, prefix: str = "W", start: int = 0) -> It
             for i in (1, 2)
         )  # fmt: skip
         content = InvoiceContent(
-            customer=Party(name=rng.choice(CUSTOMERS)),
+            customer=Party(name=f"P-{number:05d} A.B." if new_parties else rng.choice(CUSTOMERS)),
             txn_date=date(2026, 1, 1) + timedelta(days=rng.randrange(300)),
             lines=lines,
         )
@@ -78,6 +80,14 @@ async def documents(lane: Lane, company: Company) -> int:
     for row in await lane.control("GET", "companies"):
         if row["realm_id"] == company.realm:
             return int(row["documents"].get("Invoice", 0))
+    return 0
+
+
+async def entities(lane: Lane, company: Company) -> int:
+    """How many customers and invoices the stand-in holds."""
+    for row in await lane.control("GET", "companies"):
+        if row["realm_id"] == company.realm:
+            return int(row["documents"].get("Invoice", 0)) + int(row["documents"].get("Customer", 0))
     return 0
 
 
@@ -121,6 +131,39 @@ async def writer_at_the_limits(one: Stage, minutes: float) -> dict[str, Any]:
         "http_429": counters["throttled"],
         "metered_reads": counters["metered_reads"],
     }
+
+
+async def new_parties_at_the_limits(one: Stage, count: int) -> dict[str, Any]:
+    """A backlog of invoices, each for a new customer: entities (customers and invoices) a minute, and calls by kind.
+
+    Counted from WARM_UP after the first entity to the last one; `ratio_whole` from the first one, the start included.
+    """
+    lane = await limited_lane(one)
+    company = await lane.company(numbers_checked=True)
+    start = await entities(lane, company)
+    await publish(lane, commands(company.realm, count, new_parties=True))
+    writer = await lane.writer([company])
+
+    async def reached(entities_made: int) -> bool:
+        assert writer.running, writer.log()[-2000:]
+        return await entities(lane, company) - start >= entities_made
+
+    await until(lambda: reached(1), "the first entity", 90)
+    whole = time.monotonic()
+    await asyncio.sleep(WARM_UP)
+    first, began = await entities(lane, company) - start, time.monotonic()
+    await until(lambda: reached(2 * count), "the last invoice", 60 * (2 * count / 200 + 2), every=0.5)
+    ended = time.monotonic()
+    counters, calls = await lane.control("GET", "counters"), Counter[str]()
+    for request in await lane.requests(company):
+        calls[request["operation"]] += 1
+    await writer.stop()
+    a_minute = (2 * count - first) / (ended - began) * 60
+    return {
+        "entities": 2 * count, "ceiling": CEILING, "ratio": round(a_minute / CEILING, 4),
+        "ratio_whole": round(2 * count / (ended - whole) * 60 / CEILING, 4), "entities_per_minute": round(a_minute, 1),
+        "http_429": counters["throttled"], "calls": dict(calls.most_common()),
+    }  # fmt: skip
 
 
 async def poster_at_the_limits(one: Stage, kind: str, minutes: float) -> Poster:
@@ -208,6 +251,8 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Both parts on one stage."""
     figures: dict[str, Any] = {}
     async with stage(Path(options.keep) if options.keep else None) as one:
+        if options.new_parties:
+            return await new_parties_at_the_limits(one, options.new_parties)
         if options.minutes > 0:
             tell(f"limits on, QuickBooks 0.5 s a call and 2 to 5 s a batch, {options.minutes} minutes, four posters side by side")
             figures |= await with_limits(one, options.minutes)
@@ -230,9 +275,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-writer", description=__doc__)
     parser.add_argument("--minutes", type=float, default=3.0, help="of the part with limits; 0 leaves it out")
     parser.add_argument("--documents", type=int, default=50_000, help="of the part without limits; 0 leaves it out")
+    parser.add_argument("--new-parties", type=int, default=0, help="this many new customers with one invoice each, nothing else")
     parser.add_argument("--keep", help="a directory for the logs of all processes")
-    figures = asyncio.run(run(parser.parse_args()))
-    print(json.dumps({name: figures.get(name) for name in ORDER}))
+    options = parser.parse_args()
+    figures = asyncio.run(run(options))
+    print(json.dumps(figures if options.new_parties else {name: figures.get(name) for name in ORDER}))
     return 0
 
 

@@ -16,7 +16,7 @@ ALLOWED = ALWAYS | {
     "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "cli_support.py",
     "crashpoints.py", "asking.py", "numbering.py", "totals.py", "taxes.py", "discrepancies.py", "feed_paging.py", "names.py",
     "merging.py", "showing.py",
-    "listing.py", "decisions.py",
+    "listing.py", "merges.py", "name_lists.py", "following.py", "decisions.py",
 }  # fmt: skip
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",

@@ -40,7 +40,10 @@ async def why(d: Desk, key: str) -> tuple[str, str, str]:
     return row["state"], row["code"], row["reason"]
 
 
-@pytest.mark.parametrize("held", ["Acme  Corp", "Acme Corp", "Acme\u00a0Corp", "ACME  corp", "Cafe\u0301 Corp"])
+@pytest.mark.parametrize(
+    "held",
+    ["Acme  Corp", "Acme Corp", "Acme\u00a0Corp", "ACME  corp", "Cafe\u0301 Corp", "Ac\u200bme\u200d Corp", "\ufeffAcme Corp"],
+)
 async def test_blanks_and_accents_make_no_twin(database_url: str, sandbox: QboSandbox, held: str) -> None:
     company = sandbox.company()
     word = "Caf\u00e9" if held.startswith("Caf") else "Acme"
@@ -164,3 +167,16 @@ async def test_a_refusal_forgets_only_what_it_names(database_url: str, sandbox: 
 
 def test_queries_ask_for_each_spelling() -> None:
     assert {"Acme Corp", "Acme  Corp", "Acme\u00a0Corp"} <= set(spellings("Acme\u00a0 Corp"))
+
+
+async def test_all_names_are_read_once_then_what_is_new(database_url: str, sandbox: QboSandbox) -> None:
+    """A sign that nobody sees is found by no query: names are compared with all that there are, for a bounded number of reads."""
+    company = sandbox.company()
+    async with desk(database_url, sandbox, company=company) as d:
+        ids = [await make(d, company, "Customer", DisplayName=f"Pa\u200btient {at}") for at in range(5)]
+        await d.tell(*(invoice(d.realm, f"Q-{at}", customer=f"Patient {at}") for at in range(5)))
+        await d.tell(*(invoice(d.realm, f"N-{at}", customer=f"Nobody {at}") for at in range(20)))
+        assert set((await d.until_ended()).values()) == {"posted"}
+        assert set(ids) <= set(customers_of(d))
+        queries = [r for r in sandbox.requests(d.realm, operation="query") if "Item" not in str(r)]
+        assert len(queries) <= 6, "25 names: three lists, perhaps once more"

@@ -74,7 +74,7 @@ def with_the_name_in_it(sandbox: QboSandbox, realm: str, policy: Path) -> str:
         match={"realm": realm, "entity": "Vendor", "operation": "create"},
     )  # fmt: skip
     sandbox.fault(
-        fault="fault", code="2020", count=1, detail=f"Required parameter is missing for {NAME}",
+        fault="fault", code="6210", count=1, detail=f"The books are closed for {NAME}",
         match={"realm": realm, "entity": "Bill", "operation": "create"},
     )  # fmt: skip
     return str(made["created"]["Customer"][0])

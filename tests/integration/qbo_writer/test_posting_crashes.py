@@ -28,8 +28,9 @@ BATCHES = {"BATCH_THRESHOLD": "5", "PACE_BATCH_ITEMS": "10"}
 
 
 async def post_with_a_crash(
-    database_url: str, broker: EmbeddedBroker, sandbox: QboSandbox, crash: str, documents: int, **more: str
-) -> None:
+    database_url: str, broker: EmbeddedBroker, sandbox: QboSandbox, crash: str, documents: int, *, customers: int = 2,
+    **more: str,
+) -> None:  # fmt: skip
     """Publish commands, run a writer that crashes and then one that does not; check books, ledger and events."""
     await create_schema(database_url)
     for topic in topics.all_topics():
@@ -37,7 +38,7 @@ async def post_with_a_crash(
     company = sandbox.company()
     realm, servers = company["realm_id"], broker.bootstrap_servers
     env = environment(database_url, servers, sandbox, company, TOKEN_REFRESH_BEFORE_SECONDS="1", **SHORT_LEASE, **more)
-    commands = [invoice(realm, f"Q-{i}", customer=f"P-{i % 2}") for i in range(documents - 2)]
+    commands = [invoice(realm, f"Q-{i}", customer=f"P-{i % customers}") for i in range(documents - 2)]
     commands += [bill(realm, "R-1"), bill(realm, "R-2")]  # type: ignore[list-item]
     async with publisher(servers) as p:
         await p.publish(topics.COMMANDS, commands)
@@ -71,6 +72,10 @@ async def post_with_a_crash(
             if ":hang" in crash:
                 await says(first_log, "lease.lost", 90)
                 await lets_go(hung, first_log, realm)
+            if customers > 2:
+                assert await connection.fetchval(
+                    "SELECT count(*) > 0 FROM qbo_writer.attempts WHERE entity = 'Customer' AND batch_id IS NOT NULL"
+                )
             assert not rows, ([dict(r) for r in rows], [dict(r) for r in opened], log.read_text()[-3000:])
     finally:
         await connection.close()
@@ -79,6 +84,7 @@ async def post_with_a_crash(
     assert len(numbers) == len(set(numbers)) == documents
     names = [c["DisplayName"] for c in sandbox.books(realm, "Customer")]
     assert len(names) == len(set(names))
+    assert {f"P-{i}" for i in range(customers)} <= set(names)
     assert {e["data"]["source_key"] for e in told} == {c.data.source_key for c in commands}
     assert {e["type"] for e in told} == {"bookrelay.invoice.posted.v1", "bookrelay.bill.posted.v1"}
 
@@ -113,6 +119,16 @@ async def test_killed_once_in_single_calls(
 async def test_killed_once_in_batches(database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place) -> None:
     with short_tokens(sandbox):
         await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:kill:1", 24, **BATCHES)
+
+
+@pytest.mark.parametrize(("place", "k"), [(Place.BATCH_JOURNALLED, 1), (Place.BATCH_ANSWERED, 1), (Place.BATCH_ANSWERED, 2)])
+async def test_killed_while_new_customers_leave_in_batches(
+    database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox, place: Place, k: int
+) -> None:
+    """Nobody is made twice, whether QuickBooks has made the customers of the batch or not."""
+    with short_tokens(sandbox):
+        often = {**BATCHES, "PACE_BATCHES_PER_MINUTE": "60000"}
+        await post_with_a_crash(database_url, own_broker, sandbox, f"{place}:kill:{k}", 26, customers=24, **often)
 
 
 @pytest.mark.parametrize("place", [Place.SENT, Place.SETTLING, Place.SETTLED, Place.JOURNALLED])

@@ -111,6 +111,10 @@ class NoCalls:
         """Refuse."""
         raise LookupFailed("a dry run makes no calls")
 
+    async def updated(self, realm: str, entity: str, since: Any, start: int, token: Any) -> Any:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")
+
     async def get(self, realm: str, path: str, params: Any, token: Any) -> Any:
         """Refuse."""
         raise LookupFailed("a dry run makes no calls")

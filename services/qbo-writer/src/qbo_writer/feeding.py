@@ -13,7 +13,7 @@ from typing import Any
 from bookrelay import messages as m
 from bookrelay import metrics, telemetry
 
-from qbo_writer import mapping, merging, probe
+from qbo_writer import mapping, probe
 from qbo_writer.deciding import Known
 from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
 from qbo_writer.feed_paging import Paging
@@ -137,7 +137,7 @@ class Feeder:
                 metrics.QBO_FEED_GAPS.labels(self.realm).inc()
                 log.warning("feed.paging", realm=self.realm, entities=full, since=since.isoformat())
                 paging = Paging.begin(now, full, since)
-            await self._take(tenure, changes, now, paging)
+            await self._take(tenure, changes, now, paging, token)
         for _ in range(self.parts.settings.feed_reads_per_run):
             if paging is None:
                 return False
@@ -146,26 +146,23 @@ class Feeder:
             async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
                 page = await self.parts.books.updated(self.realm, entity, since, start, token)
             until, paging = paging.until, paging.after(entity, page.next)
-            await self._take(tenure, page.seen, until, paging)
+            await self._take(tenure, page.seen, until, paging, token)
         return paging is not None
 
-    async def _take(self, tenure: Tenure, changes: Sequence[Seen | Deleted], position: datetime, paging: Paging | None) -> None:
+    async def _take(
+        self, tenure: Tenure, changes: Sequence[Seen | Deleted], position: datetime, paging: Paging | None, token: AccessToken
+    ) -> None:
         """Judge and commit what was read, with how far the feed was read by it."""
         ledger, now = self.parts.ledger, datetime.now(UTC)
-        mine = await ledger.known_by_qbo_id(
-            self.realm, [(mapping.KIND[c.entity], c.qbo_id) for c in changes if c.entity in mapping.KIND]
-        )
+        ids = [(mapping.KIND[c.entity], c.qbo_id) for c in changes if c.entity in mapping.KIND]
+        mine = await ledger.known_by_qbo_id(self.realm, ids)
         await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)])
-        merged = merging.survivors(changes, mine)
+        if await self.sender.follower.in_feed(tenure.fencing_token, changes, mine, token):
+            mine = await ledger.known_by_qbo_id(self.realm, ids)
         judged: list[FeedChange] = []
         for change in changes:
             known = mine.get((change.entity, change.qbo_id))
-            winner = merged.get((change.entity, change.qbo_id)) if isinstance(change, Deleted) else None
-            if known and winner and known.live:
-                verdict = Judged(merging.moved(known, winner, changes))
-            else:
-                verdict = judge(merging.follow(known, merged), change) if known else Judged(None)
-            judged.append(self.told(known, change, verdict, now))
+            judged.append(self.told(known, change, judge(known, change) if known else Judged(None), now))
         listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
         reached = (None, paging.plain()) if paging else (position, {})
         await ledger.feed(self.realm, tenure.fencing_token, judged, listed, reached)

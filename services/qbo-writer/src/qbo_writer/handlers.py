@@ -27,6 +27,7 @@ from opentelemetry.trace import SpanKind
 from qbo_writer import mapping
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import LedgerKind
+from qbo_writer.merging import ENTITIES, Merge
 from qbo_writer.settling import SENDER
 
 PRIORITY = {Priority.INTERACTIVE: 0, Priority.LIVE: 1, Priority.BACKFILL: 2, Priority.SWEEP: 3}
@@ -70,6 +71,9 @@ class AsksFeed(Protocol):
 
     async def ask_feed(self, realms: Collection[str]) -> None:
         """Note that the feed of these companies is to be read soon."""
+
+    async def tell_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
+        """Note merges (company, merge)."""
 
 
 def new_command(received: Received[Command]) -> NewCommand:
@@ -122,8 +126,19 @@ def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDea
 async def note_changes(
     batch: Sequence[Received[EntityChanged]], ledger: AsksFeed, feed_soon: Callable[[Iterable[str]], None]
 ) -> None:
-    """Intuit says that something changed: whoever holds the lease of those companies reads their change feed soon."""
-    realms = {received.message.data.realm for received in batch}
+    """Intuit says that something changed: whoever holds the lease of those companies reads their change feed soon.
+
+    Who was merged into whom only these notifications say outright: it is kept.
+    """
+    told = [received.message.data for received in batch]
+    realms = {data.realm for data in told}
+    merges = [
+        (data.realm, Merge(data.entity, data.deleted_id, data.entity_id))
+        for data in told
+        if data.operation == "merged" and data.deleted_id and data.entity in ENTITIES and data.deleted_id != data.entity_id
+    ]
+    if merges:
+        await ledger.tell_merges(merges)
     await ledger.ask_feed(realms)
     feed_soon(realms)
 

@@ -11,7 +11,7 @@ from bookrelay import metrics, outbox, topics
 from bookrelay.db import Connection, Pool, transaction
 from bookrelay.messages import NAMESPACE, AnyMessage, Difference, content_hash
 
-from qbo_writer import audit, discrepancies
+from qbo_writer import audit, discrepancies, merges
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.discrepancies import Discrepancy, Telling
@@ -19,6 +19,7 @@ from qbo_writer.domain import SCHEMA, AttemptState, CommandState, DocumentStatus
 from qbo_writer.handlers import NewCommand
 from qbo_writer.lease import fenced
 from qbo_writer.mapping import ENTITY, marker
+from qbo_writer.merging import Entry, Merge, pattern
 from qbo_writer.numbering import Number
 from qbo_writer.probe import Sample
 from qbo_writer.settling import (
@@ -119,7 +120,27 @@ class RealmRow:
     feed_asked_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class NameWish:
+    """A customer or vendor that commands need.
+
+    `before`: other keys under which its document may be kept: from the time before keys were folded; it stays what it is.
+    """
+
+    wanted: FollowUp
+    waiting: Sequence[Asked]
+    before: Sequence[str] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """All keys under which its document may be kept, its own first."""
+        return [self.wanted.source_key, *self.before]
+
+
+NameFound = tuple[CommandState, str, str] | Known | None
 PRUNED_AT_ONCE = 5000
+TOGETHER_SECONDS = 2.0  # commands recorded this close together count as published together
+RIVAL_SECONDS = 600.0  # how long a vendor's name waits for invoices that may need a customer of this name
 _KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
     "d.doc_number AS d_number, d.number_of AS d_number_of, d.status AS d_status, d.qbo_id AS d_qbo_id, "
@@ -459,51 +480,17 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------------------------- names
 
-    async def need_name(
-        self, realm: str, fencing_token: int, wanted: FollowUp, waiting: Sequence[Asked], before: Sequence[str] = ()
-    ) -> tuple[CommandState, str, str] | Known | None:
-        """Let commands wait for a customer or vendor; make it a document of its own if nobody did.
+    async def need_names(self, realm: str, fencing_token: int, wishes: Sequence[NameWish]) -> list[NameFound]:
+        """Let commands wait for customers and vendors; make each a document of its own if nobody did. One transaction for all.
 
-        Returns None if they wait now; how the name's command ended if that was after they became due; the name's document if
-        it is posted already. `before`: keys under which a name's document was kept until keys were folded; it stays what it is.
+        Returns for each wish None if its commands wait now; how the name's command ended if that was after they became due; the
+        name's document if it is posted already. Customers come before vendors of the same name.
         """
+        order = sorted(range(len(wishes)), key=lambda at: wishes[at].wanted.kind is LedgerKind.VENDOR)
         async with fenced(self._pool, realm, fencing_token) as connection:
-            kept = await connection.fetchval(
-                "SELECT source_key FROM qbo_writer.documents WHERE realm = $1 AND source = $2 AND kind = $3 "
-                "AND source_key = ANY($4::text[]) ORDER BY source_key <> $5, id LIMIT 1",
-                realm, wanted.source, wanted.kind.value, [wanted.source_key, *before], wanted.source_key,
-            )  # fmt: skip
-            wanted = replace(wanted, source_key=kept or wanted.source_key)
-            new = NewCommand(
-                wanted.id(), realm, wanted.source, wanted.source_key, wanted.kind,
-                marker(realm, wanted.source, wanted.source_key, wanted.kind), "upsert", wanted.version,
-                await connection.fetchval("SELECT now()"), json.dumps(wanted.content), wanted.content_hash, wanted.priority,
-            )  # fmt: skip
-            await _insert_documents(connection, [new])
-            document = await connection.fetchrow(
-                f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND source = $2 AND source_key = $3 AND kind = $4 "  # noqa: S608
-                "FOR NO KEY UPDATE",
-                *new.document,
-            )
-            newest = await connection.fetchrow(
-                f"SELECT state, code, reason, ended_at, version FROM qbo_writer.commands WHERE document_id = $1 "  # noqa: S608
-                f"ORDER BY {_NEWEST_FIRST} LIMIT 1",
-                document["d_id"],
-            )
-            if newest and newest["state"] not in ("due", "received"):
-                if newest["state"] == "posted" and document["d_status"] == "present":
-                    return known_of(document)
-                since = max((w.due_at for w in waiting if w.due_at), default=None)
-                if since and newest["ended_at"] and newest["ended_at"] >= since:
-                    return CommandState(newest["state"]), newest["code"] or "", newest["reason"] or ""
-                new = replace(new, version=newest["version"] + 1, id=replace(wanted, version=newest["version"] + 1).id())
-            if newest is None or newest["state"] not in ("due", "received"):
-                await _record(connection, [new])
-            await connection.execute(
-                "UPDATE qbo_writer.commands SET state = 'received', waits_for = $2 WHERE id = ANY($1::uuid[]) AND state = 'due'",
-                [w.id for w in waiting], document["d_id"],
-            )  # fmt: skip
-            return None
+            rivals = await _rivals(connection, realm, [w for w in wishes if w.wanted.kind is LedgerKind.VENDOR])
+            found = {at: await _need_name(connection, realm, wishes[at], rivals) for at in order}
+        return [found[at] for at in range(len(wishes))]
 
     async def unpay(self, realm: str, fencing_token: int, bill: Known, asked: Asked) -> "Unpaying":
         """Have our own payment of a bill withdrawn, as a document of its own, and let the bill's command wait for that.
@@ -555,6 +542,33 @@ class Ledger:
             realm, [kind.value for kind, _ in ids], [qbo_id for _, qbo_id in ids],
         )  # fmt: skip
         return {(ENTITY[known.kind], known.qbo_id or ""): known for known in map(known_of, rows)}
+
+    # ------------------------------------------------------------------------------------------------------------ merges
+
+    async def tell_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
+        """Note merges (company, merge) that Intuit tells. Unfenced: it is an inbox; the lease's holder applies them."""
+        await merges.tell(self._pool, told)
+
+    async def pending_merges(self, realm: str) -> list[Merge]:
+        """Read merges that were told and are not applied."""
+        return await merges.pending(self._pool, realm)
+
+    async def merge(self, realm: str, fencing_token: int, found: Sequence[Merge]) -> None:
+        """Let what names the losers name the survivors."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            for one in found:
+                await merges.apply(connection, realm, one)
+
+    async def naming(self, realm: str, entry: Entry) -> Known | None:
+        """Read one live document that is known to name this entry of a list."""
+        entity, qbo_id = entry
+        row = await self._pool.fetchrow(
+            f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind IN ('invoice', 'bill', 'bill_payment') "  # noqa: S608
+            "AND status = 'present' AND NOT diverged AND EXISTS (SELECT 1 FROM jsonb_each_text(d.fields) "
+            "WHERE value = $2 AND key ~ $3) LIMIT 1",
+            realm, qbo_id, pattern(entity),
+        )  # fmt: skip
+        return known_of(row) if row else None
 
     # ------------------------------------------------------------------------------------------------------------- sweep
 
@@ -879,6 +893,106 @@ async def _raise_newest(connection: Connection, rows: Sequence[Any]) -> None:
         """,
         [r["document_id"] for r in rows], [r["version"] for r in rows], [r["modified_at"] for r in rows],
     )  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------------------- names
+
+
+async def _need_name(connection: Connection, realm: str, wish: NameWish, rivals: set[str]) -> NameFound:
+    wanted, waiting, keys = wish.wanted, wish.waiting, wish.keys
+    if wanted.kind is LedgerKind.VENDOR and await _customer_first(connection, realm, wish, rivals):
+        return None
+    kept = await connection.fetchval(
+        "SELECT source_key FROM qbo_writer.documents WHERE realm = $1 AND source = $2 AND kind = $3 "
+        "AND source_key = ANY($4::text[]) ORDER BY source_key <> $5, id LIMIT 1",
+        realm, wanted.source, wanted.kind.value, keys, wanted.source_key,
+    )  # fmt: skip
+    wanted = replace(wanted, source_key=kept or wanted.source_key)
+    new = NewCommand(
+        wanted.id(), realm, wanted.source, wanted.source_key, wanted.kind,
+        marker(realm, wanted.source, wanted.source_key, wanted.kind), "upsert", wanted.version,
+        await connection.fetchval("SELECT now()"), json.dumps(wanted.content), wanted.content_hash, wanted.priority,
+    )  # fmt: skip
+    await _insert_documents(connection, [new])
+    document = await connection.fetchrow(
+        f"SELECT {_KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND source = $2 AND source_key = $3 AND kind = $4 "  # noqa: S608
+        "FOR NO KEY UPDATE",
+        *new.document,
+    )
+    newest = await connection.fetchrow(
+        f"SELECT state, code, reason, ended_at, version FROM qbo_writer.commands WHERE document_id = $1 "  # noqa: S608
+        f"ORDER BY {_NEWEST_FIRST} LIMIT 1",
+        document["d_id"],
+    )
+    due_at = min((w.due_at for w in waiting if w.due_at), default=None)
+    if newest and newest["state"] not in ("due", "received"):
+        if newest["state"] == "posted" and document["d_status"] == "present":
+            return known_of(document)
+        since = max((w.due_at for w in waiting if w.due_at), default=None)
+        if since and newest["ended_at"] and newest["ended_at"] >= since:
+            return CommandState(newest["state"]), newest["code"] or "", newest["reason"] or ""
+        new = replace(new, version=newest["version"] + 1, id=replace(wanted, version=newest["version"] + 1).id())
+    made = newest is None or newest["state"] not in ("due", "received")
+    if made:
+        await _record(connection, [new])
+    # It has the place in the queue of the first that waits for it, just before: neither behind the backlog nor before all of it.
+    await connection.execute(
+        "UPDATE qbo_writer.commands SET priority = least(priority, $2), "
+        "due_at = CASE WHEN $4 THEN least(due_at, $3::timestamptz - interval '1 millisecond') ELSE due_at END "
+        "WHERE document_id = $1 AND state = 'due'",
+        document["d_id"], wanted.priority, due_at, made,
+    )  # fmt: skip
+    await _wait_for(connection, document["d_id"], waiting)
+    return None
+
+
+async def _wait_for(connection: Connection, document_id: int, waiting: Sequence[Asked]) -> None:
+    await connection.execute(
+        "UPDATE qbo_writer.commands SET state = 'received', waits_for = $2 WHERE id = ANY($1::uuid[]) AND state = 'due'",
+        [w.id for w in waiting], document_id,
+    )  # fmt: skip
+
+
+async def _rivals(connection: Connection, realm: str, vendors: Sequence[NameWish]) -> set[str]:
+    """Return which of the vendors' keys are names of customers in invoices that are not decided yet."""
+    if not vendors:
+        return set()
+    rows = await connection.fetch(
+        "SELECT DISTINCT t.name FROM (SELECT btrim(regexp_replace(lower(content->'customer'->>'name'), '\\s+', ' ', 'g')) "
+        "AS name FROM qbo_writer.commands WHERE realm = $1 AND state = 'due' AND kind = 'invoice' AND operation = 'upsert') t "
+        "WHERE t.name = ANY($2::text[])",
+        realm, [key for wish in vendors for key in wish.keys],
+    )  # fmt: skip
+    return {row["name"] for row in rows}
+
+
+async def _customer_first(connection: Connection, realm: str, wish: NameWish, rivals: set[str]) -> bool:
+    """Let a vendor's name wait where a customer of this name may be made: of two published together, always the customer.
+
+    QuickBooks has one name space for both; which of them comes first must not depend on which message was read first. It waits
+    for the customer's command; for invoices that name it and are not decided, within RIVAL_SECONDS; and for what is published
+    together with it to arrive.
+    """
+    pending = await connection.fetchval(
+        "SELECT d.id FROM qbo_writer.documents d WHERE d.realm = $1 AND d.source = $3 AND d.kind = 'customer' "
+        "AND d.source_key = ANY($2::text[]) "
+        "AND EXISTS (SELECT 1 FROM qbo_writer.commands c WHERE c.document_id = d.id AND c.state IN ('due', 'received')) LIMIT 1",
+        realm, wish.keys, wish.wanted.source,
+    )  # fmt: skip
+    if pending:
+        await _wait_for(connection, pending, wish.waiting)
+        return True
+    age = await connection.fetchval(
+        "SELECT extract(epoch FROM now() - min(recorded_at))::float8 FROM qbo_writer.commands WHERE id = ANY($1::uuid[])",
+        [w.id for w in wish.waiting],
+    )
+    seconds = TOGETHER_SECONDS - age
+    if seconds <= 0 and age < RIVAL_SECONDS and not rivals.isdisjoint(wish.keys):
+        seconds = 1.0
+    if seconds <= 0:
+        return False
+    await _requeue(connection, [Requeue(w.id, seconds) for w in wish.waiting])
+    return True
 
 
 # -------------------------------------------------------------------------------------------------------------- settling

@@ -1,50 +1,80 @@
-"""A person merged two customers or vendors: what we know of the loser follows to the survivor, and is nobody's edit.
-
-The change feed shows a merge as a list entry that is gone and documents that name another one in its place: nothing else does
-both, for QuickBooks deletes no entry that documents name.
-"""
+"""A person merged two entries of a list: what named the loser names the survivor, and that is nobody's edit. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from qbo_writer.deciding import Known
-from qbo_writer.domain import Deleted, DocumentStatus, Seen
-from qbo_writer.settling import DocumentChange
+from qbo_writer.domain import Deleted, Seen
 
-_FIELDS = {"customer": "Customer", "vendor": "Vendor"}
 Entry = tuple[str, str]  # entity, Id
+# The last word of a field that names an entry, and of which list: "vendor", "line.2.item", "ap_account".
+_LISTS = {"customer": "Customer", "vendor": "Vendor", "item": "Item", "account": "Account", "class": "Class",
+          "department": "Department", "term": "Term"}  # fmt: skip
+ENTITIES = frozenset(_LISTS.values())
+_ONE_ACT = timedelta(minutes=2)  # loser and survivor are touched by one act
 
 
-def survivors(changes: Sequence[Seen | Deleted], mine: Mapping[Entry, Known]) -> dict[Entry, str]:
-    """Return whom the entries that are gone were merged into, as our documents show it: one place for each, else none."""
-    gone = {(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted)}
+@dataclass(frozen=True)
+class Merge:
+    """The entry `loser` is part of `winner` now; both are Ids of the same list."""
+
+    entity: str
+    loser: str
+    winner: str
+
+    @property
+    def entry(self) -> Entry:
+        """The loser."""
+        return (self.entity, self.loser)
+
+
+def pattern(entity: str) -> str:
+    """Return the regular expression of the fields that name entries of this list."""
+    (word,) = [word for word, named in _LISTS.items() if named == entity]
+    return rf"(^|[._]){word}$"
+
+
+def _list_of(field: str) -> str | None:
+    return _LISTS.get(field.replace("_", ".").rpartition(".")[2])
+
+
+def moves(known: Known, change: Seen) -> dict[Entry, str]:
+    """Return which entries that our document named it names no more, and the Id in their place."""
+    found: dict[Entry, str] = {}
+    for field, before in (known.fields or {}).items():
+        entity, after = _list_of(field), change.fields.get(field)
+        if entity and before and after and before != after:
+            found[(entity, before)] = after
+    return found
+
+
+def moved_to(changes: Sequence[Seen | Deleted], mine: Mapping[Entry, Known]) -> dict[Entry, set[str]]:
+    """Return whom our documents name in place of the entries that they named: more than one is no merge."""
     found: dict[Entry, set[str]] = {}
     for change in changes:
         known = mine.get((change.entity, change.qbo_id))
-        if known is None or isinstance(change, Deleted):
-            continue
-        for field, entity in _FIELDS.items():
-            before, after = (known.fields or {}).get(field), change.fields.get(field)
-            if before and after and before != after and (entity, before) in gone and (entity, after) not in gone:
-                found.setdefault((entity, before), set()).add(after)
-    return {loser: next(iter(winners)) for loser, winners in found.items() if len(winners) == 1}
+        if known is not None and known.live and not known.diverged and isinstance(change, Seen):
+            for entry, after in moves(known, change).items():
+                found.setdefault(entry, set()).add(after)
+    return found
 
 
-def follow(known: Known, merged: Mapping[Entry, str]) -> Known:
-    """Return a document of ours as the merge left it: it names the survivor."""
-    fields = dict(known.fields or {})
-    for field, entity in _FIELDS.items():
-        if winner := merged.get((entity, fields.get(field, ""))):
-            fields[field] = winner
-    return replace(known, fields=fields) if known.fields and fields != known.fields else known
+def one_act(loser: Seen, winner: Seen) -> bool:
+    """Whether an inactive entry and another were changed together: a merge, not a person who tidies up."""
+    times = [_changed(one) for one in (loser, winner)]
+    return bool(times[0] and times[1] and abs(times[0] - times[1]) <= _ONE_ACT)
 
 
-def moved(known: Known, winner: str, changes: Sequence[Seen | Deleted]) -> DocumentChange:
-    """Return the new row of the loser's name document: it stands for the survivor, whose own name is not ours to compare."""
-    change = next(
-        (c for c in changes if isinstance(c, Seen) and c.qbo_id == winner and c.entity.lower() == known.kind.value), None
-    )
-    token = change.sync_token if change else known.sync_token
-    return DocumentChange(
-        known.id, DocumentStatus.PRESENT, winner, token, known.content_hash, {}, known.total, known.balance, diverged=False
-    )
+def _changed(seen: Seen) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str((seen.raw.get("MetaData") or {}).get("LastUpdatedTime")))
+    except ValueError:
+        return None
+
+
+def follow(known: Known, merges: Sequence[Merge]) -> Known:
+    """Return a document of ours as the merges left it: it names the survivors."""
+    winners = {merge.entry: merge.winner for merge in merges}
+    fields = {field: winners.get((_list_of(field) or "", value), value) for field, value in (known.fields or {}).items()}
+    return replace(known, fields=fields) if fields != (known.fields or {}) else known

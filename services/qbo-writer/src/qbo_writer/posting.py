@@ -35,7 +35,7 @@ from qbo_writer.domain import (
 )
 from qbo_writer.feeding import Feeder
 from qbo_writer.lease import LeaseLost
-from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NewAttempt, RealmRow
+from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NameWish, NewAttempt, RealmRow
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.names import fold, spellings
 from qbo_writer.numbering import Number, Numbering, Outcome
@@ -43,7 +43,7 @@ from qbo_writer.policy import Policy
 from qbo_writer.references import CompanyFacts
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
-from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, ended, hash_of
+from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, backoff, ended, hash_of
 from qbo_writer.sweeping import Sweeper
 
 log = telemetry.get_logger(__name__)
@@ -57,9 +57,11 @@ CONTENT: dict[LedgerKind, type[AnyContent]] = {
 }
 Numbers = Mapping[int, Outcome]  # by the document's id
 IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
+IDLE_LIMITED_SECONDS = 3.0  # run-once waits for what becomes due so soon: a vendor's name that lets a customer's come first
 THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
 BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each
 REASON_LENGTH = 1000
+FILLS = 4  # times that a batch is filled up before it leaves
 UNANSWERED_MOST = 10_000  # commands that are remembered for a read without an answer
 FAILURES = 8  # of one command, until it is put aside for a person
 CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
@@ -88,11 +90,6 @@ def requestid_of(known: Known, asked: Asked, operation: Operation, sync_token: s
 def batch_requestid_of(requestids: Sequence[str]) -> str:
     """Return a batch's requestid: at most 36 characters, of the requestids of its items."""
     return "bb-" + hashlib.sha256("\x1f".join(requestids).encode()).hexdigest()[:32]
-
-
-def backoff(failures: int) -> float:
-    """Return how long a failed command waits; no jitter: the pacer spreads requests already."""
-    return float(min(300.0, 0.5 * 2 ** min(failures, 10)))
 
 
 @dataclass
@@ -187,7 +184,8 @@ class Poster:
             self.sender.spawn(tenure, (), self.sweeper.run(tenure, token))
         quiet = not tenure.in_flight
         done = await self._round(tenure, token, one_only=trial)
-        self._looked_idle = quiet and not done
+        soon = self.limit is not None and not done and await self.parts.ledger.next_due_in(self.realm) < IDLE_LIMITED_SECONDS
+        self._looked_idle = quiet and not done and not soon
         await self._keep_pace(tenure)
         if not done and tenure.in_flight:
             await self._wait(IDLE_SECONDS)  # the end of what is under way wakes
@@ -271,6 +269,8 @@ class Poster:
         if not candidates:
             return 0
         prepared = await self._prepare(tenure, candidates, token)
+        if size:
+            prepared = await self._filled(tenure, prepared, candidates, token)
         # What failed before goes alone: one poisonous item must not cost the others their batch.
         suited = [a for a in prepared.attempts if _suits_batch(a)][:size]
         if len(suited) < 2:
@@ -284,6 +284,22 @@ class Poster:
         if alone:
             await self._singles(tenure, alone, token)
         return len(candidates)
+
+    async def _filled(
+        self, tenure: Tenure, prepared: Prepared, candidates: Sequence[Candidate], token: AccessToken
+    ) -> Prepared:  # fmt: skip
+        """Claim in place of what ended or waits now for its customer: a batch that leaves half empty costs as much as a full one.
+
+        The customers themselves come first: they are due since a moment ago.
+        """
+        wanted, known = len(candidates), [c.known.id for c in candidates]
+        for _ in range(FILLS):
+            more = await self.parts.ledger.candidates(self.realm, max(0, wanted - len(prepared.attempts)), without=known)
+            if not more:
+                break
+            known += [c.known.id for c in more]
+            prepared.attempts += (await self._prepare(tenure, more, token)).attempts
+        return prepared
 
     async def _singles(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
         journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, attempts)
@@ -322,8 +338,7 @@ class Poster:
             for effect in prepared.effects:
                 for end in effect.ends:
                     log_end(self.realm, end)
-        for needed, waiting in prepared.names.values():
-            await self._need_name(tenure, needed, waiting)
+        await self._need_names(tenure, list(prepared.names.values()))
         for candidate, unpay in prepared.paid:
             await self._unpay(tenure, candidate, unpay, token)
         return prepared
@@ -531,22 +546,31 @@ class Poster:
         )  # fmt: skip
         return NewAttempt(candidate, request, fields, asked.content_hash, number, token.expires_at, numbered)
 
-    async def _need_name(self, tenure: Tenure, needed: NameNeeded, waiting: Sequence[Candidate]) -> None:
+    async def _need_names(self, tenure: Tenure, names: Sequence[tuple[NameNeeded, list[Candidate]]]) -> None:
         """A customer or vendor is a document of its own: created once, however many commands need it."""
-        content = {"name": needed.name} | ({"email": needed.email} if needed.email else {})
-        wanted = FollowUp(
-            self.realm, NAMES_SOURCE, fold(needed.name), needed.kind, 0, content, hash_of(content),
-            0,  # before those that wait for it, however many there are
-        )  # fmt: skip
-        before = [text.casefold() for text in spellings(needed.name)]
-        found = await self.parts.ledger.need_name(self.realm, tenure.fencing_token, wanted, [c.newest for c in waiting], before)
-        if found is None:
-            self.wake()
+        if not names:
             return
-        if isinstance(found, Known):
-            await self._name_is_there(tenure, needed, found, waiting)
-            return
-        state, code, reason = found
+        wishes = []
+        for needed, waiting in names:
+            content = {"name": needed.name} | ({"email": needed.email} if needed.email else {})
+            wanted = FollowUp(
+                self.realm, NAMES_SOURCE, fold(needed.name), needed.kind, 0, content, hash_of(content),
+                min(c.newest.priority for c in waiting),
+            )  # fmt: skip
+            before = [text.casefold() for text in spellings(needed.name)]
+            wishes.append(NameWish(wanted, [c.newest for c in waiting], before))
+        found = await self.parts.ledger.need_names(self.realm, tenure.fencing_token, wishes)
+        self.wake()
+        for (needed, waiting), outcome in zip(names, found, strict=True):
+            if isinstance(outcome, Known):
+                await self._name_is_there(tenure, needed, outcome, waiting)
+            elif outcome is not None:
+                await self._name_was_refused(tenure, needed, outcome, waiting)
+
+    async def _name_was_refused(
+        self, tenure: Tenure, needed: NameNeeded, outcome: tuple[CommandState, str, str], waiting: Sequence[Candidate]
+    ) -> None:
+        state, code, reason = outcome
         kind = "customer" if needed.kind is LedgerKind.CUSTOMER else "vendor"
         end = End(
             state if state in (CommandState.HELD, CommandState.REJECTED) else CommandState.HELD,
@@ -699,8 +723,4 @@ class Poster:
 
 
 def _suits_batch(attempt: NewAttempt) -> bool:
-    return (
-        attempt.request.operation in (Operation.CREATE, Operation.UPDATE)
-        and attempt.candidate.newest.failures == 0
-        and attempt.candidate.known.kind not in NAMES
-    )
+    return attempt.request.operation in (Operation.CREATE, Operation.UPDATE) and attempt.candidate.newest.failures == 0

@@ -52,7 +52,7 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 
 _ALL = "Active in (true, false)"
-_WITH_ACTIVE = frozenset({"Customer", "Vendor", "Item", "Account", "Term", "Class", "Department"})
+_WITH_ACTIVE = frozenset({"Customer", "Vendor", "Employee", "Item", "Account", "Term", "Class", "Department"})
 _ADDRESS = 6000  # characters of a query's names, as encoded
 NAMES_AT_ONCE = 30  # in one query: short enough for an address, with " (deleted)" beside each
 GATHER_SECONDS = 0.005

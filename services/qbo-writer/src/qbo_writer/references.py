@@ -6,9 +6,9 @@ The cache (memory, and qbo_writer.references across restarts) holds facts about 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from bookrelay import telemetry
@@ -16,7 +16,7 @@ from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import BillContent, InvoiceContent
 
-from qbo_writer import taxes
+from qbo_writer import merges, taxes
 from qbo_writer.domain import (
     AccessToken,
     LedgerKind,
@@ -27,9 +27,11 @@ from qbo_writer.domain import (
     Seen,
     Skipped,
     Unmapped,
+    UpdatedPage,
 )
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent, tax_of
-from qbo_writer.names import fold, fold_listed, no_name, tidy
+from qbo_writer.name_lists import BELIEVED_SECONDS, NameLists
+from qbo_writer.names import fold, fold_listed, last, no_name, tidy
 from qbo_writer.policy import Defaults, ItemTarget, Policy, Target
 from qbo_writer.settings import WriterSettings
 
@@ -41,7 +43,9 @@ _ALSO = ("Name", "AcctNum")  # besides its full name an entry of a list is found
 _TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words in place of ids
 _UNTAXED = "NON"
 _NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that never stand in a line by themselves
-_ABSENT_SECONDS = 30.0  # how long "nobody has this name" is believed; a name made meanwhile is refused by 6240
+_ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
+_LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has just answered
+_MERGES_SECONDS = 60.0
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
 _PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
 _WORD = {"Customer": "customer", "Vendor": "vendor", "Employee": "employee", "Item": "product or service", "Account": "account",
@@ -58,6 +62,9 @@ class Lists(Protocol):
 
     async def find_names(self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAMES) -> list[Seen]:
         """Return who holds a name, inactive ones included."""
+
+    async def updated(self, realm: str, entity: str, since: datetime, start: int, token: AccessToken) -> UpdatedPage:
+        """Read one page of what was last updated at `since` or later, oldest first."""
 
     async def get(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> Any:
         """Read one address."""
@@ -130,12 +137,16 @@ class References:
     def __init__(self, pool: Pool, books: Lists, policy: Policy, settings: WriterSettings) -> None:
         self._pool, self._books, self._policy, self._settings = pool, books, policy, settings
         self._policies: dict[str, Policy] = {}  # of companies whose policy was read again
+        self._name_lists = NameLists(pool, books, self._keep_names)
+        self._doubted: set[tuple[str, str]] = set()  # realm, folded name: was refused under its Id, and is asked for by itself
         self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, folded name
+        self._keys: dict[tuple[str, str, str], set[str]] = {}  # realm, entity, Id: the folded names that are in _names
         self._name_read_at: dict[tuple[str, str, str], float] = {}
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
         self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
         self._rates = taxes.Rates(books.query, settings.references_max_age_seconds)
+        self._survivors: dict[str, tuple[merges.Survivors, float]] = {}
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def use(self, realm: str, policy: Policy) -> None:
@@ -262,6 +273,11 @@ class References:
             _put(self._lists[(realm, entity)], reference, _details(seen.raw))
         await self._keep(connection, realm, [reference], [_details(seen.raw)])
 
+    async def merged(self, realm: str, losers: Collection[tuple[str, str]]) -> None:
+        """Forget entries that were merged into others, so that whoever names them finds the survivor."""
+        self._survivors.pop(realm, None)
+        await self.forget(realm, losers)
+
     async def forget(self, realm: str, entries: Collection[tuple[str, str]] | None = None) -> None:
         """Drop what is cached of these entries (entity, Id) after a refusal that names them, so that it is read again.
 
@@ -271,23 +287,26 @@ class References:
             self._facts.pop(realm, None)
         for absent in [key for key in self._absent if key[0] == realm and entries is None]:
             del self._absent[absent]
-        for name, held in list(self._names.items()):
-            if name[0] == realm and (entries is None or (held.entity, held.qbo_id) in entries):
-                del self._names[name]
+        for entity, id_ in [key[1:] for key in self._keys if key[0] == realm] if entries is None else entries:
+            self._drop(realm, entity, id_)
         for key, listed in list(self._lists.items()):
             if key[0] == realm and (entries is None or any((key[1], id_) in entries for id_ in listed.by_id)):
                 del self._lists[key]
         if entries is None:
+            await self._pool.execute("UPDATE qbo_writer.realms SET names_read = '{}' WHERE realm = $1", realm)
             await self._pool.execute("DELETE FROM qbo_writer.references WHERE realm = $1", realm)
+            self._name_lists.forget(realm)
         elif entries:
-            await self._pool.execute(  # of a list everything: what is left of it would pass for the whole
+            gone = await self._pool.fetch(  # of a list everything: what is left of it would pass for the whole
                 "DELETE FROM qbo_writer.references r USING unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
-                "WHERE r.realm = $1 AND r.entity = t.entity AND (r.qbo_id = t.qbo_id OR r.entity = ANY($4::text[]))",
+                "WHERE r.realm = $1 AND r.entity = t.entity AND (r.qbo_id = t.qbo_id OR r.entity = ANY($4::text[])) "
+                "RETURNING r.entity, r.name_folded",
                 realm,
                 [entity for entity, _ in entries],
                 [id_ for _, id_ in entries],
                 list(LISTS),
             )
+            self._doubted.update((realm, row["name_folded"]) for row in gone if row["entity"] in NAMES)
 
     # ------------------------------------------------------------------------------------------------------ one content
 
@@ -486,14 +505,16 @@ class References:
     async def _name(self, realm: str, entity: str, name: str, email: str | None, policy: Policy, token: AccessToken) -> str:
         table = policy.customers if entity == "Customer" else policy.vendors
         target = table.get(fold(name))
-        if target and target.id:
-            return target.id  # no read: 2500 would tell
+        if target and target.id:  # no read: 2500 would tell
+            return (await self._merged(realm)).by_id.get((entity, target.id), target.id)
         looked_up = target.name if target and target.name else name
         if not target and not fold(name):
             raise _Missing(_EMPTY)
-        found = await self._named(realm, entity, looked_up, token)
+        found, merged = await self._named(realm, entity, looked_up, token), await self._merged(realm)
         if found and found.entity == entity and found.active:
-            return found.qbo_id
+            return merged.by_id.get((entity, found.qbo_id), found.qbo_id)
+        if survivor := merged.by_name.get((entity, fold_listed(looked_up))):
+            return survivor
         if found is None:
             may = policy.create_customers if entity == "Customer" else policy.create_vendors
             if not target and (wrong := _wrong_name(name, entity)):
@@ -504,7 +525,14 @@ class References:
                 raise _Missing(_not_to_be_created(entity, name))
             kind = LedgerKind.CUSTOMER if entity == "Customer" else LedgerKind.VENDOR
             raise _New(NameNeeded(kind, tidy(name), email))
-        raise _Missing(_taken(entity, looked_up, found))
+        raise _Missing(taken(entity, looked_up, found))
+
+    async def _merged(self, realm: str) -> merges.Survivors:
+        """Who stands for whom after merges; another writer may have applied one."""
+        cached = self._survivors.get(realm)
+        if cached is None or time.monotonic() - cached[1] > _MERGES_SECONDS:
+            cached = self._survivors[realm] = (await merges.survivors(self._pool, realm), time.monotonic())
+        return cached[0]
 
     async def _named(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
         """Return who holds the name: the active one of our kind, else the active one of another, else an inactive one."""
@@ -521,45 +549,84 @@ class References:
             if kept:
                 self._take(realm, kept)
                 return kept
+            if (realm, key[2]) not in self._doubted and await self._name_lists.whole(realm, token):
+                listed = await self._listed_name(realm, entity, name, key)
+                if listed is None or (listed.entity == entity and listed.active):
+                    return listed
+                # Before somebody is refused because of it: what was made inactive or merged lately may show only by itself.
             return await self._read_name(realm, entity, name, key, token)
+
+    async def _listed_name(self, realm: str, entity: str, name: str, key: tuple[str, str, str]) -> Reference | None:
+        """Find who holds a name among all that there are. A full name ("Parent:Child") finds the entry below its parent."""
+        rows = await self._pool.fetch(
+            "SELECT entity, qbo_id, name, active, details FROM qbo_writer.references WHERE realm = $1 "
+            "AND entity = ANY($2::text[]) AND name_folded = ANY($3::text[])",
+            realm, list(NAMES), [key[2], fold_listed(last(name))],
+        )  # fmt: skip
+        held = [
+            Reference(row["entity"], row["qbo_id"], row["name"], row["active"])
+            for row in rows
+            if key[2] in (fold_listed(row["name"]), fold_listed(row["details"].get("FullyQualifiedName", "")))
+        ]
+        best = min(held, key=lambda one: (not one.active, one.entity != entity), default=None)
+        if best and best.entity == entity and best.active:
+            self._take(realm, best, key[2])
+        return best
+
+    async def _keep_names(self, realm: str, entity: str, seen: Sequence[Seen]) -> None:
+        """Keep a page of a list; what memory holds of these entries is looked up again."""
+        for one in seen:
+            self._drop(realm, entity, one.qbo_id)
+        await self._keep(self._pool, realm, [reference_of(one) for one in seen], [_details(one.raw) for one in seen])
+
+    def _drop(self, realm: str, entity: str, qbo_id: str) -> None:
+        for folded in self._keys.pop((realm, entity, qbo_id), ()):
+            held = self._names.get((realm, entity, folded))
+            if held and held.qbo_id == qbo_id:
+                del self._names[(realm, entity, folded)]
 
     async def _read_name(
         self, realm: str, entity: str, name: str, key: tuple[str, str, str], token: AccessToken
     ) -> Reference | None:
         seen = await self._books.find_names(realm, name, token, (entity,))
-        if not any(_active(one) for one in seen):
+        if not any(active(one) for one in seen):
             others = tuple(other for other in NAMES if other != entity)
             seen += await self._books.find_names(realm, name, token, others)
         if not seen:
+            for other in NAMES:  # what we were told lately: a query may not show yet what was just made
+                if kept := await self._kept_name(realm, other, key[2], _LATELY_SECONDS):
+                    return kept
             self._absent[key] = time.monotonic() + _ABSENT_SECONDS
             return None
-        best = min(seen, key=lambda one: (not _active(one), one.entity != entity))
+        best = min(seen, key=lambda one: (not active(one), one.entity != entity))
         found = _reference(best.entity, best.raw)
         if best.entity == entity and found.active:
-            self._take(realm, found)
-            self._names[key], self._name_read_at[key] = found, time.monotonic()  # a full name finds it next time, too
-            await self._keep(self._pool, realm, [found])
+            self._doubted.discard((realm, key[2]))
+            self._take(realm, found, key[2])  # a full name finds it next time, too
+            await self._keep(self._pool, realm, [found], [_details(best.raw)])
         return found
 
-    async def _kept_name(self, realm: str, entity: str, folded: str) -> Reference | None:
+    async def _kept_name(self, realm: str, entity: str, folded: str, seconds: float | None = None) -> Reference | None:
         row = await self._pool.fetchrow(
             "SELECT entity, qbo_id, name, active FROM qbo_writer.references WHERE realm = $1 AND entity = $2 "
             "AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4) LIMIT 1",
             realm,
             entity,
             folded,
-            self._settings.references_max_age_seconds,
+            self._settings.references_max_age_seconds if seconds is None else seconds,
         )
         return Reference(row["entity"], row["qbo_id"], row["name"], row["active"]) if row else None
 
-    def _take(self, realm: str, reference: Reference) -> None:
-        key = (realm, reference.entity, fold_listed(reference.name))
-        stale = [other for other, held in self._names.items() if other[:2] == key[:2] and held.qbo_id == reference.qbo_id]
-        for other in stale:  # renamed
-            del self._names[other]
-        self._absent.pop(key, None)
-        self._names[key] = reference
-        self._name_read_at[key] = time.monotonic()
+    def _take(self, realm: str, reference: Reference, also: str | None = None) -> None:
+        """Remember an entry by its name, and by the full name that it was asked for by."""
+        self._drop(realm, reference.entity, reference.qbo_id)  # renamed
+        folded = fold_listed(reference.name)
+        for entity in NAMES:  # one name space: who was refused because of it finds who has the name
+            self._absent.pop((realm, entity, folded), None)
+        for known in {folded, also or folded}:
+            self._names[(realm, reference.entity, known)] = reference
+            self._name_read_at[(realm, reference.entity, known)] = time.monotonic()
+            self._keys.setdefault((realm, reference.entity, reference.qbo_id), set()).add(known)
 
     # ------------------------------------------------------------------------------------------------------------ lists
 
@@ -574,12 +641,17 @@ class References:
 
     async def _listed(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
         """Find an entry of a list; a list that lacks it is read again, if it was not just read."""
-        folded = fold_listed(key)
+        folded, merged = fold_listed(key), await self._merged(realm)
+        if by_id:
+            key = merged.by_id.get((entity, key), key)
+        unfit = None
         for attempt in (0, 1):
             entries = await self._list(realm, entity, token, newer_than=_RELOAD_SECONDS if attempt else None)
             found = entries.by_id.get(key) if by_id else entries.by_name.get(folded)
-            if found:
-                return found
+            if found is None or not found.active:
+                unfit, found = found, entries.by_id.get(merged.by_name.get((entity, folded), ""))
+            if found or unfit:
+                return found or unfit
         return None
 
     async def _list(self, realm: str, entity: str, token: AccessToken, newer_than: float | None) -> _List:
@@ -719,7 +791,10 @@ def _heads(entity: str, raw: Mapping[str, Any]) -> str | None:
 
 def _details(raw: Mapping[str, Any]) -> dict[str, Any]:
     """What else an entry is found by (its short name, an account's number), and its type."""
-    return {key: str(raw[key]) for key in (*_ALSO, "Type") if raw.get(key)}
+    details = {key: str(raw[key]) for key in (*_ALSO, "Type") if raw.get(key)}
+    if raw.get("DisplayName") and raw.get("FullyQualifiedName") not in (None, raw["DisplayName"]):
+        details["FullyQualifiedName"] = str(raw["FullyQualifiedName"])
+    return details
 
 
 def _put(entries: _List, reference: Reference, details: Mapping[str, Any] | None = None) -> None:
@@ -739,8 +814,14 @@ def _fit(reference: Reference) -> bool:
     return reference.active and not reference.heads
 
 
-def _active(seen: Seen) -> bool:
+def active(seen: Seen) -> bool:
+    """Whether an entry is in use: inactive ones are kept by QuickBooks for ever."""
     return _true(seen.raw.get("Active", True))
+
+
+def reference_of(seen: Seen) -> Reference:
+    """Return an entry as the cache keeps it."""
+    return _reference(seen.entity, seen.raw)
 
 
 _US_TAX = Unmapped(
@@ -816,7 +897,8 @@ def _not_to_be_created(entity: str, name: str) -> Unmapped:
     )
 
 
-def _taken(entity: str, name: str, found: Reference) -> Unmapped:
+def taken(entity: str, name: str, found: Reference) -> Unmapped:
+    """Return why nobody is created under a name that another has, inactive or of another kind, and what a person can do."""
     wanted, holder = _WORD[entity], _WORD[found.entity]
     if found.entity == entity:
         return Unmapped(

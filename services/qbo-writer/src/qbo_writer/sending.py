@@ -32,14 +32,15 @@ from qbo_writer.domain import (
     Operation,
     Seen,
 )
+from qbo_writer.following import Follower
 from qbo_writer.lease import LeaseLost, Leases
 from qbo_writer.ledger import BatchRow, Ledger
 from qbo_writer.pacing import Pacer
 from qbo_writer.policy import Policy
 from qbo_writer.redacting import redacted
-from qbo_writer.references import Lists, References
+from qbo_writer.references import Lists, References, active, reference_of, taken
 from qbo_writer.settings import WriterSettings
-from qbo_writer.settling import NAMES, Attempt, Effects, Links, Numbered, effects_of
+from qbo_writer.settling import NAMES, Attempt, Effects, Links, Numbered, Requeue, backoff, effects_of
 from qbo_writer.tokens import TokenStore
 from qbo_writer.transitions import Envelope, Waits, When, when_answered
 
@@ -51,6 +52,7 @@ SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
 NAME_TAKEN = "6240"
 NUMBER_TAKEN = "6140"
+STALE = ("2500", "610", "6250")  # something that the request names is not there any more
 PASSING: tuple[type[BaseException], ...] = (TransientError, *TRANSIENT_POSTGRES)
 READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
 
@@ -125,6 +127,7 @@ class Sender:
     def __init__(self, realm: str, parts: Parts, wake: Any) -> None:
         self.realm, self.parts, self._wake = realm, parts, wake
         self.health = Health()
+        self.follower = Follower(realm, parts.ledger, parts.references, parts.books)
         self._queue: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -243,19 +246,18 @@ class Sender:
         pairs = [(a, answers.get(a.b_id or "", MISSING)) for a in attempts]
         for _, answer in pairs:
             self.health.heard(answer)
-        at_once = [(a, answer) for a, answer in pairs if answer.kind is not AnswerKind.CONFLICT]
-        refused = [a for a, answer in at_once if answer.kind is AnswerKind.ERROR and answer.intuit_code in ("2500", "610")]
-        if refused:
-            named = {entry for a in refused for entry in mapping.named(a.request.body)}
-            await self.parts.references.forget(self.realm, named)
+        reading = [(a, answer) for a, answer in pairs if answer.kind is AnswerKind.CONFLICT or _name_taken(a, answer)]
+        at_once = [pair for pair in pairs if pair not in reading]
+        await self._stale([a for a, answer in at_once if answer.kind is AnswerKind.ERROR and answer.intuit_code in STALE], token)
         effects = [e for a, answer in at_once for e in self._item(a, answer)]
         await self._settle(tenure, effects, at_once)
-        for a, answer in pairs:
-            if answer.kind is AnswerKind.CONFLICT:
-                await self._settle(tenure, await self._answered(a, answer, token), [(a, answer)])
+        await asyncio.gather(*(self._settle_alone(tenure, a, answer, token) for a, answer in reading))
         worst = next((answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled), None)
         if worst:
             await self._after(tenure, worst, token)
+
+    async def _settle_alone(self, tenure: Tenure, attempt: Attempt, answer: Answer, token: AccessToken) -> None:
+        await self._settle(tenure, await self._answered(attempt, answer, token), [(attempt, answer)])
 
     # ------------------------------------------------------------------------------------------------------------ answers
 
@@ -289,28 +291,51 @@ class Sender:
         when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
         if when is When.SUCCESS and answer.seen is None and not answer.deleted:
             when = When.SILENCE  # a success that cannot be read is no answer
-        if when is When.ERROR and answer.intuit_code == NAME_TAKEN and attempt.known.kind in NAMES:
-            holder = await self._who_has_the_name(attempt, token)
-            if holder is not None:
-                return [self.effects(attempt, When.SUCCESS, answer=answer, seen=holder, adopted=True)]
+        if when is When.ERROR and _name_taken(attempt, answer):
+            return [await self._taken(attempt, answer, token)]
         if when is not None:
-            if when is When.ERROR and answer.intuit_code in ("2500", "610"):
-                await self.parts.references.forget(self.realm, mapping.named(attempt.request.body))
+            if when is When.ERROR and answer.intuit_code in STALE:
+                await self._stale([attempt], token)
             return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
         return [await self._conflict(attempt, answer, token)]
 
-    async def _who_has_the_name(self, attempt: Attempt, token: AccessToken) -> Seen | None:
-        """Somebody made the customer or vendor since we looked: it is the one that was meant, unless it is inactive."""
+    async def _stale(self, attempts: Sequence[Attempt], token: AccessToken) -> None:
+        """Refused for something that they name: forget that, and no more; a person may have merged it into something else."""
+        if not attempts:
+            return
+        first = {entry for a in attempts if a.asked.failures == 0 for entry in mapping.named(a.request.body)}
+        await self.follower.refused(attempts[0].fencing_token, first, token)  # before its name is forgotten
+        await self.parts.references.forget(self.realm, {entry for a in attempts for entry in mapping.named(a.request.body)})
+
+    async def _taken(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
+        """6240: somebody made the name since we looked. One of that kind is the one that was meant, else say whose it is.
+
+        Who waits for the name is decided again then, and told the same as who comes later. Where nobody is found the name is
+        asked for again: a query may not show yet what was just made.
+        """
+        name, wanted = str((attempt.asked.content or {}).get("name") or ""), attempt.request.entity
         try:
-            found = await self.look_up(attempt, token, ours_only=False)
-        except LookupFailed:
-            return None
-        return next((seen for seen in found if seen.raw.get("Active", True) not in (False, "false")), None)
+            found = await self.parts.lists.find_names(self.realm, name, token)
+            holder = min(found, key=lambda seen: (not active(seen), seen.entity != wanted), default=None)
+            if holder and holder.entity == wanted and active(holder):  # read by Id: a query may show an old SyncToken
+                holder = await self.parts.books.read(self.realm, wanted, holder.qbo_id, token)
+                if holder and active(holder):
+                    return self.effects(attempt, When.SUCCESS, answer=answer, seen=holder, adopted=True)
+        except LookupFailed as error:
+            log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
+            holder = None
+        if holder is None:
+            effects = self.effects(attempt, When.ERROR, answer=replace(answer, disposition=Disposition.RETRY))
+            again = Requeue(attempt.asked.id, backoff(attempt.asked.failures), failed=True, reason=answer.reason)
+            return replace(effects, requeue=again)
+        why = taken(wanted, name, reference_of(holder))
+        told = replace(answer, disposition=Disposition.REJECT, reason=why.reason, fix=why.fix, code=why.code)
+        return replace(self.effects(attempt, When.ERROR, answer=told), learned=(holder.entity, holder))
 
     async def _conflict(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
         """5010, 610, 6140: read by Id and compare."""
-        if answer.intuit_code in ("2500", "610"):
-            await self.parts.references.forget(self.realm, mapping.named(attempt.request.body))
+        if answer.intuit_code in STALE:
+            await self._stale([attempt], token)
         for last in (False,) * (READS - 1) + (True,):
             try:
                 seen = await self._conflicting(attempt, answer, token)
@@ -321,6 +346,9 @@ class Sender:
                 await asyncio.sleep(0.2)
         if answer.intuit_code == NUMBER_TAKEN and seen is not None and _another(attempt, seen):
             return self._number_taken(attempt, answer, seen)
+        if seen is not None and attempt.request.qbo_id is not None:
+            known = await self.follower.conflicted(attempt.fencing_token, attempt.known, seen, token)
+            attempt = replace(attempt, known=known)
         return self.read(attempt, seen, answer=answer, adopted=not attempt.sent.ambiguous)
 
     def _number_taken(self, attempt: Attempt, answer: Answer, seen: Seen) -> Effects:
@@ -532,6 +560,10 @@ def log_end(realm: str, end: Any, attempt: Attempt | None = None, answer: Answer
         intuit_code=answer.intuit_code if answer else None, code=end.end.shown_code, seconds=seconds,
         trace_id=telemetry.trace_id_of(end.asked.traceparent),
     )  # fmt: skip
+
+
+def _name_taken(attempt: Attempt, answer: Answer) -> bool:
+    return answer.kind is AnswerKind.ERROR and answer.intuit_code == NAME_TAKEN and attempt.known.kind in NAMES
 
 
 EXPIRED = Answer(AnswerKind.REFUSAL, code=Code.OAUTH_FAILED, reason="the journalled access token has expired", unauthorized=True)

@@ -99,6 +99,11 @@ class CommandEnd:
     event: m.AnyMessage | None
 
 
+def backoff(failures: int) -> float:
+    """Return how many seconds a failed command waits; no jitter: the pacer spreads requests already."""
+    return float(min(300.0, 0.5 * 2 ** min(failures, 10)))
+
+
 @dataclass(frozen=True)
 class Requeue:
     """The command stays due, and is looked at again after `seconds`."""

@@ -201,6 +201,9 @@ class Realm(SQLModel, table=True):
     probe: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     pace: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     company: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
+    names_read: dict[str, Any] = Field(  # how far each list of names was read: the cache holds all up to there
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
+    )
     feed_position: datetime | None = Field(default=None, sa_type=_TIME)
     feed_paging: dict[str, Any] = Field(  # beyond the feed's cap: where the next page of each entity begins
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
@@ -283,6 +286,21 @@ class ReferenceRow(SQLModel, table=True):
     active: bool = Field(default=True, sa_type=Boolean, sa_column_kwargs={"server_default": text("true")})
     details: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     seen_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class MergeRow(SQLModel, table=True):
+    """Two entries of a list that a person made one: who named the loser names the winner. Kept for ever."""
+
+    __tablename__ = "merges"
+    __table_args__ = ({"schema": SCHEMA},)
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    entity: str = Field(sa_type=Text, primary_key=True)
+    loser: str = Field(sa_type=Text, primary_key=True)
+    winner: str = Field(sa_type=Text)
+    name_folded: str | None = Field(default=None, sa_type=Text)  # the loser's; null: we never knew it
+    told_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+    applied_at: datetime | None = Field(default=None, sa_type=_TIME)  # null: a webhook told it, the lease's holder has to
 
 
 class AttemptLog(SQLModel, table=True):

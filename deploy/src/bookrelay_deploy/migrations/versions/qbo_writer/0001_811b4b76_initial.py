@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_7e534c31'
+revision = '0001_811b4b76'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -104,6 +104,17 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('realm'),
     schema='qbo_writer'
     )
+    op.create_table('merges',
+    sa.Column('realm', sa.Text(), nullable=False),
+    sa.Column('entity', sa.Text(), nullable=False),
+    sa.Column('loser', sa.Text(), nullable=False),
+    sa.Column('winner', sa.Text(), nullable=False),
+    sa.Column('name_folded', sa.Text(), nullable=True),
+    sa.Column('told_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('applied_at', sa.DateTime(timezone=True), nullable=True),
+    sa.PrimaryKeyConstraint('realm', 'entity', 'loser'),
+    schema='qbo_writer'
+    )
     op.create_table('outbox',
     sa.Column('id', sa.BigInteger(), nullable=False),
     sa.Column('topic', sa.Text(), nullable=False),
@@ -141,6 +152,7 @@ def upgrade() -> None:
     sa.Column('probe', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('pace', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('company', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
+    sa.Column('names_read', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('feed_position', sa.DateTime(timezone=True), nullable=True),
     sa.Column('feed_paging', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('feed_asked_at', sa.DateTime(timezone=True), nullable=True),

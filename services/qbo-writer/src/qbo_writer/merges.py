@@ -1,0 +1,90 @@
+"""The table of merges that persons made in QuickBooks: told by a webhook or seen in the change feed, applied once, kept for ever.
+
+Kept, because the loser's name goes on arriving from sources: it means the survivor. Its SQL; what is a merge says `merging`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bookrelay.db import Connection, Pool
+
+from qbo_writer.mapping import KIND
+from qbo_writer.merging import Entry, Merge, pattern
+from qbo_writer.settling import NAMES_SOURCE
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Who stands for whom: by the loser (entity, Id), and by its folded name (entity, name)."""
+
+    by_id: dict[Entry, str]
+    by_name: dict[tuple[str, str], str]
+
+
+async def tell(pool: Pool, merges: Sequence[tuple[str, Merge]]) -> None:
+    """Note what a webhook tells (company, merge), to be applied by whoever holds the company's lease. Twice is once."""
+    await pool.executemany(
+        "INSERT INTO qbo_writer.merges (realm, entity, loser, winner) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        [(realm, merge.entity, merge.loser, merge.winner) for realm, merge in merges],
+    )
+
+
+async def pending(pool: Pool, realm: str) -> list[Merge]:
+    """Read what was told and is not applied yet."""
+    rows = await pool.fetch("SELECT entity, loser, winner FROM qbo_writer.merges WHERE realm = $1 AND applied_at IS NULL", realm)
+    return [Merge(row["entity"], row["loser"], row["winner"]) for row in rows]
+
+
+async def survivors(pool: Pool, realm: str) -> Survivors:
+    """Read all of a company."""
+    rows = await pool.fetch("SELECT entity, loser, winner, name_folded FROM qbo_writer.merges WHERE realm = $1", realm)
+    return Survivors(
+        {(row["entity"], row["loser"]): row["winner"] for row in rows},
+        {(row["entity"], row["name_folded"]): row["winner"] for row in rows if row["name_folded"]},
+    )
+
+
+async def apply(connection: Connection, realm: str, merge: Merge) -> None:
+    """Let everything that the ledger knows of the loser name the survivor, requests on their way included.
+
+    The loser's name document stands for the survivor then: nobody is made again under the loser's name.
+    """
+    entity, loser = merge.entity, merge.loser
+    winner = await connection.fetchval(  # who was merged away in turn
+        "SELECT coalesce((SELECT winner FROM qbo_writer.merges WHERE realm = $1 AND entity = $2 AND loser = $3), $3)",
+        realm, entity, merge.winner,
+    )  # fmt: skip
+    kind = KIND[entity].value if entity in KIND else None
+    await connection.execute(
+        "INSERT INTO qbo_writer.merges AS m (realm, entity, loser, winner, name_folded, applied_at) SELECT $1, $2, $3, $4, "
+        "coalesce((SELECT name_folded FROM qbo_writer.references WHERE realm = $1 AND entity = $2 AND qbo_id = $3), "
+        "(SELECT source_key FROM qbo_writer.documents WHERE realm = $1 AND source = $6 AND kind = $5 AND qbo_id = $3 LIMIT 1)), "
+        "clock_timestamp() ON CONFLICT (realm, entity, loser) DO UPDATE SET winner = excluded.winner, "
+        "name_folded = coalesce(m.name_folded, excluded.name_folded), applied_at = excluded.applied_at",
+        realm, entity, loser, winner, kind, NAMES_SOURCE,
+    )  # fmt: skip
+    await connection.execute(
+        "UPDATE qbo_writer.merges SET winner = $4 WHERE realm = $1 AND entity = $2 AND winner = $3", realm, entity, loser, winner
+    )
+    renamed = (
+        "(SELECT jsonb_object_agg(key, CASE WHEN value = to_jsonb($2::text) AND key ~ $4 THEN to_jsonb($3::text) ELSE value END) "
+        "FROM jsonb_each(fields))"
+    )
+    names = "EXISTS (SELECT 1 FROM jsonb_each_text(fields) WHERE value = $2 AND key ~ $4)"
+    for table, which in (("documents", "qbo_id IS NOT NULL"), ("attempts", "state <> 'resolved'")):
+        await connection.execute(
+            f"UPDATE qbo_writer.{table} SET fields = {renamed} WHERE realm = $1 AND {which} "  # noqa: S608
+            f"AND fields IS NOT NULL AND {names}",
+            realm, loser, winner, pattern(entity),
+        )  # fmt: skip
+    await connection.execute(
+        "UPDATE qbo_writer.documents SET qbo_id = $4, status = 'present', fields = '{}', diverged = false, differences = NULL, "
+        "updated_at = clock_timestamp() WHERE realm = $1 AND source = $5 AND kind = $2 AND qbo_id = $3",
+        realm, kind, loser, winner, NAMES_SOURCE,
+    )  # fmt: skip
+    if entity == "Vendor":
+        await connection.execute(
+            "UPDATE qbo_writer.commands SET content = jsonb_set(content, '{vendor_id}', to_jsonb($3::text)) WHERE realm = $1 "
+            "AND kind = 'bill_payment' AND state IN ('due', 'received', 'held') AND content->>'vendor_id' = $2",
+            realm, loser, winner,
+        )  # fmt: skip

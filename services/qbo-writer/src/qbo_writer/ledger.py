@@ -139,8 +139,8 @@ class NameWish:
 
 NameFound = tuple[CommandState, str, str] | Known | None
 PRUNED_AT_ONCE = 5000
-TOGETHER_SECONDS = 2.0  # commands recorded this close together count as published together
-RIVAL_SECONDS = 600.0  # how long a vendor's name waits for invoices that may need a customer of this name
+TOGETHER_SECONDS = 2  # commands recorded this close together count as published together
+RIVAL_SECONDS = 600  # how long a vendor's name waits for invoices that may need a customer of this name
 _KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
     "d.doc_number AS d_number, d.number_of AS d_number_of, d.status AS d_status, d.qbo_id AS d_qbo_id, "
@@ -988,7 +988,7 @@ async def _customer_first(connection: Connection, realm: str, wish: NameWish, ri
     )
     seconds = TOGETHER_SECONDS - age
     if seconds <= 0 and age < RIVAL_SECONDS and not rivals.isdisjoint(wish.keys):
-        seconds = 1.0
+        seconds = 1
     if seconds <= 0:
         return False
     await _requeue(connection, [Requeue(w.id, seconds) for w in wish.waiting])

@@ -43,7 +43,7 @@ from qbo_writer.policy import Policy
 from qbo_writer.references import CompanyFacts
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
-from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, backoff, ended, hash_of
+from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, backoff_seconds, ended, hash_of
 from qbo_writer.sweeping import Sweeper
 
 log = telemetry.get_logger(__name__)
@@ -372,7 +372,7 @@ class Poster:
             log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
             prepared.unanswered = prepared.unanswered or not error.definite
             failed = error.definite or self._others_are_served(asked.id)
-            pause = backoff(max(asked.failures, self._unanswered.get(asked.id, (0, 0))[1]))
+            pause = backoff_seconds(max(asked.failures, self._unanswered.get(asked.id, (0, 0))[1]))
             prepared.effects.append(Effects(requeue=Requeue(asked.id, pause, failed=failed, reason=str(error)[:REASON_LENGTH])))
             return
         except (HaltError, LeaseLost):
@@ -384,7 +384,7 @@ class Poster:
         except Exception as error:  # a defect of ours in one document must not stop the others
             log.error("prepare.failed", realm=self.realm, command_id=str(asked.id), error=repr(error), exc_info=True)
             if asked.failures < FAILURES:
-                prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff(asked.failures), failed=True)))
+                prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff_seconds(asked.failures), failed=True)))
                 return
             result = End(CommandState.DEAD_LETTERED, f"The writer cannot prepare this document: {type(error).__name__}.")
         if isinstance(result, End):
@@ -614,7 +614,7 @@ class Poster:
             mapping.ENTITY[needed.kind], known.qbo_id or "", known.sync_token or "0", None, known.marker,
             Decimal(0), Decimal(0), False, known.fields or {}, {"Id": known.qbo_id, "DisplayName": needed.name},
         )  # fmt: skip
-        again = [Effects(requeue=Requeue(c.newest.id, backoff(c.newest.failures), failed=True)) for c in waiting]
+        again = [Effects(requeue=Requeue(c.newest.id, backoff_seconds(c.newest.failures), failed=True)) for c in waiting]
         again[0] = Effects(requeue=again[0].requeue, learned=(mapping.ENTITY[needed.kind], seen))
         await self.sender.commit(tenure, again)
 

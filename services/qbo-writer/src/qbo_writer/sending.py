@@ -40,7 +40,7 @@ from qbo_writer.policy import Policy
 from qbo_writer.redacting import redacted
 from qbo_writer.references import Lists, References, active, reference_of, taken
 from qbo_writer.settings import WriterSettings
-from qbo_writer.settling import NAMES, Attempt, Effects, Links, Numbered, Requeue, backoff, effects_of
+from qbo_writer.settling import NAMES, Attempt, Effects, Links, Numbered, Requeue, backoff_seconds, effects_of
 from qbo_writer.tokens import TokenStore
 from qbo_writer.transitions import Envelope, Waits, When, when_answered
 
@@ -326,7 +326,7 @@ class Sender:
             holder = None
         if holder is None:
             effects = self.effects(attempt, When.ERROR, answer=replace(answer, disposition=Disposition.RETRY))
-            again = Requeue(attempt.asked.id, backoff(attempt.asked.failures), failed=True, reason=answer.reason)
+            again = Requeue(attempt.asked.id, backoff_seconds(attempt.asked.failures), failed=True, reason=answer.reason)
             return replace(effects, requeue=again)
         why = taken(wanted, name, reference_of(holder))
         told = replace(answer, disposition=Disposition.REJECT, reason=why.reason, fix=why.fix, code=why.code)

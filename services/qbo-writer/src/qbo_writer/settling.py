@@ -99,7 +99,7 @@ class CommandEnd:
     event: m.AnyMessage | None
 
 
-def backoff(failures: int) -> float:
+def backoff_seconds(failures: int) -> float:
     """Return how many seconds a failed command waits; no jitter: the pacer spreads requests already."""
     return float(min(300.0, 0.5 * 2 ** min(failures, 10)))
 

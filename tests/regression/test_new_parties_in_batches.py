@@ -73,13 +73,13 @@ async def test_a_taken_name_in_a_batch_is_found_or_told(database_url: str, sandb
         async with running(d.writer):
             states = await d.until_ended()
         keys = [f"Q-{at}" for at in range(12)]
-        assert [states[key, 1] for key in keys] == ["posted"] * 3 + ["rejected"] + ["posted"] * 8
+        assert [states[key, 1] for key in keys] == ["posted"] * 3 + ["waiting"] + ["posted"] * 8
         assert made(d, "Customer", names) == Counter([*names[:3], *names[4:]])
         mine = [b for b in d.sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
         ours = {b["CustomerRef"]["value"] for b in mine}
         assert set(there.values()) <= ours
         state, code, reason = (await rows(d, ["Q-3"]))["Q-3"]
-        assert (state, code) == ("rejected", "QB005")
+        assert (state, code) == ("waiting", "QB005")
         assert f"belongs to the vendor {vendor}" in str(reason)
         assert await d.pool.fetchval("SELECT count(*) FROM qbo_writer.attempts WHERE intuit_code = '6240' AND batch_id > 0")
 
@@ -103,7 +103,7 @@ async def test_a_customer_and_a_vendor_of_one_name(database_url: str, sandbox: Q
         (customer,) = [c["Id"] for c in sandbox.books(d.realm, "Customer") if c["DisplayName"] == "Twice Ltd"]
         assert told["Q-1"][0] == "posted"
         state, code, reason = told["R-1"]
-        assert (state, code) == ("rejected", "QB005")
+        assert (state, code) == ("waiting", "QB005")
         assert f"belongs to the customer {customer} in QuickBooks, where a vendor is needed" in str(reason)
         assert not [v for v in sandbox.books(d.realm, "Vendor") if fold(v["DisplayName"]) == "twice ltd"]
 
@@ -117,4 +117,4 @@ async def test_a_vendor_waits_only_for_an_invoice_that_can_be_posted(database_ur
             bill(d.realm, "R-1", vendor="Twice Ltd"),
             asked.model_copy(update={"data": asked.data.model_copy(update={"content": content})}),
         )
-        assert await d.until_ended() == {("Q-1", 1): "rejected", ("R-1", 1): "posted"}
+        assert await d.until_ended() == {("Q-1", 1): "waiting", ("R-1", 1): "posted"}

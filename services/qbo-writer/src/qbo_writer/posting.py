@@ -599,7 +599,7 @@ class Poster:
             try:
                 seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
             except LookupFailed as error:
-                again = Requeue(asked.id, backoff(asked.failures), failed=True, reason=str(error)[:REASON_LENGTH])
+                again = Requeue(asked.id, backoff_seconds(asked.failures), failed=True, reason=str(error)[:REASON_LENGTH])
                 await self.sender.commit(tenure, [Effects(requeue=again)])
                 return
             if seen is None or (seen.balance, seen.sync_token) != (known.balance, known.sync_token):

@@ -28,7 +28,8 @@ def test_documented_example_is_a_policy(tmp_path: Path) -> None:
     assert policy.items
     assert policy.prefixes
     named = set(Policy.model_fields) - {"defaults"}
-    assert {name for name in named if f"\n{name} =" in text or f"[{name}]" in text} == named, "every key is shown"
+    shown = {name for name in named if f"\n{name} =" in text or f"\n# {name} =" in text or f"[{name}]" in text}
+    assert shown == named, "every key is shown"
     shown = text.split("\n[defaults]\n")[1].split("\n\n")[0]
     assert all(f"{field.alias or name} =" in shown for name, field in Defaults.model_fields.items())
 

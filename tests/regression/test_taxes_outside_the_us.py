@@ -156,8 +156,9 @@ async def test_what_cannot_be_reckoned_is_said(
     async with desk(database_url, sandbox, company=company, company_policy_file=policy(tmp_path, text)) as d:
         await d.tell(stating(invoice(d.realm, "a"), **content))
         assert (await d.until_ended())["a", 1] == state
-        ends = ("held", "waiting", "rejected")
-        said = next((found for end in ends if (found := (await told(d, f"document.{end}")).get("a"))), {})
+        said: dict[str, Any] = {}
+        for end in ("held", "waiting", "rejected"):
+            said = said or (await told(d, f"document.{end}")).get("a", {})
         assert words in f"{said.get('reason', '')} {said.get('fix', '')}"
 
 

@@ -440,9 +440,9 @@ class DocumentRejectedData(EventData):
 
 
 class DocumentWaitingData(EventData):
-    code: str
-    reason: Text
-    fix: str = Field(default="", max_length=4000)
+    code: Word
+    reason: Reason
+    fix: Told = ""
 
 
 class DocumentSkippedData(EventData):

@@ -19,7 +19,7 @@ def procedures(*names: str, **more: Any) -> dict[str, Any]:
 CLEANED = {
     11: procedures("be\x00fore"),
     12: procedures("tab\there\x7f"),
-    13: {"Patient": {"Id": "30\x0012", "Name": "A\x00nn B\x0bCole"}},
+    13: {"Patient": {"Id": 3012, "Name": "A\x00nn B\x0bCole"}},
 }
 PARKED = {
     21: (procedures(*(f"{n}{WORDS}"[:2000] for n in range(600))), "bytes as an invoice; at most"),

@@ -62,6 +62,8 @@ def _closed_connections_are_told() -> None:
     def told(self: Any, request: Any, expect_response: bool = True) -> Any:
         try:
             return send(self, request, expect_response)
+        except KafkaError:  # a RuntimeError, too: what the broker cannot do is no broken connection
+            raise
         except RuntimeError as error:
             self.close(reason=CloseReason.CONNECTION_BROKEN)
             raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error

@@ -66,6 +66,8 @@ bench-sandbox: .bootstrap/synced-dev ## How fast the QuickBooks stand-in is
 	@$(RUN) bench/sandbox_creates.py $(ARGS)
 bench-writer: .bootstrap/synced-dev ## The writer at Intuit's limits, beside simpler posters
 	@$(RUN) -m bench.writer $(ARGS)
+bench-outages: .bootstrap/synced-dev ## What a crash and a long absence cost: ARGS=crash or ARGS=feed
+	@$(RUN) -m bench.outages $(ARGS)
 faults: .bootstrap/synced-dev ## Crash points, random kills, QuickBooks faults: the full run
 	@$(RUN) -m tests.faults.run $(ARGS)
 

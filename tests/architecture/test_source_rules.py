@@ -17,6 +17,7 @@ ALLOWED = ALWAYS | {
     "crashpoints.py", "asking.py", "numbering.py", "totals.py", "taxes.py", "discrepancies.py", "feed_paging.py", "names.py",
     "merging.py", "showing.py",
     "listing.py", "merges.py", "name_lists.py", "following.py", "decisions.py",
+    "adopting.py", "recovering.py", "recovery.py", "replaying.py",
 }  # fmt: skip
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",

@@ -229,6 +229,13 @@ class Lane:
         await self.http.aclose()
         await self.stack.stop()
 
+    async def listen_again(self) -> None:
+        """Read the events topic from its beginning: the broker has lost it."""
+        if self._listener:
+            self._listener.cancel()
+            await asyncio.wait([self._listener])
+        self._listener = asyncio.create_task(self._listen())
+
     async def _listen(self) -> None:
         """Read the events topic from its beginning, for ever."""
         while True:

@@ -40,6 +40,8 @@ async def test_the_first_sends_error_does_not_end_the_second(database_url: str, 
         first = replace(first, sent=replace(first.sent, state=AttemptState.SENDING, ambiguous=False))
         expires_at = datetime.now(UTC) + timedelta(hours=1)
         (second,) = await ledger.resend(d.realm, token, [first], expires_at, absent=True)
+        # An old look-up that found nothing says nothing about the second send: it must not leave a third time for it.
+        assert await ledger.resend(d.realm, token, [first], expires_at, absent=True) == []
         error = Answer(AnswerKind.ERROR, http_status=400, intuit_code="2050", reason="too long")
         old = effects_of(first, When.ERROR, d.writer.parts.links, answer=error)
         assert await ledger.commit(d.realm, token, [old]) == []

@@ -250,7 +250,7 @@ def consume(
     each such record and its reason. The record at which the group stands is named: in one log line a minute, in
     `bookrelay.blocked`, and in the metrics.
     """
-    reading = _Reading(topic, group, handler, dead_letter, put_aside)
+    reading = Reading(topic, group, handler, dead_letter, put_aside)
 
     async def on_batch(records: list[ConsumerRecord[Any, Any]]) -> None:
         try:
@@ -300,7 +300,7 @@ def _say_blocked(group: str, record: ConsumerRecord[Any, Any], error: Exception)
 
 
 @dataclass
-class _Reading:
+class Reading:
     """One group's reading of one topic. `failures` counts the tries of the batch at hand that came to nothing."""
 
     topic: Topic

@@ -25,7 +25,7 @@ def record(number: int) -> ConsumerRecord[bytes, bytes]:
 
 async def handle(handler: kafka.Handler) -> None:
     nowhere = Publisher("127.0.0.1:1", "test")  # nothing is put aside here
-    await kafka._Reading(TOPIC, "parts", handler, nowhere).handle([record(n) for n in range(COUNT)])
+    await kafka.Reading(TOPIC, "parts", handler, nowhere).handle([record(n) for n in range(COUNT)])
 
 
 def ids(part: Sequence[Received[Any]]) -> list[int]:

@@ -16,7 +16,17 @@ from bookrelay.causes import cause_of
 from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool, postgres_server
 from bookrelay.errors import BookrelayError
 
-from qbo_writer import audit_cli, auth_cli, commands_cli, held_cli, letters_cli, preflight_cli, status_cli, unserved_cli
+from qbo_writer import (
+    audit_cli,
+    auth_cli,
+    commands_cli,
+    held_cli,
+    letters_cli,
+    preflight_cli,
+    recover_cli,
+    status_cli,
+    unserved_cli,
+)
 from qbo_writer.cli_support import Action, NoCalls, at_least_one, kafka_why_not, remark, served
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
@@ -133,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
     limits.set_defaults(action=bounds)
     audit_cli.register(commands)
     auth_cli.register(commands)
+    recover_cli.register(commands)
     return main
 
 

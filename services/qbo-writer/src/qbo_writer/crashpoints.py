@@ -35,6 +35,10 @@ class Place(StrEnum):
     TOKEN_PERSISTED = "token_persisted"  # noqa: S105
     PUBLISHED = "published"  # the relay has published, nothing is marked
     MARKED = "marked"
+    RECOVERY_BEGUN = "recovery_begun"  # the companies are halted, the offsets are not set back
+    RECOVERY_REPLAYED = "recovery_replayed"  # the commands are recorded again, nothing is compared
+    RECOVERY_COMPARING = "recovery_comparing"  # a page is compared and committed
+    RECOVERY_COMPARED = "recovery_compared"  # everything is compared, the company is still halted
 
 
 class Crashed(Exception):  # noqa: N818

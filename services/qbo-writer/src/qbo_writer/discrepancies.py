@@ -43,6 +43,7 @@ class Discrepancy:
     source_key: str | None = None
     amount: Decimal | None = None  # not_as_asked: QuickBooks' total less the command's own
     asked: dict[str, str] | None = None  # not_as_asked: the fields that differ, as they were asked
+    marker: str | None = None  # unknown_marker
 
 
 Telling = Callable[[Discrepancy], m.AnyMessage]
@@ -115,13 +116,13 @@ async def keep(connection: Connection, realm: str, found: Sequence[Discrepancy])
     for d in found:
         row = await connection.fetchrow(
             "INSERT INTO qbo_writer.discrepancies AS o "
-            "(realm, entity, qbo_id, what, document_id, doc_number, reason, fix, amount, asked) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (realm, entity, qbo_id, what) DO UPDATE SET "
+            "(realm, entity, qbo_id, what, document_id, doc_number, reason, fix, amount, asked, marker) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (realm, entity, qbo_id, what) DO UPDATE SET "
             "last_found_at = now(), found_at = CASE WHEN o.resolved_at IS NULL AND o.reason = excluded.reason THEN o.found_at "
             "ELSE now() END, resolved_at = NULL, document_id = excluded.document_id, reason = excluded.reason, "
-            "fix = excluded.fix, amount = excluded.amount, asked = excluded.asked "
+            "fix = excluded.fix, amount = excluded.amount, asked = excluded.asked, marker = excluded.marker "
             "RETURNING found_at, found_at = now() AS fresh",
-            realm, d.entity, d.qbo_id, d.what, d.document_id, d.doc_number, d.reason, d.fix, d.amount, d.asked,
+            realm, d.entity, d.qbo_id, d.what, d.document_id, d.doc_number, d.reason, d.fix, d.amount, d.asked, d.marker,
         )  # fmt: skip
         if row["fresh"]:
             fresh.append(replace(d, found_at=row["found_at"]))

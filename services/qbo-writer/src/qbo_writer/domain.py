@@ -3,7 +3,7 @@
 Pure: no I/O, no QuickBooks JSON beyond the text of a request's body. The ports that handlers and loops take stand here, too.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -219,6 +219,14 @@ class Books(Protocol):
 
     async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
         """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
+
+    async def find_marked(
+        self, realm: str, entity: str, numbers: Mapping[str, str | None], since: datetime, token: AccessToken
+    ) -> dict[str, Seen]:
+        """Look up many documents at once by their markers (each with its number, if any), in one window of CreateTime.
+
+        Return by marker what was found; raises LookupFailed.
+        """
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> "list[Seen | Deleted]":
         """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap and so may be incomplete."""

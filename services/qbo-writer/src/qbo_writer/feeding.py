@@ -216,7 +216,8 @@ class Feeder:
                 sender=SENDER, time=now,
             )  # fmt: skip
         expected = known.sync_token if known else None
-        return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged)
+        state = (change.entity, change.qbo_id, "deleted" if deleted else f"{sync_token} {_updated(change)}")
+        return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged, state if changed else None)
 
     async def saw(self, tenure: Tenure, known: Known, seen: Seen | None) -> None:
         """A document of ours was read by Id, None if it is not there: commit what that means, as if the feed had shown it."""
@@ -255,10 +256,15 @@ class Feeder:
             await ledger.keep_probe(self.realm, tenure.fencing_token, after, single.proven, batch.proven)
 
 
-def _changed_at(change: Seen | Deleted, now: datetime) -> datetime:
+def _updated(change: Seen | Deleted) -> str:
+    """When it was changed last, as QuickBooks writes it."""
     raw: dict[str, Any] = change.raw if isinstance(change, Seen) else {}
-    text = (raw.get("MetaData") or {}).get("LastUpdatedTime")
+    return str((raw.get("MetaData") or {}).get("LastUpdatedTime") or "")
+
+
+def _changed_at(change: Seen | Deleted, now: datetime) -> datetime:
+    text = _updated(change)
     try:
-        return datetime.fromisoformat(str(text)).astimezone(UTC) if text else now
+        return datetime.fromisoformat(text).astimezone(UTC) if text else now
     except ValueError:
         return now

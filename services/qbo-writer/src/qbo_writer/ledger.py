@@ -1,9 +1,9 @@
 """All SQL of the ledger. Recording is open to every writer; everything else is one transaction under the locked lease row."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID, uuid5
 
@@ -50,6 +50,7 @@ class Candidate:
     known: Known
     newest: Asked
     older: tuple[Asked, ...]
+    stray: str | None = None  # Id of the document in QuickBooks that carries its marker, found while nothing was known of it
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class FeedChange:
     events: tuple[AnyMessage, ...] = ()
     changed: AnyMessage | None = None
     diverged: bool = False
+    state: tuple[str, str, str] | None = None  # entity, Id, and which state of it `changed` tells: once
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class RealmRow:
     swept_at: datetime | None
     feed_paging: dict[str, Any] = field(default_factory=dict)
     feed_asked_at: datetime | None = None
+    recover_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,10 @@ class Ledger:
             ), picked AS (
               SELECT document_id, min(priority) AS priority, min(due_at) AS due_at FROM due GROUP BY document_id
             )
-            SELECT {_KNOWN}, {_ASKED}, c.older FROM picked p
+            SELECT {_KNOWN}, {_ASKED}, c.older, CASE WHEN d.qbo_id IS NULL THEN (
+              SELECT o.qbo_id FROM qbo_writer.discrepancies o WHERE o.realm = d.realm AND o.marker = d.marker
+                AND o.resolved_at IS NULL ORDER BY o.found_at LIMIT 1) END AS stray
+            FROM picked p
             JOIN qbo_writer.documents d ON d.id = p.document_id
             CROSS JOIN LATERAL (
               SELECT n.*, (
@@ -237,9 +243,12 @@ class Ledger:
             )
             older_rows = {str(row["c_id"]): asked_of(row) for row in found}
         return [
-            Candidate(known_of(row), asked_of(row), tuple(older_rows[id_] for id_ in row["older"] or () if id_ in older_rows))
+            Candidate(
+                known_of(row), asked_of(row), tuple(older_rows[id_] for id_ in row["older"] or () if id_ in older_rows),
+                row["stray"],
+            )
             for row in rows
-        ]
+        ]  # fmt: skip
 
     async def take_up_waiting(self, realm: str, fencing_token: int, *, all_of_them: bool) -> int:
         """Decide again what waits for something in QuickBooks or in the policy, where its time has come; return how many.
@@ -344,20 +353,24 @@ class Ledger:
     async def resend(
         self, realm: str, fencing_token: int, attempts: Sequence[Attempt], token_expires_at: datetime, *, absent: bool
     ) -> list[Attempt]:
-        """Journal that the attempts leave again. `absent`: looked up after the wait, so no earlier copy can take effect."""
+        """Journal that the attempts leave again. `absent`: looked up after the wait, so no earlier copy can take effect.
+
+        Left out is what has left again since it was read: a look-up that waited out an outage says nothing about the later send.
+        """
         async with fenced(self._pool, realm, fencing_token) as connection:
             rows = await connection.fetch(
                 """
-                UPDATE qbo_writer.attempts SET state = 'sending', answered = false, sends = sends + 1,
+                UPDATE qbo_writer.attempts a SET state = 'sending', answered = false, sends = a.sends + 1,
                   last_sent_at = clock_timestamp(), fencing_token = $2, operator_says = NULL,
                   -- A copy in a lost sender's hands lives as long as the longest-lived token it may carry.
                   token_expires_at = CASE WHEN $4 THEN $3 ELSE greatest(token_expires_at, $3) END,
                   lost = CASE WHEN $4 THEN false ELSE lost OR (ambiguous AND silent_at IS NULL) END,
                   first_sent_at = CASE WHEN ambiguous THEN first_sent_at ELSE clock_timestamp() END,
                   silent_at = NULL
-                WHERE id = ANY($1::bigint[]) AND state <> 'resolved' RETURNING *
+                FROM unnest($1::bigint[], $5::int[]) AS t(id, sends)
+                WHERE a.id = t.id AND a.sends = t.sends AND state <> 'resolved' RETURNING a.*
                 """,
-                [a.id for a in attempts], fencing_token, token_expires_at, absent,
+                [a.id for a in attempts], fencing_token, token_expires_at, absent, [a.sends for a in attempts],
             )  # fmt: skip
         by_id = {a.id: a for a in attempts}
         return [replace(by_id[row["id"]], sent=_sent(row), sends=row["sends"], fencing_token=fencing_token) for row in rows]
@@ -405,7 +418,7 @@ class Ledger:
 
     async def open_attempts(
         self, realm: str, *, limit: int, without: Collection[int] = (), ids: Collection[int] | None = None,
-        batch_id: int | None = None, due: bool = True,
+        batch_id: int | None = None, due: bool = True, documents: Collection[int] | None = None,
     ) -> list[Attempt]:  # fmt: skip
         """Read open attempts that nobody in this process is sending, those that are due first."""
         rows = await self._pool.fetch(
@@ -415,11 +428,25 @@ class Ledger:
             WHERE a.realm = $1 AND a.state <> 'resolved' AND NOT a.id = ANY($2::bigint[])
               AND ($3::bigint[] IS NULL OR a.id = ANY($3)) AND ($4::bigint IS NULL OR a.batch_id = $4)
               AND (NOT $6 OR a.due_at <= clock_timestamp() OR a.operator_says IS NOT NULL)
+              AND ($7::bigint[] IS NULL OR a.document_id = ANY($7))
             ORDER BY a.due_at LIMIT $5
             """,  # noqa: S608
             realm, list(without), None if ids is None else list(ids), batch_id, limit, due,
+            None if documents is None else list(documents),
         )  # fmt: skip
         return [_attempt_of(row) for row in rows]
+
+    async def versions(self, documents: Collection[int]) -> dict[int, list[Asked]]:
+        """Read every recorded command of these documents, newest first."""
+        rows = await self._pool.fetch(
+            f"SELECT c.document_id, {_ASKED} FROM qbo_writer.commands c WHERE c.document_id = ANY($1::bigint[]) "  # noqa: S608
+            f"ORDER BY c.document_id, {_NEWEST_FIRST}",
+            list(documents),
+        )
+        found: dict[int, list[Asked]] = {}
+        for row in rows:
+            found.setdefault(row["document_id"], []).append(asked_of(row))
+        return found
 
     async def batch(self, batch_id: int) -> BatchRow:
         """Read a batch as it was journalled."""
@@ -430,6 +457,15 @@ class Ledger:
         """Note when to look for an unknown attempt again."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute("UPDATE qbo_writer.attempts SET due_at = $2 WHERE id = $1", attempt_id, at)
+
+    async def look_again_at(self, realm: str, fencing_token: int, at: Mapping[int, datetime]) -> None:
+        """Note for several unknown attempts when to look for them again."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute(
+                "UPDATE qbo_writer.attempts a SET due_at = t.at FROM unnest($1::bigint[], $2::timestamptz[]) AS t(id, at) "
+                "WHERE a.id = t.id",
+                list(at), list(at.values()),
+            )  # fmt: skip
 
     async def behind(self, realm: str) -> list[Candidate]:
         """Read documents with due commands behind an attempt that only a person can resolve."""
@@ -656,10 +692,12 @@ class Ledger:
         changes: Sequence[FeedChange],
         listed: Sequence[Seen],
         reached: tuple[datetime | None, dict[str, Any]] | None = None,
+        forget: timedelta = timedelta(minutes=15),
     ) -> None:
         """Commit what the feed shows, and how far it was read: position (None: stays) and the pages left.
 
-        A document with an open attempt, or that moved meanwhile, is not judged.
+        A document with an open attempt, or that moved meanwhile, is not judged. Reads overlap: what was told within `forget`, and
+        has not changed since, is not told again.
         """
         async with fenced(self._pool, realm, fencing_token) as connection:
             rows = await connection.fetch(
@@ -674,7 +712,7 @@ class Ledger:
             if documents:
                 await _update_documents(connection, documents)
             await outbox.add(connection, SCHEMA, topics.EVENTS, [event for c in valid for event in c.events])
-            await outbox.add(connection, SCHEMA, topics.CHANGES, [c.changed for c in valid if c.changed])
+            await outbox.add(connection, SCHEMA, topics.CHANGES, await _untold(connection, realm, valid))
             for seen in listed if self._learner else ():
                 assert self._learner
                 await self._learner.learn(connection, realm, seen.entity, seen)
@@ -684,6 +722,11 @@ class Ledger:
                     "feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1",
                     realm, *reached,
                 )  # fmt: skip
+                if reached[0] is not None and not reached[1]:  # read to its end: the next read begins an overlap before that
+                    await connection.execute(
+                        "DELETE FROM qbo_writer.feed_told WHERE realm = $1 AND told_at < least(now(), $2) - $3::interval",
+                        realm, reached[0], forget,
+                    )  # fmt: skip
 
     async def feed_failed(self, realm: str, fencing_token: int, error: str) -> None:
         """Note that the feed could not be read, and why; the next page that is read ends it."""
@@ -747,7 +790,7 @@ class Ledger:
         return RealmRow(
             row["halted_code"], row["halted_reason"], row["halted_since"], row["requestid_proven"], row["batch_proven"],
             row["bounds_unreliable"], row["pace"] or {}, row["feed_position"], row["swept_at"],
-            row["feed_paging"] or {}, row["feed_asked_at"],
+            row["feed_paging"] or {}, row["feed_asked_at"], row["recover_since"],
         )  # fmt: skip
 
     async def set_halted(
@@ -993,6 +1036,24 @@ async def _customer_first(connection: Connection, realm: str, wish: NameWish, ri
         return False
     await _requeue(connection, [Requeue(w.id, seconds) for w in wish.waiting])
     return True
+
+
+# ------------------------------------------------------------------------------------------------------------------ feed
+
+
+async def _untold(connection: Connection, realm: str, changes: Sequence[FeedChange]) -> list[AnyMessage]:
+    """Note what is told, and return what was not told in this state before."""
+    latest = {c.state[:2]: c for c in changes if c.changed and c.state}
+    rows = await connection.fetch(
+        "INSERT INTO qbo_writer.feed_told AS f (realm, entity, qbo_id, state) "
+        "SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) "
+        "ON CONFLICT (realm, entity, qbo_id) DO UPDATE SET state = excluded.state, told_at = now() "
+        "WHERE f.state <> excluded.state RETURNING entity, qbo_id",
+        realm, [entity for entity, _ in latest], [id_ for _, id_ in latest], [c.state[2] for c in latest.values() if c.state],
+    )  # fmt: skip
+    fresh = {(row["entity"], row["qbo_id"]) for row in rows}
+    told = [c for c in changes if c.changed and (c.state is None or (c.state[:2] in fresh and latest[c.state[:2]] is c))]
+    return [c.changed for c in told if c.changed]
 
 
 # -------------------------------------------------------------------------------------------------------------- settling

@@ -15,8 +15,10 @@ from bookrelay import metrics, telemetry
 from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, PermanentError
 from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
+from pydantic import ValidationError
 
 from qbo_writer import discrepancies, mapping, numbering, taxes, totals
+from qbo_writer.adopting import Adopter
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, End, Known, Rules, Unpay, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
@@ -67,6 +69,8 @@ FAILURES = 8  # of one command, until it is put aside for a person
 CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
 POLICY_SECONDS = 5.0  # after the start: the first documents have read what the company is by then
 POLICY_AGAIN_SECONDS = 60.0
+RECOVERY_LOOK_SECONDS = 2.0
+RECOVERY_TOLD_SECONDS = 60.0
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
 HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: with what was under way, a halt of ten minutes costs 15 calls at most
@@ -111,6 +115,7 @@ class Poster:
         self._wake = asyncio.Event()
         self.sender = Sender(realm, parts, self.wake)
         self.resolver = Resolver(realm, parts, self.sender)
+        self.adopter = Adopter(self.sender, self.fields_of)
         self.feeder = Feeder(realm, parts, self.sender, self.resolver)
         self.sweeper = Sweeper(realm, parts, self.feeder)
         self.numbering = Numbering(realm, parts.policy, parts.ledger, parts.books)
@@ -124,6 +129,7 @@ class Poster:
         self._pace_kept = 0.0
         self._looked_idle = False
         self._policy_next = time.monotonic() + POLICY_SECONDS  # when to hold the policy against what the company needs
+        self._recovery_told = -RECOVERY_TOLD_SECONDS
         self._backlog = False  # more waits than single calls should carry
         self._offered: tuple[Policy, Rules] | None = None  # a policy that was read again
         self._all_waiting = False  # what waits for something in QuickBooks or in the policy is decided again at once
@@ -164,6 +170,10 @@ class Poster:
 
     async def _work(self, fencing_token: int) -> None:
         if self.tenure is None or self.tenure.fencing_token != fencing_token:
+            await self._read_row()
+            if self.row and self.row.recover_since:  # set before this lease was taken: only a recovery sets it, under its own
+                await self._wait_for_recovery(self.row)
+                return
             await self._take_over(fencing_token)
         tenure = self.tenure
         assert tenure is not None
@@ -209,6 +219,14 @@ class Poster:
         if released := await self.parts.ledger.release_for(self.realm, tenure.fencing_token, taxes.TAX_NOT_SAID):
             log.info("policy.tax_said", realm=self.realm, released=released)
             self.wake()
+
+    async def _wait_for_recovery(self, row: RealmRow) -> None:
+        """The database was restored, and nobody has compared it with QuickBooks yet: whatever leaves now may be there already."""
+        if time.monotonic() - self._recovery_told >= RECOVERY_TOLD_SECONDS:
+            self._recovery_told = time.monotonic()
+            fix = "Stop the writers, run `qbo-writer recover`; see the runbook."
+            log.error("realm.waits_for_recovery", realm=self.realm, since=str(row.recover_since), code=row.halted_code, fix=fix)
+        await self._wait(RECOVERY_LOOK_SECONDS)
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -365,8 +383,18 @@ class Poster:
         if asked.state is not CommandState.DUE:
             return  # it has ended, or waits for a name: only the older ones were due
         try:
+            if candidate.stray and asked.operation == "upsert" and not asked.dropped:
+                adopted = await self._adopt(candidate, candidate.stray, token)
+                if adopted:
+                    prepared.effects.append(adopted)
+                    return
             with telemetry.step("decide command", asked.traceparent, {"command_id": str(asked.id), "kind": known.kind.value}):
                 result = await self.plan(candidate, token, numbers)
+            if isinstance(result, End) and known.diverged and known.live and not asked.dropped:
+                explained = await self._explained(candidate, token)
+                if explained:
+                    prepared.effects.append(explained)
+                    return
             self._unanswered.pop(asked.id, None)
         except LookupFailed as error:
             log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
@@ -396,6 +424,43 @@ class Poster:
             prepared.names.setdefault(key, (result, []))[1].append(candidate)
         else:
             prepared.attempts.append(result)
+
+    async def _adopt(self, candidate: Candidate, qbo_id: str, token: AccessToken) -> Effects | None:
+        """A document stood in QuickBooks before the ledger knew its marker: take it over as the version that it is.
+
+        None if it is gone, or no longer carries the marker. Where no version explains it, a source that sends all again may
+        bring the right one yet; X + S after this one was recorded it is a person's.
+        """
+        known, asked = candidate.known, candidate.newest
+        seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], qbo_id, token)
+        if seen is None or seen.marker != known.marker:
+            return None
+        versions = (await self.parts.ledger.versions([known.id]))[known.id]
+        found = await self.adopter.version_there(seen, known, versions, token)
+        if found is not None:
+            effects = self.adopter.take_over(seen, known, *found, versions[0])
+        elif asked.forced:
+            effects = self.adopter.over(seen, known)
+        else:
+            q, waited = self.parts.waits.q, await self.parts.ledger.now() - (asked.recorded_at or asked.modified_at)
+            if waited < q:
+                return Effects(requeue=Requeue(asked.id, q.total_seconds() / 5))
+            effects = self.adopter.hold(seen, known, asked, await self.fields_of(known, asked, token) or {})
+        return effects if effects.ends else replace(effects, requeue=Requeue(asked.id))
+
+    async def _explained(self, candidate: Candidate, token: AccessToken) -> Effects | None:
+        """A document was taken for changed by a person, and a version that came since is just what QuickBooks holds: it is ours.
+
+        After a restore the version may have been lost with its command, until its source sent it again.
+        """
+        known = candidate.known
+        seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
+        versions = (await self.parts.ledger.versions([known.id]))[known.id]
+        found = await self.adopter.version_there(seen, known, versions, token) if seen else None
+        if seen is None or found is None:
+            return None
+        effects = self.adopter.take_over(seen, known, *found, versions[0])
+        return effects if effects.ends else replace(effects, requeue=Requeue(candidate.newest.id))
 
     def _others_are_served(self, command: UUID) -> bool:
         """Whether QuickBooks has answered somebody since a read for this command had no answer last.
@@ -462,6 +527,17 @@ class Poster:
             else:
                 body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
         return self._attempt(candidate, choice, body, fields, token, number)
+
+    async def fields_of(self, known: Known, asked: Asked, token: AccessToken) -> dict[str, str] | None:
+        """Return what a version would make true, comparable with what QuickBooks shows; None where it names what is not there."""
+        try:
+            wanted = await self.wanted(known, asked, token)
+        except (Skipped, PermanentError, ValidationError):
+            return None
+        if not isinstance(wanted, mapping.Wanted):
+            return None
+        # Which number it got was decided when it was sent, and is not known here: the marker says whose it is.
+        return {key: value for key, value in wanted.fields.items() if key != "doc_number"}
 
     async def wanted(
         self, known: Known, asked: Asked, token: AccessToken, number: Number | None = None
@@ -714,6 +790,8 @@ class Poster:
 
     def idle(self) -> bool:
         """Whether nothing is under way and, at the last look, nothing could be begun."""
+        if self.row and self.row.recover_since:
+            return True
         tenure = self.tenure
         return tenure is not None and not tenure.in_flight and (self._looked_idle or self.limit == 0)
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -235,6 +235,32 @@ class QboClient:
             found += [mapping.seen(entity, raw) for raw in rows]
         return found
 
+    async def find_marked(
+        self, realm: str, entity: str, numbers: Mapping[str, str | None], since: datetime, token: AccessToken
+    ) -> dict[str, Seen]:
+        """Look up many documents at once: `numbers` are their markers, each with the number that it was sent with, if any.
+
+        By numbers, many in a query; for those that no number shows, one window of MetaData.CreateTime for all of them. Only one
+        page is kept in memory. Return by marker what was found; raises LookupFailed.
+        """
+        found: dict[str, Seen] = {}
+
+        async def look(statement: str) -> None:
+            async for page in self._pages(realm, entity, statement, token):
+                for raw in page:
+                    marker = mapping.marker_of(entity, raw)
+                    if marker and marker in numbers and marker not in found:
+                        found[marker] = mapping.seen(entity, raw)
+                if len(found) == len(numbers):
+                    return
+
+        for condition in _numbered(sorted({number for number in numbers.values() if number})):
+            await look(f"select * from {entity} where DocNumber {condition}")  # noqa: S608
+        if len(found) < len(numbers):
+            from_ = (since.astimezone(UTC) - _CLOCKS).strftime("%Y-%m-%dT%H:%M:%SZ")
+            await look(f"select * from {entity} where MetaData.CreateTime >= '{from_}'")  # noqa: S608
+        return found
+
     async def find_names(self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAMES) -> list[Seen]:
         """Return who holds a name, inactive ones (whose name ends in " (deleted)") included.
 
@@ -324,6 +350,12 @@ class QboClient:
         """
         entity = statement.split(" from ", 1)[1].split(" ", 1)[0]
         rows: dict[str, dict[str, Any]] = {}
+        async for page in self._pages(realm, entity, statement, token):
+            rows.update({str(raw.get("Id")): raw for raw in page})
+        return list(rows.values())
+
+    async def _pages(self, realm: str, entity: str, statement: str, token: AccessToken) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read the pages of a query, one after another; they overlap."""
         start = 1
         while True:
             page = f"{statement} orderby MetaData.CreateTime startposition {start} maxresults {PAGE}"
@@ -332,9 +364,9 @@ class QboClient:
             if not isinstance(response, dict):
                 raise LookupUnreadable("the answer to a query holds no QueryResponse")
             part = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
-            rows.update({str(raw.get("Id")): raw for raw in part})
+            yield part
             if len(part) < PAGE:
-                return list(rows.values())
+                return
             start += PAGE - OVERLAP
 
     async def get(

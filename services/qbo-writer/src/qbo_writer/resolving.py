@@ -1,5 +1,6 @@
 """Open attempts that nobody is sending: resend, look up, wait, hold, by the rows of the protocol's table."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,14 +12,15 @@ from qbo_writer.deciding import End
 from qbo_writer.domain import AccessToken, AttemptState, CommandState, Deleted, FeedFull, LookupFailed, Operation, Seen
 from qbo_writer.ledger import RealmRow
 from qbo_writer.sending import Parts, Sender, Tenure
-from qbo_writer.settling import Attempt, ended
+from qbo_writer.settling import NAMES, Attempt, ended
 from qbo_writer.transitions import Move, Realm, When, absent_counts_at, late_copies_dead_at, next_move, transition, when_absent
 
 log = telemetry.get_logger(__name__)
 
 LOOK_SECONDS = 0.25
 SENDS_MOST = 4  # of one attempt that stays without an answer; then it is claimed afresh, which counts against its document
-AT_ONCE = 20  # open attempts taken up in one round
+AT_ONCE = 20  # open attempts taken up in one round, each by itself
+TOGETHER = 500  # creates that are looked up in one window
 LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
 
 
@@ -28,6 +30,7 @@ class Resolver:
     def __init__(self, realm: str, parts: Parts, sender: Sender) -> None:
         self.realm, self.parts, self.sender = realm, parts, sender
         self._look_at = 0.0
+        self._looking = False  # a window is being read; only one at a time, whose page is in memory
 
     async def step(self, tenure: Tenure, row: RealmRow, token: AccessToken, limit: int) -> int:
         """Take up what is due; return how many attempts were taken up. Between two looks only what was just committed counts."""
@@ -39,18 +42,98 @@ class Resolver:
                 CommandState.HELD, "An earlier request for this document waits for a person.", "Decide about that one first."
             )
             await self.sender.commit(tenure, [ended(candidate.known, candidate.newest, end, self.parts.links)])
-        attempts = await self.parts.ledger.open_attempts(self.realm, limit=min(limit, AT_ONCE), without=list(tenure.in_flight))
+        attempts = await self.parts.ledger.open_attempts(self.realm, limit=TOGETHER, without=list(tenure.in_flight))
         if not attempts:
             return 0
         now = await self.parts.ledger.now()
         known = Realm(row.requestid_proven, row.batch_proven, row.bounds_unreliable)
-        taken: set[int] = set()
+        taken, alone = set[int](), min(limit, AT_ONCE)
+        together: dict[str, list[Attempt]] = {}
         for attempt in attempts:
-            if attempt.id not in taken and attempt.id not in tenure.in_flight:
+            if attempt.id in taken or attempt.id in tenure.in_flight:
+                continue
+            if self._in_window(attempt, known, now):
+                together.setdefault(attempt.request.entity, []).append(attempt)
+            elif alone > 0:
                 taken |= await self._take_up(tenure, attempt, known, token, now)
-        if len(attempts) == min(limit, AT_ONCE):
-            self.sender.opened = True  # there may be more
+                alone -= 1
+            else:
+                self.sender.opened = True  # there are more
+        if together and not self._looking:
+            some = [attempt for group in together.values() for attempt in group]
+            self._looking = True
+            self.sender.spawn(tenure, some, self._look_together(tenure, together, known, token, now))
+            taken |= {attempt.id for attempt in some}
         return len(taken)
+
+    def _in_window(self, attempt: Attempt, known: Realm, now: datetime) -> bool:
+        """Whether it is a create that is only to be looked for, which one read does for all of them."""
+        sent = attempt.sent
+        if sent.operation is not Operation.CREATE or attempt.known.kind in NAMES or sent.stuck or attempt.operator_says:
+            return False
+        if sent.state is AttemptState.SENDING and not sent.answered:
+            return False
+        move, _ = next_move(sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
+        return move in (Move.LOOK, Move.LOOK_COUNTS)
+
+    async def _look_together(
+        self, tenure: Tenure, together: Mapping[str, Sequence[Attempt]], known: Realm, token: AccessToken, now: datetime
+    ) -> None:
+        """One window for all creates of an entity. What is found counts at once; "absent" only after the wait of each."""
+        try:
+            for attempts in together.values():
+                try:
+                    found = await self.sender.look_up_together(attempts, token)
+                except LookupFailed as error:  # never read as "it is not there"
+                    log.info("lookup.failed", realm=self.realm, attempts=len(attempts), error=repr(error))
+                    await self._later(tenure, attempts, now)
+                    continue
+                await self._found_together(tenure, attempts, found, known, token, now)
+        finally:
+            self._looking = False
+
+    async def _found_together(
+        self,
+        tenure: Tenure,
+        attempts: Sequence[Attempt],
+        found: Mapping[str, Seen],
+        known: Realm,
+        token: AccessToken,
+        now: datetime,
+    ) -> None:
+        later, absent = list[Attempt](), list[Attempt]()
+        for attempt in attempts:
+            if (shown := found.get(attempt.known.marker)) is not None:
+                await self._read_found(tenure, attempt, shown, token, now)
+            elif now < absent_counts_at(attempt.sent, self.parts.waits):
+                later.append(attempt)
+            elif (when := self._when_absent(attempt, known, now)) is When.ABSENT_IN_WINDOW:
+                absent.append(attempt)
+            else:
+                await self.sender.commit(tenure, [self.sender.effects(attempt, when)])
+        if later:
+            await self._later(tenure, later, now)
+        log.info(
+            "lookup.window", realm=self.realm, attempts=len(attempts), found=len(found), absent=len(absent), later=len(later)
+        )
+        if absent:
+            await self._resend_from_look(tenure, absent, token)
+
+    async def _read_found(self, tenure: Tenure, attempt: Attempt, shown: Seen, token: AccessToken, now: datetime) -> None:
+        """Read by Id what a query shows: it may show an old SyncToken, or what is gone."""
+        try:
+            seen = await self.parts.books.read(self.realm, attempt.request.entity, shown.qbo_id, token)
+        except LookupFailed as error:
+            log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
+            await self._later(tenure, [attempt], now)
+            return
+        if seen is None:
+            await self._later(tenure, [attempt], now)
+            return
+        await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+
+    def _when_absent(self, attempt: Attempt, known: Realm, now: datetime) -> When:
+        return when_absent(attempt.sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
 
     async def retry_refused(self, tenure: Tenure, token: AccessToken) -> bool:
         """Send one request again that was refused; False where there is none."""
@@ -125,7 +208,7 @@ class Resolver:
                 seen = await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
         except LookupFailed as error:  # never read as "it is not there"
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            await self._later(tenure, attempt, now)
+            await self._later(tenure, [attempt], now)
             return
         if seen is not None or not create:
             when, _ = self.sender.compare(attempt, seen)
@@ -134,29 +217,37 @@ class Resolver:
                 return
             # By Id still as we knew it: its late copy may still come.
         if not counts:
-            await self._later(tenure, attempt, now)
+            await self._later(tenure, [attempt], now)
             return
-        when = when_absent(attempt.sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
+        when = self._when_absent(attempt, known, now)
         if when is When.ABSENT_IN_WINDOW:
-            await self._resend_from_look(tenure, attempt, token)
+            await self._resend_from_look(tenure, [attempt], token)
         else:
             await self.sender.commit(tenure, [self.sender.effects(attempt, when)])
 
-    async def _resend_from_look(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
-        transition(attempt.sent.state, When.ABSENT_IN_WINDOW)
-        again = await self.parts.ledger.resend(self.realm, tenure.fencing_token, [attempt], token.expires_at, absent=True)
+    async def _resend_from_look(self, tenure: Tenure, attempts: Sequence[Attempt], token: AccessToken) -> None:
+        for attempt in attempts:
+            transition(attempt.sent.state, When.ABSENT_IN_WINDOW)
+        again = await self.parts.ledger.resend(self.realm, tenure.fencing_token, attempts, token.expires_at, absent=True)
         reach(Place.RESEND_JOURNALLED)
-        for one in again:
-            await self.sender.single(tenure, one, token)
+        # The pacer lets them go, as many at a time as the company takes; one that fails leaves the others theirs.
+        sent = await asyncio.gather(*(self.sender.single(tenure, one, token) for one in again), return_exceptions=True)
+        for failure in sent:
+            if failure is not None:
+                raise failure
 
-    async def _later(self, tenure: Tenure, attempt: Attempt, now: datetime) -> None:
+    async def _later(self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime) -> None:
         """Look again at the next share of the wait, and when absent counts."""
+        at = {attempt.id: self._look_at_next(attempt, now) for attempt in attempts}
+        await self.parts.ledger.look_again_at(self.realm, tenure.fencing_token, at)
+
+    def _look_at_next(self, attempt: Attempt, now: datetime) -> datetime:
         sent, counts_at = attempt.sent, absent_counts_at(attempt.sent, self.parts.waits)
         start = sent.silent_at or sent.last_sent_at
         shares = [start + (counts_at - start) * share for share in LOOKS]
         soon = timedelta(seconds=max(0.2, min(5.0, self.parts.waits.q.total_seconds() * 0.1)))
         at = next((at for at in shares if at > now), counts_at)
-        await self.parts.ledger.look_again(self.realm, tenure.fencing_token, attempt.id, at if at > now else now + soon)
+        return at if at > now else now + soon
 
     async def _operator(self, tenure: Tenure, attempt: Attempt, now: datetime) -> set[int]:
         """A person found nothing in QuickBooks: it counts when no copy can take effect any more."""

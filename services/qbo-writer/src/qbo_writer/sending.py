@@ -391,6 +391,15 @@ class Sender:
         read = [await self.parts.books.read(self.realm, entity, s.qbo_id, token) for s in ours[:1]]
         return [s for s in read if s is not None]
 
+    async def look_up_together(self, attempts: Sequence[Attempt], token: AccessToken) -> dict[str, Seen]:
+        """Look for the markers of many creates of one entity (no names) in one read; return by marker what a query shows."""
+        found = await self.parts.books.find_marked(
+            self.realm, attempts[0].request.entity, {a.known.marker: a.fields.get("doc_number") for a in attempts},
+            min(a.sent.first_sent_at for a in attempts), token,
+        )  # fmt: skip
+        reach(Place.LOOKED_UP)
+        return found
+
     def read(self, attempt: Attempt, seen: Seen | None, *, answer: Answer | None = None, adopted: bool = False) -> Effects:
         """Compare what was read by Id: cases (a) to (d) of the table."""
         when, differences = self.compare(attempt, seen)

@@ -26,7 +26,7 @@ IDS_AT_ONCE = 100
 AGAIN_SECONDS = 900.0  # after a failure
 FIX_UNKNOWN = (
     "A person may have copied a document with its memo: take the marker out of the copy. "
-    "After a restored database: see the runbook."
+    "After a restored database: let its source send it again; it is adopted then, not made again."
 )
 FIX_DOUBLE = "Compare both; delete the wrong one, or take the marker out of its memo."
 FIX_NOT_EXPECTED = "QuickBooks kept what it had refused: delete it, or release or send the document again, which adopts it."
@@ -111,7 +111,7 @@ class Sweeper:
         for s in suspects:
             now = await self.parts.books.read(self.realm, s.entity, s.qbo_id, token)  # a query may show what is gone
             if now is not None and now.marker == s.marker:
-                found.append(_discrepancy(now, ledger.get(s.marker or "")))
+                found.append(discrepancy(now, ledger.get(s.marker or "")))
         return found
 
     # -------------------------------------------------------------------------------------------------- what is missing
@@ -171,11 +171,12 @@ def _gone(known: Known) -> Discrepancy:
     )
 
 
-def _discrepancy(seen: Seen, ours: Marked | None) -> Discrepancy:
+def discrepancy(seen: Seen, ours: Marked | None) -> Discrepancy:
+    """Say what is wrong with a document that carries a marker and is not the one that the ledger knows for it."""
     entity, id_ = seen.entity, seen.qbo_id
     if ours is None:
         reason = f"{entity} {id_} in QuickBooks has a marker of bookrelay's that the ledger does not know."
-        return Discrepancy("unknown_marker", entity, id_, seen.doc_number, reason, FIX_UNKNOWN)
+        return Discrepancy("unknown_marker", entity, id_, seen.doc_number, reason, FIX_UNKNOWN, marker=seen.marker)
     known = ours.known
     if known.live:
         what, fix = "double", FIX_DOUBLE

@@ -214,6 +214,8 @@ class Realm(SQLModel, table=True):
     feed_error: str | None = Field(default=None, sa_type=Text)
     swept_at: datetime | None = Field(default=None, sa_type=_TIME)  # when books and ledger were last compared
     log_anchor: str | None = Field(default=None, sa_type=Text)  # hash of the last pruned entry of the attempts log
+    recover_since: datetime | None = Field(default=None, sa_type=_TIME)  # the database was restored: nothing leaves until
+    # what QuickBooks has seen since then is compared
     updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
 
 
@@ -340,7 +342,11 @@ class Discrepancy(SQLModel, table=True):
     """Books and ledger disagree about what exists, or an answer is not what was asked. Kept when it is mended."""
 
     __tablename__ = "discrepancies"
-    __table_args__ = (Index("ix_discrepancies_open", "realm", postgresql_where=text("resolved_at IS NULL")), {"schema": SCHEMA})
+    __table_args__ = (
+        Index("ix_discrepancies_open", "realm", postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_discrepancies_marker", "realm", "marker", postgresql_where=text("marker IS NOT NULL AND resolved_at IS NULL")),
+        {"schema": SCHEMA},
+    )
 
     realm: str = Field(sa_type=Text, primary_key=True)
     entity: str = Field(sa_type=Text, primary_key=True)
@@ -350,6 +356,7 @@ class Discrepancy(SQLModel, table=True):
     doc_number: str | None = Field(default=None, sa_type=Text)
     reason: str = Field(sa_type=Text)
     fix: str = Field(sa_type=Text)
+    marker: str | None = Field(default=None, sa_type=Text)  # unknown_marker: whoever brings it to the ledger adopts the document
     amount: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # not_as_asked: QuickBooks' total less the command's own
     asked: dict[str, Any] | None = Field(
         default=None, sa_type=JSONB(none_as_null=True)
@@ -357,6 +364,19 @@ class Discrepancy(SQLModel, table=True):
     found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     last_found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     resolved_at: datetime | None = Field(default=None, sa_type=_TIME)
+
+
+class FeedTold(SQLModel, table=True):
+    """Changes that books.changes has been told and the feed may show again: it is read with an overlap."""
+
+    __tablename__ = "feed_told"
+    __table_args__ = (Index("ix_feed_told_at", "realm", "told_at"), {"schema": SCHEMA})
+
+    realm: str = Field(sa_type=Text, primary_key=True)
+    entity: str = Field(sa_type=Text, primary_key=True)
+    qbo_id: str = Field(sa_type=Text, primary_key=True)
+    state: str = Field(sa_type=Text)  # SyncToken and time of the change that was told
+    told_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
 
 
 class Outbox(OutboxRow, table=True):

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_811b4b76'
+revision = '0001_98af162c'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -54,6 +54,7 @@ def upgrade() -> None:
     sa.Column('doc_number', sa.Text(), nullable=True),
     sa.Column('reason', sa.Text(), nullable=False),
     sa.Column('fix', sa.Text(), nullable=False),
+    sa.Column('marker', sa.Text(), nullable=True),
     sa.Column('amount', sa.Numeric(precision=15, scale=2), nullable=True),
     sa.Column('asked', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
     sa.Column('found_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
@@ -62,6 +63,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('realm', 'entity', 'qbo_id', 'what'),
     schema='qbo_writer'
     )
+    op.create_index('ix_discrepancies_marker', 'discrepancies', ['realm', 'marker'], unique=False, schema='qbo_writer', postgresql_where=sa.text('marker IS NOT NULL AND resolved_at IS NULL'))
     op.create_index('ix_discrepancies_open', 'discrepancies', ['realm'], unique=False, schema='qbo_writer', postgresql_where=sa.text('resolved_at IS NULL'))
     op.create_table('documents',
     sa.Column('id', sa.BigInteger(), nullable=False),
@@ -96,6 +98,16 @@ def upgrade() -> None:
     op.create_index('ix_documents_held', 'documents', ['realm'], unique=False, schema='qbo_writer', postgresql_where=sa.text('held'))
     op.create_index('ix_documents_qbo_id', 'documents', ['realm', 'kind', 'qbo_id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('qbo_id IS NOT NULL'))
     op.create_index('uq_documents_key', 'documents', ['realm', 'source', 'source_key', 'kind'], unique=True, schema='qbo_writer')
+    op.create_table('feed_told',
+    sa.Column('realm', sa.Text(), nullable=False),
+    sa.Column('entity', sa.Text(), nullable=False),
+    sa.Column('qbo_id', sa.Text(), nullable=False),
+    sa.Column('state', sa.Text(), nullable=False),
+    sa.Column('told_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.PrimaryKeyConstraint('realm', 'entity', 'qbo_id'),
+    schema='qbo_writer'
+    )
+    op.create_index('ix_feed_told_at', 'feed_told', ['realm', 'told_at'], unique=False, schema='qbo_writer')
     op.create_table('leases',
     sa.Column('realm', sa.Text(), nullable=False),
     sa.Column('holder', sa.Text(), nullable=False),
@@ -161,6 +173,7 @@ def upgrade() -> None:
     sa.Column('feed_error', sa.Text(), nullable=True),
     sa.Column('swept_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('log_anchor', sa.Text(), nullable=True),
+    sa.Column('recover_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.PrimaryKeyConstraint('realm'),
     schema='qbo_writer'

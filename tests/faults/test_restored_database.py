@@ -1,0 +1,36 @@
+"""The database was restored from a backup taken in the middle of a run: no double, nothing lost, no person's edit overwritten."""
+
+import pytest
+from qbo_writer.crashpoints import Place
+
+from . import restoring
+from .conftest import Lanes
+from .machine import Loop
+
+pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(300)]
+
+CASES: list[tuple[restoring.Kafka, Place | None]] = [
+    ("ahead", None),
+    ("behind", None),
+    ("ahead", Place.RECOVERY_BEGUN),
+    ("ahead", Place.RECOVERY_REPLAYED),
+    ("behind", Place.RECOVERY_COMPARING),
+    ("ahead", Place.RECOVERY_COMPARED),
+]
+
+
+@pytest.mark.parametrize(("kafka", "crash"), CASES, ids=[f"kafka-{k}-{c or 'no-crash'}" for k, c in CASES])
+def test_what_was_posted_since_the_backup_is_taken_over(
+    faults_loop: Loop, lanes: Lanes, kafka: restoring.Kafka, crash: Place | None
+) -> None:
+    result = faults_loop.run(restoring.run(lanes[0], f"restored-{kafka}-{crash}", kafka, crash), 280)
+    assert result.held == []
+    assert result.verdict.problems == []
+    assert (result.verdict.doubles, result.verdict.lost) == (0, 0)
+    assert result.leftovers == []
+    assert result.diverged == result.edited
+    assert result.told[-1]["resumed"]
+    if crash:
+        assert result.crashed
+        assert result.waited
+        assert result.requests_while_waiting == 0

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from qbo_writer import mapping
+from qbo_writer import mapping, numbering
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import AccessToken, AttemptState, CommandState, DocumentStatus, Operation, Request, Seen
 from qbo_writer.sending import Sender
-from qbo_writer.settling import Attempt, DocumentChange, Effects
+from qbo_writer.settling import Attempt, DocumentChange, Effects, Numbered
 from qbo_writer.transitions import Sent, When
 
 WAITING = (CommandState.DUE, CommandState.RECEIVED, CommandState.HELD, CommandState.REJECTED)
@@ -53,10 +53,11 @@ class Adopter:
         """Settle the newest version by what is there; an earlier one becomes what is known, and the newest is posted over it."""
         if there.id == newest.id and there.state in WAITING:
             settled = self._sender.effects(_as_if_sent(known, there, seen.entity, fields), When.READ_OWN, seen=seen, adopted=True)
-            return _without_attempt(settled)
+            return replace(settled, attempt=None, numbered=_numbered(seen, known, there))
         if there.operation == "retract":
             return Effects(document=_row(seen, known, fields, known.content_hash, None))
-        return Effects(document=_row(seen, known, fields, there.content_hash, there.id))
+        row = _row(seen, known, fields, there.content_hash, there.id)
+        return Effects(document=row, numbered=_numbered(seen, known, there))
 
     def hold(self, seen: Seen, known: Known, asked: Asked, fields: dict[str, str]) -> Effects:
         """No version of ours explains it: a person decides, and is told."""
@@ -74,6 +75,13 @@ class Adopter:
             return _without_attempt(self._sender.effects(_as_if_sent(known, newest, entity, {}), When.READ_GONE))
         nothing = DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
         return Effects(document=nothing)
+
+
+def _numbered(seen: Seen, known: Known, there: Asked) -> Numbered | None:
+    """Which of its source's numbers it stands for: nobody has noted it."""
+    if known.kind not in numbering.KINDS or there.operation == "retract":
+        return None
+    return Numbered(known.id, seen.doc_number, numbering.given(there))
 
 
 def _row(seen: Seen, known: Known, fields: dict[str, str], content_hash: str | None, content_of: UUID | None) -> DocumentChange:

@@ -117,11 +117,11 @@ class Requeue:
 
 @dataclass(frozen=True)
 class Numbered:
-    """A document takes another number instead of its source's, `number_of`; `doc_number` None: QuickBooks numbers it."""
+    """Which number a document has, and for which of its source's, `number_of`; `doc_number` None: QuickBooks numbers it."""
 
     document_id: int
     doc_number: str | None
-    number_of: str
+    number_of: str | None
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Restored:
     told: list[dict[str, Any]] = field(default_factory=list)  # what `recover` printed
     diverged: set[str] = field(default_factory=set)  # source keys that were told as a person's
     edited: set[str] = field(default_factory=set)
-    held: list[dict[str, Any]] = field(default_factory=list)  # commands that wait for a person, but for what was edited
+    held: list[dict[str, Any]] = field(default_factory=list)  # newest versions that wait for a person, but of what was edited
     requests_while_waiting: int = 0  # of a writer that was started before the recovery had ended
     waited: bool = False
     leftovers: list[Any] = field(default_factory=list)
@@ -108,6 +108,7 @@ async def run(lane: Lane, seed: str, kafka: Kafka, crash: Place | None = None, d
             "o.state, ' ' ORDER BY o.recorded_at) FROM qbo_writer.commands o WHERE o.document_id = d.id) AS versions "
             "FROM qbo_writer.commands c "
             "JOIN qbo_writer.documents d ON d.id = c.document_id WHERE d.realm = $1 AND c.state IN ('held', 'rejected') "
+            "AND c.version = d.newest_version "
             "AND NOT d.source_key = ANY($2::text[])",
             company.realm, list(result.edited),
         )

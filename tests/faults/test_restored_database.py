@@ -11,11 +11,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.
 
 CASES: list[tuple[restoring.Kafka, Place | None]] = [
     ("ahead", None),
-    ("behind", None),
     ("ahead", Place.RECOVERY_BEGUN),
     ("ahead", Place.RECOVERY_REPLAYED),
-    ("behind", Place.RECOVERY_COMPARING),
-    ("ahead", Place.RECOVERY_COMPARED),
 ]
 
 

@@ -1,4 +1,4 @@
-"""One quote that nobody can store or send stops no other: a NUL in a text, a content beyond the broker's limit, a year 1."""
+"""One quote that nobody can store or send stops no other: a NUL in a text, a content beyond the broker's limit."""
 
 import random
 from typing import Any
@@ -24,7 +24,6 @@ CLEANED = {
 PARKED = {
     21: (procedures(*(f"{n}{WORDS}"[:2000] for n in range(600))), "bytes as an invoice; at most"),
     22: ({"Version": 10**20}, "Version that cannot be read"),
-    23: ({"ModifiedDate": "0001-01-01T00:00:00"}, "ModifiedDate that cannot be read"),
     24: (procedures("A", Amount="1E9999999"), "larger than QuickBooks takes"),
     25: (procedures("A", Amount="NaN"), "is not a number"),
     26: ({"Patient": {"Id": 1, "Name": "X " * 700}}, "cannot become an invoice"),

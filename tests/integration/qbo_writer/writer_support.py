@@ -291,7 +291,7 @@ async def desk(
         writer = Writer(settings, pool)
         made = Desk(pool, sandbox, settings, company["realm_id"], writer)
         for poster in writer.posters.values():  # by themselves they begin after 5 s: whatever a slow machine is doing then
-            poster.feeder._next = poster.sweeper._next = math.inf
+            poster.feeder._next = poster.sweeper._next = poster._policy_next = math.inf
         if run:
             async with running(writer):
                 yield made

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -28,7 +29,7 @@ SEEN = Seen("Invoice", "7", "0", None, "bookrelay:m", Decimal("1.00"), Decimal("
 
 
 def case(seen: Seen) -> When:
-    sender = Sender("r", cast(Any, None), lambda: None)
+    sender = Sender("r", cast(Any, SimpleNamespace(ledger=None, references=None, books=None)), lambda: None)
     return sender.compare(ATTEMPT, seen)[0]
 
 

@@ -128,6 +128,7 @@ def quotes(count: int, seed: int, now: datetime) -> list[Quote]:
         elif slot == 19:  # odd, not broken: nulls wherever a null may stand, 7 fraction digits
             body |= {"Supplies": None, "AnesthAmt": None, "FacilityAmt": None, "AnesthesiaGroup": None, "Discount": None}
             body["ModifiedDate"] = stamp(now - timedelta(minutes=20), 7)
+            body["TotalAmt"] = quote_total(body)
             made = replace(made, amount=quote_total(body))
         if made.outcome == "left out":
             made = replace(made, amount=None)

@@ -196,7 +196,10 @@ async def test_a_company_that_is_not_connected_and_one_that_is_halted(
         eventually(lambda: len(o.notes()) == 1)
 
 
-@pytest.mark.xfail(reason="its end was not told within 60 s in two whole runs; alone it passed: to be looked into", strict=False)
+@pytest.mark.xfail(
+    reason="the embedded broker refused its second member of a group (SyncGroup: InvalidRequest) for 60 s in whole runs; alone it passes",
+    strict=False,
+)
 async def test_a_company_that_nobody_serves_is_told_once_and_its_end_is_told(
     database_url: str, own_broker: EmbeddedBroker, sandbox: QboSandbox
 ) -> None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -88,6 +89,16 @@ def apache_kafka(stack_directory: Path, managed_parts: Managed) -> Iterator[Apac
         kafka.stop()
 
 
+@contextmanager
+def _embedded() -> Iterator[EmbeddedBroker]:
+    embedded = EmbeddedBroker()
+    try:
+        embedded.start()
+        yield embedded
+    finally:
+        embedded.stop()
+
+
 @pytest.fixture(scope="session")
 def broker(stack_directory: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, CreateTopic]]:
     """The bootstrap servers, and how a topic is made there."""
@@ -98,11 +109,8 @@ def broker(stack_directory: Path, request: pytest.FixtureRequest) -> Iterator[tu
         servers = request.getfixturevalue("apache_kafka").bootstrap_servers
         yield servers, lambda name, partitions: _in_thread(servers, name, partitions)
         return
-    embedded = EmbeddedBroker()
-    try:
-        yield embedded.start(), embedded.create_topic
-    finally:
-        embedded.stop()
+    with _embedded() as embedded:
+        yield embedded.bootstrap_servers, embedded.create_topic
 
 
 def _in_thread(servers: str, name: str, partitions: int) -> None:
@@ -135,9 +143,12 @@ def unique_topic(create_topic: CreateTopic) -> str:
 @pytest.fixture
 def own_broker() -> Iterator[EmbeddedBroker]:
     """An embedded broker of one test's own, to take down, delay and fill with errors."""
-    embedded = EmbeddedBroker()
-    try:
-        embedded.start()
+    with _embedded() as embedded:
         yield embedded
-    finally:
-        embedded.stop()
+
+
+@pytest.fixture
+def second_broker() -> Iterator[EmbeddedBroker]:
+    """Another one, for a second writer on the same database: this broker refuses a group's second member for a while."""
+    with _embedded() as embedded:
+        yield embedded

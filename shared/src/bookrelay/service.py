@@ -214,12 +214,13 @@ class Service:
         if self._needs_database:
             from bookrelay.db import postgres_server
 
-            self.servers.add(postgres_server(self.settings, lambda: self._pool))
+            self._postgres = self.servers.add(postgres_server(self.settings, lambda: self._pool))
         self.servers.add(self._kafka)
 
     async def _work(self) -> None:
         if self._needs_database:
             self._pool = await self._wait_for("Postgres", self._open_pool)
+            self._postgres.answered = True  # whatever the first look found: from here on it is away, not waited for
         await self._wait_for("Kafka", self._start_publisher)
         await self._wait_for(f"the database of {self.name}", lambda: self._prepare(self))
         self._working = True

@@ -5,13 +5,14 @@ the PATH).
 import asyncio
 import base64
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def class_path() -> str:
             f"Apache Kafka's jars come through the package jgo, which is missing (`uv sync --extra kafka`). {INSTEAD}"
         ) from error
     try:
-        jars = [str(jar) for jar in jgo.build(COORDINATES).all_jars]
+        with _alone():
+            jars = [str(jar) for jar in jgo.build(COORDINATES).all_jars]
     except Exception as error:
         raise ProcessFailedError(
             f"Apache Kafka {KAFKA_VERSION} could not be fetched from Maven Central ({type(error).__name__}: {error}). {INSTEAD}"
@@ -67,6 +69,16 @@ def class_path() -> str:
     if not any(f"kafka-clients-{KAFKA_VERSION}" in jar for jar in jars):
         raise ProcessFailedError(f"the resolved class path has no kafka-clients {KAFKA_VERSION}: {jars}. {INSTEAD}")
     return os.pathsep.join(jars)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One process of the user at a time: jgo's cache does not stand two that fetch the same jar."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "bookrelay-kafka-jars.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from bookrelay.errors import Disposition
 from qbo_writer.domain import AnswerKind
-from qbo_writer.faults import TABLE, WITHOUT_CODE, Entry
+from qbo_writer.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000, Entry
 from qbo_writer.posting import FAILURES, HALT_RETRY_GROWTH, HALT_RETRY_MOST, HALT_RETRY_SECONDS
 
 _TRIALS = ", ".join(f"{HALT_RETRY_SECONDS * HALT_RETRY_GROWTH**n:g}" for n in range(3))
@@ -12,6 +12,8 @@ ACTIONS = {
     "holds": "The document is `held` until a person decides (`qbo-writer held list`); the others are posted.",
     "resolves again": "What it cached of the entries that the request named is forgotten and looked up again; the document is "
     f"sent as a new request. After {FAILURES} failures it is held.",
+    "tries again": f"Nothing was done. It is sent as a new request, {max(e.tries for _, e in WORDS_OF_6000)} times in all; "
+    "then the document is held.",
     "compares": "The document that QuickBooks names, or that has the same Id, is read. Its own work is adopted; where it "
     "finds what it knew it sends again, on the new SyncToken; what a person changed, or what is not its own, is held.",
     "halts": "The whole company is halted: one `halted` event, its documents stay due, one request as a trial after "
@@ -47,8 +49,8 @@ rate on every line ("Make sure all your transactions have a VAT rate before you 
 _PLACES = {
     "an item of a batch": "`pauses`, `renews the token` and `halts` leave the command due: it is sent anew, which does not count "
     "against it",
-    "a whole batch": "an error, held or rejected, says nothing about the single documents: each is sent anew by itself. "
-    "A conflict is `looks it up`",
+    "a whole batch": "an error, held or rejected, says nothing about the single documents: the batch "
+    "is sent anew in halves, until what QuickBooks refuses is alone. A conflict is `looks it up`",
     "a read (references, look-ups)": "nothing is rejected: the document whose read it was waits and tries again, at most "
     f"{FAILURES} times, then it is held with QuickBooks' words. `halts`, `pauses` and `renews the token` as ever; no answer "
     "counts against a document only while others are served",
@@ -62,6 +64,8 @@ def action(entry: Entry) -> str:
     """Return in a word what the writer does about an answer; one of ACTIONS."""
     if entry.disposition is Disposition.HALT:
         return "halts, looks it up" if entry.kind is AnswerKind.SILENCE else "halts"
+    if entry.tries > 1:
+        return "tries again"
     if entry.unauthorized:
         return "renews the token"
     if entry.throttled:
@@ -78,7 +82,12 @@ def action(entry: Entry) -> str:
 
 def render() -> str:
     """Return the text of docs/faults.md."""
-    known = {**dict(sorted(TABLE.items(), key=lambda item: int(item[0]))), **WITHOUT_CODE}
+    known: dict[str, Entry] = {}
+    for code, entry in sorted(TABLE.items(), key=lambda item: int(item[0])):
+        known[code] = entry
+        if code == "6000":
+            known |= {f"6000, of whose words `{words.pattern}` is a part": meant for words, meant in WORDS_OF_6000}
+    known |= WITHOUT_CODE
     lines = [f"| {word} | {text} |" for word, text in ACTIONS.items()]
     lines += ["", "## Where the answer comes", "", "| the answer is about | differs from a request of its own |", "|---|---|"]
     lines += [f"| {place} | {text} |" for place, text in _PLACES.items()]

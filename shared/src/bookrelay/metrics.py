@@ -58,6 +58,9 @@ COMMANDS_DUE = _gauge("bookrelay_commands_due", "Commands that wait to be posted
 COMMANDS_OLDEST_DUE_AGE = _gauge("bookrelay_commands_oldest_due_age_seconds", "Age of the oldest due command", "realm")
 COMMAND_SECONDS = _histogram("bookrelay_command_seconds", "From a command's record to its end", "kind")
 ATTEMPTS_OPEN = _gauge("bookrelay_attempts_open", "Open attempts by state", "realm", "state")
+ATTEMPT_TRANSITIONS = _counter(
+    "bookrelay_attempt_transitions_total", "What happened to attempts: rows of the posting protocol's table", "realm", "what"
+)
 DOCUMENTS_HELD = _gauge("bookrelay_documents_held", "Documents that wait for a person", "realm")
 QBO_REQUESTS = _counter("qbo_requests_total", "Requests to QuickBooks", "realm", "operation", "outcome")
 QBO_REQUEST_SECONDS = _histogram("qbo_request_seconds", "Duration of a request to QuickBooks", "operation")

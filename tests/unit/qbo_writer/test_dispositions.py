@@ -19,7 +19,7 @@ from qbo_writer.domain import (
     Operation,
     Request,
 )
-from qbo_writer.faults import TABLE, WITHOUT_CODE
+from qbo_writer.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000
 from qbo_writer.oauth_client import OAuthClient
 from qbo_writer.qbo_client import QboClient
 from qbo_writer.settings import WriterSettings
@@ -162,7 +162,7 @@ def test_what_is_expected_is_about_codes_of_the_table() -> None:
 
 
 def test_the_page_says_what_the_writer_does() -> None:
-    entries = {**TABLE, **WITHOUT_CODE}
+    entries = {**TABLE, **WITHOUT_CODE, **{words.pattern: entry for words, entry in WORDS_OF_6000}}
     assert {action(entry) for entry in entries.values()} == set(ACTIONS)
     for code, entry in entries.items():
         if entry.kind in (AnswerKind.ERROR, AnswerKind.CONFLICT) or entry.disposition is Disposition.HALT:

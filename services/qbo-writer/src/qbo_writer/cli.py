@@ -20,6 +20,7 @@ from qbo_writer import (
     audit_cli,
     auth_cli,
     commands_cli,
+    halt_cli,
     held_cli,
     letters_cli,
     preflight_cli,
@@ -50,10 +51,12 @@ async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool
     finally:
         await writer.close()
         renewing.cancel()
-    for realm in writer.posters:
+    for realm, poster in writer.posters.items():
         if realm not in led:
             holder = await pool.fetchval("SELECT holder FROM qbo_writer.leases WHERE realm = $1", realm)
             remark(f"nothing was posted for company {realm}: {holder} has its lease and posts. Stop that service first.")
+        elif halted := poster.halted_by:
+            remark(f"nothing more was posted for company {realm}: halted by {halted.by}: {halted.why}. See `qbo-writer resume`.")
     done = sum(poster.sender.health.answered for poster in writer.posters.values())
     print(json.dumps({"answered": done, "seconds": round(arguments.seconds - max(0.0, until - time.monotonic()), 2)}))
     return 0
@@ -141,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     limits.add_argument("bounds", choices=("unreliable", "reliable"))
     limits.add_argument("realm", help="the company")
     limits.set_defaults(action=bounds)
+    halt_cli.register(commands)
     audit_cli.register(commands)
     auth_cli.register(commands)
     recover_cli.register(commands)

@@ -14,6 +14,7 @@ from bookrelay.errors import Code, Disposition
 from bookrelay.messages import Difference
 
 SCHEMA = "qbo_writer"  # of this service's tables in Postgres
+OPERATOR = "operator"  # in place of a code: a person halted the company
 
 
 class LedgerKind(StrEnum):
@@ -135,7 +136,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one send. `seen` is the entity for a success; `conflicting_id` the document that 6140 names."""
+    """What became of one send. `seen` is the entity for a success; `conflicting_id` the document that 6140 names.
+
+    `conflicting_kind`: what kind of document QuickBooks calls it ("SalesReceipt"). `tries`: as often a document is sent that gets
+    this definitive error, before its disposition counts.
+    """
 
     kind: AnswerKind
     http_status: int | None = None
@@ -147,6 +152,8 @@ class Answer:
     seen: Seen | None = None
     deleted: bool = False  # a delete was confirmed
     conflicting_id: str | None = None
+    conflicting_kind: str | None = None
+    tries: int = 1
     retry_after: float | None = None
     unauthorized: bool = False  # 401: refresh the access token, then journal the resend anew
     throttled: bool = False
@@ -184,6 +191,24 @@ class FeedFull(LookupFailed):
     def __init__(self, changes: "Sequence[Seen | Deleted]") -> None:
         super().__init__(f"the change feed is at its cap of {len(changes)}: what is older is read by queries")
         self.changes = changes
+
+
+@dataclass(frozen=True)
+class OperatorAct:
+    """What a person said about a company: who, why, when."""
+
+    by: str
+    why: str
+    at: datetime
+
+    def kept(self) -> dict[str, str]:
+        """Return it as it stands in the ledger."""
+        return {"by": self.by, "why": self.why, "at": self.at.isoformat()}
+
+    @classmethod
+    def of(cls, kept: dict[str, str] | None) -> "OperatorAct | None":
+        """Read what stands in the ledger."""
+        return cls(kept["by"], kept["why"], datetime.fromisoformat(kept["at"])) if kept else None
 
 
 class Books(Protocol):

@@ -1,6 +1,7 @@
 """What an answer of Intuit means: a table keyed by code, and parsers for JSON, lower-case, XML and HTML bodies.
 
-Texts are localised and never decide, with one exception: 6140 names the document that holds the number in its Detail.
+Texts are localised and never decide, with two exceptions: 6140 names the document that holds the number in its Detail; and what
+the catch-all 6000 means stands in its words alone. Words that are not known are taken for a rejection.
 """
 
 import html
@@ -39,6 +40,7 @@ class Entry:
     detail: bool = False
     unauthorized: bool = False
     throttled: bool = False
+    tries: int = 1  # as often is the document sent anew, before its disposition counts
 
 
 def _data(sentence: str, fix: str = "Correct it at the source.") -> Entry:
@@ -204,7 +206,10 @@ TABLE: dict[str, Entry] = {
     "2240": _data("A number is out of range."),
     "2290": _data("A line has a negative amount."),
     "3000": _data("A custom field is wrong.", "Check [custom_fields] in the company policy."),
-    "6000": _data("QuickBooks refused the document by one of its rules."),
+    "6000": _data(
+        "QuickBooks refused the document by one of its rules.",
+        "Correct what QuickBooks names: at the source, in the company policy (items, accounts, tax codes) or in QuickBooks.",
+    ),
     "6010": _data("An account has no type.", _OTHER_ACCOUNT),
     "6060": _data("An opening balance has no date."),
     "6080": _data("The name is empty."),
@@ -247,6 +252,20 @@ _TAX_WANTED = Entry(
     "Set tax_code under [defaults] (or a tax_code of the item) and amounts in the company policy, then release it.",
     detail=True,
 )  # fmt: skip
+_UNEXPECTED = _silent("QuickBooks had an unexpected error while it saved the document.")
+_TAX_ENGINE = Entry(
+    _ERROR, _HOLD, Code.AUTOMATION_FAILED, "QuickBooks could not calculate the tax of the document.",
+    "Save such a document by hand in QuickBooks, with the same product or service and tax rate: what has to be chosen again "
+    "there is what stops it. Then release it (qbo-writer held release).",
+    detail=True, tries=3,
+)  # fmt: skip
+# What the words of a 6000 mean, where they are known. Seen in reports from the field; the first passes at the second try.
+# In another language a 6000 stays a rejection with QuickBooks' words.
+WORDS_OF_6000: tuple[tuple[re.Pattern[str], Entry], ...] = (
+    (re.compile(r"error while calculating tax", re.I), _TAX_ENGINE),
+    (re.compile(r"unexpected error occurred while", re.I), _UNEXPECTED),
+    (re.compile(r"transactions have an? [\w/ ]+ rate before you save", re.I), _TAX_WANTED),
+)
 WITHOUT_CODE: dict[str, Entry] = {
     "HTTP 401": _UNAUTHORIZED,
     "HTTP 429": _THROTTLED,
@@ -260,9 +279,8 @@ WITHOUT_CODE: dict[str, Entry] = {
 # 6000 is the catch-all: with an internal cause ("-30003") in its Detail the document was seen to exist all the same. An amount
 # ("-1500.00", "-1,500") is none.
 _INTERNAL_CAUSE = re.compile(r"(?<![\w.])-\d{4,6}\b(?![.,]\d)")
-# The only refusal whose words choose the remedy; in another language it stays a rejection with QuickBooks' words.
-_TAX_WANTED_WORDS = re.compile(r"transactions have an? [\w/ ]+ rate before you save", re.I)
 _TXN_ID = re.compile(r"TxnId\s*[=:]\s*(\d+)")
+_TXN_TYPE = re.compile(r"TxnType\s*[=:]\s*(\w+)")
 _XML_ERROR = re.compile(r"<(?:\w+:)?Error\b([^>]*)>(.*?)</(?:\w+:)?Error>", re.S)
 _DOUBLED = 300  # characters of Intuit's own words in a reason
 
@@ -401,8 +419,9 @@ def _entry(fault: Fault, operation: Operation | None) -> Entry:
         fault.type.lower().startswith("system") or _INTERNAL_CAUSE.search(f"{fault.message} {fault.detail}")
     ):
         return _SERVER
-    if fault.code == "6000" and _TAX_WANTED_WORDS.search(f"{fault.message} {fault.detail}"):
-        return _TAX_WANTED
+    if fault.code == "6000":
+        words = f"{fault.message} {fault.detail}"
+        return next((meant for pattern, meant in WORDS_OF_6000 if pattern.search(words)), entry)
     if fault.code == "610" and operation is Operation.CREATE:  # there is nothing yet to be gone: a reference is meant
         return _STALE_REFERENCE
     return entry
@@ -412,7 +431,8 @@ def _answer(entry: Entry, fault: Fault | None) -> Answer:
     reason = entry.sentence
     if entry.detail and fault and (fault.detail or fault.message):
         reason += f" QuickBooks says: {(fault.detail or fault.message)[:_DOUBLED]}"
-    named = _TXN_ID.search(fault.detail) if fault and fault.code == "6140" else None
+    duplicate = fault.detail if fault and fault.code == "6140" else ""
+    named, kind = _TXN_ID.search(duplicate), _TXN_TYPE.search(duplicate)
     return Answer(
         kind=entry.kind,
         intuit_code=(fault.code or None) if fault else None,
@@ -421,6 +441,8 @@ def _answer(entry: Entry, fault: Fault | None) -> Answer:
         reason=reason,
         fix=entry.fix,
         conflicting_id=named.group(1) if named else None,
+        conflicting_kind=kind.group(1) if named and kind else None,
+        tries=entry.tries,
         unauthorized=entry.unauthorized,
         throttled=entry.throttled,
         halt=entry.disposition is _HALT,

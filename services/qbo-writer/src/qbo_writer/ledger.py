@@ -15,7 +15,17 @@ from qbo_writer import audit, discrepancies, merges
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.discrepancies import Discrepancy, Telling
-from qbo_writer.domain import SCHEMA, AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
+from qbo_writer.domain import (
+    SCHEMA,
+    AttemptState,
+    CommandState,
+    DocumentStatus,
+    LedgerKind,
+    Operation,
+    OperatorAct,
+    Request,
+    Seen,
+)
 from qbo_writer.handlers import NewCommand
 from qbo_writer.lease import fenced
 from qbo_writer.mapping import ENTITY, marker
@@ -33,7 +43,7 @@ from qbo_writer.settling import (
     Numbered,
     Requeue,
 )
-from qbo_writer.transitions import Sent
+from qbo_writer.transitions import Sent, When
 
 
 class Learns(Protocol):
@@ -121,6 +131,8 @@ class RealmRow:
     feed_paging: dict[str, Any] = field(default_factory=dict)
     feed_asked_at: datetime | None = None
     recover_since: datetime | None = None
+    operator_halt: OperatorAct | None = None  # while it is there, nothing is read or sent
+    trial: OperatorAct | None = None  # a person asked for a trial of the present halt
 
 
 @dataclass(frozen=True)
@@ -206,13 +218,16 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------------------------- claim
 
-    async def candidates(self, realm: str, limit: int, without: Collection[int] = ()) -> list[Candidate]:
-        """Read documents with something due and no open attempt, by priority, then age."""
+    async def candidates(
+        self, realm: str, limit: int, without: Collection[int] = (), only: Collection[int] | None = None
+    ) -> list[Candidate]:
+        """Read documents with something due and no open attempt, by priority, then age; `only` these, where it is given."""
         rows = await self._pool.fetch(
             f"""
             WITH due AS (
               SELECT c.document_id, c.priority, c.due_at FROM qbo_writer.commands c
               WHERE c.realm = $1 AND c.state = 'due' AND c.due_at <= now() AND NOT c.document_id = ANY($3::bigint[])
+                AND ($4::bigint[] IS NULL OR c.document_id = ANY($4))
                 AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
               ORDER BY c.priority, c.due_at LIMIT $2
             ), picked AS (
@@ -232,7 +247,7 @@ class Ledger:
             ) c
             ORDER BY p.priority, p.due_at
             """,  # noqa: S608
-            realm, limit, list(without),
+            realm, limit, list(without), None if only is None else list(only),
         )  # fmt: skip
         older = [id_ for row in rows for id_ in row["older"] or ()]
         older_rows = {}
@@ -334,6 +349,7 @@ class Ledger:
             if batch and len(rows) != len(attempts):
                 raise BatchChanged  # the body names items that may not be sent: nothing of it is committed
             reach(Place.JOURNALLING)
+        metrics.ATTEMPT_TRANSITIONS.labels(realm, When.DUE.name.lower()).inc(len(rows))
         by_document = {a.candidate.known.id: a for a in attempts}
         return [
             self._journalled(by_document[r["document_id"]], r["id"], r["first_sent_at"], fencing_token, batch_id) for r in rows
@@ -414,7 +430,9 @@ class Ledger:
                 realm,
             )
             reach(Place.LOST_MARKED)
-        return int(status.rsplit(maxsplit=1)[-1])
+        lost = int(status.rsplit(maxsplit=1)[-1])
+        metrics.ATTEMPT_TRANSITIONS.labels(realm, When.LOST.name.lower()).inc(lost)
+        return lost
 
     async def open_attempts(
         self, realm: str, *, limit: int, without: Collection[int] = (), ids: Collection[int] | None = None,
@@ -455,16 +473,18 @@ class Ledger:
 
     async def look_again(self, realm: str, fencing_token: int, attempt_id: int, at: datetime) -> None:
         """Note when to look for an unknown attempt again."""
-        async with fenced(self._pool, realm, fencing_token) as connection:
-            await connection.execute("UPDATE qbo_writer.attempts SET due_at = $2 WHERE id = $1", attempt_id, at)
+        await self.look_again_at(realm, fencing_token, {attempt_id: at})
 
-    async def look_again_at(self, realm: str, fencing_token: int, at: Mapping[int, datetime]) -> None:
-        """Note for several unknown attempts when to look for them again."""
+    async def look_again_at(
+        self, realm: str, fencing_token: int, at: Mapping[int, datetime], refused: Collection[int] = ()
+    ) -> None:  # fmt: skip
+        """Note for several unknown attempts when to look for them again, and whose look-up was refused."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute(
-                "UPDATE qbo_writer.attempts a SET due_at = t.at FROM unnest($1::bigint[], $2::timestamptz[]) AS t(id, at) "
-                "WHERE a.id = t.id",
-                list(at), list(at.values()),
+                "UPDATE qbo_writer.attempts a SET due_at = t.at, "
+                "looks_refused = looks_refused + CASE WHEN t.id = ANY($3::bigint[]) THEN 1 ELSE 0 END "
+                "FROM unnest($1::bigint[], $2::timestamptz[]) AS t(id, at) WHERE a.id = t.id",
+                list(at), list(at.values()), list(refused),
             )  # fmt: skip
 
     async def behind(self, realm: str) -> list[Candidate]:
@@ -785,12 +805,15 @@ class Ledger:
 
     async def realm(self, realm: str) -> RealmRow:
         """Read, or make, the company's row."""
-        await self._pool.execute("INSERT INTO qbo_writer.realms (realm) VALUES ($1) ON CONFLICT DO NOTHING", realm)
         row = await self._pool.fetchrow("SELECT * FROM qbo_writer.realms WHERE realm = $1", realm)
+        if row is None:
+            await self._pool.execute("INSERT INTO qbo_writer.realms (realm) VALUES ($1) ON CONFLICT DO NOTHING", realm)
+            row = await self._pool.fetchrow("SELECT * FROM qbo_writer.realms WHERE realm = $1", realm)
         return RealmRow(
             row["halted_code"], row["halted_reason"], row["halted_since"], row["requestid_proven"], row["batch_proven"],
             row["bounds_unreliable"], row["pace"] or {}, row["feed_position"], row["swept_at"],
-            row["feed_paging"] or {}, row["feed_asked_at"], row["recover_since"],
+            row["feed_paging"] or {}, row["feed_asked_at"], row["recover_since"], OperatorAct.of(row["operator_halt"]),
+            OperatorAct.of(row["trial"]),
         )  # fmt: skip
 
     async def set_halted(
@@ -799,8 +822,8 @@ class Ledger:
         """Halt the company (or resume it, with None) and tell it."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute(
-                "UPDATE qbo_writer.realms SET halted_code = $2, halted_reason = $3, halted_since = $4, updated_at = now() "
-                "WHERE realm = $1",
+                "UPDATE qbo_writer.realms SET halted_code = $2, halted_reason = $3, halted_since = $4, trial = NULL, "
+                "updated_at = now() WHERE realm = $1",
                 realm, code, reason, since if code else None,
             )  # fmt: skip
             await outbox.add(connection, SCHEMA, topics.EVENTS, events)
@@ -867,6 +890,7 @@ def _attempt_of(row: Any) -> Attempt:
     return Attempt(
         row["id"], known, asked_of(row), request, _sent(row), row["fields"] or {}, row["content_hash"], row["number"],
         row["sends"], row["fencing_token"], row["batch_id"], row["b_id"], row["operator_says"],
+        row["looks_refused"],
     )  # fmt: skip
 
 

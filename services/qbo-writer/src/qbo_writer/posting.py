@@ -22,6 +22,7 @@ from qbo_writer.adopting import Adopter
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Asked, End, Known, Rules, Unpay, Write, decide, in_closed_period, superseded
 from qbo_writer.domain import (
+    OPERATOR,
     AccessToken,
     BatchItem,
     CommandState,
@@ -29,6 +30,7 @@ from qbo_writer.domain import (
     LookupFailed,
     NameNeeded,
     Operation,
+    OperatorAct,
     Request,
     Resolved,
     Seen,
@@ -73,6 +75,7 @@ RECOVERY_LOOK_SECONDS = 2.0
 RECOVERY_TOLD_SECONDS = 60.0
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
+ROW_SECONDS = 1.0  # how old what is known of the company may be: a person's halt is noticed this late at most
 HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: with what was under way, a halt of ten minutes costs 15 calls at most
 
 
@@ -126,7 +129,8 @@ class Poster:
         self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
         self._answered_at_trial: int | None = None  # how many answers there were when the latest trial began
         self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> answers to anybody when its read had none, how often
-        self._pace_kept = 0.0
+        self._pace_kept = self._row_read = 0.0
+        self.rounds = 0
         self._looked_idle = False
         self._policy_next = time.monotonic() + POLICY_SECONDS  # when to hold the policy against what the company needs
         self._recovery_told = -RECOVERY_TOLD_SECONDS
@@ -148,6 +152,7 @@ class Poster:
     async def step(self) -> float:
         """Do what can be done now, then wait until something changes."""
         self._wake.clear()
+        self.rounds += 1
         if self._offered:
             (self.parts.policy, self.parts.rules), self._offered, self._policy_next = self._offered, None, 0.0
             self.parts.references.use(self.realm, self.parts.policy)
@@ -177,14 +182,22 @@ class Poster:
             await self._take_over(fencing_token)
         tenure = self.tenure
         assert tenure is not None
+        if time.monotonic() - self._row_read >= ROW_SECONDS:
+            await self._read_row()
         if self.sender.health.halted:
             error, self.sender.health.halted = self.sender.health.halted, None
             raise error
+        if self.stopped:
+            await self._keep_pace(tenure)
+            await self._wait(IDLE_SECONDS)
+            return
         if self.row and self.row.halted_code:
             await self._halted(tenure)
             return
         trial = time.monotonic() < self.sender.health.paused_until or self.parts.tokens.unproven(self.realm)
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
+        if not tenure.feed_read:
+            self._read_feed(tenure, token)
         if not trial and self.limit is None and time.monotonic() >= self._policy_next:
             self._policy_next = time.monotonic() + POLICY_AGAIN_SECONDS
             self.sender.spawn(tenure, (), self._check_policy(tenure, token))
@@ -237,12 +250,15 @@ class Poster:
         """After taking the lease, in the protocol's order. Step 1 was taking it."""
         tenure, self._policy_next = Tenure(fencing_token), time.monotonic() + POLICY_SECONDS
         self.sender.health.halted, self.sender.health.closed = None, False  # of an earlier tenure
+        self.sender.halves.clear()
+        self.sender.halving.clear()
         await self._read_row()
         assert self.row is not None
         self.parts.pacer.load(self.realm, self.row.pace)
         token = None
         try:
-            token = await self.parts.tokens.current(self.realm, fencing_token)
+            if not self.stopped:
+                token = await self.parts.tokens.current(self.realm, fencing_token)
         except HaltError as error:
             self.sender.health.halted = error
         lost = await self.parts.ledger.mark_lost(self.realm, fencing_token)
@@ -251,8 +267,12 @@ class Poster:
         self.tenure = tenure
         log.info("lease.prepared", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
         if token is not None:
-            # Documents without an open attempt wait for nothing from here on.
-            self.sender.spawn(tenure, (), self.resolver.read_feed(tenure, token))
+            self._read_feed(tenure, token)
+
+    def _read_feed(self, tenure: Tenure, token: AccessToken) -> None:
+        """Step 4 after taking the lease. Documents without an open attempt wait for nothing from here on."""
+        tenure.feed_read = True
+        self.sender.spawn(tenure, (), self.resolver.read_feed(tenure, token))
 
     async def _round(self, tenure: Tenure, token: AccessToken, *, one_only: bool) -> int:
         """Take up open attempts, then claim: batches for a backlog, singles beside them. Return how much was started."""
@@ -272,6 +292,8 @@ class Poster:
         """Claim by priority, then age: few go as singles, for latency; from a backlog a batch is filled first."""
         settings = self.parts.settings
         batches = batches and settings.pace_batches_per_minute > 0 and self.sender.batches < BATCH_LANES
+        if batches and (done := await self._half(tenure, token)):
+            return done
         may_batch = batches and self.parts.pacer.batch_now(self.realm)
         threshold = min(settings.batch_threshold, THRESHOLD_AT_MOST)
         # While a backlog lasts, some lanes are kept for batches: singles would take every one of them.
@@ -279,7 +301,7 @@ class Poster:
         wanted = max(threshold, settings.pace_batch_items + free) if may_batch else singles
         if wanted <= 0:
             return 0
-        candidates = await self.parts.ledger.candidates(self.realm, wanted)
+        candidates = await self.parts.ledger.candidates(self.realm, wanted, without=self.sender.halving)
         if may_batch or not candidates:
             self._backlog = len(candidates) >= threshold
         size = settings.pace_batch_items if may_batch and self._backlog else 0
@@ -290,18 +312,41 @@ class Poster:
         if size:
             prepared = await self._filled(tenure, prepared, candidates, token)
         # What failed before goes alone: one poisonous item must not cost the others their batch.
-        suited = [a for a in prepared.attempts if _suits_batch(a)][:size]
-        if len(suited) < 2:
-            suited = []
-        batched = {a.candidate.known.id for a in suited}
-        alone = [a for a in prepared.attempts if a.candidate.known.id not in batched]
-        if prepared.attempts:
+        suited = [a for a in prepared.attempts if _fits_batch(a) and a.candidate.newest.failures == 0][:size]
+        await self._journal(tenure, prepared.attempts, suited, token)
+        return len(candidates)
+
+    async def _half(self, tenure: Tenure, token: AccessToken) -> int:
+        """Claim one half of a batch that was refused whole, until what QuickBooks refuses is alone; return how much was claimed.
+
+        Each half is a batch of its own, journalled anew under another requestid: nothing was done for the one before.
+        """
+        candidates: list[Candidate] = []
+        while self.sender.halves and not candidates:
+            documents = self.sender.halves.popleft()
+            try:
+                # A document can have several due versions.
+                candidates = await self.parts.ledger.candidates(self.realm, THRESHOLD_AT_MOST, only=documents)
+                prepared = await self._prepare(tenure, candidates, token)
+                await self._journal(tenure, prepared.attempts, [a for a in prepared.attempts if _fits_batch(a)], token)
+            finally:
+                self.sender.halving.difference_update(documents)
+        return len(candidates)
+
+    async def _journal(
+        self, tenure: Tenure, attempts: Sequence[NewAttempt], together: Sequence[NewAttempt], token: AccessToken
+    ) -> None:
+        """Journal what was prepared, and send it: `together` as a batch, the others alone."""
+        if len(together) < 2:
+            together = []
+        batched = {a.candidate.known.id for a in together}
+        alone = [a for a in attempts if a.candidate.known.id not in batched]
+        if attempts:
             reach(Place.CLAIMED)
-        if suited:
-            await self._batch(tenure, suited, token)
+        if together:
+            await self._batch(tenure, together, token)
         if alone:
             await self._singles(tenure, alone, token)
-        return len(candidates)
 
     async def _filled(
         self, tenure: Tenure, prepared: Prepared, candidates: Sequence[Candidate], token: AccessToken
@@ -696,10 +741,31 @@ class Poster:
 
     # -------------------------------------------------------------------------------------------------------------- halt
 
+    @property
+    def halted_by(self) -> OperatorAct | None:
+        """The person's halt that holds, as far as this process knows."""
+        return self.row.operator_halt if self.row else None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a person has halted the company: nothing is read or sent; what is under way finishes."""
+        return self.halted_by is not None
+
     async def _read_row(self) -> None:
+        before, self._row_read = self.row, time.monotonic()
         self.row = await self.parts.ledger.realm(self.realm)
         self.feeder.look(self.row, datetime.now(UTC))
-        self._show_halt(self.row.halted_code)
+        self._show_halt(OPERATOR if self.stopped else self.row.halted_code)
+        if (halt := self.row.operator_halt) is not None:
+            self.sender.health.closed = True
+            if before is None or before.operator_halt != halt:
+                log.info("realm.halted_by_operator", realm=self.realm, by=halt.by, why=halt.why)
+        elif before is not None and before.operator_halt is not None:
+            self.sender.health.closed = self.row.halted_code is not None
+            log.info("realm.resumed_by_operator", realm=self.realm)
+        if (trial := self.row.trial) is not None and (before is None or before.trial != trial):
+            log.info("realm.trial_asked", realm=self.realm, by=trial.by, why=trial.why)
+            self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
 
     def _show_halt(self, code: str | None) -> None:
         """Set the metric: one series for each halted company, none while it is served."""
@@ -754,9 +820,10 @@ class Poster:
         assert self.row is not None
         log.info("realm.resumed", realm=self.realm)
         since = datetime.now(UTC)
-        data = RealmData(
-            realm=self.realm, code=self.row.halted_code or "", reason="QuickBooks serves this company again.", since=since
-        )
+        reason = "QuickBooks serves this company again."
+        if trial := self.row.trial:
+            reason += f" Tried by {trial.by}: {trial.why}"
+        data = RealmData(realm=self.realm, code=self.row.halted_code or "", reason=reason, since=since)
         event = RealmResumed.of(data, sender=SENDER, time=since)
         await self.parts.ledger.set_halted(self.realm, tenure.fencing_token, None, None, [event], since)
         self._halt_wait, self._halt_try_at, self._answered_at_trial = HALT_RETRY_SECONDS, 0.0, None
@@ -793,12 +860,12 @@ class Poster:
         if self.row and self.row.recover_since:
             return True
         tenure = self.tenure
-        return tenure is not None and not tenure.in_flight and (self._looked_idle or self.limit == 0)
+        return tenure is not None and not tenure.in_flight and (self._looked_idle or self.limit == 0 or self.stopped)
 
     async def drain(self, seconds: float) -> None:
         """At a graceful stop: let what is under way come to its end."""
         await self.sender.drain(seconds)
 
 
-def _suits_batch(attempt: NewAttempt) -> bool:
-    return attempt.request.operation in (Operation.CREATE, Operation.UPDATE) and attempt.candidate.newest.failures == 0
+def _fits_batch(attempt: NewAttempt) -> bool:
+    return attempt.request.operation in (Operation.CREATE, Operation.UPDATE)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from bookrelay import metrics, telemetry
@@ -53,7 +53,10 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 _ALL = "Active in (true, false)"
 _WITH_ACTIVE = frozenset({"Customer", "Vendor", "Employee", "Item", "Account", "Term", "Class", "Department"})
-_ADDRESS = 6000  # characters of a query's names, as encoded
+ADDRESS_MOST = (
+    2000  # bytes of path and query, as encoded: proxies and firewalls answer longer ones with 414; a query is posted then
+)
+_NAMES_MOST = 6000  # characters of a query's names, as encoded
 NAMES_AT_ONCE = 30  # in one query: short enough for an address, with " (deleted)" beside each
 GATHER_SECONDS = 0.005
 
@@ -77,6 +80,7 @@ class QboClient:
         self._asked: dict[tuple[str, str], _Asked] = {}
         self.on_unauthorized: Callable[[str, AccessToken], None] | None = None  # told of a 401 to a read
         self.on_accepted: Callable[[str, AccessToken], None] | None = None  # told that a token was taken
+        self.kept_back: Callable[[str], bool] = lambda realm: False  # whether a person has halted the company: nothing is read
         seconds = settings.qbo_request_timeout_seconds
         connections = max(20, settings.pace_in_flight * max(1, len(settings.qbo_realm_ids)) * 2)
         self._client = httpx.AsyncClient(
@@ -172,6 +176,7 @@ class QboClient:
         *,
         body: str | None = None,
         batch: bool = False,
+        content_type: str = "application/json",
     ) -> httpx.Response:
         """One request, one answer, within the time-out as a whole (httpx counts it for each read, a dripping body has no end)."""
         if self._pacer:
@@ -179,7 +184,7 @@ class QboClient:
         headers = {"Authorization": f"Bearer {token.value}"}
         content = None
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = content_type
             content = body.encode()
         url = f"{self._settings.api_url}/v3/company/{realm}{path}"
         async with asyncio.timeout(self._seconds):
@@ -280,7 +285,7 @@ class QboClient:
         if not plain(name):
             return await self.query(realm, f"select * from {entity} where DisplayName {like(name)} and {_ALL}", token)  # noqa: S608
         asked = self._asked.get((realm, entity))
-        if asked is None or len(asked.names) >= NAMES_AT_ONCE or asked.length + _length(name) > _ADDRESS:
+        if asked is None or len(asked.names) >= NAMES_AT_ONCE or asked.length + _length(name) > _NAMES_MOST:
             asked = self._asked[(realm, entity)] = _Asked()
             asked.rows = asyncio.ensure_future(self._ask(realm, entity, asked, token))
         if name not in asked.names:
@@ -378,13 +383,15 @@ class QboClient:
         if self._pacer is None:
             return await self._get(realm, path, params, token, name, absent)
         async with self._pacer.slot(realm, priority=Priority.LIVE):
+            if self.kept_back(realm):
+                raise LookupFailed("a person has halted the company")
             return await self._get(realm, path, params, token, name, absent)
 
     async def _get(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken, name: str, absent: bool) -> Any:
         started = time.perf_counter()
         metrics.QBO_METERED_READS.labels(realm, name).inc()
         try:
-            response = await self._exchange("GET", realm, path, {"minorversion": MINOR_VERSION, **params}, token)
+            response = await self._ask_for(realm, path, {"minorversion": MINOR_VERSION, **params}, token)
             text = _decoded(response)
         except (*_NO_ANSWER, UnicodeDecodeError, TimeoutError) as error:
             metrics.QBO_REQUESTS.labels(realm, name, "silence").inc()
@@ -408,6 +415,14 @@ class QboClient:
         if answer.halt:
             raise HaltError(answer.reason, answer.fix, answer.code)
         raise ReadRefused(answer)
+
+    async def _ask_for(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> httpx.Response:
+        """GET; but POST the statement of a query whose address would be long: a read all the same, metered as one."""
+        statement = params.get("query", "")
+        if not statement or len(f"/v3/company/{realm}{path}?{urlencode(params)}") <= ADDRESS_MOST:
+            return await self._exchange("GET", realm, path, params, token)
+        others = {name: value for name, value in params.items() if name != "query"}
+        return await self._exchange("POST", realm, path, others, token, body=statement, content_type="application/text")
 
 
 class ReadRefused(LookupFailed):
@@ -508,7 +523,7 @@ def _numbered(numbers: Sequence[str]) -> list[str]:
             conditions.append(like(number))
             continue
         size = len(quote(literal(number))) + 3
-        if texts and length + size > _ADDRESS:
+        if texts and length + size > _NAMES_MOST:
             conditions.append(f"in ({', '.join(texts)})")
             texts, length = [], 0
         texts.append(literal(number))

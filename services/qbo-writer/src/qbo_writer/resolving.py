@@ -5,14 +5,25 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bookrelay import telemetry
+from bookrelay import metrics, telemetry
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import End
-from qbo_writer.domain import AccessToken, AttemptState, CommandState, Deleted, FeedFull, LookupFailed, Operation, Seen
+from qbo_writer.domain import (
+    AccessToken,
+    Answer,
+    AnswerKind,
+    AttemptState,
+    CommandState,
+    Deleted,
+    FeedFull,
+    LookupFailed,
+    Operation,
+    Seen,
+)
 from qbo_writer.ledger import RealmRow
 from qbo_writer.sending import Parts, Sender, Tenure
-from qbo_writer.settling import NAMES, Attempt, ended
+from qbo_writer.settling import NAMES, Attempt, Effects, ended
 from qbo_writer.transitions import Move, Realm, When, absent_counts_at, late_copies_dead_at, next_move, transition, when_absent
 
 log = telemetry.get_logger(__name__)
@@ -21,6 +32,11 @@ LOOK_SECONDS = 0.25
 SENDS_MOST = 4  # of one attempt that stays without an answer; then it is claimed afresh, which counts against its document
 AT_ONCE = 20  # open attempts taken up in one round, each by itself
 TOGETHER = 500  # creates that are looked up in one window
+LOOKS_REFUSED_MOST = 8  # of one attempt: QuickBooks will not say whether it is there; a person looks
+LOOK_AGAIN_MOST = 300.0  # seconds between two look-ups for one attempt, while they fail
+UNANSWERED_MOST = 10_000  # attempts that are remembered for a look-up that failed
+REASON_LENGTH = 1000
+AT_ONCE = 20  # open attempts taken up in one round
 LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
 
 
@@ -31,6 +47,8 @@ class Resolver:
         self.realm, self.parts, self.sender = realm, parts, sender
         self._look_at = 0.0
         self._looking = False  # a window is being read; only one at a time, whose page is in memory
+        # attempt -> answers to anybody when its look-up failed last, and how often it did
+        self._unanswered: dict[int, tuple[int, int]] = {}
 
     async def step(self, tenure: Tenure, row: RealmRow, token: AccessToken, limit: int) -> int:
         """Take up what is due; return how many attempts were taken up. Between two looks only what was just committed counts."""
@@ -86,7 +104,7 @@ class Resolver:
                     found = await self.sender.look_up_together(attempts, token)
                 except LookupFailed as error:  # never read as "it is not there"
                     log.info("lookup.failed", realm=self.realm, attempts=len(attempts), error=repr(error))
-                    await self._later(tenure, attempts, now)
+                    await self._look_failed(tenure, attempts, now, error)
                     continue
                 await self._found_together(tenure, attempts, found, known, token, now)
         finally:
@@ -125,7 +143,7 @@ class Resolver:
             seen = await self.parts.books.read(self.realm, attempt.request.entity, shown.qbo_id, token)
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            await self._later(tenure, [attempt], now)
+            await self._look_failed(tenure, [attempt], now, error)
             return
         if seen is None:
             await self._later(tenure, [attempt], now)
@@ -184,6 +202,7 @@ class Resolver:
                 self.realm, limit=100, without=list(tenure.in_flight), batch_id=attempt.batch_id, due=False
             )
         again = await self.parts.ledger.resend(self.realm, tenure.fencing_token, group, token.expires_at, absent=absent)
+        metrics.ATTEMPT_TRANSITIONS.labels(self.realm, when.name.lower()).inc(len(again))
         reach(Place.RESEND_JOURNALLED)
         if not again:
             return {attempt.id}
@@ -208,7 +227,7 @@ class Resolver:
                 seen = await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
         except LookupFailed as error:  # never read as "it is not there"
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            await self._later(tenure, [attempt], now)
+            await self._look_failed(tenure, [attempt], now, error)
             return
         if seen is not None or not create:
             when, _ = self.sender.compare(attempt, seen)
@@ -225,10 +244,33 @@ class Resolver:
         else:
             await self.sender.commit(tenure, [self.sender.effects(attempt, when)])
 
-    async def _resend_from_look(self, tenure: Tenure, attempts: Sequence[Attempt], token: AccessToken) -> None:
+    async def _look_failed(self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime, error: LookupFailed) -> None:
+        """Look again later; what is refused, or never answered while others are served, ends before a person."""
+        answered, refused = self.sender.health.answered, set[int]()
+        at, ends = dict[int, datetime](), list[Effects]()
         for attempt in attempts:
-            transition(attempt.sent.state, When.ABSENT_IN_WINDOW)
+            before, times = self._unanswered.get(attempt.id, (answered, 0))
+            if len(self._unanswered) > UNANSWERED_MOST:
+                self._unanswered.clear()
+            self._unanswered[attempt.id] = (answered, times + 1)
+            if error.definite or answered > before:
+                refused.add(attempt.id)
+            if attempt.id in refused and attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST:
+                answer = Answer(AnswerKind.SILENCE, reason=str(error)[:REASON_LENGTH])
+                ends.append(self.sender.effects(attempt, When.LOOKS_REFUSED, answer=answer))
+            else:
+                at[attempt.id] = self._look_at_next(attempt, now, failed=times + 1)
+        if ends:
+            await self.sender.commit(tenure, ends)
+        if at:
+            await self.parts.ledger.look_again_at(self.realm, tenure.fencing_token, at, refused)
+
+    async def _resend_from_look(self, tenure: Tenure, attempts: Sequence[Attempt], token: AccessToken) -> None:
+        when = When.ABSENT_IN_WINDOW
+        for attempt in attempts:
+            transition(attempt.sent.state, when)
         again = await self.parts.ledger.resend(self.realm, tenure.fencing_token, attempts, token.expires_at, absent=True)
+        metrics.ATTEMPT_TRANSITIONS.labels(self.realm, when.name.lower()).inc(len(again))
         reach(Place.RESEND_JOURNALLED)
         # The pacer lets them go, as many at a time as the company takes; one that fails leaves the others theirs.
         sent = await asyncio.gather(*(self.sender.single(tenure, one, token) for one in again), return_exceptions=True)
@@ -241,13 +283,14 @@ class Resolver:
         at = {attempt.id: self._look_at_next(attempt, now) for attempt in attempts}
         await self.parts.ledger.look_again_at(self.realm, tenure.fencing_token, at)
 
-    def _look_at_next(self, attempt: Attempt, now: datetime) -> datetime:
+    def _look_at_next(self, attempt: Attempt, now: datetime, failed: int = 0) -> datetime:
         sent, counts_at = attempt.sent, absent_counts_at(attempt.sent, self.parts.waits)
         start = sent.silent_at or sent.last_sent_at
         shares = [start + (counts_at - start) * share for share in LOOKS]
-        soon = timedelta(seconds=max(0.2, min(5.0, self.parts.waits.q.total_seconds() * 0.1)))
+        soon = max(0.2, min(5.0, self.parts.waits.q.total_seconds() * 0.1))
+        again = now + timedelta(seconds=min(LOOK_AGAIN_MOST, soon * 2 ** min(failed, 10)))
         at = next((at for at in shares if at > now), counts_at)
-        return at if at > now else now + soon
+        return max(at, again) if failed or at <= now else at
 
     async def _operator(self, tenure: Tenure, attempt: Attempt, now: datetime) -> set[int]:
         """A person found nothing in QuickBooks: it counts when no copy can take effect any more."""

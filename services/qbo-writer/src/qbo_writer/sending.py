@@ -4,9 +4,11 @@ Nothing here decides what to send; nothing here sends twice.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -118,6 +120,7 @@ class Tenure:
 
     fencing_token: int
     in_flight: dict[int, "asyncio.Task[None]"] = field(default_factory=dict)  # attempt id -> who sends it
+    feed_read: bool = False  # step 4 after taking the lease was begun
     sent: dict[int, int] = field(default_factory=dict)  # open attempt -> its latest send that has left, or may have
 
 
@@ -134,6 +137,8 @@ class Sender:
         self._waking: asyncio.TimerHandle | None = None
         self.batches = 0  # batch calls under way
         self.opened = False  # something was committed that the resolver has to take up
+        self.halves: deque[list[int]] = deque()  # documents of halves of batches that were refused whole: they go next
+        self.halving: set[int] = set()  # the documents in them: nobody else claims these
 
     # ------------------------------------------------------------------------------------------------------------- tasks
 
@@ -235,7 +240,8 @@ class Sender:
             whole = answers
             self.health.heard(whole)
             effects = [e for a in attempts for e in self._whole_batch(a, whole)]
-            await self._settle(tenure, effects, [(a, whole) for a in attempts])
+            with self._halved(attempts, whole):
+                await self._settle(tenure, effects, [(a, whole) for a in attempts])
             await self._after(tenure, whole, token)
             return
         await self._settle_items(tenure, attempts, answers, token)
@@ -267,6 +273,7 @@ class Sender:
 
     def effects(self, attempt: Attempt, when: When, **more: Any) -> Effects:
         """Return what the table commits for `when`."""
+        metrics.ATTEMPT_TRANSITIONS.labels(self.realm, when.name.lower()).inc()
         return effects_of(attempt, when, self.parts.links, **more)
 
     def _whole_batch(self, attempt: Attempt, answer: Answer) -> list[Effects]:
@@ -274,6 +281,29 @@ class Sender:
         when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous, envelope=Envelope.BATCH)
         assert when is not None
         return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
+
+    @contextlib.contextmanager
+    def _halved(self, attempts: Sequence[Attempt], whole: Answer) -> Iterator[None]:
+        """Where nothing was done for a whole batch: when that is committed, its halves go, each journalled anew.
+
+        Kept in memory only: after a crash or a takeover its documents, each with a failure counted, go alone.
+        """
+        envelope = Envelope.BATCH
+        refused = [
+            a.known.id
+            for a in attempts
+            if when_answered(whole.kind, ambiguous=a.sent.ambiguous, envelope=envelope) is When.BATCH_ERROR
+        ]
+        self.halving.update(refused)
+        try:
+            yield
+        except BaseException:
+            self.halving.difference_update(refused)
+            raise
+        if refused:
+            log.warning("batch.refused", realm=self.realm, items=len(refused), intuit_code=whole.intuit_code, reason=whole.reason)
+            middle = (len(refused) + 1) // 2
+            self.halves.extend(half for half in (refused[:middle], refused[middle:]) if half)
 
     def _item(self, attempt: Attempt, answer: Answer) -> list[Effects]:
         when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous, envelope=Envelope.ITEM)
@@ -334,6 +364,8 @@ class Sender:
 
     async def _conflict(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
         """5010, 610, 6140: read by Id and compare."""
+        if answer.conflicting_kind not in (None, attempt.request.entity):
+            return self._number_taken(attempt, answer, None)
         if answer.intuit_code in STALE:
             await self._stale([attempt], token)
         for last in (False,) * (READS - 1) + (True,):
@@ -351,17 +383,22 @@ class Sender:
             attempt = replace(attempt, known=known)
         return self.read(attempt, seen, answer=answer, adopted=not attempt.sent.ambiguous)
 
-    def _number_taken(self, attempt: Attempt, answer: Answer, seen: Seen) -> Effects:
-        """Another document has the number: nothing was done by this send. What follows, the company policy says."""
+    def _number_taken(self, attempt: Attempt, answer: Answer, seen: Seen | None) -> Effects:
+        """Another document has the number: nothing was done by this send. What follows, the company policy says.
+
+        `seen` None: it is of another kind, as QuickBooks says; where the policy has no other number, a person decides.
+        """
         known, number, policy = attempt.known, numbering.given(attempt.asked), self.parts.policy
         of_source = number is not None and number == attempt.fields.get("doc_number")
         disposition = Disposition.HOLD
         if of_source:
-            disposition = Disposition.REJECT if policy.unusable_number == "reject" else Disposition.RETRY
+            other_kind = Disposition.HOLD if seen is None else Disposition.REJECT
+            disposition = other_kind if policy.unusable_number == "reject" else Disposition.RETRY
         text = number or attempt.fields.get("doc_number") or ""
         answer = replace(
             answer, kind=AnswerKind.ERROR, disposition=disposition, code=Code.CONFLICT,
-            reason=numbering.taken(text, known.kind, seen), fix=numbering.FIX_TAKEN,
+            reason=numbering.taken(text, known.kind, seen) if seen else _number_of_another(attempt, answer, text),
+            fix=numbering.FIX_TAKEN,
         )  # fmt: skip
         when = When.ERROR_AFTER_SILENCE if attempt.sent.ambiguous else When.ERROR
         effects = self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))
@@ -537,6 +574,14 @@ def _another(attempt: Attempt, seen: Seen) -> bool:
     if attempt.request.operation is Operation.CREATE:
         return seen.marker != attempt.known.marker
     return seen.qbo_id != attempt.request.qbo_id
+
+
+def _number_of_another(attempt: Attempt, answer: Answer, number: str) -> str:
+    known, other = attempt.known, f"{answer.conflicting_kind} {answer.conflicting_id}"
+    return (
+        f"Another kind of document in QuickBooks has the number {number}: {other}. "
+        f"So {attempt.request.entity} {known.source_key} of {known.source} cannot have it."
+    )
 
 
 def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Attempt:
     batch_id: int | None = None
     b_id: str | None = None
     operator_says: str | None = None
+    looks_refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,7 @@ def effects_of(
     if row.effect is Effect.CLAIM_AFRESH:
         return _claim_afresh(attempt, when, answer, seen, due_in)
     if row.effect is Effect.HOLD_STUCK:
-        return _stuck(attempt, links, now)
+        return _stuck(attempt, links, now, answer)
     sent = attempt.sent
     if row.effect is Effect.NOTE_REFUSAL:
         change = AttemptChange(
@@ -426,6 +427,8 @@ def _refused_for_good(attempt: Attempt, when: When, links: Links, answer: Answer
     change = _close(attempt, when, answer, f"error {answer.intuit_code or answer.http_status}")
     if answer.disposition is Disposition.RETRY:
         return Effects(attempt=change, requeue=Requeue(asked.id, 0, failed=True, reason=answer.reason))
+    if asked.failures + 1 < answer.tries:
+        return Effects(attempt=change, requeue=Requeue(asked.id, 2**asked.failures, failed=True, reason=answer.reason))
     hold = answer.disposition is Disposition.HOLD or known.status is DocumentStatus.VOIDED
     state = CommandState.HELD if hold else CommandState.REJECTED
     end = End(state, answer.reason or "QuickBooks refused the document.", answer.fix, answer.code, answer.intuit_code)
@@ -512,15 +515,19 @@ def _claim_afresh(attempt: Attempt, when: When, answer: Answer | None, seen: See
     return Effects(attempt=change, document=document, requeue=again)
 
 
-def _stuck(attempt: Attempt, links: Links, now: datetime) -> Effects:
+def _stuck(attempt: Attempt, links: Links, now: datetime, answer: Answer | None) -> Effects:
     known, asked, sent = attempt.known, attempt.asked, attempt.sent
     change = AttemptChange(attempt.id, "unknown", True, sent.ambiguous, sent.lost, stuck=True, due_in=3600, sends=attempt.sends)
     if asked.state is CommandState.HELD:
         return Effects(attempt=change)
     end = End(
         CommandState.HELD,
-        f"QuickBooks did not answer, and it cannot be known here whether request {attempt.request.requestid} had an effect.",
+        f"QuickBooks did not answer, and it cannot be known here whether request {attempt.request.requestid} had an effect."
+        + (f" The look-ups for it failed {attempt.looks_refused + 1} times. {answer.reason}" if answer else ""),
         "Look for the document in QuickBooks: if it is not there, `qbo-writer held force`; if it is, it is found by itself.",
         Code.CONFLICT,
     )
-    return Effects(attempt=change, ends=(CommandEnd(known, asked, end, end_event(known, asked, end, links, now)),))
+    releases = known.id if known.kind in NAMES else None
+    return Effects(
+        attempt=change, ends=(CommandEnd(known, asked, end, end_event(known, asked, end, links, now)),), releases=releases
+    )

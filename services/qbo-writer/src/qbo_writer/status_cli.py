@@ -27,7 +27,8 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
     feeds = {company.realm: company.feed() for company in await reporting.companies(pool, settings)}
     rows = await pool.fetch(
         """
-        SELECT r.realm, r.halted_code, r.halted_reason, r.halted_since, r.requestid_proven, r.batch_proven, r.bounds_unreliable,
+        SELECT r.realm, r.halted_code, r.halted_reason, r.halted_since, r.operator_halt, r.requestid_proven, r.batch_proven,
+          r.bounds_unreliable,
           l.holder, l.fencing_token, l.expires_at > clock_timestamp() AS lease_live, t.state AS connection,
           t.access_expires_at, t.refresh_expires_at,
           (SELECT jsonb_object_agg(state, n) FROM (SELECT state, count(*) n FROM qbo_writer.commands c WHERE c.realm = r.realm
@@ -38,7 +39,8 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
             AND o.resolved_at IS NULL GROUP BY what) s) AS discrepancies, r.swept_at
         FROM (SELECT realm FROM qbo_writer.documents UNION SELECT realm FROM qbo_writer.realms UNION SELECT unnest($1::text[])) n
         LEFT JOIN qbo_writer.realms r0 USING (realm)
-        CROSS JOIN LATERAL (SELECT n.realm, r0.halted_code, r0.halted_reason, r0.halted_since, r0.requestid_proven,
+        CROSS JOIN LATERAL (SELECT n.realm, r0.halted_code, r0.halted_reason, r0.halted_since, r0.operator_halt,
+          r0.requestid_proven,
           r0.batch_proven, coalesce(r0.bounds_unreliable, false) AS bounds_unreliable, r0.swept_at) r
         LEFT JOIN qbo_writer.leases l ON l.realm = r.realm LEFT JOIN qbo_writer.tokens t ON t.realm = r.realm ORDER BY 1
         """,

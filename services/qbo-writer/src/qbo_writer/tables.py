@@ -156,6 +156,7 @@ class Attempt(SQLModel, table=True):
     first_sent_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     last_sent_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     sends: int = Field(default=1, sa_type=Integer, sa_column_kwargs={"server_default": text("1")})
+    looks_refused: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # look-ups for it that QuickBooks refused
     answered: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # the latest send has a recorded answer
     silent_at: datetime | None = Field(default=None, sa_type=_TIME)
     ambiguous: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # some send of it stayed without an answer
@@ -195,6 +196,8 @@ class Realm(SQLModel, table=True):
     halted_code: str | None = Field(default=None, sa_type=Text)
     halted_reason: str | None = Field(default=None, sa_type=Text)
     halted_since: datetime | None = Field(default=None, sa_type=_TIME)
+    operator_halt: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # a person's: by, why, at
+    trial: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # a person asked for one: by, why, at
     requestid_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     batch_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     bounds_unreliable: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # silence is held for a person

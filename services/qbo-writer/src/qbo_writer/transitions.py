@@ -28,6 +28,7 @@ class When(StrEnum):
     ABSENT_IN_WINDOW = "within W: 'absent' after the wait"
     ABSENT_BATCH_ITEM = "within W: an item of a batch, 'absent' after the wait"
     ABSENT_AFTER_WINDOW = "after W: 'absent', or by Id still as we knew it, after the wait"
+    LOOKS_REFUSED = "QuickBooks refused the look-ups for it too often"
     UNBOUNDED = "the bounds cannot be relied on in this realm"
     REFUSED_ITEM = "an item of a batch was refused alone: nothing was done for it, and the batch cannot be repeated for it"
     BATCH_ERROR = "a definitive error for a whole batch, and every earlier send was answered: nothing was done"
@@ -86,6 +87,7 @@ TRANSITIONS: Mapping[tuple[AttemptState | None, When], Transition] = {
     (_UNKNOWN, When.ABSENT_BATCH_ITEM): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
     (_UNKNOWN, When.ABSENT_AFTER_WINDOW): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
     (_UNKNOWN, When.UNBOUNDED): Transition(_UNKNOWN, Effect.HOLD_STUCK),
+    (_UNKNOWN, When.LOOKS_REFUSED): Transition(_UNKNOWN, Effect.HOLD_STUCK),
     (_UNKNOWN, When.OPERATOR_ABSENT): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
 }
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_98af162c'
+revision = '0001_52f0cdf2'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -158,6 +158,8 @@ def upgrade() -> None:
     sa.Column('halted_code', sa.Text(), nullable=True),
     sa.Column('halted_reason', sa.Text(), nullable=True),
     sa.Column('halted_since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('operator_halt', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+    sa.Column('trial', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
     sa.Column('requestid_proven', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('batch_proven', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('bounds_unreliable', sa.Boolean(), server_default=sa.text('false'), nullable=False),
@@ -242,6 +244,7 @@ def upgrade() -> None:
     sa.Column('first_sent_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('last_sent_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('sends', sa.Integer(), server_default=sa.text('1'), nullable=False),
+    sa.Column('looks_refused', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('answered', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('silent_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('ambiguous', sa.Boolean(), server_default=sa.text('false'), nullable=False),

@@ -36,7 +36,6 @@ LOOKS_REFUSED_MOST = 8  # of one attempt: QuickBooks will not say whether it is 
 LOOK_AGAIN_MOST = 300.0  # seconds between two look-ups for one attempt, while they fail
 UNANSWERED_MOST = 10_000  # attempts that are remembered for a look-up that failed
 REASON_LENGTH = 1000
-AT_ONCE = 20  # open attempts taken up in one round
 LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
 
 

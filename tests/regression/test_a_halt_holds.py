@@ -107,7 +107,7 @@ async def test_a_read_that_is_refused_for_good_ends_held_with_quickbooks_words(
         await d.tell(invoice(d.realm, "Q-1"))
 
         async def soon() -> bool:
-            await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'due'")
+            await d.hurry()
             return "held" in (await d.states()).values()
 
         async with running(d.writer):
@@ -169,7 +169,7 @@ async def test_a_read_that_never_answers_ends_held_while_others_are_served(datab
             nonlocal told
             told += 1
             await d.tell(invoice(d.realm, f"Q-{told}"))
-            await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'due'")
+            await d.hurry()
             return (await d.states()).get(("Q-poison", 1)) == "held"
 
         await d.until(ended, 60)
@@ -184,7 +184,7 @@ async def test_an_outage_of_the_reads_holds_nobody(database_url: str, sandbox: Q
 
         async def over() -> bool:
             d.writer.posters[d.realm].sender.health.paused_until = 0.0
-            await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'due'")
+            await d.hurry()
             assert "held" not in (await d.states()).values()
             return (await d.states()).get(("Q-1", 1)) == "posted"
 

@@ -6,15 +6,9 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import UpsertInvoice
-from writer_support import Desk, QboSandbox, bill, desk, invoice, retract, running
+from writer_support import Desk, QboSandbox, bill, desk, invoice, numbered, retract, running
 
 pytestmark = pytest.mark.postgres
-
-
-def numbered(command: Any, number: str | None) -> Any:
-    """The command with this number; its id follows from the content."""
-    content = command.data.content.model_copy(update={"number": number})
-    return type(command).of(command.data.model_copy(update={"content": content}), sender="emr-poller")
 
 
 def numbers(sandbox: QboSandbox, realm: str, entity: str = "Invoice") -> list[str]:

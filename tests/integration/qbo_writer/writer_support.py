@@ -168,6 +168,12 @@ def bill(realm: str, key: str, version: int = 1, amount: str = "55.00", vendor: 
     )  # fmt: skip
 
 
+def numbered(command: Any, number: str | None) -> Any:
+    """The command with this number; its id follows from the content."""
+    content = command.data.content.model_copy(update={"number": number})
+    return type(command).of(command.data.model_copy(update={"content": content}), sender="emr-poller")
+
+
 def retract(realm: str, key: str, version: int, kind: Kind = Kind.INVOICE) -> RetractDocument:
     """A retraction."""
     return RetractDocument.of(
@@ -204,6 +210,14 @@ class Desk:
             "JOIN qbo_writer.documents d ON d.id = c.document_id WHERE d.kind IN ('invoice', 'bill')"
         )
         return {(row["source_key"], row["version"]): row["state"] for row in rows}
+
+    async def hurry(self) -> None:
+        """Make due what is due later, and the next look-ups; what the writer has locked is left for the next time."""
+        for table, which in (("commands", "state = 'due'"), ("attempts", "state = 'unknown' AND NOT stuck")):
+            await self.pool.execute(
+                f"UPDATE qbo_writer.{table} SET due_at = now() WHERE id IN "
+                f"(SELECT id FROM qbo_writer.{table} WHERE {which} FOR NO KEY UPDATE SKIP LOCKED)"
+            )
 
     async def until(self, condition: Callable[[], Awaitable[bool]], seconds: float = 90) -> None:
         """Wait for a condition; show the ledger if it does not come."""

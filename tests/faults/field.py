@@ -1,12 +1,15 @@
 """What happens to people, under kills: companies that are cut off, messages that nobody can take, customers that are merged."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
+from bookrelay import topics
 from bookrelay.messages import Command, InvoiceContent, Kind
 
 from . import workload
@@ -129,6 +132,69 @@ async def merged(lane: Lane, seed: str) -> Case:
     return case
 
 
+LONG = "abcdefghijklmnopqrstuvwxyz" * 40
+POISONS: dict[str, Callable[[dict[str, Any]], bytes | None]] = {
+    "version": lambda body: _with(body, version=10**20),
+    "long key": lambda body: _with(body, source_key=LONG),
+    "NUL in the key": lambda body: _with(body, source_key="a\x00b"),
+    "half a character in the key": lambda body: _with(body, source_key="a\ud83d"),
+    "year 1": lambda body: _with(body, modified_at="0001-01-01T00:00:00+14:00"),
+    "not a number": lambda body: json.dumps(body).replace('"version": 1', '"version": NaN').encode(),
+    "deep": lambda _: b"[" * 100_000,
+    "cut off": lambda body: json.dumps(body).encode()[:-9],
+    "no value": lambda _: None,
+}
+"""Records that nobody can take: each ends as one dead letter."""
+
+
+def _with(body: dict[str, Any], **data: Any) -> bytes:
+    return json.dumps({**body, "data": {**body["data"], **data}}).encode()
+
+
+async def poisoned(lane: Lane, seed: str) -> Case:
+    """Every partition gets records that nobody can take among a load, with kills: each is one letter, the others end as ever."""
+    case, company = Case("messages that nobody can take"), await lane.company()
+    writer = await lane.writer([company], restart=True)
+    rng = random.Random(seed)
+    load = workload.make(f"{seed}:poison", company.realm, DOCUMENTS, waves=3)
+    spoilt: set[tuple[str, str]] = set()
+    for wave in load.waves:
+        for name, spoil in POISONS.items():
+            key = Key(company.realm, f"P-{name}")
+            value = spoil(json.loads(_to(key, 1, "Poison").encode()))
+            for partition in range(topics.COMMANDS.partitions):
+                sent = await lane.producer.send_and_wait(topics.COMMANDS.name, value, key=b"poison", partition=partition)
+                spoilt.add((str(sent.partition), str(sent.offset)))
+            await lane.publish(command for command in wave if rng.random() < 0.2)
+        await lane.publish(wave)
+        writer.process.kill()
+    await _come_to_rest(lane, case, load.commands, [company], [writer], 150)
+    letters = await _letters(lane)
+    if letters != spoilt:
+        case.problem = (
+            case.problem or f"letters of {len(letters)} records, {len(spoilt)} were spoilt: {list(letters ^ spoilt)[:5]}"
+        )
+    return case
+
+
+async def _letters(lane: Lane) -> set[tuple[str, str]]:
+    """The partition and offset of each record of which there is a dead letter; a kill can tell one twice."""
+    topic = topics.COMMANDS.dead_letters("qbo-writer")
+    consumer = AIOKafkaConsumer(
+        topic.name, bootstrap_servers=lane.stack.bootstrap_servers, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    found: set[tuple[str, str]] = set()
+    try:
+        while records := await consumer.getmany(timeout_ms=3000):
+            for record in (record for some in records.values() for record in some):
+                headers = dict(record.headers)
+                found.add((headers["dlt-partition"].decode(), headers["dlt-offset"].decode()))
+    finally:
+        await consumer.stop()
+    return found
+
+
 def _to(key: Key, version: int, customer: str) -> Command:
     content = workload.content(key, random.Random(f"{key.name}:{version}"), customer)
     assert isinstance(content, InvoiceContent)
@@ -156,4 +222,4 @@ def all_cases(seed: str) -> list[Callable[[Lane], Awaitable[Case]]]:
     def of(name: str) -> Callable[[Lane], Awaitable[Case]]:
         return lambda lane: cut_off(lane, name, seed)
 
-    return [*(of(name) for name in REFUSALS), lambda lane: merged(lane, seed)]
+    return [*(of(name) for name in REFUSALS), lambda lane: merged(lane, seed), lambda lane: poisoned(lane, seed)]

@@ -28,6 +28,13 @@ from .oracle import Verdict
 from .workload import Key
 
 Kafka = Literal["ahead", "behind"]
+CASES: list[tuple[Kafka, Place | None]] = [
+    (kafka, crash)
+    for kafka in ("ahead", "behind")
+    for crash in (
+        None, Place.RECOVERY_BEGUN, Place.RECOVERY_REPLAYED, Place.RECOVERY_COMPARING, Place.RECOVERY_COMPARED,
+    )
+]  # fmt: skip
 MARGIN = 2  # seconds: documents are looked up from so long before the backup
 
 
@@ -46,7 +53,21 @@ class Restored:
     requests_while_waiting: int = 0  # of a writer that was started before the recovery had ended
     waited: bool = False
     leftovers: list[Any] = field(default_factory=list)
+    crash: Place | None = None
     crashed: bool = False
+
+    def problems(self) -> list[str]:
+        """What is not as it must be."""
+        wrong = [
+            ("oracle", self.verdict.problems), ("held", self.held), ("not recorded", self.leftovers),
+            ("told as a person's", self.diverged ^ self.edited), ("told by recover", not self.told[-1].get("resumed")),
+        ]  # fmt: skip
+        if self.crash:
+            wrong += [
+                ("it did not crash", not self.crashed), ("the writer did not wait", not self.waited),
+                ("requests while it waited", self.requests_while_waiting),
+            ]  # fmt: skip
+        return [f"{what}: {found}"[:800] for what, found in wrong if found]
 
 
 async def run(lane: Lane, seed: str, kafka: Kafka, crash: Place | None = None, documents: int = 24) -> Restored:
@@ -71,7 +92,7 @@ async def run(lane: Lane, seed: str, kafka: Kafka, crash: Place | None = None, d
         Verdict(), documents,
         await lane.pool.fetchval("SELECT count(*) FROM qbo_writer.commands WHERE realm = $1", company.realm),
         await lane.pool.fetchval("SELECT count(*) FROM qbo_writer.commands WHERE realm = $1 AND state = 'posted'", company.realm),
-        edited={key.name for key in frozen},
+        edited={key.name for key in frozen}, crash=crash,
     )  # fmt: skip
     if kafka == "behind":
         await _lose_kafka(lane)

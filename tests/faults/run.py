@@ -20,7 +20,7 @@ from typing import Any
 
 from qbo_writer.crashpoints import Place
 
-from . import broken, crashes, field, kills, scenarios
+from . import broken, crashes, cycles, field, kills, restoring, scenarios
 from .harness import Lane, Stage, stage
 from .machine import STEPS, Loop, run_machine
 from .oracle import Verdict
@@ -33,7 +33,11 @@ class Tally:
 
     def __init__(self, began: float) -> None:
         self.began = began
-        self.cases = self.kills = self.halts = self.halt_calls_most = 0
+        self.cases = self.kills = 0
+        # None: that part did not run
+        self.halts: int | None = None
+        self.halt_calls_most: int | None = None
+        self.unbounded_cycles: int | None = None
         self.verdict = Verdict()
         self.wrong: list[str] = []
 
@@ -53,7 +57,7 @@ class Tally:
         return {
             "crash_points": len(Place), "cases": self.cases, "random_kills": self.kills, "documents": v.documents,
             "doubles": v.doubles, "lost": v.lost, "books_differ": v.books_differ + v.wrong_ends, "held": v.held,
-            "halts": self.halts, "halt_calls_most": self.halt_calls_most,
+            "halts": self.halts, "halt_calls_most": self.halt_calls_most, "unbounded_cycles": self.unbounded_cycles,
             "seconds": round(time.monotonic() - self.began),
         }  # fmt: skip
 
@@ -135,8 +139,8 @@ async def part_field(lanes: list[Lane], tally: Tally, options: argparse.Namespac
             finally:
                 await lane.honest()
             tally.cases += 1
-            tally.halts += done.halts
-            tally.halt_calls_most = max(tally.halt_calls_most, done.calls)
+            tally.halts = (tally.halts or 0) + done.halts
+            tally.halt_calls_most = max(tally.halt_calls_most or 0, done.calls)
             tally.add(done.name, done.verdict, done.problem)
             wrong = f"WRONG {done.problem} {done.verdict.problems[:3]}"
             tally.tell(f"{done.name}: {f'ok, {done.halts} halts, {done.calls} calls' if done.good else wrong}")
@@ -144,6 +148,45 @@ async def part_field(lanes: list[Lane], tally: Tally, options: argparse.Namespac
         return work
 
     await share(lanes, [job(case) for case in field.all_cases(options.seed)])
+
+
+async def part_cycles(lanes: list[Lane], tally: Tally) -> None:
+    """Every cycle of (state x answer), the same answer for ever."""
+    walks: list[cycles.Walk] = []
+    every = cycles.cases()
+
+    def job(some: list[cycles.Case]) -> Callable[[Lane], Awaitable[None]]:
+        async def work(lane: Lane) -> None:
+            await lane.honest()
+            walks.append(await cycles.unbounded_cycles(lane, only=some))
+
+        return work
+
+    await share(lanes, [job(every[number::12]) for number in range(12)])
+    unbounded = [text for walk in walks for text in walk.unbounded]
+    ended = sum(len(walk.ends) for walk in walks)
+    tally.cases += ended
+    tally.unbounded_cycles = len(unbounded)
+    if unbounded or ended != len(every):
+        tally.wrong.append(f"cycles: {ended} of {len(every)} ended, {unbounded[:5]}")
+    tally.tell(f"cycles: {ended} of {len(every)} end, at most {max(walk.calls_most for walk in walks)} calls for one")
+
+
+async def part_restored(lanes: list[Lane], tally: Tally, options: argparse.Namespace) -> None:
+    """A database restored from a backup of the middle of a run, `recover` killed at each of its places; one after another: the
+    broker of the lane is lost, too."""
+    for kafka, crash in restoring.CASES:
+        name = f"restored, Kafka {kafka}, {crash or 'no crash'}"
+        await lanes[0].honest()
+        try:
+            done = await restoring.run(lanes[0], f"{options.seed}-{kafka}-{crash}", kafka, crash)
+            tally.add(name, done.verdict, "; ".join(done.problems()))
+            wrong = done.problems()
+        except Exception as error:
+            wrong = [repr(error)[:1500]]
+            tally.add(name, Verdict(), wrong[0])
+        tally.cases += 1
+        tally.tell(f"{name}: {f'WRONG {wrong[:3]}' if wrong else 'ok'}")
 
 
 async def part_broken(lanes: list[Lane], tally: Tally) -> None:
@@ -219,6 +262,8 @@ def run(options: argparse.Namespace) -> int:
         "kills": lambda: loop.run(part_kills(lanes, tally, options), 7200),
         "machine": lambda: part_machine(loop, lanes, tally, options),
         "field": lambda: loop.run(part_field(lanes, tally, options), 1800),
+        "cycles": lambda: loop.run(part_cycles(lanes, tally), 1800),
+        "restored": lambda: loop.run(part_restored(lanes, tally, options), 3600),
         "broken": lambda: loop.run(part_broken(lanes, tally), 1800),
     }
     try:
@@ -238,7 +283,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if tally.wrong else 0
 
 
-PARTS = ("counterexamples", "crashes", "kills", "machine", "field", "broken")
+PARTS = ("counterexamples", "crashes", "kills", "machine", "field", "cycles", "restored", "broken")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -44,6 +44,7 @@ from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.names import fold, spellings
 from qbo_writer.numbering import Number, Numbering, Outcome
 from qbo_writer.policy import Policy
+from qbo_writer.redacting import names_in, veiled
 from qbo_writer.references import CompanyFacts
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
@@ -442,11 +443,12 @@ class Poster:
                     return
             self._unanswered.pop(asked.id, None)
         except LookupFailed as error:
-            log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=repr(error))
+            why = veiled(str(error), names_in(asked.content))
+            log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=why)
             prepared.unanswered = prepared.unanswered or not error.definite
             failed = error.definite or self._others_are_served(asked.id)
             pause = backoff_seconds(max(asked.failures, self._unanswered.get(asked.id, (0, 0))[1]))
-            prepared.effects.append(Effects(requeue=Requeue(asked.id, pause, failed=failed, reason=str(error)[:REASON_LENGTH])))
+            prepared.effects.append(Effects(requeue=Requeue(asked.id, pause, failed=failed, reason=why[:REASON_LENGTH])))
             return
         except (HaltError, LeaseLost):
             raise

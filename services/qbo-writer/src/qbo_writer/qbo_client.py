@@ -16,7 +16,7 @@ from bookrelay.messages import Priority
 from bookrelay.money import loads
 from bookrelay.texts import storable_json
 
-from qbo_writer import faults, mapping
+from qbo_writer import faults, mapping, redacting
 from qbo_writer.domain import (
     AccessToken,
     Answer,
@@ -399,6 +399,7 @@ class QboClient:
         finally:
             metrics.QBO_REQUEST_SECONDS.labels(name).observe(time.perf_counter() - started)
         answer = faults.classify(response.status_code, response.headers, text, None)
+        answer = replace(answer, reason=redacting.veiled(answer.reason, redacting.literals_in(params.get("query", ""))))
         metrics.QBO_REQUESTS.labels(realm, name, answer.kind.value).inc()
         if answer.throttled and self._pacer:
             await self._pacer.throttled(realm, answer.retry_after)

@@ -1,6 +1,8 @@
-"""What the attempts log keeps of a body: its structure, numbers, ids and dates. Every other text is left out. Pure."""
+"""What is kept of what QuickBooks and we say: structure, numbers, ids and dates of a body; a sentence without people's names. Pure."""
 
 import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 LEFT_OUT = "..."
@@ -13,6 +15,9 @@ KEPT = frozenset(
     )
 )
 
+_LETTERS = re.compile(r"[^\W\d_]{2,}")
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
+
 
 def redacted(body: str) -> Any:
     """Return a JSON body without its texts; None for what is no JSON. Amounts keep their digits, as text."""
@@ -20,6 +25,29 @@ def redacted(body: str) -> Any:
         return _plain("", json.loads(body, parse_float=str))
     except ValueError:
         return None
+
+
+def veiled(text: str, names: Iterable[str]) -> str:
+    """Return QuickBooks' words without these names: whole, and each word of theirs of two letters or more, whatever the case."""
+    words = {word for name in names for word in (name.strip(), *_LETTERS.findall(name)) if len(word) > 1} if text else None
+    if not words:
+        return text
+    either = "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
+    return re.sub(rf"(?<!\w)(?:{either})(?!\w)", LEFT_OUT, text, flags=re.IGNORECASE)
+
+
+def names_in(content: Mapping[str, Any] | None) -> Iterator[str]:
+    """The names and addresses of people that a command's content carries."""
+    for key, value in (content or {}).items():
+        if key == "name" and isinstance(value, str):
+            yield value
+        elif key in ("customer", "vendor", "payee") and isinstance(value, Mapping):
+            yield from (text for text in value.values() if isinstance(text, str))
+
+
+def literals_in(statement: str) -> list[str]:
+    """The quoted texts of a query, as they were before quoting; also without the sign that stands for anything."""
+    return [re.sub(r"\\(.)", r"\1", quoted).strip("%") for quoted in _QUOTED.findall(statement)]
 
 
 def _plain(key: str, value: Any) -> Any:

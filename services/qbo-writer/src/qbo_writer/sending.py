@@ -39,7 +39,7 @@ from qbo_writer.lease import LeaseLost, Leases
 from qbo_writer.ledger import BatchRow, Ledger
 from qbo_writer.pacing import Pacer
 from qbo_writer.policy import Policy
-from qbo_writer.redacting import redacted
+from qbo_writer.redacting import names_in, redacted, veiled
 from qbo_writer.references import Lists, References, active, reference_of, taken
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import NAMES, Attempt, Effects, Links, Numbered, Requeue, backoff_seconds, effects_of
@@ -211,7 +211,7 @@ class Sender:
                 tenure.sent[attempt.id] = attempt.sends
                 name, fields = f"{attempt.request.operation} {attempt.request.entity}", {"requestid": attempt.request.requestid}
                 with telemetry.step(name, attempt.asked.traceparent, fields, SpanKind.CLIENT):
-                    answer = await self.parts.books.send(attempt.request, token)
+                    answer = _veiled(await self.parts.books.send(attempt.request, token), [attempt])
                 reach(Place.SENT)
         self.health.heard(answer)
         reach(Place.ANSWERED)
@@ -237,7 +237,7 @@ class Sender:
                     answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
         reach(Place.BATCH_ANSWERED)
         if isinstance(answers, Answer):
-            whole = answers
+            whole = _veiled(answers, attempts)
             self.health.heard(whole)
             effects = [e for a in attempts for e in self._whole_batch(a, whole)]
             with self._halved(attempts, whole):
@@ -249,7 +249,7 @@ class Sender:
     async def _settle_items(
         self, tenure: Tenure, attempts: Sequence[Attempt], answers: dict[str, Answer], token: AccessToken
     ) -> None:
-        pairs = [(a, answers.get(a.b_id or "", MISSING)) for a in attempts]
+        pairs = [(a, _veiled(answers.get(a.b_id or "", MISSING), [a])) for a in attempts]
         for _, answer in pairs:
             self.health.heard(answer)
         reading = [(a, answer) for a, answer in pairs if answer.kind is AnswerKind.CONFLICT or _name_taken(a, answer)]
@@ -567,6 +567,11 @@ class Sender:
         for effect in effects:
             for end in effect.ends:
                 log_end(self.realm, end, *answers.get(end.asked.id, (None, None)))
+
+
+def _veiled(answer: Answer, attempts: Sequence[Attempt]) -> Answer:
+    """QuickBooks' words can name the party, which may be a patient: they go into events and logs without it."""
+    return replace(answer, reason=veiled(answer.reason, (n for a in attempts for n in names_in(a.asked.content))))
 
 
 def _another(attempt: Attempt, seen: Seen) -> bool:

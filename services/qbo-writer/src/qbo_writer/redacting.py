@@ -1,4 +1,4 @@
-"""What is kept of what QuickBooks and we say: structure, numbers, ids and dates of a body; a sentence without people's names. Pure."""
+"""What is kept of what QuickBooks and we say: structure, numbers, ids and dates of a body; sentences without names. Pure."""
 
 import json
 import re

@@ -31,8 +31,8 @@ async def provision(settings: DeploySettings, topics: Iterable[Topic]) -> Provis
         there = set(await admin.list_topics())
         missing = [topic for name, topic in wanted.items() if name not in there]
         created = await _create(admin, settings, missing) if missing else ()
-        existing = tuple(sorted(wanted.keys() & there))
-        warnings = await _differences(admin, settings, [wanted[name] for name in existing])
+        existing = tuple(sorted(wanted.keys() - set(created)))
+        warnings = await _differences(admin, settings, [wanted[name] for name in existing if name in there])
         return Provisioned(created, existing, warnings)
     finally:
         await admin.close()
@@ -48,10 +48,14 @@ async def _create(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: 
         response = await admin.create_topics(new, timeout_ms=20_000)
     except IncompatibleBrokerVersion:
         raise _cannot_create() from None
+    created: list[str] = []
     refused: list[str] = []
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
-        if code == 0 or error is TopicAlreadyExistsError:  # another provisioner was faster
+        if code == 0:
+            created.append(name)
+            continue
+        if error is TopicAlreadyExistsError:  # another provisioner was faster, or the broker did not list it yet
             continue
         if error.retriable:
             raise TransientError(f"the topic {name} could not be created yet: {error.__name__}.")
@@ -60,7 +64,7 @@ async def _create(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: 
         raise BookrelayError(
             f"topics were refused: {'; '.join(refused)}.", "Check KAFKA_REPLICATION_FACTOR against the number of brokers."
         )
-    return tuple(topic.name for topic in topics)
+    return tuple(created)
 
 
 async def _require_controller(admin: AIOKafkaAdminClient) -> None:

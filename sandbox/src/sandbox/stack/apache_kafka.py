@@ -129,8 +129,8 @@ class ApacheKafka:
         (self.directory / "log4j2.xml").write_text(LOG4J)
         (self.directory / "server.properties").write_text(self._properties())
         if not (self.directory / "logs" / "meta.properties").exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            arguments = ["format", "--standalone", "-t", cluster, "-c", str(self.directory / "server.properties")]
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")  # it may begin with "-"
+            arguments = ["format", "--standalone", f"--cluster-id={cluster}", "-c", str(self.directory / "server.properties")]
             for user in self._secured.users:
                 arguments += ["--add-scram", user]
             done = subprocess.run([*self._java(256), "kafka.tools.StorageTool", *arguments], capture_output=True, check=False)

@@ -76,6 +76,7 @@ RECOVERY_LOOK_SECONDS = 2.0
 RECOVERY_TOLD_SECONDS = 60.0
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
+PROVE_AGAIN_SECONDS = 60.0
 ROW_SECONDS = 1.0  # how old what is known of the company may be: a person's halt is noticed this late at most
 HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: with what was under way, a halt of ten minutes costs 15 calls at most
 
@@ -133,6 +134,7 @@ class Poster:
         self._pace_kept = self._row_read = 0.0
         self.rounds = 0
         self._looked_idle = False
+        self._prove_at = 0.0
         self._policy_next = time.monotonic() + POLICY_SECONDS  # when to hold the policy against what the company needs
         self._recovery_told = -RECOVERY_TOLD_SECONDS
         self._backlog = False  # more waits than single calls should carry
@@ -210,11 +212,19 @@ class Poster:
         done = await self._round(tenure, token, one_only=trial)
         soon = self.limit is not None and not done and await self.parts.ledger.next_due_in(self.realm) < IDLE_LIMITED_SECONDS
         self._looked_idle = quiet and not done and not soon
+        unused = not done and not self.sender.flying() and self.parts.tokens.unproven(self.realm)
+        if unused and time.monotonic() >= self._prove_at:  # no document needs a request, and the feed waits for one
+            self._prove_at = time.monotonic() + PROVE_AGAIN_SECONDS
+            self.sender.spawn(tenure, (), self._prove(token))
         await self._keep_pace(tenure)
         if not done and tenure.in_flight:
             await self._wait(IDLE_SECONDS)  # the end of what is under way wakes
         elif not done:
             await self._wait(min(IDLE_SECONDS, await self.parts.ledger.next_due_in(self.realm)))
+
+    async def _prove(self, token: AccessToken) -> None:
+        with contextlib.suppress(LookupFailed):
+            await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
 
     async def _check_policy(self, tenure: Tenure, token: AccessToken) -> None:
         """At start: say what the policy of a company outside of the US must say; what waited for that goes on."""
@@ -768,6 +778,7 @@ class Poster:
         if (trial := self.row.trial) is not None and (before is None or before.trial != trial):
             log.info("realm.trial_asked", realm=self.realm, by=trial.by, why=trial.why)
             self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
+            self.parts.tokens.ask_again(self.realm)
 
     def _show_halt(self, code: str | None) -> None:
         """Set the metric: one series for each halted company, none while it is served."""

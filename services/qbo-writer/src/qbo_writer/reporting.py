@@ -24,10 +24,12 @@ from qbo_writer.tokens import CONNECTED
 log = telemetry.get_logger(__name__)
 
 What = Literal[
-    "blocked_consumer", "policy_wrong", "halted", "disconnected", "feed_stuck", "unserved", "events_waiting", "events_parked"
-]
+    "blocked_consumer", "policy_wrong", "halted", "disconnected", "token_endpoint", "feed_stuck", "unserved", "events_waiting",
+    "events_parked",
+]  # fmt: skip
 OWN: tuple[What, ...] = ("blocked_consumer", "policy_wrong")  # kept by the process that knows it
 FORGET_SECONDS = 60.0  # what a process kept counts no longer: it writes every few seconds
+TOKEN_AWAY = timedelta(minutes=1)
 FEED_FAILURES = 3  # in a row
 FEED_SPARE = timedelta(minutes=10)  # how far beyond two rounds the feed may be behind
 EVENTS_WAIT = timedelta(minutes=5)
@@ -186,6 +188,8 @@ class Company:
     operator_halt: dict[str, Any] | None  # a person's own: by, why
     connection: str | None  # the state of its tokens; None: there are none
     connection_reason: str | None
+    token_failing_since: datetime | None
+    token_error: str | None
     lease_live: bool
     feed_reached: datetime | None
     feed_failures: int
@@ -228,6 +232,13 @@ class Company:
             )  # fmt: skip
             reason = f"Company {self.realm} is halted, {self.halted_code}: {self.halted_reason}"
             return [Problem("halted", reason, again, self.halted_since, self.realm, {"code": self.halted_code})]
+        if self.token_failing_since and self.now - self.token_failing_since > TOKEN_AWAY:
+            reason = f"Company {self.realm} gets no access token, nothing is posted: {self.token_error}"
+            fix = (
+                f"See whether this host reaches {settings.qbo_token_url} (proxy, firewall, name), and Intuit's status page. It is "
+                "asked again every minute, and posting goes on by itself."
+            )
+            return [Problem("token_endpoint", reason, fix, self.token_failing_since, self.realm)]
         return self._feed_problems(settings)
 
     def _feed_problems(self, settings: WriterSettings) -> list[Problem]:
@@ -251,7 +262,7 @@ async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
     rows = await pool.fetch(
         """
         SELECT n.realm, r.halted_code, r.halted_reason, r.halted_since, t.state, t.reason,
-          to_jsonb(r) -> 'operator_halt' AS operator_halt,
+          r.operator_halt, r.token_failing_since, r.token_error,
           coalesce(l.expires_at > clock_timestamp(), false) AS lease_live, r.feed_position, r.feed_paging,
           coalesce(r.feed_failures, 0) AS feed_failures, r.feed_failing_since, r.feed_error, clock_timestamp() AS now
         FROM unnest($1::text[]) AS n(realm) LEFT JOIN qbo_writer.realms r USING (realm)
@@ -262,7 +273,7 @@ async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
     return [
         Company(
             row["realm"], row["halted_code"], row["halted_reason"], row["halted_since"], row["operator_halt"], row["state"],
-            row["reason"],
+            row["reason"], row["token_failing_since"], row["token_error"],
             row["lease_live"], _reached(row["feed_position"], row["feed_paging"]), row["feed_failures"],
             row["feed_failing_since"], row["feed_error"], row["now"],
         )

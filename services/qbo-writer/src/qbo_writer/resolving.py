@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bookrelay import metrics, telemetry
+from bookrelay.errors import HaltError
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import End
@@ -32,6 +33,7 @@ LOOK_SECONDS = 0.25
 SENDS_MOST = 4  # of one attempt that stays without an answer; then it is claimed afresh, which counts against its document
 AT_ONCE = 20  # open attempts taken up in one round, each by itself
 TOGETHER = 500  # creates that are looked up in one window
+STUCK_AGAIN = timedelta(hours=1)  # until what waits for a person is looked for again: it may be there all the same
 LOOKS_REFUSED_MOST = 8  # of one attempt: QuickBooks will not say whether it is there; a person looks
 LOOK_AGAIN_MOST = 300.0  # seconds between two look-ups for one attempt, while they fail
 UNANSWERED_MOST = 10_000  # attempts that are remembered for a look-up that failed
@@ -103,7 +105,7 @@ class Resolver:
                     found = await self.sender.look_up_together(attempts, token)
                 except LookupFailed as error:  # never read as "it is not there"
                     log.info("lookup.failed", realm=self.realm, attempts=len(attempts), error=repr(error))
-                    await self._look_failed(tenure, attempts, now, error)
+                    await self._look_failed(tenure, attempts, now, error, token)
                     continue
                 await self._found_together(tenure, attempts, found, known, token, now)
         finally:
@@ -142,7 +144,7 @@ class Resolver:
             seen = await self.parts.books.read(self.realm, attempt.request.entity, shown.qbo_id, token)
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            await self._look_failed(tenure, [attempt], now, error)
+            await self._look_failed(tenure, [attempt], now, error, token)
             return
         if seen is None:
             await self._later(tenure, [attempt], now)
@@ -169,7 +171,8 @@ class Resolver:
         if attempt.operator_says == "absent":
             return await self._operator(tenure, attempt, now)
         if sent.stuck:
-            await self.parts.ledger.look_again(self.realm, tenure.fencing_token, attempt.id, now + timedelta(hours=1))
+            await self.parts.ledger.look_again(self.realm, tenure.fencing_token, attempt.id, now + STUCK_AGAIN)
+            self.sender.spawn(tenure, [attempt], self._look_for_stuck(tenure, attempt, token))
             return {attempt.id}
         move, when = next_move(sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
         if move is Move.RESEND:
@@ -212,21 +215,33 @@ class Resolver:
             self.sender.spawn(tenure, again, self.sender.batch(tenure, again, row, token), batch=True)
         return {a.id for a in again}
 
+    async def _looked_up(self, attempt: Attempt, token: AccessToken) -> Seen | None:
+        if attempt.request.operation is Operation.CREATE:
+            found = await self.sender.look_up(attempt, token)
+            return found[0] if found else None
+        assert attempt.request.qbo_id is not None
+        return await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
+
+    async def _look_for_stuck(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
+        """That it is not there a person says; that it is, counts at once."""
+        try:
+            seen = await self._looked_up(attempt, token)
+        except LookupFailed as error:
+            log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
+            return
+        if seen is not None and self.sender.compare(attempt, seen)[0] is not When.READ_KNOWN:
+            await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+
     async def _look(
         self, tenure: Tenure, attempt: Attempt, known: Realm, token: AccessToken, now: datetime, *, counts: bool
     ) -> None:
         """Look up the marker, or read a known Id. What is found counts at once; "absent" only after the wait."""
         create = attempt.request.operation is Operation.CREATE
         try:
-            if create:
-                found = await self.sender.look_up(attempt, token)
-                seen = found[0] if found else None
-            else:
-                assert attempt.request.qbo_id is not None
-                seen = await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
+            seen = await self._looked_up(attempt, token)
         except LookupFailed as error:  # never read as "it is not there"
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            await self._look_failed(tenure, [attempt], now, error)
+            await self._look_failed(tenure, [attempt], now, error, token)
             return
         if seen is not None or not create:
             when, _ = self.sender.compare(attempt, seen)
@@ -243,8 +258,19 @@ class Resolver:
         else:
             await self.sender.commit(tenure, [self.sender.effects(attempt, when)])
 
-    async def _look_failed(self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime, error: LookupFailed) -> None:
-        """Look again later; what is refused, or never answered while others are served, ends before a person."""
+    async def _look_failed(
+        self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime, error: LookupFailed, token: AccessToken
+    ) -> None:
+        """Look again later; what is refused, or never answered while others are served, ends before a person.
+
+        Where a harmless read is refused as well, it is not about these: the company is halted, and they are looked for after it.
+        """
+        last = any(attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST for attempt in attempts)
+        if error.definite and last and await self.sender.strange_to_all(token):
+            raise HaltError(
+                f"QuickBooks refuses every read. {error}",
+                "Look at the firewall or proxy before it, and at Intuit's status page. Posting resumes automatically.",
+            )
         answered, refused = self.sender.health.answered, set[int]()
         at, ends = dict[int, datetime](), list[Effects]()
         for attempt in attempts:

@@ -198,6 +198,8 @@ class Realm(SQLModel, table=True):
     halted_since: datetime | None = Field(default=None, sa_type=_TIME)
     operator_halt: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # a person's: by, why, at
     trial: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # a person asked for one: by, why, at
+    token_failing_since: datetime | None = Field(default=None, sa_type=_TIME)  # the token endpoint does not answer
+    token_error: str | None = Field(default=None, sa_type=Text)
     requestid_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     batch_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     bounds_unreliable: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # silence is held for a person

@@ -7,8 +7,9 @@ that comes after the lease was lost is not put over the successor's, but kept in
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,9 @@ log = telemetry.get_logger(__name__)
 
 CONNECTED, NEEDS_RECONNECT = "connected", "needs_reconnect"
 _RECONNECT = "Connect again: qbo-writer auth login."
+HALTED_SECONDS = 300.0  # until the token endpoint is asked again after it refused us, not the grant
+AWAY_SECONDS, AWAY_MOST = 1.0, 60.0  # while it does not answer: growing
+ERROR_LENGTH = 500
 _MANUAL = -1  # in place of a fencing token: the operator's command line, which holds no lease
 
 
@@ -91,6 +95,16 @@ class _Cached:
     good_until: float  # by the monotonic clock
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """What the token endpoint said last to a refresh token; until `again_at` it is believed to say so still."""
+
+    refresh_token: str = field(repr=False)
+    error: HaltError | TransientError
+    wait: float
+    again_at: float
+
+
 class TokenStore:
     """Access tokens for the lease holder. `fencing_token` is the caller's; a lost lease raises LeaseLost."""
 
@@ -101,6 +115,8 @@ class TokenStore:
         self._cache: dict[str, _Cached] = {}
         self._rejected: dict[str, AccessToken] = {}
         self._remade: dict[str, str] = {}  # the access token that was made because the one before was refused; not yet taken
+        self._refused: dict[str, _Refused] = {}
+        self.clock: Callable[[], float] = time.monotonic  # by which the token endpoint is left alone
         self._unstored: dict[str, tuple[TokenPair, str | None]] = {}  # given by Intuit, not yet in the database
 
     async def current(self, realm: str, fencing_token: int) -> AccessToken:
@@ -166,11 +182,16 @@ class TokenStore:
             self._remade[realm] = token.value
             return token
 
+    def ask_again(self, realm: str) -> None:
+        """A person asks for a trial: what the token endpoint said before does not count."""
+        self._refused.pop(realm, None)
+
     async def connect(self, realm: str, pair: TokenPair, fencing_token: int = _MANUAL) -> None:
         """Store a pair from a new consent (or the command line): the company is connected."""
         async with self._fenced(realm, fencing_token) as connection:
             await self._store(connection, realm, pair)
         self._cache.pop(realm, None)
+        self._refused.pop(realm, None)
 
     async def revoke(self, realm: str) -> None:
         """End the grant at Intuit and forget the tokens."""
@@ -263,7 +284,7 @@ class TokenStore:
     async def _traded(self, realm: str, fencing_token: int, initial: str, row: Any) -> TokenPair:
         """Trade the first token; where it is refused, its successor may stand in the history (the lease was lost meanwhile)."""
         try:
-            return await self._oauth.refresh(initial)
+            return await self._ask(realm, initial)
         except GrantRefused as refused:
             sealed = self._vault.seal(initial)
             fallback = await self._from_history(realm, sealed)
@@ -290,7 +311,7 @@ class TokenStore:
         """Trade the refresh token. If it is refused, an earlier answer may have been lost: try one of the history, once."""
         sealed = row["refresh_token"]
         try:
-            pair = await self._oauth.refresh(self._vault.open(sealed))
+            pair = await self._ask(realm, self._vault.open(sealed))
         except GrantRefused as refused:
             latest = await self._row(realm)
             if latest is not None and self._vault.open(latest["refresh_token"]) != self._vault.open(sealed):
@@ -300,12 +321,40 @@ class TokenStore:
                 await self._end(realm, fencing_token, sealed, refused.reason)
                 raise
             pair = fallback
-        except (HaltError, TransientError) as error:
-            metrics.TOKEN_REFRESHES.labels(realm, "halt" if isinstance(error, HaltError) else "no_answer").inc()
-            raise
         metrics.TOKEN_REFRESHES.labels(realm, "ok").inc()
         await self._keep(realm, fencing_token, pair, replaced=sealed)
         return await self._row(realm)
+
+    async def _ask(self, realm: str, refresh_token: str) -> TokenPair:
+        """Trade a refresh token; an endpoint that refuses us, or does not answer, is asked by nobody else until a pause is over."""
+        last = self._refused.get(realm)
+        if last and last.refresh_token != refresh_token:
+            last = None
+        if last and self.clock() < last.again_at:
+            raise last.error.with_traceback(None)
+        try:
+            pair = await self._oauth.refresh(refresh_token)
+        except GrantRefused:
+            self._refused.pop(realm, None)
+            raise
+        except (HaltError, TransientError) as error:
+            away = isinstance(error, TransientError)
+            metrics.TOKEN_REFRESHES.labels(realm, "no_answer" if away else "halt").inc()
+            wait = (min(last.wait * 2, AWAY_MOST) if last else AWAY_SECONDS) if away else HALTED_SECONDS
+            self._refused[realm] = _Refused(refresh_token, error, wait, self.clock() + wait)
+            await self._note(realm, str(error)[:ERROR_LENGTH] if away else None)  # the other is a halt, which is told
+            raise
+        self._refused.pop(realm, None)
+        await self._note(realm, None)
+        return pair
+
+    async def _note(self, realm: str, error: str | None) -> None:
+        """Keep since when the token endpoint does not answer, for `status`; nothing relies on it."""
+        await self._pool.execute(
+            "UPDATE qbo_writer.realms SET token_error = $2, token_failing_since = CASE WHEN $2::text IS NULL THEN NULL "
+            "ELSE coalesce(token_failing_since, clock_timestamp()) END WHERE realm = $1 AND token_error IS DISTINCT FROM $2",
+            realm, error,
+        )  # fmt: skip
 
     async def _from_history(self, realm: str, refused: str) -> TokenPair | None:
         """Try the latest other refresh token of the last day: the previous one, or one whose storing the fence forbade."""
@@ -323,7 +372,7 @@ class TokenStore:
             if token in tried:
                 continue
             try:
-                pair = await self._oauth.refresh(token)
+                pair = await self._ask(realm, token)
             except GrantRefused:
                 return None  # once: Intuit may punish the use of dead tokens
             log.warning("token.recovered", realm=realm)

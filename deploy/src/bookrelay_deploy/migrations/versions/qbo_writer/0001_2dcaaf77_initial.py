@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_52f0cdf2'
+revision = '0001_2dcaaf77'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -160,6 +160,8 @@ def upgrade() -> None:
     sa.Column('halted_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('operator_halt', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
     sa.Column('trial', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+    sa.Column('token_failing_since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('token_error', sa.Text(), nullable=True),
     sa.Column('requestid_proven', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('batch_proven', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.Column('bounds_unreliable', sa.Boolean(), server_default=sa.text('false'), nullable=False),

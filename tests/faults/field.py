@@ -58,7 +58,10 @@ async def cut_off(lane: Lane, name: str, seed: str) -> Case:
     commands = list(first)
     await lane.publish(first)
     await lane.settled(first, 90)
-    await lane.faults(company, REFUSALS[name])
+    rule = REFUSALS[name]
+    await lane.faults(company, rule)
+    if batches:  # whoever is cut off is so alone, too
+        await lane.faults(company, {"fault": "fault", "code": rule["code"], "status": 400, "match": POST})
     before = len(await lane.requests(company))
     for wave in waves:
         await lane.publish(wave)

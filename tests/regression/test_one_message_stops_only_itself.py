@@ -58,6 +58,7 @@ def poisons(realm: str) -> dict[str, Poison]:
         "version": Poison(changed(realm, "version", of(version=10**20)), "version"),
         "long key": Poison(changed(realm, "long key", of(source_key=MANY[:900])), "source_key"),
         "nul in the key": Poison(changed(realm, "nul in the key", of(source_key="a\x00b")), "source_key"),
+        "half a character in the key": Poison(changed(realm, "half key", of(source_key="a\ud83d")), "source_key"),
         "600 lines": Poison(
             changed(realm, "600 lines", lambda d: d["content"].update(
                 lines=[{"description": f"{n}{MANY}"[:2000], "amount": "1.00"} for n in range(600)])),

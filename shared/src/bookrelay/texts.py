@@ -36,8 +36,11 @@ def shorten(text: str, most: int) -> str:
 
 
 def without_lone_surrogates(json_text: bytes) -> bytes:
-    r"""Take halves of characters (`\ud83d` alone) out of a JSON text: what cuts texts by UTF-16 units leaves them."""
-    return _ESCAPES.sub(lambda found: b"" if found["lone"] else found[0], json_text)
+    r"""Put NUL in the place of halves of characters (`\ud83d` alone) in a JSON text: what cuts by UTF-16 units leaves them.
+
+    Free text is cleaned of both; an identifier with either is refused.
+    """
+    return _ESCAPES.sub(lambda found: rb"\u0000" if found["lone"] else found[0], json_text)
 
 
 def storable_json(json_text: str) -> str:

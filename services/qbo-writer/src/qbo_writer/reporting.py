@@ -235,8 +235,8 @@ class Company:
         if self.token_failing_since and self.now - self.token_failing_since > TOKEN_AWAY:
             reason = f"Company {self.realm} gets no access token, nothing is posted: {self.token_error}"
             fix = (
-                f"See whether this host reaches {settings.qbo_token_url} (proxy, firewall, name), and Intuit's status page. It is "
-                "asked again every minute, and posting goes on by itself."
+                f"See whether this host reaches {settings.qbo_token_url} (proxy, firewall, name), and Intuit's status page. "
+                "It is asked again every minute, and posting goes on by itself."
             )
             return [Problem("token_endpoint", reason, fix, self.token_failing_since, self.realm)]
         return self._feed_problems(settings)

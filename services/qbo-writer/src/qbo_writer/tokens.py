@@ -326,7 +326,7 @@ class TokenStore:
         return await self._row(realm)
 
     async def _ask(self, realm: str, refresh_token: str) -> TokenPair:
-        """Trade a refresh token; an endpoint that refuses us, or does not answer, is asked by nobody else until a pause is over."""
+        """Trade a refresh token; an endpoint that refuses us, or does not answer, is left alone until a pause is over."""
         last = self._refused.get(realm)
         if last and last.refresh_token != refresh_token:
             last = None

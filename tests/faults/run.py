@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import structlog
 from qbo_writer.crashpoints import Place
 
 from . import broken, crashes, cycles, field, kills, restoring, scenarios
@@ -289,6 +290,7 @@ PARTS = ("counterexamples", "crashes", "kills", "machine", "field", "cycles", "r
 def main(arguments: list[str] | None = None) -> int:
     """Parse and run."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the listener outlives a broker that is taken away
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # of writers in this process
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument(
         "--seed", default=os.environ.get("FAULTS_SEED") or secrets.token_hex(3), help="what a run is repeated with"

@@ -1,4 +1,4 @@
-"""The token endpoint refused us in a halt: fourteen requests in ten minutes. It did not answer: asked every 5 s, and nobody told."""
+"""The token endpoint refused us in a halt: fourteen requests in ten minutes. It did not answer: asked every 5 s, nobody told."""
 
 import pytest
 from qbo_writer import reporting
@@ -17,7 +17,11 @@ def asked(sandbox: QboSandbox) -> int:
 def one_clock(d: Desk) -> None:
     """Let the pauses before the token endpoint pass as those of the company do."""
     poster = d.writer.posters[d.realm]
-    d.writer.tokens.clock = lambda: poster.clock()
+
+    def now() -> float:
+        return poster.clock()  # another one as soon as time is made to pass
+
+    d.writer.tokens.clock = now
 
 
 async def test_refused_with_500_documents_due_it_is_asked_twice_in_ten_minutes(database_url: str, sandbox: QboSandbox) -> None:

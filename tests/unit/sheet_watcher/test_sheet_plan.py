@@ -25,6 +25,7 @@ from bookrelay.messages import (
     RetractDocument,
     UpsertBill,
     UpsertInvoice,
+    content_hash,
 )
 from sheet_watcher import handlers
 from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Result, State
@@ -32,7 +33,18 @@ from sheet_watcher.handlers import Plan, Rules, Superseded, on_event
 from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-HEADERS = ("invoice", "submitted_date", "To_Client", "inv_from", "task_descr", "STATUS", "Inv_Dollars", "inv_link", *OWN_COLUMNS)
+HEADERS = (
+    "invoice",
+    "submitted_date",
+    "To_Client",
+    "inv_from",
+    "task_descr",
+    "STATUS",
+    "Inv_Dollars",
+    "inv_link",
+    "inv_total",
+    *OWN_COLUMNS,
+)
 RULES = Rules(
     realm="r", source="sheet", directions=Directions(money_in=("ACD",), money_out=("XYZ",)),
     eligible=frozenset(("submitted", "pending")), missing_seconds=60, retract_limit=3,
@@ -194,6 +206,27 @@ def test_changed_invoice_number_is_a_new_version() -> None:
     sheet.settle()
     assert [command.data.version for command in sheet.said] == [1, 2]
     assert sheet.said[-1].data.content.number == "INV-renamed"
+
+
+@pytest.mark.parametrize("total", ["", 130])
+def test_the_upgrade_publishes_nothing_and_later_changes_are_seen(total: Cell) -> None:
+    """An earlier release stored neither number nor total: its rows are not changed because more of them is read."""
+    sheet = Sheet({"inv_total": total}, {"inv_from": "XYZ", "invoice": ""})
+    sheet.post_all()
+    said = list(sheet.said)
+    for message in said:
+        assert isinstance(message, UpsertInvoice | UpsertBill)
+        content = message.data.content
+        old = f"{message.data.kind}:{content_hash(content.model_copy(update={'number': None}))}"
+        key = message.data.source_key
+        sheet.rows[key] = sheet.rows[key].model_copy(update={"state_hash": old})
+    sheet.settle()
+    assert sheet.said == said
+    sheet.set(2, invoice="INV-77")
+    sheet.set(3, invoice="V-1")  # a number where there was none
+    sheet.settle()
+    key, bill_key = sheet.keys()
+    assert sheet.commands()[2:] == [("UpsertInvoice", key, 2), ("UpsertBill", bill_key, 2)]
 
 
 @pytest.mark.parametrize("status", ["paid", "unsubmitted", "", "anything"])

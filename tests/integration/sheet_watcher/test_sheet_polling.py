@@ -57,6 +57,20 @@ async def test_rows_in_both_directions_become_commands_and_their_results_stand_i
     assert book.row("INV-3")["qb_row_key"] == ""
 
 
+async def test_a_number_that_sheets_took_for_a_date_is_the_text_that_its_person_sees(watcher: Watcher, book: Book) -> None:
+    """A "7-11" that is typed is a day for Sheets, and its value 46214: no invoice number that anybody knows."""
+    book.begin(*(row("", task_descr=f"Work {n}") for n in range(3)))
+    book.type(2, invoice="7-11")
+    book.type(3, invoice="46214")  # a number that looks like a day's
+    book.type(4, invoice="INV-3")
+    shown = book.values("FORMATTED_VALUE")[1][0]
+    assert "7" in shown and not shown.isdigit(), shown  # noqa: PT018
+    await watcher.settle()
+    commands = {m.data.content.lines[0].description: m for m in await watcher.messages(topics.COMMANDS)}
+    numbers = {name: command.data.content.number for name, command in commands.items()}
+    assert numbers == {"Work 0": shown, "Work 1": "46214", "Work 2": "INV-3"}
+
+
 async def test_missing_columns_are_appended_to_the_right_beyond_the_grid(watcher: Watcher, book: Book) -> None:
     headers = (
         "notes",

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from bookrelay.errors import TransientError
 from bookrelay.messages import (
     AnyMessage,
     BillPosted,
@@ -28,10 +29,11 @@ from bookrelay.messages import (
     content_hash,
 )
 from sheet_watcher import handlers
-from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Result, State
+from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Layout, Result, SheetRow, Snapshot, State
 from sheet_watcher.handlers import Plan, Rules, Superseded, on_event
-from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of
+from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of, with_shown_numbers
 
+LAYOUT = Layout(1, {}, 1)
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 HEADERS = (
     "invoice",
@@ -592,6 +594,18 @@ def test_headers_are_found_wherever_they_stand_in_any_case() -> None:
 def test_worksheet_that_cannot_be_read_is_refused_by_the_names_of_its_columns(headers: list[Cell], words: str) -> None:
     with pytest.raises(LayoutError, match=words):
         find_layout([headers], "inv_tbl")
+
+
+def test_rows_that_move_between_the_two_reads_of_a_date_are_read_again() -> None:
+    def read(*numbers: Cell) -> Snapshot:
+        cells = ({"invoice": number, "qb_row_key": f"br-{place:016x}"} for place, number in enumerate(numbers))
+        return Snapshot(LAYOUT, tuple(SheetRow(position, named) for position, named in enumerate(cells, 2)))
+
+    first = read(46214, "INV-1")
+    assert [row.text("invoice") for row in with_shown_numbers(first, read("7/11/2026", "INV-1")).rows] == ["7/11/2026", "INV-1"]
+    moved = Snapshot(LAYOUT, tuple(SheetRow(7 - row.position, row.cells) for row in first.rows))
+    with pytest.raises(TransientError, match="changed while it was read"):
+        with_shown_numbers(first, moved)
 
 
 def test_a1_ranges() -> None:

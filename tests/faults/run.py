@@ -81,6 +81,8 @@ async def part_scenarios(lanes: list[Lane], tally: Tally) -> None:
     async def stale(lane: Lane) -> None:
         await lane.control("POST", "modes", {"stale_seconds": 0.7})
         told.update(await scenarios.play_all(lane))
+        numbered = await scenarios.play_all(lane, numbered=True)
+        told.update({f"{name}, numbers that repeat and change": one for name, one in numbered.items()})
         await lane.control("POST", "modes", {"stale_seconds": 0.0})
 
     async def forgotten(lane: Lane) -> None:

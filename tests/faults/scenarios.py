@@ -12,7 +12,7 @@ from qbo_writer.crashpoints import Place
 from . import oracle
 from .harness import LATE, LEASE, B, Company, Lane, Writer, until
 from .oracle import Verdict
-from .workload import BEGINNING, Key, retract, upsert
+from .workload import BEGINNING, SHARED, Key, retract, upsert
 
 CREATE = {"operation": "create", "entity": "Invoice"}
 UPDATE = {"operation": "update", "entity": "Invoice"}
@@ -28,10 +28,13 @@ class Told:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def priced(key: Key, amount: str) -> InvoiceContent:
+def priced(key: Key, amount: str, number: str | None = None) -> InvoiceContent:
     """An invoice of one line; its customer is in the books already, so that the only create is the invoice's."""
     line = InvoiceLine(description=f"{key.name} one line", amount=Decimal(amount))
-    return InvoiceContent(customer=Party(name="Cool Cars"), txn_date=BEGINNING.date(), lines=(line,))
+    return InvoiceContent(customer=Party(name="Cool Cars"), txn_date=BEGINNING.date(), number=number, lines=(line,))
+
+
+TAKEN = f"{SHARED}20.02"  # what every second version wants, and another document has
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Scene:
     company: Company
     key: Key
     commands: list[Command] = field(default_factory=list)
+    neighbours: list[Command] = field(default_factory=list)
+    numbered: bool = False  # the source's numbers: another one with each amount, the first again with the first amount
 
     async def publish(self, command: Command) -> Command:
         """Publish and wait until it is recorded."""
@@ -54,9 +59,18 @@ class Scene:
         await until(recorded, "recorded", 60)
         return command
 
+    async def number_is_taken(self) -> None:
+        """Post another document of the company under the number that the document changes to."""
+        key = Key(self.company.realm, "N" + self.company.realm[-6:] + "x")
+        command = upsert(key, 1, priced(key, "33.03", TAKEN))
+        self.neighbours.append(command)
+        await self.lane.publish([command])
+        assert await self.end(command) == "posted"
+
     async def version(self, number: int, amount: str) -> Command:
         """Publish a version."""
-        return await self.publish(upsert(self.key, number, priced(self.key, amount)))
+        own = f"{SHARED}{amount}" if self.numbered else None
+        return await self.publish(upsert(self.key, number, priced(self.key, amount, own)))
 
     async def attempt(self, state: str, seconds: float = 60) -> None:
         """Wait until the document's attempt is in this state; unknown may be over in a moment: then, until it was."""
@@ -92,9 +106,10 @@ class Scene:
 
     async def told(self, *, frozen: Any = None, **facts: Any) -> Told:
         """Let it come to rest; then books and ends."""
-        await self.lane.settled(self.commands, 120)
+        every = [*self.neighbours, *self.commands]
+        await self.lane.settled(every, 120)
         await asyncio.sleep(LATE)
-        verdict = await self.lane.judge(self.company, self.commands, frozen=frozen)
+        verdict = await self.lane.judge(self.company, every, frozen=frozen)
         ends = {c.data.version: self.lane.events.names(c) for c in self.commands}
         return Told(verdict, ends, await self.lane.find(self.company, self.key.name), facts)
 
@@ -241,25 +256,36 @@ PLAYS: tuple[Play, ...] = (
 )  # fmt: skip
 
 
-async def play(lane: Lane, play: Play, company: Company) -> Told:
+async def play(lane: Lane, play: Play, company: Company, *, numbered: bool = False) -> Told:
     """Run one play in a company that a writer serves."""
-    return await play(scene_of(lane, company))
+    scene = scene_of(lane, company, numbered=numbered)
+    if numbered:
+        await scene.number_is_taken()
+    return await play(scene)
 
 
-def scene_of(lane: Lane, company: Company) -> Scene:
+def scene_of(lane: Lane, company: Company, *, numbered: bool = False) -> Scene:
     """The stage of one document."""
-    return Scene(lane, company, Key(company.realm, "C" + company.realm[-6:] + "x"))
+    return Scene(lane, company, Key(company.realm, "C" + company.realm[-6:] + "x"), numbered=numbered)
 
 
-async def play_all(lane: Lane, plays: Sequence[Play] = PLAYS, *, defect: str | None = None) -> dict[str, Told | Exception]:
-    """Run plays at the same time, each in its own company, all served by one writer."""
+async def play_all(
+    lane: Lane, plays: Sequence[Play] = PLAYS, *, defect: str | None = None, numbered: bool = False
+) -> dict[str, Told | Exception]:
+    """Run plays at the same time, each in its own company, all served by one writer.
+
+    `numbered`: with numbers of the source's that change from version to version, come back, and are another document's already.
+    """
     companies = [await lane.company() for _ in plays]
     for one, company in zip(plays, companies, strict=True):
-        if one in NEEDS_PROOF:
+        # Its requestids count as proven and are ignored: only one and the same number stops the late create there. Where numbers
+        # change, none of ours does, and without proof the writer must do without them.
+        if one in NEEDS_PROOF and not (numbered and one is number_taken_by_our_own):
             await scene_of(lane, company).proven()
     writer = await lane.writer(companies, defect=defect)
     results = await asyncio.gather(
-        *(play(lane, one, company) for one, company in zip(plays, companies, strict=True)), return_exceptions=True
+        *(play(lane, one, company, numbered=numbered) for one, company in zip(plays, companies, strict=True)),
+        return_exceptions=True,
     )
     await writer.stop()
     await lane.control("DELETE", "faults")

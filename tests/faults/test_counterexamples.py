@@ -10,15 +10,15 @@ from .scenarios import Told
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-@pytest.fixture(scope="module")
-def told(faults_loop: Loop, lanes: Lanes) -> dict[str, Told | Exception]:
+@pytest.fixture(scope="module", params=[False, True], ids=["no numbers", "numbers that repeat and change"])
+def told(request: pytest.FixtureRequest, faults_loop: Loop, lanes: Lanes) -> dict[str, Told | Exception]:
     """All plays at the same time, each in a company of its own; look-ups are stale for up to S."""
     lane = lanes[0]
 
     async def play() -> dict[str, Told | Exception]:
         await lane.control("POST", "modes", {"stale_seconds": 0.7})
         try:
-            return await scenarios.play_all(lane)
+            return await scenarios.play_all(lane, numbered=request.param)
         finally:
             await lane.control("POST", "modes", {"stale_seconds": 0.0})
 
@@ -37,6 +37,8 @@ def sound(told: dict[str, Told | Exception], name: str) -> Told:
 def test_v2_comes_while_v1_is_unknown(told: dict[str, Told | Exception]) -> None:
     one = sound(told, "newer_version_while_unknown")
     assert one.ends[2] == ["posted"]
+    assert one.document is not None
+    assert one.document["DocNumber"] != scenarios.TAKEN, "another document has this number"
 
 
 def test_a_retraction_comes_while_v1_is_unknown(told: dict[str, Told | Exception]) -> None:

@@ -125,10 +125,15 @@ async def test_nobody_is_made_of_an_error_text(database_url: str, sandbox: QboSa
 
 
 @pytest.mark.parametrize("unmapped", ["reject", "default"])
-async def test_a_category_is_no_item(database_url: str, sandbox: QboSandbox, unmapped: str) -> None:
+@pytest.mark.parametrize(("type_", "word"), [("Category", "category"), ("Group", "bundle")])
+async def test_a_category_or_bundle_is_no_item(
+    database_url: str, sandbox: QboSandbox, unmapped: str, type_: str, word: str
+) -> None:
     company = sandbox.company()
     async with desk(database_url, sandbox, company=company) as d:
-        category = await make(d, company, "Item", Name="Supply", Type="Category")
+        category = d.sandbox.control(
+            "POST", "entities", {"realm": d.realm, "entities": {"Item": [{"Name": "Supply", "Type": type_}]}}
+        )["created"]["Item"][0]
         d.writer.references._policy = Policy.model_validate({"unmapped": unmapped})
         asked = invoice(d.realm, "Q-1")
         line = InvoiceLine(item="Supply", description="Gauze", amount=asked.data.content.lines[0].amount)
@@ -142,7 +147,7 @@ async def test_a_category_is_no_item(database_url: str, sandbox: QboSandbox, unm
         else:
             state, code, reason = await why(d, "Q-1")
             assert (state, code) == ("waiting", Code.MAPPING_MISSING)
-            assert "'Supply' is a category in QuickBooks" in reason
+            assert f"'Supply' is a {word} in QuickBooks" in reason
 
 
 def test_a_refusal_names_what_it_is_about() -> None:

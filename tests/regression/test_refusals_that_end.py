@@ -74,6 +74,29 @@ def test_an_unexpected_error_while_saving_does_not_say_that_nothing_was_saved() 
     assert "company policy" in answer.fix
 
 
+@pytest.mark.parametrize("committed", [False, True], ids=["nothing was saved", "it was saved"])
+async def test_after_an_unexpected_error_while_saving_it_is_posted_once(
+    database_url: str, sandbox: QboSandbox, *, committed: bool
+) -> None:
+    """Q4's second text: it is looked for, and where it is not there the next try posts it."""
+    text = "An unexpected error occurred while accessing or saving your data. Please wait a few minutes and try again."
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        await d.until_ended()
+        match = {"realm": d.realm, "operation": "create", "entity": "Invoice"}
+        sandbox.fault(fault="fault", code="6000", detail=text, count=1, match=match, commit=committed)
+        await d.tell(invoice(d.realm, "Q-1"))
+
+        async def ended() -> bool:
+            await d.hurry()
+            return (await d.states())["Q-1", 1] not in ("due", "received")
+
+        await d.until(ended)
+        assert (await d.states())["Q-1", 1] == "posted"
+        assert await d.event_types("Q-1") == ["invoice.posted"]
+        assert len([b for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]) == 2
+
+
 async def test_look_ups_that_are_refused_for_good_end_before_a_person(database_url: str, sandbox: QboSandbox) -> None:
     """After silence nobody could say what became of the document: it was looked for for ever."""
     async with desk(database_url, sandbox) as d:
@@ -109,6 +132,24 @@ async def test_an_address_that_a_firewall_refuses_holds_its_document_alone(datab
         assert (await d.states())["B-1", 1] == "held"
         assert "failed 8 times" in (await held(d))["reason"]
         assert not [e for e in await d.events() if ".realm." in e["type"]]
+
+
+async def test_ten_lasting_strange_answers_hold_ten_documents_and_halt_nothing(database_url: str, sandbox: QboSandbox) -> None:
+    """Ten in a row about different documents look like an outage; a harmless read that is answered shows that it is none."""
+    async with desk(database_url, sandbox) as d:
+        sandbox.fault(fault="html", status=404, text="Not Found", match={"realm": d.realm, "path": "/bill", "method": "POST"})
+        await d.tell(*(bill(d.realm, f"B-{n}") for n in range(10)), *(invoice(d.realm, f"Q-{n}") for n in range(20)))
+
+        async def ended() -> bool:
+            await d.hurry()
+            return set((await d.states()).values()) == {"held", "posted"}
+
+        await d.until(ended)
+        states = await d.states()
+        assert {key for (key, _), state in states.items() if state == "held"} == {f"B-{n}" for n in range(10)}
+        assert {key for (key, _), state in states.items() if state == "posted"} == {f"Q-{n}" for n in range(20)}
+        assert not [e for e in await d.events() if ".realm." in e["type"]]
+        assert [b for b in sandbox.books(d.realm, "Bill") if "bookrelay:" in b.get("PrivateNote", "")] == []
 
 
 async def test_queries_with_long_addresses_are_posted(database_url: str, sandbox: QboSandbox) -> None:

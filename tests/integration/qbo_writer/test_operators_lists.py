@@ -164,6 +164,34 @@ async def test_rejected_documents_are_released_many_at_once(
         assert all(m["at"] for m in made)
 
 
+@pytest.mark.parametrize("threshold", [1000, 2], ids=["singles", "batches"])
+async def test_what_is_released_after_a_rejection_is_posted(
+    database_url: str, sandbox: QboSandbox, capsys: pytest.CaptureFixture[str], threshold: int
+) -> None:
+    """QuickBooks had refused it, and a person mended what it refused it for: it is really sent again, and once."""
+    async with desk(database_url, sandbox, batch_threshold=threshold) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        await d.until_ended()
+        keys = ["Q-1", "Q-2", "Q-3"]
+        d.sandbox.fault(
+            fault="fault", code="6000", detail="You must set a transaction amount.", match={"realm": d.realm, "body": "TxnDate"}
+        )
+        await d.tell(*(invoice(d.realm, key) for key in keys))
+        states = await d.until_ended()
+        assert {states[key, 1] for key in keys} == {"rejected"}
+        d.sandbox.control("DELETE", "faults")
+        (first, *_) = await listing.documents(d.pool, listing.Filter(("rejected",)))
+        status, _, _ = await say(d, f"rejected release {first['document']}", capsys)
+        assert status == 0
+        assert sorted((await d.until_ended()).values()) == ["posted", "posted", "rejected", "rejected"]
+        await say(d, f"rejected release --realm {d.realm} --why 'mended' --yes", capsys)
+        assert set((await d.until_ended()).values()) == {"posted"}
+        there = [b["DocNumber"] for b in d.sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]
+        wanted = set().union(*[await numbers(d, key) for key in ("Q-0", *keys)])
+        assert (len(there), set(there)) == (4, wanted)
+        assert [(await d.event_types(key))[-1] for key in keys] == ["invoice.posted"] * 3
+
+
 async def test_decisions_are_a_chain_that_shows_tampering(
     database_url: str, sandbox: QboSandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,6 +115,39 @@ async def test_the_policy_chooses_another_number(
         assert numbers(sandbox, d.realm) == before
 
 
+@pytest.mark.parametrize("threshold", [1000, 2], ids=["singles", "batches"])
+async def test_quickbooks_gives_the_numbers_where_the_policy_says_so(
+    database_url: str, sandbox: QboSandbox, tmp_path: Path, threshold: int
+) -> None:
+    """No number is sent: what the sources say may repeat, and after silence the marker alone finds the document."""
+    more: dict[str, Any] = {"batch_threshold": threshold}
+    async with desk(database_url, sandbox, **policy(tmp_path, 'numbers = "quickbooks"'), **more) as d:
+        await d.tell(*(numbered(invoice(d.realm, f"Q-{i}"), "V-77") for i in range(4)), numbered(bill(d.realm, "row-1"), "V-77"))
+        assert set((await d.until_ended()).values()) == {"posted"}
+        asked = await d.pool.fetch("SELECT body FROM qbo_writer.attempts WHERE entity IN ('Invoice', 'Bill')")
+        assert len(asked) == 5
+        assert not [row for row in asked if "DocNumber" in str(row["body"])]
+        given = numbers(sandbox, d.realm)
+        assert "V-77" not in given
+        assert not [n for n in given if n.startswith("~")]
+        assert sorted(e["doc_number"] or "" for e in await told(d, "invoice.posted")) == sorted(given)
+        sandbox.fault(fault="commit_then_reset", count=2, match={"realm": d.realm, "body": "TxnDate"})
+        await d.tell(
+            numbered(invoice(d.realm, "Q-0", 2, amount="140.00"), "V-78"), numbered(invoice(d.realm, "Q-9"), "V-77"),
+            retract(d.realm, "Q-1", 2),
+        )  # fmt: skip
+
+        async def ended() -> bool:
+            await d.hurry()
+            return not {"due", "received"} & set((await d.states()).values())
+
+        await d.until(ended)
+        states = await d.until_ended()
+        assert (states["Q-0", 2], states["Q-9", 1], states["Q-1", 2]) == ("posted", "posted", "retracted")
+        after = numbers(sandbox, d.realm)
+        assert (after[:4], len(after)) == (given, 5)  # an update keeps the number that QuickBooks gave
+
+
 @pytest.mark.parametrize("unusable", ["reject", "derive"])
 async def test_a_number_that_is_taken_while_it_is_sent(
     database_url: str, sandbox: QboSandbox, tmp_path: Path, unusable: str

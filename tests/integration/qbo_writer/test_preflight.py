@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bookrelay.messages import InvoiceContent, UpsertInvoice
+from bookrelay.messages import Discount, InvoiceContent, UpsertInvoice
 from bookrelay.money import loads
+from qbo_writer.policy import Policy
 from writer_support import Desk, QboSandbox, bill, desk, invoice
 
 pytestmark = pytest.mark.postgres
@@ -37,6 +39,18 @@ def wanting(realm: str, key: str, item: str, customer: str = "P-1 A.B.", **heade
     line = content.lines[0].model_copy(update={"item": item})
     changed = content.model_copy(update={"lines": (line,), **header})
     return UpsertInvoice.of(made.data.model_copy(update={"content": changed}), sender="emr-poller")
+
+
+def booked(command: Any, **line: Any) -> Any:
+    """The command with one line changed."""
+    content = command.data.content
+    changed = content.model_copy(update={"lines": (content.lines[0].model_copy(update=line),)})
+    return type(command).of(command.data.model_copy(update={"content": changed}), sender="emr-poller")
+
+
+def taxed(realm: str, key: str, code: str) -> Any:
+    """An invoice whose line has a tax code."""
+    return booked(invoice(realm, key), tax_code=code)
 
 
 async def test_what_lacks_is_listed_with_counts_samples_and_what_to_do(
@@ -82,6 +96,47 @@ async def test_what_lacks_is_listed_with_counts_samples_and_what_to_do(
         assert code == 1
         assert "QB006 item: There is no product or service 'Unheard of' in QuickBooks" in text
         assert "7 documents: emr:Q-" in text
+
+
+async def test_accounts_tax_codes_and_discounts_are_looked_for(database_url: str, sandbox: QboSandbox, tmp_path: Path) -> None:
+    """Each of them keeps a document waiting: by them, too, posting would be surprised."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('unmapped = "reject"\n[defaults]\nitem = { id = "1" }\ndiscount_account = "Generosity"\n')
+    company = sandbox.company()
+    async with desk(database_url, sandbox, run=False, company=company, company_policy_file=policy) as d:
+        known = next(code["Name"] for code in sandbox.books(d.realm, "TaxCode") if code["Id"] not in ("TAX", "NON"))
+        await d.tell(
+            taxed(d.realm, "Q-1", "Atlantis VAT"), taxed(d.realm, "Q-2", "Atlantis VAT"), taxed(d.realm, "Q-3", known),
+            taxed(d.realm, "Q-4", "NON"), wanting(d.realm, "Q-5", "default", discount=Discount(amount=Decimal("5.00"))),
+            booked(bill(d.realm, "R-1"), account="Gauze and more"),
+        )  # fmt: skip
+        code, text = preflight(d, "--json")
+        (found,) = loads(text)["companies"]
+        lacks = {(lack["what"], lack["name"]): lack for lack in found["lacks"]}
+        assert lacks.keys() == {("account", "Gauze and more"), ("tax code", "Atlantis VAT"), ("discount", "")}, text
+        assert (lacks["tax code", "Atlantis VAT"]["documents"], code) == (2, 1)
+        assert "Atlantis VAT" in lacks["tax code", "Atlantis VAT"]["reason"]
+        assert lacks["account", "Gauze and more"]["samples"] == ["sheet:R-1"]
+        assert "Generosity" in lacks["discount", ""]["reason"]
+        sandbox.control("POST", "preferences", {"realm": d.realm, "SalesFormsPrefs": {"AllowDiscount": False}})
+        await d.pool.execute("UPDATE qbo_writer.realms SET company = '{}'")
+        code, text = preflight(d)
+        assert "does not use discounts" in text
+        assert [one for one in sandbox.requests(d.realm) if one["method"] == "POST"] == []
+
+
+async def test_a_document_that_waits_already_is_listed_with_what_it_waits_for(database_url: str, sandbox: QboSandbox) -> None:
+    """What posting met is no longer due: it is what lacks, all the same."""
+    async with desk(database_url, sandbox) as d:
+        d.writer.references._policy = Policy.model_validate({"unmapped": "reject"})
+        await d.tell(wanting(d.realm, "Q-1", "Unheard of"), invoice(d.realm, "Q-2"))
+        assert await d.until_ended() == {("Q-1", 1): "waiting", ("Q-2", 1): "posted"}
+        code, text = preflight(d, "--json", QBO_DEFAULT_ITEM_ID="")
+        (found,) = loads(text)["companies"]
+        assert [(lack["what"], lack["name"], lack["samples"]) for lack in found["lacks"] if lack["name"] != "invoice"] == [
+            ("item", "Unheard of", ["emr:Q-1"])
+        ], text
+        assert (found["documents"], code) == (1, 1)
 
 
 async def test_an_inactive_item_is_listed(database_url: str, sandbox: QboSandbox) -> None:

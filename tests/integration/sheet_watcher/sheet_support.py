@@ -71,15 +71,21 @@ class Book:
         if rows:
             self.add(*rows)
 
-    def put(self, where: str, values: list[list[Any]]) -> None:
-        self._api("PUT", f"/values/inv_tbl!{where}", params={"valueInputOption": "RAW"}, json={"values": values})
+    def put(self, where: str, values: list[list[Any]], option: str = "RAW") -> None:
+        self._api("PUT", f"/values/inv_tbl!{where}", params={"valueInputOption": option}, json={"values": values})
+
+    def type(self, at: int, **cells: str) -> None:
+        """Type cells as a person does: Sheets makes numbers and dates of them."""
+        names = [str(name).casefold() for name in self.values()[0]]
+        for name, text in cells.items():
+            self.put(f"{letter(names.index(name))}{at}", [[text]], "USER_ENTERED")
 
     def add(self, *rows: dict[str, Any]) -> None:
         values = self.values()
         self.put(f"A{len(values) + 1}", [[row.get(name.casefold(), "") for name in values[0]] for row in rows])
 
-    def values(self) -> list[list[Any]]:
-        answer = self._api("GET", "/values/inv_tbl", params={"valueRenderOption": "UNFORMATTED_VALUE"})
+    def values(self, option: str = "UNFORMATTED_VALUE") -> list[list[Any]]:
+        answer = self._api("GET", "/values/inv_tbl", params={"valueRenderOption": option})
         return [list(row) for row in answer.get("values", [])]
 
     def rows(self) -> list[dict[str, Any]]:

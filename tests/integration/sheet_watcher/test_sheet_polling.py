@@ -13,9 +13,11 @@ import pytest
 from bookrelay import topics
 from bookrelay.errors import BookrelayError
 from bookrelay.kafka import Publisher
-from bookrelay.messages import AnyMessage, RetractDocument, UpsertBill, UpsertInvoice
+from bookrelay.messages import AnyMessage, Difference, RetractDocument, UpsertBill, UpsertInvoice
 from running import ServiceProcess, read_topic, until
 from sheet_support import Book, Watcher, posted, qbo_id, row
+from sheet_watcher.domain import Result
+from sheet_watcher.handlers import on_event
 from sheet_watcher.sheets_client import PausedError, ThrottledError
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -55,6 +57,40 @@ async def test_rows_in_both_directions_become_commands_and_their_results_stand_i
     assert book.row("INV-2")["qb_bill_id"] == "id of Work INV-2"
     assert book.row("INV-2")["qb_bill_status"] == book.row("INV-2")["qb_sync_status"] == "synced"
     assert book.row("INV-3")["qb_row_key"] == ""
+
+
+async def test_a_document_that_is_not_as_its_row_has_it_says_so_in_the_row(watcher: Watcher, book: Book) -> None:
+    book.begin(row("INV-1"), row("INV-2"))
+    await watcher.settle()
+    for command in await watcher.messages(topics.COMMANDS):
+        differs = command.data.content.lines[0].description == "Work INV-1"
+        tax = Difference(field="total", ours="100.50", theirs="107.79")
+        event = posted(command)
+        data = event.data.model_copy(update={"differences": (tax,) if differs else ()})
+        result = on_event(event.model_copy(update={"data": data}), realm=watcher.settings.qbo_realm_id, source="sheet")
+        assert isinstance(result, Result)
+        await watcher.store.record([result])
+    await watcher.settle()
+    told = {name: book.row(name) for name in ("INV-1", "INV-2")}
+    assert told["INV-1"]["qb_sync_status"] == told["INV-2"]["qb_sync_status"] == "synced"
+    assert "not as this row has it" in told["INV-1"]["qb_error"]
+    assert "total: ours 100.50, theirs 107.79" in told["INV-1"]["qb_error"]
+    assert told["INV-2"]["qb_error"] == ""
+    assert told["INV-1"]["qb_invoice_id"] == "id of Work INV-1"
+
+
+async def test_a_number_that_sheets_took_for_a_date_is_the_text_that_its_person_sees(watcher: Watcher, book: Book) -> None:
+    """A "7-11" that is typed is a day for Sheets, and its value 46214: no invoice number that anybody knows."""
+    book.begin(*(row("", task_descr=f"Work {n}") for n in range(3)))
+    book.type(2, invoice="7-11")
+    book.type(3, invoice="46214")  # a number that looks like a day's
+    book.type(4, invoice="INV-3")
+    shown = book.values("FORMATTED_VALUE")[1][0]
+    assert "7" in shown and not shown.isdigit(), shown  # noqa: PT018
+    await watcher.settle()
+    commands = {m.data.content.lines[0].description: m for m in await watcher.messages(topics.COMMANDS)}
+    numbers = {name: command.data.content.number for name, command in commands.items()}
+    assert numbers == {"Work 0": shown, "Work 1": "46214", "Work 2": "INV-3"}
 
 
 async def test_missing_columns_are_appended_to_the_right_beyond_the_grid(watcher: Watcher, book: Book) -> None:

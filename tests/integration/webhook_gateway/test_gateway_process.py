@@ -38,10 +38,12 @@ def sign(body: bytes, token: str = TOKEN) -> str:
     return base64.b64encode(hmac.digest(token.encode(), body, "sha256")).decode()
 
 
-def post(gateway: Running, content: Any, *, token: str = TOKEN, seconds: float = 60, **headers: str) -> httpx.Response:
+def post(
+    gateway: Running, content: Any, *, token: str = TOKEN, seconds: float = 60, path: str = "/webhooks/intuit", **headers: str
+) -> httpx.Response:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     headers = {"intuit-signature": sign(body, token), **headers}
-    return httpx.post(f"{gateway.url}/webhooks/intuit", content=body, headers=headers, timeout=seconds, trust_env=False)
+    return httpx.post(f"{gateway.url}{path}", content=body, headers=headers, timeout=seconds, trust_env=False)
 
 
 def stored(servers: str, topic: str) -> list[dict[str, Any]]:
@@ -95,6 +97,15 @@ def test_a_delivery_stands_in_the_topic_when_the_200_comes(gateway: Running, ser
     assert found[other["id"]]["key"] == b"777:Invoice:2"
     assert found[one["id"]]["headers"]["content-type"] == "application/cloudevents+json"
     assert found[one["id"]]["headers"]["traceparent"].startswith("00-")
+
+
+def test_an_address_registered_with_a_final_slash_is_the_same(gateway: Running, servers: str) -> None:
+    """A redirect would lose the delivery: who sends webhooks follows none."""
+    one = event()
+    answer = post(gateway, [one], path="/webhooks/intuit/")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert one["id"] in ids(servers)
+    assert post(gateway, [event()], token="wrong", path="/webhooks/intuit/").status_code == 401
 
 
 def test_the_same_delivery_again_is_the_same_message(gateway: Running, servers: str) -> None:

@@ -140,6 +140,13 @@ def test_610_on_a_create_means_a_reference() -> None:
     assert update.kind is AnswerKind.CONFLICT
 
 
+def test_no_remedy_of_a_halt_promises_that_posting_waits_for_a_person() -> None:
+    """A halt ends by itself at the next answer that means service; only `qbo-writer halt` waits for a person."""
+    fixes = {code: entry.fix for code, entry in TABLE.items() if entry.disposition is Disposition.HALT}
+    assert not [code for code, fix in fixes.items() if "before posting goes on" in fix]
+    assert "qbo-writer halt" in fixes["10200"]
+
+
 HALTING = {"120", "3100", "3201", "5020", "6190", "10200"}
 TOKEN = {"100", "110", "3200", "3202"}
 PACE = {"3001", "3002"}

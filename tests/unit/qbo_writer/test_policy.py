@@ -1,5 +1,6 @@
 """The company's policy: what a file says, and what it says to who wrote it wrongly."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def test_short_and_long_targets_and_names_in_any_case(tmp_path: Path) -> None:
     [
         ("retract = 'burn'", "retract"),
         ("retrakt = 'void'", "retrakt: there is no such key"),
-        ("[items]\nx = { id = 5 }", "items.x"),
+        ("[items]\nx = { id = 5 }", "items.(entry 1)"),
         ("[items]\nx = { id = '5', name = 'y' }", "either id or name"),
         ("[prefixes]\nemr = 'too-long'", "1 to 6 capital letters"),
         ("[prefixes]\na = 'Q'\nb = 'Q'", "same prefix"),
@@ -62,6 +63,33 @@ def test_a_wrong_file_names_file_key_and_remedy(tmp_path: Path, text: str, says:
     assert "policy.toml" in error.value.reason
     assert error.value.fix
     assert "\n" not in error.value.sentence()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "[customers]\nacme = 'Acme'\n'Maria Lopez' = { idd = '5' }",
+            r"customers\.\(entry 2\): there is no such key in an entry",
+        ),
+        ("[customers]\nacme = 'Acme'\nmaria.lopez = 'Maria Lopez'", r"customers\.\(entry 2\): there is no such key in an entry"),
+        ("[vendors]\n'  MARIA   Lopez' = { id = 'Maria-Lopez' }", r"vendors\.\(entry 1\)\.id: String should match"),
+        ("[items]\na = 'b'\n'Revision (Lopez)' = { id = '5', tax_code = 7 }", r"items\.\(entry 2\)\.tax_code: "),
+        ("[customers]\n'Maria Lopez' = 5", r"customers\.\(entry 1\): "),
+        ("'Maria Lopez' = '5'", r"\(key 1\): there is no such key"),
+        ("[defaults]\n'Maria Lopez' = '5'", r"defaults\.\(key 1\): there is no such key"),
+        ("[customers.'Maria Lopez']\n[customers.'Maria Lopez']", r"Cannot declare \(a name\) twice \(at line 2"),
+        ("[customers]\na = { 'Maria Lopez' = 1, 'Maria Lopez' = 2 }", r"Duplicate inline table key \(a name\) \(at line 2"),
+    ],
+)
+def test_a_wrong_file_s_sentence_names_nobody(tmp_path: Path, text: str, says: str) -> None:
+    """It goes to the log, to the lists of problems and to /health/ready; the keys of mappings are names of patients."""
+    with pytest.raises(SettingsError) as error:
+        load(tmp_path, text)
+    sentence = error.value.sentence().casefold()
+    assert "maria" not in sentence
+    assert "lopez" not in sentence
+    assert re.search(says, error.value.reason)
 
 
 def test_missing_or_binary_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from bookrelay.errors import TransientError
 from bookrelay.messages import (
     AnyMessage,
     BillPosted,
@@ -25,14 +26,27 @@ from bookrelay.messages import (
     RetractDocument,
     UpsertBill,
     UpsertInvoice,
+    content_hash,
 )
 from sheet_watcher import handlers
-from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Result, State
+from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Layout, Result, SheetRow, Snapshot, State
 from sheet_watcher.handlers import Plan, Rules, Superseded, on_event
-from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of
+from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of, with_shown_numbers
 
+LAYOUT = Layout(1, {}, 1)
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-HEADERS = ("invoice", "submitted_date", "To_Client", "inv_from", "task_descr", "STATUS", "Inv_Dollars", "inv_link", *OWN_COLUMNS)
+HEADERS = (
+    "invoice",
+    "submitted_date",
+    "To_Client",
+    "inv_from",
+    "task_descr",
+    "STATUS",
+    "Inv_Dollars",
+    "inv_link",
+    "inv_total",
+    *OWN_COLUMNS,
+)
 RULES = Rules(
     realm="r", source="sheet", directions=Directions(money_in=("ACD",), money_out=("XYZ",)),
     eligible=frozenset(("submitted", "pending")), missing_seconds=60, retract_limit=3,
@@ -194,6 +208,27 @@ def test_changed_invoice_number_is_a_new_version() -> None:
     sheet.settle()
     assert [command.data.version for command in sheet.said] == [1, 2]
     assert sheet.said[-1].data.content.number == "INV-renamed"
+
+
+@pytest.mark.parametrize("total", ["", 130])
+def test_the_upgrade_publishes_nothing_and_later_changes_are_seen(total: Cell) -> None:
+    """An earlier release stored neither number nor total: its rows are not changed because more of them is read."""
+    sheet = Sheet({"inv_total": total}, {"inv_from": "XYZ", "invoice": ""})
+    sheet.post_all()
+    said = list(sheet.said)
+    for message in said:
+        assert isinstance(message, UpsertInvoice | UpsertBill)
+        content = message.data.content
+        old = f"{message.data.kind}:{content_hash(content.model_copy(update={'number': None}))}"
+        key = message.data.source_key
+        sheet.rows[key] = sheet.rows[key].model_copy(update={"state_hash": old})
+    sheet.settle()
+    assert sheet.said == said
+    sheet.set(2, invoice="INV-77")
+    sheet.set(3, invoice="V-1")  # a number where there was none
+    sheet.settle()
+    key, bill_key = sheet.keys()
+    assert sheet.commands()[2:] == [("UpsertInvoice", key, 2), ("UpsertBill", bill_key, 2)]
 
 
 @pytest.mark.parametrize("status", ["paid", "unsubmitted", "", "anything"])
@@ -559,6 +594,18 @@ def test_headers_are_found_wherever_they_stand_in_any_case() -> None:
 def test_worksheet_that_cannot_be_read_is_refused_by_the_names_of_its_columns(headers: list[Cell], words: str) -> None:
     with pytest.raises(LayoutError, match=words):
         find_layout([headers], "inv_tbl")
+
+
+def test_rows_that_move_between_the_two_reads_of_a_date_are_read_again() -> None:
+    def read(*numbers: Cell) -> Snapshot:
+        cells = ({"invoice": number, "qb_row_key": f"br-{place:016x}"} for place, number in enumerate(numbers))
+        return Snapshot(LAYOUT, tuple(SheetRow(position, named) for position, named in enumerate(cells, 2)))
+
+    first = read(46214, "INV-1")
+    assert [row.text("invoice") for row in with_shown_numbers(first, read("7/11/2026", "INV-1")).rows] == ["7/11/2026", "INV-1"]
+    moved = Snapshot(LAYOUT, tuple(SheetRow(7 - row.position, row.cells) for row in first.rows))
+    with pytest.raises(TransientError, match="changed while it was read"):
+        with_shown_numbers(first, moved)
 
 
 def test_a1_ranges() -> None:

@@ -124,7 +124,8 @@ TABLE: dict[str, Entry] = {
     ),
     "10200": Entry(
         _SILENCE, _HALT, Code.AUTOMATION_FAILED, "The company was reset in QuickBooks: what the ledger knows of it is gone.",
-        "Decide what becomes of the ledger of this company before posting goes on.",
+        "Posting resumes automatically at the next good answer. To compare ledger and company first, stop it: "
+        "qbo-writer halt REALM --why TEXT.",
     ),
     "5030": Entry(
         _ERROR, _REJECT, Code.VALIDATION, "The company's QuickBooks plan does not have what the document needs.",

@@ -3,8 +3,9 @@
 One file for all companies, or a directory with `<realm>.toml` for each and `default.toml` for the others.
 """
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -141,7 +142,7 @@ class Policy(_Table):
         except UnicodeDecodeError:
             raise _wrong(path, "is not UTF-8 text", "Save it as UTF-8.") from None
         except tomllib.TOMLDecodeError as error:
-            raise _wrong(path, f"is not TOML: {error}", "Names with blanks, dots or signs need quotes.") from None
+            raise _wrong(path, f"is not TOML: {_unnamed(str(error))}", "Names with blanks, dots or signs need quotes.") from None
         except RecursionError:
             raise _wrong(path, "is not TOML: its brackets are nested without end", "Write it anew.") from None
         return cls.parse(value, path)
@@ -154,12 +155,45 @@ class Policy(_Table):
         except ValidationError as error:
             parts = []
             for item in error.errors(include_input=False, include_url=False):
-                key = ".".join(str(part) for part in item["loc"]) or "the file"
-                if item["type"] == "extra_forbidden":
+                key, unknown = _place(item["loc"], value), item["type"] == "extra_forbidden"
+                if unknown and key.endswith(")") and "(entry" in key:
+                    parts.append(f"{key}: there is no such key in an entry, which has id or name (an item also tax_code)")
+                elif unknown:
                     parts.append(f"{key}: there is no such key")
                 else:
                     parts.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
             raise _wrong(path, "is wrong: " + "; ".join(parts), "See docs/company-policy.md for every key.") from None
+
+
+# Tables by names that a source gives: of people, too. What is wrong with them is told by place: it goes to logs and readiness.
+_BY_NAME = ("items", "accounts", "customers", "vendors", "terms", "classes", "departments")
+_OF_ENTRY = ("id", "name", "tax_code")
+
+
+def _place(loc: Sequence[int | str], value: Mapping[str, Any]) -> str:
+    """Return where something is wrong, without what only the file may hold: "customers.(entry 2).id"."""
+    parts = [str(part) for part in loc]
+    if len(parts) > 1 and parts[0] in _BY_NAME:
+        return ".".join((parts[0], f"(entry {_number(parts[1], value[parts[0]])})", *(p for p in parts[2:] if p in _OF_ENTRY)))
+    table: Any = value
+    for index, part in enumerate(parts):
+        if not _KEY.fullmatch(part):  # a name that slipped out of its table
+            parts[index] = f"(key {_number(fold(part), table)})"
+        table = table.get(part) if isinstance(table, Mapping) else None
+    return ".".join(parts) or "the file"
+
+
+def _number(folded: str, table: object) -> int | str:
+    keys = [fold(str(key)) for key in table] if isinstance(table, Mapping) else []
+    return keys.index(folded) + 1 if folded in keys else "?"
+
+
+_KEY = re.compile(r"[a-z0-9_]{1,40}")
+
+
+def _unnamed(told: str) -> str:
+    """Return tomllib's words without the key that some of them repeat."""
+    return re.sub(r"(declare|namespace|inline table key) .+? ((?:twice )?\(at )", r"\1 (a name) \2", told)
 
 
 def _wrong(path: Path, what: str, fix: str) -> SettingsError:

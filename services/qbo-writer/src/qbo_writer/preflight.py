@@ -18,7 +18,7 @@ from qbo_writer.lease import Leases
 from qbo_writer.mapping import BillPaymentContent
 from qbo_writer.oauth_client import OAuthClient
 from qbo_writer.pacing import Pacer
-from qbo_writer.policy import Policy
+from qbo_writer.policy import Defaults, Policy
 from qbo_writer.qbo_client import QboClient
 from qbo_writer.references import Need, References
 from qbo_writer.settings import WriterSettings
@@ -34,6 +34,11 @@ _CONTENT: dict[LedgerKind, type[InvoiceContent | BillContent | BillPaymentConten
     LedgerKind.BILL_PAYMENT: BillPaymentContent,
 }
 _FIRST = UUID(int=0)
+TAX_CODE, DISCOUNT = "tax code", "discount"  # needs that are looked for here, by a policy that names nothing else
+_NO_DISCOUNTS = Unmapped(
+    "Documents have a discount, but the company does not use discounts.",
+    "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
+)
 
 
 @dataclass
@@ -127,6 +132,8 @@ def needs_of(content: InvoiceContent | BillContent | BillPaymentContent) -> Iter
     else:
         found += [Need("item", line.item) for line in content.lines]
         found.append(Need("customer", content.customer.name))
+        found += [Need(DISCOUNT, "")] if content.discount else []
+    found += [Need(TAX_CODE, line.tax_code) for line in content.lines if line.tax_code]
     found += [
         Need(what, name)
         for what, name in (("term", content.terms), ("class", content.class_name), ("location", content.department))
@@ -152,9 +159,14 @@ async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: st
         needs = list(wanted)
         for start in range(0, len(needs), AT_ONCE):
             part = needs[start : start + AT_ONCE]
-            found = await asyncio.gather(*(_check(references, realm, need, token) for need in part))
-            for need, one in zip(part, found, strict=True):
+            plain = [need for need in part if need.what not in (TAX_CODE, DISCOUNT)]
+            found = await asyncio.gather(*(_check(references, realm, need, token) for need in plain))
+            for need, one in zip(plain, found, strict=True):
                 _note(result, need, wanted[need], one)
+        special = _Special(references, realm, policy.for_realm(realm), facts.discounts, token)
+        for need in needs:
+            if need.what in (TAX_CODE, DISCOUNT):
+                _note(result, need, wanted[need], await special.check(need))
     except (BookrelayError, LookupFailed) as error:
         result.error = error.sentence() if isinstance(error, BookrelayError) else f"QuickBooks could not be read: {error}"
     finally:
@@ -176,6 +188,36 @@ async def _check(
         return await references.check(realm, need, token)
     except LookupFailed as error:
         return error
+
+
+@dataclass(frozen=True)
+class _Special:
+    """Looks for what `References.check` knows only as a part of the policy: one after the other, each under a policy for it."""
+
+    references: References
+    realm: str
+    policy: Policy
+    discounts: bool
+    token: AccessToken
+
+    async def check(self, need: Need) -> Unmapped | NameNeeded | LookupFailed | None:
+        if need.what == TAX_CODE:
+            defaults = Defaults(tax_code=need.name)
+            named = self.policy.model_copy(update={"defaults": defaults, "amounts": self.policy.amounts or "net"})
+            return await self._under(named, Need("defaults", LedgerKind.INVOICE.value))
+        if not self.discounts:
+            return _NO_DISCOUNTS
+        if (account := self.policy.defaults.discount_account) is None:
+            return None
+        named = self.policy.model_copy(update={"accounts": {DISCOUNT: account}})
+        return await self._under(named, Need("account", DISCOUNT))
+
+    async def _under(self, policy: Policy, need: Need) -> Unmapped | NameNeeded | LookupFailed | None:
+        self.references.use(self.realm, policy)
+        try:
+            return await _check(self.references, self.realm, need, self.token)
+        finally:
+            self.references.use(self.realm, self.policy)
 
 
 def _note(result: Survey, need: Need, wanted: Wanted, found: Unmapped | NameNeeded | LookupFailed | None) -> None:
@@ -200,7 +242,7 @@ async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: s
             """
             SELECT c.id, c.kind, c.content, d.source, d.source_key FROM qbo_writer.commands c
             JOIN qbo_writer.documents d ON d.id = c.document_id
-            WHERE c.realm = $1 AND c.id > $2 AND c.state IN ('due', 'received') AND c.operation = 'upsert'
+            WHERE c.realm = $1 AND c.id > $2 AND c.state IN ('due', 'received', 'waiting') AND c.operation = 'upsert'
               AND c.kind = ANY($4::text[]) AND c.content IS NOT NULL AND NOT c.dropped
               AND NOT EXISTS (SELECT 1 FROM qbo_writer.commands n WHERE n.document_id = c.document_id
                 AND (n.version, n.modified_at) > (c.version, c.modified_at))

@@ -63,6 +63,7 @@ from sheet_watcher.layout import runs
 from sheet_watcher.mapping import Invalid, Valid, cells_of, failure, map_row
 
 SENDER = "sheet-watcher"
+NUMBERED = "2:"  # begins a state hash that counts the row's number and total
 MAX_ROWS_WRITTEN = 500  # in one request: well under the 2 MB that Google advises; the rest follows a fresh read
 
 
@@ -225,8 +226,9 @@ class _Planner:
             outcome = Invalid(last_kind or Kind.INVOICE, reason, "Correct the row; if it looks right, tell the developers.")
         state_hash = _state_hash(outcome)
         in_force = known.in_force if known else None
-        same = known is not None and known.state_hash == state_hash
+        same = known is not None and known.state_hash in (state_hash, *_earlier_hashes(outcome))
         if same and not self._asked_again(row, known):
+            self._keep_hash(key, state_hash)
             return
         version = (known.version if known else 0) + 1
         if isinstance(outcome, Valid):
@@ -242,6 +244,12 @@ class _Planner:
             fingerprint=row.fingerprint(), position=row.position, default_date=first_date,
         )  # fmt: skip
         self._change(known, after)
+
+    def _keep_hash(self, key: str, state_hash: str) -> None:
+        """Store what the row says in the form of today: from here on a changed number or total is a new version."""
+        known = self._state.rows[key]
+        after = self._plan.changes[key].after if key in self._plan.changes else known
+        self._change(known, after.model_copy(update={"state_hash": state_hash}))
 
     def _asked_again(self, row: SheetRow, known: KnownRow | None) -> bool:
         """A person who empties the status of a settled row asks for another try."""
@@ -370,10 +378,28 @@ def _shows_any_document(row: SheetRow) -> bool:
 
 def _state_hash(outcome: Valid | Invalid) -> str:
     if isinstance(outcome, Valid):
-        total = "" if outcome.total is None else f":{outcome.total}"
-        return f"{outcome.kind}:{content_hash(outcome.content)}{total}"
+        return f"{NUMBERED}{outcome.kind}:{content_hash(outcome.content)}{_total(outcome)}"
     said = f"{outcome.kind}\x1f{outcome.reason}\x1f{outcome.fix}"
     return f"invalid:{hashlib.sha256(said.encode()).hexdigest()}"
+
+
+def _earlier_hashes(outcome: Valid | Invalid) -> tuple[str, ...]:
+    """Return what an earlier release stored for the same row: it knew neither its number nor its total.
+
+    A row that it published has not changed because we read more of it: its document keeps its number until its next update.
+    What is marked as of today is never compared so, or a number that a person fills in later would be passed over.
+    """
+    if not isinstance(outcome, Valid):
+        return ()
+    unnumbered = outcome.content.model_copy(update={"number": None})
+    return (
+        f"{outcome.kind}:{content_hash(unnumbered)}",
+        f"{outcome.kind}:{content_hash(outcome.content)}{_total(outcome)}",  # with both, but not marked yet
+    )
+
+
+def _total(outcome: Valid) -> str:
+    return "" if outcome.total is None else f":{outcome.total}"
 
 
 def _article(kind: Kind) -> str:

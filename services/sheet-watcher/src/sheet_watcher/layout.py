@@ -1,8 +1,9 @@
 """From the values of a worksheet to rows by header name, wherever the headers stand; and from cells to A1. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
-from bookrelay.errors import BookrelayError, Code
+from bookrelay.errors import BookrelayError, Code, TransientError
 from bookrelay.texts import clean
 
 from sheet_watcher.domain import (
@@ -61,6 +62,32 @@ def find_layout(values: Sequence[Sequence[Cell]], worksheet: str) -> Layout:
         "Add them to its header row (upper and lower case do not matter), or correct SHEETS_WORKSHEET.",
         Code.VALIDATION,
     )
+
+
+def may_hold_a_date(snapshot: Snapshot) -> bool:
+    """Say whether an invoice cell holds a number that could be the day for which Sheets took a number like "3-1"."""
+    return any(_is_number(row.cells.get("invoice")) for row in snapshot.rows)
+
+
+def with_shown_numbers(snapshot: Snapshot, shown: Snapshot) -> Snapshot:
+    """Return the rows with each invoice cell that is a date as the text that its person sees, out of a second read.
+
+    Raises TransientError where rows moved between the two reads: nothing says then which belongs to which.
+    """
+    if [(row.position, row.key) for row in snapshot.rows] != [(row.position, row.key) for row in shown.rows]:
+        raise TransientError("The sheet was changed while it was read; it is read again.")
+    rows = []
+    for row, seen in zip(snapshot.rows, shown.rows, strict=True):
+        text = seen.cells.get("invoice")
+        if _is_number(row.cells.get("invoice")) and isinstance(text, str):
+            row = SheetRow(row.position, {**row.cells, "invoice": text})  # noqa: PLW2901
+        rows.append(row)
+    return Snapshot(snapshot.layout, tuple(rows))
+
+
+def _is_number(cell: Cell) -> bool:
+    """Any: "10:30" is a part of a day for Sheets, "12-3456" a day of the year 3456."""
+    return isinstance(cell, int | Decimal) and not isinstance(cell, bool)
 
 
 def storable(cell: Cell) -> Cell:

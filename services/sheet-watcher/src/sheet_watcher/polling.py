@@ -17,7 +17,7 @@ from bookrelay.errors import BookrelayError, TransientError
 from sheet_watcher import handlers
 from sheet_watcher.domain import OWN_COLUMNS, Snapshot, fold
 from sheet_watcher.handlers import Plan, Rules
-from sheet_watcher.layout import LayoutError, snapshot_of
+from sheet_watcher.layout import LayoutError, may_hold_a_date, snapshot_of, with_shown_numbers
 from sheet_watcher.settings import Settings
 from sheet_watcher.sheets_client import PausedError, SheetsClient, ThrottledError
 from sheet_watcher.store import Store
@@ -100,7 +100,7 @@ class Polling:
     async def turn(self) -> bool:
         """Read, plan, write, commit. Return whether another read should follow at once."""
         state = await self._store.load()
-        snapshot = snapshot_of(await self._client.read(), self._settings.sheets_worksheet)
+        snapshot = await self._read()
         if missing := snapshot.layout.missing_own():
             await self._append_columns(snapshot, missing)
             return True
@@ -117,6 +117,14 @@ class Polling:
         if failure:
             raise failure
         return plan.more or plan.keys_written > 0
+
+    async def _read(self) -> Snapshot:
+        """Read the sheet; a second time where an invoice cell may be a date: one read shows numbers or dates, never both."""
+        worksheet = self._settings.sheets_worksheet
+        snapshot = snapshot_of(await self._client.read(), worksheet)
+        if not may_hold_a_date(snapshot):
+            return snapshot
+        return with_shown_numbers(snapshot, snapshot_of(await self._client.read(dates_as_shown=True), worksheet))
 
     async def _append_columns(self, snapshot: Snapshot, missing: tuple[str, ...]) -> None:
         ordered = [name for name in OWN_COLUMNS if name in missing]

@@ -86,15 +86,15 @@ class SheetsClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def read(self) -> list[list[Cell]]:
-        """Return all values of the worksheet: ragged rows, numbers as int or Decimal, dates as serial numbers."""
+    async def read(self, *, dates_as_shown: bool = False) -> list[list[Cell]]:
+        """Return all values of the worksheet: ragged rows, numbers as int or Decimal; dates as serial numbers, or as shown."""
         await self._reads.take()
         answer = await self._call(
             "GET",
             f"{self._path}/values:batchGet",
             params={
                 "ranges": quoted(self._worksheet), "valueRenderOption": "UNFORMATTED_VALUE",
-                "dateTimeRenderOption": "SERIAL_NUMBER", "majorDimension": "ROWS",
+                "dateTimeRenderOption": "FORMATTED_STRING" if dates_as_shown else "SERIAL_NUMBER", "majorDimension": "ROWS",
             },
         )  # fmt: skip
         ranges = answer.get("valueRanges")

@@ -5,7 +5,7 @@ from bookrelay.service import Service
 from starlette.routing import BaseRoute
 
 from webhook_gateway.handlers import Receiving
-from webhook_gateway.routes import webhook_route
+from webhook_gateway.routes import webhook_routes
 from webhook_gateway.settings import Settings
 
 NAME = "webhook-gateway"
@@ -20,7 +20,7 @@ def build_app(settings: Settings) -> Service:
     routes: list[BaseRoute] = []  # filled below: the route needs the service's producer
     app = Service(NAME, settings, prepare, routes=routes, needs_database=False)
     keys = [token.get_secret_value().encode() for token in settings.qbo_webhook_verifier_tokens]
-    routes.append(webhook_route(settings, Receiving(keys, app.publisher)))
+    routes.extend(webhook_routes(settings, Receiving(keys, app.publisher)))
     return app
 
 

@@ -21,9 +21,10 @@ _COUNTERS = {outcome: metrics.WEBHOOK_DELIVERIES.labels(outcome.value) for outco
 _NOTIFICATIONS = {form: metrics.WEBHOOK_NOTIFICATIONS.labels(form) for form in ("classic", "cloudevents")}
 
 
-def webhook_route(settings: Settings, receiving: Receiving) -> Route:
-    """Return the route that Intuit posts to."""
-    return Route(settings.webhook_path, _Endpoint(settings, receiving))
+def webhook_routes(settings: Settings, receiving: Receiving) -> list[Route]:
+    """Return the routes that Intuit posts to: the path with and without a final slash, since no sender follows a redirect."""
+    endpoint, path = _Endpoint(settings, receiving), settings.webhook_path.rstrip("/")
+    return [Route(one, endpoint) for one in dict.fromkeys((path or "/", f"{path}/"))]
 
 
 class _TooLarge(Exception):  # noqa: N818

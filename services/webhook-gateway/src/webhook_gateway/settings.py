@@ -30,6 +30,6 @@ class Settings(ServiceSettings):
     @field_validator("webhook_path")
     @classmethod
     def _not_one_of_the_service(cls, path: str) -> str:
-        if path in OWN_PATHS:  # the service would answer there itself, and no webhook would ever arrive
+        if path.rstrip("/") in OWN_PATHS:  # the service would answer there itself, and no webhook would ever arrive
             raise ValueError(f"{path} is the service's own; write another one, like /webhooks/intuit")
         return path

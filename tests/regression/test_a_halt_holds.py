@@ -71,6 +71,23 @@ async def test_ten_minutes_with_500_documents_due_cost_fifteen_calls_and_two_tok
         assert len(numbers) == len(set(numbers)) == 501
 
 
+async def test_a_company_that_serves_the_trial_alone_is_tried_more_and_more_seldom(
+    database_url: str, sandbox: QboSandbox
+) -> None:
+    """Only items of batches were refused: each trial, a single, ended the halt, and the next batch began one, every 5 s."""
+    async with desk(database_url, sandbox, run=False, batch_threshold=5) as d:
+        await d.tell(invoice(d.realm, "Q-0"))
+        async with running(d.writer):
+            await d.until_ended()
+            sandbox.fault(fault="item_fault", code="6190", match={"realm": d.realm})
+            await d.tell(*(invoice(d.realm, f"Q-{number}") for number in range(1, 200)))
+            await d.until(lambda: halted(d))
+            await pass_the_time(d, MINUTES)
+            told = [e["type"].split(".")[2] for e in await d.events() if ".realm." in e["type"]]
+            assert 3 <= told.count("halted") <= 5
+            assert sum(state == "due" for state in (await d.states()).values()) > 150
+
+
 @pytest.mark.parametrize("code", ["5020", "6190", "120", "3201"])
 async def test_a_halting_code_on_batch_items_rejects_nobody(database_url: str, sandbox: QboSandbox, code: str) -> None:
     """Q3."""

@@ -128,7 +128,7 @@ class Poster:
         self.row: RealmRow | None = None
         self.limit: int | None = None  # run-once: how many documents may still be claimed
         self.clock: Callable[[], float] = time.monotonic  # that halts live on
-        self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
+        self._halt_wait, self._halt_try_at, self._resumed_at = HALT_RETRY_SECONDS, 0.0, -math.inf
         self._answered_at_trial: int | None = None  # how many answers there were when the latest trial began
         self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> answers to anybody when its read had none, how often
         self._pace_kept = self._row_read = 0.0
@@ -796,7 +796,9 @@ class Poster:
             log.info("realm.still_halted", realm=self.realm, code=error.code.value, reason=error.reason)
             return
         log.error("realm.halted", realm=self.realm, code=error.code.value, reason=error.reason, fix=error.fix)
-        self._halt_wait, self._halt_try_at, self._answered_at_trial = HALT_RETRY_SECONDS, self.clock() + HALT_RETRY_SECONDS, None
+        if self.clock() - self._resumed_at > HALT_RETRY_MOST:  # else its trial was served, and what came then was not
+            self._halt_wait = HALT_RETRY_SECONDS
+        self._halt_try_at, self._answered_at_trial = self.clock() + self._halt_wait, None
         since = datetime.now(UTC)
         data = RealmData(realm=self.realm, code=error.code.value, reason=f"{error.reason} {error.fix}".strip(), since=since)
         event = RealmHalted.of(data, sender=SENDER, time=since)
@@ -839,7 +841,7 @@ class Poster:
         data = RealmData(realm=self.realm, code=self.row.halted_code or "", reason=reason, since=since)
         event = RealmResumed.of(data, sender=SENDER, time=since)
         await self.parts.ledger.set_halted(self.realm, tenure.fencing_token, None, None, [event], since)
-        self._halt_wait, self._halt_try_at, self._answered_at_trial = HALT_RETRY_SECONDS, 0.0, None
+        self._resumed_at, self._halt_try_at, self._answered_at_trial = self.clock(), 0.0, None
         await self._read_row()
         self.parts.relay.wake()
 

@@ -413,7 +413,7 @@ class Poster:
             (c.known, c.newest)
             for c in candidates
             if c.known.kind in numbering.KINDS and c.newest.state is CommandState.DUE and c.newest.operation == "upsert"
-            and isinstance(decide(c.known, c.newest, self.parts.rules), Write)
+            and isinstance(decide(c.known, c.newest, self.parts.rules), Write | Unpay)
         ]  # fmt: skip
         if not written:
             return {}
@@ -543,6 +543,10 @@ class Poster:
             choice = await self._unlike_before(known) or choice
         choice = self._off_total(choice, known, asked) or choice
         if isinstance(choice, Unpay):
+            # Nothing is removed for a version that cannot be posted: the bill that is there would stand unpaid.
+            content = await self._content(known, asked, token, numbers) if asked.operation == "upsert" else ()
+            if not isinstance(content, tuple):
+                return content
             return Unpay(await self._with_wanted(known, asked, choice.otherwise, token))
         if isinstance(choice, End):
             return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
@@ -557,23 +561,31 @@ class Poster:
         elif choice.operation is Operation.DELETE:
             body = mapping.delete_body(known.qbo_id or "", known.sync_token or "")
         else:
-            outcome = numbers.get(known.id)
-            if isinstance(outcome, LookupFailed):
-                raise outcome
-            if isinstance(outcome, End):
-                return outcome
-            number = outcome or Number(None)
-            wanted = await self.wanted(known, asked, token, number)
-            if not isinstance(wanted, mapping.Wanted):
-                return wanted
+            content = await self._content(known, asked, token, numbers)
+            if not isinstance(content, tuple):
+                return content
+            wanted, number = content
             fields = wanted.fields
-            if off := self._disagreement(asked, fields):
-                return off
             if choice.operation is Operation.CREATE:
                 body = mapping.create_body(wanted)
             else:
                 body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
         return self._attempt(candidate, choice, body, fields, token, number)
+
+    async def _content(
+        self, known: Known, asked: Asked, token: AccessToken, numbers: Numbers
+    ) -> tuple[mapping.Wanted, Number] | NameNeeded | End:
+        """Return what is to be sent, and the number that it asks for; else why nothing can be. Raises LookupFailed, Skipped."""
+        outcome = numbers.get(known.id)
+        if isinstance(outcome, LookupFailed):
+            raise outcome
+        if isinstance(outcome, End):
+            return outcome
+        number = outcome or Number(None)
+        wanted = await self.wanted(known, asked, token, number)
+        if not isinstance(wanted, mapping.Wanted):
+            return wanted
+        return self._disagreement(asked, wanted.fields) or (wanted, number)
 
     async def fields_of(self, known: Known, asked: Asked, token: AccessToken) -> dict[str, str] | None:
         """Return what a version would make true, comparable with what QuickBooks shows; None where it names what is not there."""

@@ -297,16 +297,22 @@ class References:
             await self._pool.execute("DELETE FROM qbo_writer.references WHERE realm = $1", realm)
             self._name_lists.forget(realm)
         elif entries:
-            gone = await self._pool.fetch(  # of a list everything: what is left of it would pass for the whole
-                "DELETE FROM qbo_writer.references r USING unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
-                "WHERE r.realm = $1 AND r.entity = t.entity AND (r.qbo_id = t.qbo_id OR r.entity = ANY($4::text[])) "
-                "RETURNING r.entity, r.name_folded",
+            if lists := sorted({entity for entity, _ in entries if entity in LISTS}):
+                await self._pool.execute(  # of a list everything: what is left of it would pass for the whole
+                    "DELETE FROM qbo_writer.references WHERE realm = $1 AND entity = ANY($2::text[])",
+                    realm,
+                    lists,
+                )
+            # Of the names nothing: without the row they would pass for the whole, also after a restart, and a twin would be made.
+            # As one that is not active it is asked for by itself until it was read again.
+            doubted = await self._pool.fetch(
+                "UPDATE qbo_writer.references r SET active = false FROM unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
+                "WHERE r.realm = $1 AND r.entity = t.entity AND r.qbo_id = t.qbo_id RETURNING r.name_folded",
                 realm,
-                [entity for entity, _ in entries],
-                [id_ for _, id_ in entries],
-                list(LISTS),
+                [entity for entity, _ in entries if entity in NAMES],
+                [id_ for entity, id_ in entries if entity in NAMES],
             )
-            self._doubted.update((realm, row["name_folded"]) for row in gone if row["entity"] in NAMES)
+            self._doubted.update((realm, row["name_folded"]) for row in doubted)
 
     # ------------------------------------------------------------------------------------------------------ one content
 

@@ -309,9 +309,10 @@ class Poster:
         candidates = candidates[: size + max(0, min(singles, free - 1) if size else singles)]
         if not candidates:
             return 0
-        prepared = await self._prepare(tenure, candidates, token)
+        promised: numbering.Promised = {}
+        prepared = await self._prepare(tenure, candidates, token, promised)
         if size:
-            prepared = await self._filled(tenure, prepared, candidates, token)
+            prepared = await self._filled(tenure, prepared, candidates, token, promised)
         # What failed before goes alone: one poisonous item must not cost the others their batch.
         suited = [a for a in prepared.attempts if _fits_batch(a) and a.candidate.newest.failures == 0][:size]
         await self._journal(tenure, prepared.attempts, suited, token)
@@ -350,7 +351,8 @@ class Poster:
             await self._singles(tenure, alone, token)
 
     async def _filled(
-        self, tenure: Tenure, prepared: Prepared, candidates: Sequence[Candidate], token: AccessToken
+        self, tenure: Tenure, prepared: Prepared, candidates: Sequence[Candidate], token: AccessToken,
+        promised: numbering.Promised,
     ) -> Prepared:  # fmt: skip
         """Claim in place of what ended or waits now for its customer: a batch that leaves half empty costs as much as a full one.
 
@@ -362,7 +364,7 @@ class Poster:
             if not more:
                 break
             known += [c.known.id for c in more]
-            prepared.attempts += (await self._prepare(tenure, more, token)).attempts
+            prepared.attempts += (await self._prepare(tenure, more, token, promised)).attempts
         return prepared
 
     async def _singles(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
@@ -387,13 +389,18 @@ class Poster:
 
     # ----------------------------------------------------------------------------------------------------------- prepare
 
-    async def _prepare(self, tenure: Tenure, candidates: Sequence[Candidate], token: AccessToken) -> Prepared:
-        """Decide every candidate; commit the ends, let what needs a name wait for it, and return what is to be journalled."""
+    async def _prepare(
+        self, tenure: Tenure, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised | None = None
+    ) -> Prepared:
+        """Decide every candidate; commit the ends, let what needs a name wait for it, and return what is to be journalled.
+
+        `promised`: the numbers that were given since the journal was last written.
+        """
         prepared = Prepared()
         for candidate in candidates:
             for asked in candidate.older:
                 prepared.effects.append(ended(candidate.known, asked, superseded(candidate.newest), self.parts.links))
-        numbers = await self._numbers(candidates, token)
+        numbers = await self._numbers(candidates, token, promised)
         await asyncio.gather(*(self._prepare_one(c, token, prepared, numbers) for c in candidates))
         if prepared.unanswered:
             self.sender.health.heard(NO_ANSWER)
@@ -407,7 +414,9 @@ class Poster:
             await self._unpay(tenure, candidate, unpay, token)
         return prepared
 
-    async def _numbers(self, candidates: Sequence[Candidate], token: AccessToken) -> Numbers:
+    async def _numbers(
+        self, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised | None = None
+    ) -> Numbers:
         """Give the documents that are to be written their numbers, all of a round in one question."""
         written = [
             (c.known, c.newest)
@@ -422,7 +431,7 @@ class Poster:
         except LookupFailed as error:
             return {known.id: error for known, _ in written}
         ours = [(known, asked) for known, asked in written if self._numbers_are_ours(known.kind, facts)]
-        return await self.numbering.of(ours, token)
+        return await self.numbering.of(ours, token, promised)
 
     async def _prepare_one(self, candidate: Candidate, token: AccessToken, prepared: Prepared, numbers: Numbers) -> None:
         known, asked = candidate.known, candidate.newest

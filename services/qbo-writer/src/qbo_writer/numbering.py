@@ -15,6 +15,7 @@ from bookrelay.errors import Code
 from qbo_writer import mapping
 from qbo_writer.deciding import Asked, End, Known
 from qbo_writer.domain import AccessToken, CommandState, LedgerKind, LookupFailed, Seen
+from qbo_writer.halving import in_halves
 from qbo_writer.names import tidy
 from qbo_writer.policy import Policy
 
@@ -145,15 +146,16 @@ class Numbering:
         ours = await self._ledger.who_has(self.realm, kind, wanted)
         to_ask = {w.number.text or "" for _, w in new if w.asked_for and not too_long(w.number.text or "")}
         theirs: Mapping[str, Sequence[Seen]] = {}
-        failed: LookupFailed | None = None
+        failed: dict[str, LookupFailed] = {}
         if to_ask:
-            try:
-                theirs = _by_number(await self._books.numbered(self.realm, mapping.ENTITY[kind], to_ask, token))
-            except LookupFailed as error:
-                failed = error
+            found, failed = await in_halves(
+                lambda part: self._books.numbered(self.realm, mapping.ENTITY[kind], part, token), sorted(to_ask)
+            )
+            theirs = _by_number(found)
         outcomes: dict[int, Outcome] = {}
         for known, asked, w in wishes:
-            outcome = failed if failed and w.asked_for else self._one(known, asked, w, ours, theirs, promised)
+            refused = failed.get(w.number.text or "") if w.new and w.asked_for else None
+            outcome = refused or self._one(known, asked, w, ours, theirs, promised)
             if isinstance(outcome, Number) and outcome.text and w.new:
                 promised.setdefault((kind, outcome.text.casefold()), known)
             outcomes[known.id] = outcome

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bookrelay.messages import BillLine
-from writer_support import Desk, QboSandbox, bill, desk, numbered
+from bookrelay.messages import BillLine, Kind
+from qbo_writer import operating
+from writer_support import Desk, QboSandbox, bill, desk, numbered, retract
 
 pytestmark = pytest.mark.postgres
 
@@ -60,3 +61,32 @@ async def test_our_payment_stays_where_the_next_version_cannot_be_posted(
         assert (kept["TotalAmt"], kept["Balance"]) == (55.0, 0.0)
         withdrawn = "SELECT count(*) FROM qbo_writer.commands WHERE kind = 'bill_payment' AND operation = 'retract'"
         assert not await d.pool.fetchval(withdrawn)
+
+
+async def test_a_withdrawal_that_gets_stuck_holds_its_bill(database_url: str, sandbox: QboSandbox, tmp_path: Path) -> None:
+    """Nobody could say what became of the payment's removal: it was held, and its bill waited for it, untold."""
+    file = tmp_path / "policy.toml"
+    file.write_text('paid_by_us = "unpay"\n')
+    async with desk(database_url, sandbox, company_policy_file=file, qb_auto_mark_bill_paid=True) as d:
+        await paid(d)
+        sandbox.fault(fault="drop_before_commit", match={"realm": d.realm, "entity": "BillPayment", "operation": "delete"})
+        match = {"realm": d.realm, "entity": "BillPayment", "operation": "get"}
+        sandbox.fault(fault="fault", code="4000", detail="QueryParserError", match=match)
+        await d.tell(retract(d.realm, "R-1", 2, Kind.BILL))
+
+        async def stuck() -> bool:
+            await d.hurry()
+            return bool(await d.pool.fetchval("SELECT count(*) FROM qbo_writer.attempts WHERE stuck"))
+
+        await d.until(stuck)
+
+        async def ended() -> bool:
+            d.writer.wake([d.realm])
+            return (await d.states())["R-1", 2] not in ("received", "due")
+
+        await d.until(ended, 10)
+        assert (await d.states())["R-1", 2] == "held"
+        rows = {row["kind"]: row for row in await operating.held(d.pool)}
+        assert "its payment could not be removed" in rows["bill"]["reason"]
+        assert "cannot be known" in rows["bill"]["reason"]
+        assert set(rows) == {"bill", "bill_payment"}

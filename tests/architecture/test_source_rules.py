@@ -16,7 +16,7 @@ ALLOWED = ALWAYS | {
     "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "cli_support.py",
     "crashpoints.py", "asking.py", "numbering.py", "totals.py", "taxes.py", "discrepancies.py", "feed_paging.py", "names.py",
     "merging.py", "showing.py", "halting.py",
-    "listing.py", "merges.py", "name_lists.py", "following.py", "decisions.py",
+    "listing.py", "merges.py", "name_lists.py", "halving.py", "following.py", "decisions.py",
     "adopting.py", "recovering.py", "recovery.py", "replaying.py",
 }  # fmt: skip
 MONEY = {

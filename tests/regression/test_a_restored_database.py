@@ -1,12 +1,15 @@
 """A ledger that has lost its latest commits: what QuickBooks holds is taken over by its marker, never made a second time."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from qbo_writer import recovery
 from qbo_writer.discrepancies import Discrepancy
+from qbo_writer.recovering import Recoverer
+from qbo_writer.sending import Tenure
 from qbo_writer.sweeping import FIX_UNKNOWN
-from writer_support import Desk, QboSandbox, desk, invoice
+from writer_support import Desk, QboSandbox, bill, desk, invoice, running
 
 pytestmark = pytest.mark.postgres
 
@@ -94,3 +97,30 @@ async def test_nothing_leaves_while_a_recovery_is_unfinished(database_url: str, 
         await recovery.resume(d.pool, d.realm, token)
         assert [e["type"] for e in await d.events()][1:] == ["bookrelay.realm.resumed.v1"]
         await d.writer.close()
+
+
+async def test_a_bill_that_waited_in_the_backup_is_settled_and_paid(database_url: str, sandbox: QboSandbox) -> None:
+    """It was `waiting` in the backup and posted afterwards: nothing followed from finding it, it was never paid."""
+    company = sandbox.company()
+    async with desk(database_url, sandbox, company=company) as d:
+        await d.tell(bill(d.realm, "R-1"))
+        assert await d.until_ended() == {("R-1", 1): "posted"}
+        since = await d.writer.ledger.now() - timedelta(minutes=10)
+        await d.pool.execute("DELETE FROM qbo_writer.attempts WHERE entity = 'Bill'")
+        await d.pool.execute(
+            "UPDATE qbo_writer.commands SET state = 'waiting', due_at = now() + interval '1 hour' WHERE kind = 'bill'"
+        )
+        await d.pool.execute(
+            "UPDATE qbo_writer.documents SET status = 'nothing', qbo_id = NULL, sync_token = NULL, content_hash = NULL, "
+            "fields = NULL, total = NULL, balance = NULL, attempts = 0 WHERE kind = 'bill'"
+        )
+    async with desk(database_url, sandbox, company=company, keep=True, run=False, qb_auto_mark_bill_paid=True) as d:
+        poster = d.writer.posters[d.realm]
+        await d.writer.leases.step()
+        token = d.writer.leases.holding(d.realm)
+        assert token is not None
+        await Recoverer(poster, d.pool, Tenure(token)).run(since)
+        assert await d.states() == {("R-1", 1): "posted"}
+        async with running(d.writer):
+            await d.until_ended()
+        assert [p["TotalAmt"] for p in sandbox.books(d.realm, "BillPayment")] == [55.0]

@@ -164,7 +164,8 @@ async def test_a_refusal_forgets_only_what_it_names(database_url: str, sandbox: 
         await d.until_ended()
         one, two = customers_of(d)
         await d.writer.references.forget(d.realm, {("Customer", one)})
-        kept = {row["qbo_id"] for row in await d.pool.fetch("SELECT qbo_id FROM qbo_writer.references WHERE entity = 'Customer'")}
+        query = "SELECT qbo_id FROM qbo_writer.references WHERE entity = 'Customer' AND active"
+        kept = {row["qbo_id"] for row in await d.pool.fetch(query)}
         assert one not in kept
         assert two in kept
         assert {held.qbo_id for held in d.writer.references._names.values()} == {two}

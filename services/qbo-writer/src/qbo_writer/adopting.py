@@ -15,7 +15,7 @@ from qbo_writer.sending import Sender
 from qbo_writer.settling import Attempt, DocumentChange, Effects, Numbered
 from qbo_writer.transitions import Sent, When
 
-WAITING = (CommandState.DUE, CommandState.RECEIVED, CommandState.HELD, CommandState.REJECTED)
+WAITING = (CommandState.DUE, CommandState.RECEIVED, CommandState.WAITING, CommandState.HELD, CommandState.REJECTED)
 FieldsOf = Callable[[Known, Asked, AccessToken], Awaitable[dict[str, str] | None]]
 
 

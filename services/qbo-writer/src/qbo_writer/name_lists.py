@@ -14,12 +14,13 @@ from typing import Any, Protocol
 
 from bookrelay.db import Pool
 
-from qbo_writer.domain import AccessToken, Seen, UpdatedPage
+from qbo_writer.domain import AccessToken, LookupFailed, Seen, UpdatedPage
 
 ENTITIES = ("Customer", "Vendor", "Employee")
 BELIEVED_SECONDS = 30.0  # how long what was read is believed to be all; a name made meanwhile is refused by 6240
 PAGES_AT_ONCE = 5  # of each list (5,000 entries); the rest when the next name is asked for
-UNFINISHED_SECONDS = 5.0  # until it is read on
+UNFINISHED_SECONDS = 5.0  # until it is read on, or again after silence
+REFUSED_SECONDS = 60.0  # until it is read again after a refusal
 OVERLAP = timedelta(minutes=2)  # a query may lag behind what was just made
 
 
@@ -56,27 +57,31 @@ class NameLists:
     def __init__(self, pool: Pool, books: Pages, keep: Keep) -> None:
         self._pool, self._books, self._keep = pool, books, keep
         self._read_at: dict[str, float] = {}
-        self._unfinished_at: dict[str, float] = {}
+        self._again_at: dict[str, float] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def whole(self, realm: str, token: AccessToken) -> bool:
-        """Read what is new; return whether the cache holds all names now. Raises LookupFailed."""
+        """Read what is new; return whether the cache holds all names now: if not, a name is asked for by itself.
+
+        Raises LookupFailed where a list had no answer, once: whoever waits behind does not read the same again.
+        """
         async with self._locks[realm]:
             began = time.monotonic()
             if began - self._read_at.get(realm, float("-inf")) < BELIEVED_SECONDS:
                 return True
-            if began - self._unfinished_at.get(realm, float("-inf")) < UNFINISHED_SECONDS:
+            if began < self._again_at.get(realm, 0.0):
                 return False
             kept = await self._pool.fetchval("SELECT names_read FROM qbo_writer.realms WHERE realm = $1", realm) or {}
             reads = (self._read(realm, entity, Cursor.of(kept.get(entity)), token) for entity in ENTITIES)
             ended = await asyncio.gather(*reads, return_exceptions=True)
-            for error in ended:
-                if isinstance(error, BaseException):
-                    raise error
-            if all(ended):
+            errors = [error for error in ended if isinstance(error, BaseException)]
+            if not errors and all(ended):
                 self._read_at[realm] = began
                 return True
-            self._unfinished_at[realm] = time.monotonic()
+            refused = bool(errors) and all(isinstance(error, LookupFailed) and error.definite for error in errors)
+            self._again_at[realm] = time.monotonic() + (REFUSED_SECONDS if refused else UNFINISHED_SECONDS)
+            if errors and not refused:
+                raise next(error for error in errors if not (isinstance(error, LookupFailed) and error.definite))
             return False
 
     def forget(self, realm: str) -> None:

@@ -15,6 +15,7 @@ from bookrelay.errors import Code
 from qbo_writer import mapping
 from qbo_writer.deciding import Asked, End, Known
 from qbo_writer.domain import AccessToken, CommandState, LedgerKind, LookupFailed, Seen
+from qbo_writer.halving import in_halves
 from qbo_writer.names import tidy
 from qbo_writer.policy import Policy
 
@@ -109,6 +110,7 @@ class Numbered(Protocol):
 
 
 Outcome = Number | End | LookupFailed
+Promised = dict[tuple[LedgerKind, str], Known]  # case-folded number -> who gets it, and is not journalled yet
 
 
 class Numbering:
@@ -117,18 +119,24 @@ class Numbering:
     def __init__(self, realm: str, policy: Policy, ledger: Holders, books: Numbered) -> None:
         self.realm, self.policy, self._ledger, self._books = realm, policy, ledger, books
 
-    async def of(self, documents: Sequence[tuple[Known, Asked]], token: AccessToken) -> dict[int, Outcome]:
+    async def of(
+        self, documents: Sequence[tuple[Known, Asked]], token: AccessToken, promised: Promised | None = None
+    ) -> dict[int, Outcome]:
         """Return the number of each document (by its id), or why it gets none. Where two want one number, the first gets it.
 
-        A document that a person forces gets its source's number although another has it.
+        A document that a person forces gets its source's number although another has it. `promised`: what was given since the
+        journal was last written, added to; the ledger does not show that yet.
         """
+        promised = {} if promised is None else promised
         found: dict[int, Outcome] = {}
         for kind in KINDS:
             wishes = [(known, asked, wish(known, asked, self.policy)) for known, asked in documents if known.kind is kind]
-            found |= await self._of(kind, wishes, token)
+            found |= await self._of(kind, wishes, token, promised)
         return found
 
-    async def _of(self, kind: LedgerKind, wishes: Sequence[tuple[Known, Asked, Wish]], token: AccessToken) -> dict[int, Outcome]:
+    async def _of(
+        self, kind: LedgerKind, wishes: Sequence[tuple[Known, Asked, Wish]], token: AccessToken, promised: Promised
+    ) -> dict[int, Outcome]:
         new = [(known, w) for known, _, w in wishes if w.new and w.number.text]
         if not new:
             return {known.id: w.number for known, _, w in wishes}
@@ -138,24 +146,24 @@ class Numbering:
         ours = await self._ledger.who_has(self.realm, kind, wanted)
         to_ask = {w.number.text or "" for _, w in new if w.asked_for and not too_long(w.number.text or "")}
         theirs: Mapping[str, Sequence[Seen]] = {}
-        failed: LookupFailed | None = None
+        failed: dict[str, LookupFailed] = {}
         if to_ask:
-            try:
-                theirs = _by_number(await self._books.numbered(self.realm, mapping.ENTITY[kind], to_ask, token))
-            except LookupFailed as error:
-                failed = error
+            found, failed = await in_halves(
+                lambda part: self._books.numbered(self.realm, mapping.ENTITY[kind], part, token), sorted(to_ask)
+            )
+            theirs = _by_number(found)
         outcomes: dict[int, Outcome] = {}
-        promised: dict[str, Known] = {}
         for known, asked, w in wishes:
-            outcome = failed if failed and w.asked_for else self._one(known, asked, w, ours, theirs, promised)
+            refused = failed.get(w.number.text or "") if w.new and w.asked_for else None
+            outcome = refused or self._one(known, asked, w, ours, theirs, promised)
             if isinstance(outcome, Number) and outcome.text and w.new:
-                promised.setdefault(outcome.text.casefold(), known)
+                promised.setdefault((kind, outcome.text.casefold()), known)
             outcomes[known.id] = outcome
         return outcomes
 
     def _one(
         self, known: Known, asked: Asked, w: Wish, ours: Mapping[str, Sequence[Known]], theirs: Mapping[str, Sequence[Seen]],
-        promised: Mapping[str, Known],
+        promised: Promised,
     ) -> Number | End:  # fmt: skip
         text = w.number.text
         if not w.new or not text:
@@ -163,7 +171,7 @@ class Numbering:
 
         def of_ours(number: str) -> Known | None:
             holders = ours.get(number.casefold(), ())
-            return next((k for k in holders if k.id != known.id), promised.get(number.casefold()))
+            return next((k for k in holders if k.id != known.id), promised.get((known.kind, number.casefold())))
 
         if not w.asked_for:
             return spare(known, w.number) if of_ours(text) else w.number

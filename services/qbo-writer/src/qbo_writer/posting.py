@@ -319,9 +319,10 @@ class Poster:
         candidates = candidates[: size + max(0, min(singles, free - 1) if size else singles)]
         if not candidates:
             return 0
-        prepared = await self._prepare(tenure, candidates, token)
+        promised: numbering.Promised = {}
+        prepared = await self._prepare(tenure, candidates, token, promised)
         if size:
-            prepared = await self._filled(tenure, prepared, candidates, token)
+            prepared = await self._filled(tenure, prepared, candidates, token, promised)
         # What failed before goes alone: one poisonous item must not cost the others their batch.
         suited = [a for a in prepared.attempts if _fits_batch(a) and a.candidate.newest.failures == 0][:size]
         await self._journal(tenure, prepared.attempts, suited, token)
@@ -360,7 +361,8 @@ class Poster:
             await self._singles(tenure, alone, token)
 
     async def _filled(
-        self, tenure: Tenure, prepared: Prepared, candidates: Sequence[Candidate], token: AccessToken
+        self, tenure: Tenure, prepared: Prepared, candidates: Sequence[Candidate], token: AccessToken,
+        promised: numbering.Promised,
     ) -> Prepared:  # fmt: skip
         """Claim in place of what ended or waits now for its customer: a batch that leaves half empty costs as much as a full one.
 
@@ -372,7 +374,7 @@ class Poster:
             if not more:
                 break
             known += [c.known.id for c in more]
-            prepared.attempts += (await self._prepare(tenure, more, token)).attempts
+            prepared.attempts += (await self._prepare(tenure, more, token, promised)).attempts
         return prepared
 
     async def _singles(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
@@ -397,13 +399,18 @@ class Poster:
 
     # ----------------------------------------------------------------------------------------------------------- prepare
 
-    async def _prepare(self, tenure: Tenure, candidates: Sequence[Candidate], token: AccessToken) -> Prepared:
-        """Decide every candidate; commit the ends, let what needs a name wait for it, and return what is to be journalled."""
+    async def _prepare(
+        self, tenure: Tenure, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised | None = None
+    ) -> Prepared:
+        """Decide every candidate; commit the ends, let what needs a name wait for it, and return what is to be journalled.
+
+        `promised`: the numbers that were given since the journal was last written.
+        """
         prepared = Prepared()
         for candidate in candidates:
             for asked in candidate.older:
                 prepared.effects.append(ended(candidate.known, asked, superseded(candidate.newest), self.parts.links))
-        numbers = await self._numbers(candidates, token)
+        numbers = await self._numbers(candidates, token, promised)
         await asyncio.gather(*(self._prepare_one(c, token, prepared, numbers) for c in candidates))
         if prepared.unanswered:
             self.sender.health.heard(NO_ANSWER)
@@ -417,13 +424,15 @@ class Poster:
             await self._unpay(tenure, candidate, unpay, token)
         return prepared
 
-    async def _numbers(self, candidates: Sequence[Candidate], token: AccessToken) -> Numbers:
+    async def _numbers(
+        self, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised | None = None
+    ) -> Numbers:
         """Give the documents that are to be written their numbers, all of a round in one question."""
         written = [
             (c.known, c.newest)
             for c in candidates
             if c.known.kind in numbering.KINDS and c.newest.state is CommandState.DUE and c.newest.operation == "upsert"
-            and isinstance(decide(c.known, c.newest, self.parts.rules), Write)
+            and isinstance(decide(c.known, c.newest, self.parts.rules), Write | Unpay)
         ]  # fmt: skip
         if not written:
             return {}
@@ -432,7 +441,7 @@ class Poster:
         except LookupFailed as error:
             return {known.id: error for known, _ in written}
         ours = [(known, asked) for known, asked in written if self._numbers_are_ours(known.kind, facts)]
-        return await self.numbering.of(ours, token)
+        return await self.numbering.of(ours, token, promised)
 
     async def _prepare_one(self, candidate: Candidate, token: AccessToken, prepared: Prepared, numbers: Numbers) -> None:
         known, asked = candidate.known, candidate.newest
@@ -553,6 +562,10 @@ class Poster:
             choice = await self._unlike_before(known) or choice
         choice = self._off_total(choice, known, asked) or choice
         if isinstance(choice, Unpay):
+            # Nothing is removed for a version that cannot be posted: the bill that is there would stand unpaid.
+            content = await self._content(known, asked, token, numbers) if asked.operation == "upsert" else ()
+            if not isinstance(content, tuple):
+                return content
             return Unpay(await self._with_wanted(known, asked, choice.otherwise, token))
         if isinstance(choice, End):
             return await self._with_wanted(known, asked, choice, token) if choice.shows_wanted else choice
@@ -567,23 +580,31 @@ class Poster:
         elif choice.operation is Operation.DELETE:
             body = mapping.delete_body(known.qbo_id or "", known.sync_token or "")
         else:
-            outcome = numbers.get(known.id)
-            if isinstance(outcome, LookupFailed):
-                raise outcome
-            if isinstance(outcome, End):
-                return outcome
-            number = outcome or Number(None)
-            wanted = await self.wanted(known, asked, token, number)
-            if not isinstance(wanted, mapping.Wanted):
-                return wanted
+            content = await self._content(known, asked, token, numbers)
+            if not isinstance(content, tuple):
+                return content
+            wanted, number = content
             fields = wanted.fields
-            if off := self._disagreement(asked, fields):
-                return off
             if choice.operation is Operation.CREATE:
                 body = mapping.create_body(wanted)
             else:
                 body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
         return self._attempt(candidate, choice, body, fields, token, number)
+
+    async def _content(
+        self, known: Known, asked: Asked, token: AccessToken, numbers: Numbers
+    ) -> tuple[mapping.Wanted, Number] | NameNeeded | End:
+        """Return what is to be sent, and the number that it asks for; else why nothing can be. Raises LookupFailed, Skipped."""
+        outcome = numbers.get(known.id)
+        if isinstance(outcome, LookupFailed):
+            raise outcome
+        if isinstance(outcome, End):
+            return outcome
+        number = outcome or Number(None)
+        wanted = await self.wanted(known, asked, token, number)
+        if not isinstance(wanted, mapping.Wanted):
+            return wanted
+        return self._disagreement(asked, wanted.fields) or (wanted, number)
 
     async def fields_of(self, known: Known, asked: Asked, token: AccessToken) -> dict[str, str] | None:
         """Return what a version would make true, comparable with what QuickBooks shows; None where it names what is not there."""

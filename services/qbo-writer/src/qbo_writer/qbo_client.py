@@ -31,6 +31,7 @@ from qbo_writer.domain import (
     Seen,
     UpdatedPage,
 )
+from qbo_writer.halving import in_halves
 from qbo_writer.names import DELETED, fold_listed, last, spellings
 from qbo_writer.pacing import Pacer
 from qbo_writer.settings import WriterSettings
@@ -67,7 +68,7 @@ class _Asked:
 
     names: set[str] = field(default_factory=set)
     length: int = 0  # of the address, as encoded
-    rows: "asyncio.Future[list[dict[str, Any]]] | None" = None
+    rows: "asyncio.Future[tuple[list[dict[str, Any]], dict[str, LookupFailed]]] | None" = None  # and whose query was refused
 
 
 class QboClient:
@@ -292,15 +293,24 @@ class QboClient:
             asked.names.add(name)
             asked.length += _length(name)
         assert asked.rows is not None
-        return await asyncio.shield(asked.rows)
+        rows, failed = await asyncio.shield(asked.rows)
+        if error := failed.get(name):
+            raise error
+        return rows
 
-    async def _ask(self, realm: str, entity: str, asked: "_Asked", token: AccessToken) -> list[dict[str, Any]]:
+    async def _ask(
+        self, realm: str, entity: str, asked: "_Asked", token: AccessToken
+    ) -> tuple[list[dict[str, Any]], dict[str, LookupFailed]]:
         await asyncio.sleep(GATHER_SECONDS)
         if self._asked.get((realm, entity)) is asked:
             del self._asked[(realm, entity)]
-        names = list(dict.fromkeys(text for name in sorted(asked.names) for text in _literals(name)))
-        where = f"DisplayName in ({', '.join(names)}) and {_ALL}"
-        return await self.query(realm, f"select * from {entity} where {where}", token)  # noqa: S608
+
+        async def ask(part: Sequence[str]) -> list[dict[str, Any]]:
+            names = list(dict.fromkeys(text for name in part for text in _literals(name)))
+            where = f"DisplayName in ({', '.join(names)}) and {_ALL}"
+            return await self.query(realm, f"select * from {entity} where {where}", token)  # noqa: S608
+
+        return await in_halves(ask, sorted(asked.names))
 
     async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
         """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap, which all entities share."""

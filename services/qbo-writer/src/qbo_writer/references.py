@@ -139,8 +139,9 @@ class References:
         self._policies: dict[str, Policy] = {}  # of companies whose policy was read again
         self._name_lists = NameLists(pool, books, self._keep_names)
         self._doubted: set[tuple[str, str]] = set()  # realm, folded name: was refused under its Id, and is asked for by itself
-        self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, folded name
-        self._keys: dict[tuple[str, str, str], set[str]] = {}  # realm, entity, Id: the folded names that are in _names
+        self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, exact text
+        self._texts: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)  # realm, entity, folded: texts in _names
+        self._keys: dict[tuple[str, str, str], set[str]] = {}  # realm, entity, Id: the texts that are in _names
         self._name_read_at: dict[tuple[str, str, str], float] = {}
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
@@ -297,16 +298,22 @@ class References:
             await self._pool.execute("DELETE FROM qbo_writer.references WHERE realm = $1", realm)
             self._name_lists.forget(realm)
         elif entries:
-            gone = await self._pool.fetch(  # of a list everything: what is left of it would pass for the whole
-                "DELETE FROM qbo_writer.references r USING unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
-                "WHERE r.realm = $1 AND r.entity = t.entity AND (r.qbo_id = t.qbo_id OR r.entity = ANY($4::text[])) "
-                "RETURNING r.entity, r.name_folded",
+            if lists := sorted({entity for entity, _ in entries if entity in LISTS}):
+                await self._pool.execute(  # of a list everything: what is left of it would pass for the whole
+                    "DELETE FROM qbo_writer.references WHERE realm = $1 AND entity = ANY($2::text[])",
+                    realm,
+                    lists,
+                )
+            # Of the names nothing: without the row they would pass for the whole, also after a restart, and a twin would be made.
+            # As one that is not active it is asked for by itself until it was read again.
+            doubted = await self._pool.fetch(
+                "UPDATE qbo_writer.references r SET active = false FROM unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
+                "WHERE r.realm = $1 AND r.entity = t.entity AND r.qbo_id = t.qbo_id RETURNING r.name_folded",
                 realm,
-                [entity for entity, _ in entries],
-                [id_ for _, id_ in entries],
-                list(LISTS),
+                [entity for entity, _ in entries if entity in NAMES],
+                [id_ for entity, id_ in entries if entity in NAMES],
             )
-            self._doubted.update((realm, row["name_folded"]) for row in gone if row["entity"] in NAMES)
+            self._doubted.update((realm, row["name_folded"]) for row in doubted)
 
     # ------------------------------------------------------------------------------------------------------ one content
 
@@ -537,18 +544,18 @@ class References:
     async def _named(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
         """Return who holds the name: the active one of our kind, else the active one of another, else an inactive one."""
         key = (realm, entity, fold_listed(name))
-        fresh = time.monotonic() - self._settings.references_max_age_seconds
-        if key in self._names and self._name_read_at.get(key, 0.0) > fresh and self._names[key].active:
-            return self._names[key]
+        if held := self._remembered(realm, entity, name):
+            return held
         async with self._locks[key]:  # thirty documents that name the same new customer ask once
-            if key in self._names and self._name_read_at.get(key, 0.0) > fresh and self._names[key].active:
-                return self._names[key]
+            if held := self._remembered(realm, entity, name):
+                return held
             if time.monotonic() < self._absent.get(key, 0.0):
                 return None
-            kept = await self._kept_name(realm, entity, key[2])
+            # A text that only looks like the name is compared with all that there are: somebody else may have just that name.
+            kept = [one for one in await self._kept_names(realm, entity, key[2]) if _same(one.name, name)]
             if kept:
-                self._take(realm, kept)
-                return kept
+                self._take(realm, kept[0], name)
+                return kept[0]
             if (realm, key[2]) not in self._doubted and await self._name_lists.whole(realm, token):
                 listed = await self._listed_name(realm, entity, name, key)
                 if listed is None or (listed.entity == entity and listed.active):
@@ -564,26 +571,45 @@ class References:
             realm, list(NAMES), [key[2], fold_listed(last(name))],
         )  # fmt: skip
         held = [
-            Reference(row["entity"], row["qbo_id"], row["name"], row["active"])
+            (
+                Reference(row["entity"], row["qbo_id"], row["name"], row["active"]),
+                str(row["details"].get("FullyQualifiedName", "")),
+            )
             for row in rows
             if key[2] in (fold_listed(row["name"]), fold_listed(row["details"].get("FullyQualifiedName", "")))
         ]
-        best = min(held, key=lambda one: (not one.active, one.entity != entity), default=None)
+        best = _best(entity, name, held)
         if best and best.entity == entity and best.active:
-            self._take(realm, best, key[2])
+            self._take(realm, best, name)
         return best
 
     async def _keep_names(self, realm: str, entity: str, seen: Sequence[Seen]) -> None:
         """Keep a page of a list; what memory holds of these entries is looked up again."""
         for one in seen:
             self._drop(realm, entity, one.qbo_id)
+            self._drop_alike(realm, reference_of(one))
         await self._keep(self._pool, realm, [reference_of(one) for one in seen], [_details(one.raw) for one in seen])
 
     def _drop(self, realm: str, entity: str, qbo_id: str) -> None:
-        for folded in self._keys.pop((realm, entity, qbo_id), ()):
-            held = self._names.get((realm, entity, folded))
+        for text in self._keys.pop((realm, entity, qbo_id), ()):
+            held = self._names.get((realm, entity, text))
             if held and held.qbo_id == qbo_id:
-                del self._names[(realm, entity, folded)]
+                del self._names[(realm, entity, text)]
+                self._texts[(realm, entity, fold_listed(text))].discard(text)
+
+    def _drop_alike(self, realm: str, reference: Reference) -> None:
+        """An entry is there that texts may mean which were taken for another's name, without being just that."""
+        entity, folded = reference.entity, fold_listed(reference.name)
+        for text in list(self._texts.get((realm, entity, folded), ())):
+            held = self._names[(realm, entity, text)]
+            if held.qbo_id != reference.qbo_id and not _same(held.name, text):
+                del self._names[(realm, entity, text)]
+                self._texts[(realm, entity, folded)].discard(text)
+
+    def _remembered(self, realm: str, entity: str, name: str) -> Reference | None:
+        key = (realm, entity, name)
+        held, fresh = self._names.get(key), time.monotonic() - self._settings.references_max_age_seconds
+        return held if held and held.active and self._name_read_at.get(key, 0.0) > fresh else None
 
     async def _read_name(
         self, realm: str, entity: str, name: str, key: tuple[str, str, str], token: AccessToken
@@ -594,39 +620,40 @@ class References:
             seen += await self._books.find_names(realm, name, token, others)
         if not seen:
             for other in NAMES:  # what we were told lately: a query may not show yet what was just made
-                if kept := await self._kept_name(realm, other, key[2], _LATELY_SECONDS):
-                    return kept
+                if kept := await self._kept_names(realm, other, key[2], _LATELY_SECONDS):
+                    return _best(other, name, [(one, "") for one in kept])
             self._absent[key] = time.monotonic() + _ABSENT_SECONDS
             return None
-        best = min(seen, key=lambda one: (not active(one), one.entity != entity))
-        found = _reference(best.entity, best.raw)
-        if best.entity == entity and found.active:
+        found = _best(entity, name, [(reference_of(one), str(one.raw.get("FullyQualifiedName") or "")) for one in seen])
+        if found and found.entity == entity and found.active:
             self._doubted.discard((realm, key[2]))
-            self._take(realm, found, key[2])  # a full name finds it next time, too
-            await self._keep(self._pool, realm, [found], [_details(best.raw)])
+            self._take(realm, found, name)  # a full name finds it next time, too
+            raw = next(one.raw for one in seen if (one.entity, one.qbo_id) == (entity, found.qbo_id))
+            await self._keep(self._pool, realm, [found], [_details(raw)])
         return found
 
-    async def _kept_name(self, realm: str, entity: str, folded: str, seconds: float | None = None) -> Reference | None:
-        row = await self._pool.fetchrow(
+    async def _kept_names(self, realm: str, entity: str, folded: str, seconds: float | None = None) -> list[Reference]:
+        rows = await self._pool.fetch(
             "SELECT entity, qbo_id, name, active FROM qbo_writer.references WHERE realm = $1 AND entity = $2 "
-            "AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4) LIMIT 1",
+            "AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4)",
             realm,
             entity,
             folded,
             self._settings.references_max_age_seconds if seconds is None else seconds,
         )
-        return Reference(row["entity"], row["qbo_id"], row["name"], row["active"]) if row else None
+        return [Reference(row["entity"], row["qbo_id"], row["name"], row["active"]) for row in rows]
 
     def _take(self, realm: str, reference: Reference, also: str | None = None) -> None:
-        """Remember an entry by its name, and by the full name that it was asked for by."""
+        """Remember an entry by its name, and by the text that it was asked for by."""
         self._drop(realm, reference.entity, reference.qbo_id)  # renamed
-        folded = fold_listed(reference.name)
+        self._drop_alike(realm, reference)
         for entity in NAMES:  # one name space: who was refused because of it finds who has the name
-            self._absent.pop((realm, entity, folded), None)
-        for known in {folded, also or folded}:
-            self._names[(realm, reference.entity, known)] = reference
-            self._name_read_at[(realm, reference.entity, known)] = time.monotonic()
-            self._keys.setdefault((realm, reference.entity, reference.qbo_id), set()).add(known)
+            self._absent.pop((realm, entity, fold_listed(reference.name)), None)
+        for text in {reference.name, also or reference.name}:
+            self._names[(realm, reference.entity, text)] = reference
+            self._texts[(realm, reference.entity, fold_listed(text))].add(text)
+            self._name_read_at[(realm, reference.entity, text)] = time.monotonic()
+            self._keys.setdefault((realm, reference.entity, reference.qbo_id), set()).add(text)
 
     # ------------------------------------------------------------------------------------------------------------ lists
 
@@ -857,6 +884,38 @@ def _wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
             Code.VALIDATION,
         )
     return None
+
+
+def _same(name: str, text: str) -> bool:
+    """Whether a text is just this name: QuickBooks keeps no two that differ by case only."""
+    return name.strip().lower() == text.strip().lower()
+
+
+def _best(entity: str, text: str, held: Sequence[tuple[Reference, str]]) -> Reference | None:
+    """Return whom a text means among those (each with its full name) whose names fold alike: active ones and our kind first.
+
+    Of several active ones the one with just that name; where none has it, nobody is guessed: it would be billed to a stranger.
+    """
+    fit = [(one, full) for one, full in held if one.entity == entity and one.active]
+    if len({one.qbo_id for one, _ in fit}) < 2:
+        return min((one for one, _ in held), key=lambda one: (not one.active, one.entity != entity), default=None)
+    for exact in (
+        [one for one, full in fit if text in (one.name, full)],
+        [one for one, full in fit if _same(one.name, text) or _same(full, text)],
+        [one for one, full in fit if _same(one.name, tidy(text)) or _same(full, tidy(text))],
+    ):
+        if exact:
+            return exact[0]
+    raise _Missing(_alike(entity, text, [one for one, _ in fit]))
+
+
+def _alike(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
+    names = " and ".join(f"{one.name!r} (Id {one.qbo_id})" for one in sorted(held, key=lambda one: one.qbo_id))
+    return Unmapped(
+        f"{text!r} may be several {_TABLE[entity]} in QuickBooks: {names}.",
+        f"Merge them or rename one in QuickBooks, or map {tidy(text)!r} to the Id of one under [{_TABLE[entity]}] in the company "
+        "policy.",
+    )
 
 
 def _unfit(found: Reference) -> Unmapped:

@@ -527,7 +527,7 @@ def _stuck(attempt: Attempt, links: Links, now: datetime, answer: Answer | None)
         "Look for the document in QuickBooks: if it is not there, `qbo-writer held force`; if it is, it is found by itself.",
         Code.CONFLICT,
     )
-    releases = known.id if known.kind in NAMES else None
+    releases = known.id if known.kind in WAITED_FOR else None
     return Effects(
         attempt=change, ends=(CommandEnd(known, asked, end, end_event(known, asked, end, links, now)),), releases=releases
     )

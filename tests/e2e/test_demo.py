@@ -32,6 +32,7 @@ def test_demo_ends_with_the_books_as_they_must_be(tmp_path: Path) -> None:
     assert figures["posted"] > 80
     assert figures["rejected"] > 10
     assert figures["held"] == 1
+    assert figures["off_trace"] == 0, "every end carries on the trace that its source began"
 
 
 def test_every_service_killed_three_times_changes_nothing(tmp_path: Path) -> None:

@@ -324,6 +324,7 @@ def summary(demo: Demo) -> dict[str, Any]:
         "held": outcomes.count("held"),
         "doubles": demo.verdict.doubles,
         "lost": len(demo.verdict.lost),
+        "off_trace": demo.heard.off_trace,
         "difference": str(demo.verdict.difference),
         "latency_ms_p50": percentile(latencies, 50),
         "latency_ms_p95": percentile(latencies, 95),

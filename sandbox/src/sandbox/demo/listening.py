@@ -29,24 +29,34 @@ class Heard:
     ends: Counter[str] = field(default_factory=Counter)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)  # event id -> data of the rejected and held
     seen: set[str] = field(default_factory=set)
+    traces: dict[str, set[str]] = field(default_factory=dict)  # command id -> trace ids; a source that was killed sends it again
+    told: list[tuple[str, str]] = field(default_factory=list)  # command id and trace id of each end
     text: list[bytes] = field(default_factory=list)  # every value, for the search for canaries
 
-    def hear(self, topic: str, timestamp: int, value: bytes) -> None:
+    def hear(self, topic: str, timestamp: int, value: bytes, traceparent: bytes = b"") -> None:
         """Take one record."""
+        trace = "".join(traceparent.decode().split("-")[1:2])
         self.text.append(value)
         message = json.loads(value)
         if topic == COMMANDS:
             self.asked_at.setdefault(message["id"], timestamp)
+            self.traces.setdefault(message["id"], set()).add(trace)
         elif message["id"] not in self.seen and (end := ENDS.get(message["type"])):
             self.seen.add(message["id"])
             self.ends[end] += 1
             command = message["data"].get("command_id")
             if command:
                 self.ended.add(command)
+                self.told.append((command, trace))
             if end == "posted" and command in self.asked_at:
                 self.latencies.append(max(0, timestamp - self.asked_at[command]))
             if end in ("rejected", "held"):
                 self.events[message["id"]] = {"end": end, **message["data"]}
+
+    @property
+    def off_trace(self) -> int:
+        """How many ends do not carry on the trace that the command's source began."""
+        return sum(not trace or trace not in self.traces.get(command, ()) for command, trace in self.told)
 
     @property
     def open(self) -> int:
@@ -63,7 +73,8 @@ async def listen(bootstrap_servers: str, heard: Heard) -> None:
         try:
             await consumer.start()
             async for record in consumer:
-                heard.hear(record.topic, record.timestamp, record.value or b"{}")
+                headers = dict(record.headers)
+                heard.hear(record.topic, record.timestamp, record.value or b"{}", headers.get("traceparent") or b"")
         except KafkaError:
             await asyncio.sleep(0.2)
         finally:

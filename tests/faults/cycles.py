@@ -20,7 +20,21 @@ from typing import Any
 from bookrelay import metrics
 from bookrelay.db import open_pool
 from bookrelay.kafka import Received
-from bookrelay.messages import Command, InvoiceContent, InvoiceLine, Party, UpsertInvoice, UpsertInvoiceData
+from bookrelay.messages import (
+    BillContent,
+    BillLine,
+    Command,
+    InvoiceContent,
+    InvoiceLine,
+    Kind,
+    Party,
+    RetractDocument,
+    RetractDocumentData,
+    UpsertBill,
+    UpsertBillData,
+    UpsertInvoice,
+    UpsertInvoiceData,
+)
 from bookrelay.service import TRANSIENT
 from qbo_writer import faults, handlers
 from qbo_writer.domain import Answer, AttemptState, Operation
@@ -77,6 +91,11 @@ class Case:
     reads: tuple[Rule, ...] = ()  # what reads are answered, beside
     entity: str = "Invoice"  # whose requests are answered so: "Customer" is the one that the invoice waits for
 
+    @property
+    def kind(self) -> Kind:
+        """What the commands are about."""
+        return Kind.BILL if self.entity == "Bill" else Kind.INVOICE
+
     def __str__(self) -> str:
         more = f", reads: {self.reads[0]['fault']} {self.reads[0].get('code', '')}" if self.reads else ""
         return (
@@ -87,7 +106,8 @@ class Case:
         """The stand-in's rules, the first failures first."""
         batched = self.envelope is not Envelope.SINGLE
         entity: Rule = {} if batched else {"entity": self.entity}
-        match = {"realm": realm, "method": "POST", **entity, "operation": ["batch"] if batched else ["create", "update"]}
+        writes = ["create", "update", "void", "delete"]
+        match = {"realm": realm, "method": "POST", **entity, "operation": ["batch"] if batched else writes}
         made: list[Rule] = [{**rule, "match": {"realm": realm, **rule["match"]}} for rule in self.reads]
         skip = 0
         if self.before != "nothing":
@@ -104,7 +124,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """All of them: every answer in every state, in every envelope, for creates and updates."""
+    """All of them: every answer in every state, in every envelope, for creates and updates; withdrawals and bills alone."""
     found = [
         Case(before, Envelope.SINGLE, operation, answer)
         for before, operation, answer in itertools.product(BEFORE, (Operation.CREATE, Operation.UPDATE), ANSWERS)
@@ -121,6 +141,12 @@ def cases() -> list[Case]:
         Case(before, Envelope.SINGLE, Operation.CREATE, answer, entity="Customer")
         for before, answer in itertools.product(BEFORE, ANSWERS)
     ]
+    kinds = (("Invoice", Operation.VOID), ("Bill", Operation.DELETE), ("Bill", Operation.UPDATE))
+    found += [
+        Case(before, Envelope.SINGLE, operation, answer, entity=entity)
+        for before, (entity, operation), answer in itertools.product(BEFORE[:2], kinds, ANSWERS)
+    ]
+    found += [Case("nothing", Envelope.BATCH, Operation.UPDATE, answer) for answer in ANSWERS]
     return found
 
 
@@ -184,7 +210,7 @@ def cyclic() -> set[Edge]:
 SECONDS = 150.0 * SCALE  # for all cases of a walk; a sound one needs seconds
 CALLS_MOST = 500  # for one document: eight failures, each of four sends with their look-ups
 DOCUMENTS = 3
-KNOWN = "Cool Cars"  # a customer that every company of the stand-in has
+KNOWN, VENDOR = "Cool Cars", "Books by Bessie"  # a customer and a vendor that every company of the stand-in has
 
 
 @dataclass
@@ -206,16 +232,19 @@ class Walk:
         return self
 
 
-def _invoice(realm: str, number: int, version: int, customer: str) -> UpsertInvoice:
-    line = InvoiceLine(
-        description="Treatment", quantity=Decimal(1), unit_price=Decimal(10 + version), amount=Decimal(10 + version)
-    )
-    content = InvoiceContent(customer=Party(name=customer), txn_date=date(2026, 11, 1), lines=(line,))
-    data = UpsertInvoiceData(
-        realm=realm, source="cycles", source_key=f"C-{number}", version=version,
-        modified_at=datetime(2026, 11, 1, version, tzinfo=UTC), content=content,
-    )  # fmt: skip
-    return UpsertInvoice.of(data, sender="cycles")
+def _command(case: Case, realm: str, number: int, version: int, customer: str) -> Command:
+    """The first version, or the one whose request is answered so for ever."""
+    at, key = datetime(2026, 11, 1, version, tzinfo=UTC), f"C-{number}"
+    who: dict[str, Any] = {"realm": realm, "source": "cycles", "source_key": key, "version": version, "modified_at": at}
+    if version == 2 and case.operation in (Operation.VOID, Operation.DELETE):
+        return RetractDocument.of(RetractDocumentData(**who, kind=case.kind, reason="cancelled"), sender="cycles")
+    amount, day = Decimal(10 + version), date(2026, 11, 1)
+    if case.kind is Kind.BILL:
+        bill = BillContent(vendor=Party(name=VENDOR), txn_date=day, lines=(BillLine(description="Gauze", amount=amount),))
+        return UpsertBill.of(UpsertBillData(**who, content=bill), sender="cycles")
+    line = InvoiceLine(description="Treatment", quantity=Decimal(1), unit_price=amount, amount=amount)
+    invoice = InvoiceContent(customer=Party(name=customer), txn_date=day, lines=(line,))
+    return UpsertInvoice.of(UpsertInvoiceData(**who, content=invoice), sender="cycles")
 
 
 async def unbounded_cycles(lane: Lane, at_once: int = 32, only: Iterable[Case] | None = None) -> Walk:
@@ -274,9 +303,9 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
         return {row["realm"] for row in rows}
 
     # What is updated later is there first, and every company is known to be served.
-    await tell([_invoice(realm, n, 1, KNOWN) for realm, case in by_realm.items() for n in _numbers(case) if _there(case)])
+    await tell([_command(case, realm, n, 1, KNOWN) for realm, case in by_realm.items() for n in _numbers(case) if _there(case)])
     # Its customer is known: what is refused then is the look-up for the document.
-    await tell([_invoice(realm, DOCUMENTS, 1, KNOWN) for realm, case in by_realm.items() if case.reads])
+    await tell([_command(case, realm, DOCUMENTS, 1, KNOWN) for realm, case in by_realm.items() if case.reads])
     deadline = time.monotonic() + SECONDS
     while await ended() != set(by_realm):
         assert time.monotonic() < deadline, "what goes before the cycles did not end"
@@ -295,7 +324,7 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
     before = {company.realm: len(await lane.requests(company)) for company in companies}
     await tell(
         [
-            _invoice(realm, n, 2, KNOWN if case.entity == "Invoice" else "P-9 N.N.")
+            _command(case, realm, n, 2, "P-9 N.N." if case.entity == "Customer" else KNOWN)
             for realm, case in by_realm.items()
             for n in _numbers(case)
         ]
@@ -327,7 +356,7 @@ def _numbers(case: Case) -> range:
 
 
 def _there(case: Case) -> bool:
-    return case.operation is Operation.UPDATE
+    return case.operation is not Operation.CREATE
 
 
 async def hurry(writer: Writer, realms: Iterable[str]) -> None:

@@ -442,20 +442,22 @@ async def test_a_defect_that_every_record_shows_puts_none_aside(kafka_bootstrap:
     async with reading(kafka_bootstrap, topic, reader, publisher, waits=(0.01,)):
         await reader.until(lambda: len(set(reader.handled)) == 5)
         await until_committed(kafka_bootstrap, topic, 5)
-    assert reader.raised == 42
+    assert reader.raised >= 42
 
 
 class Failing(Reader):
-    """Raises an error whenever it is given one of some records, at most so many times."""
+    """Raises an error whenever it is given one of some records; after so many times no more, from a first record "0" on."""
 
     def __init__(self, errors: dict[str, Exception], times: int = 1000) -> None:
         super().__init__()
         self._errors, self._times, self.raised = errors, times, 0
 
     async def __call__(self, batch: Sequence[Received[Any]]) -> None:
+        if self.raised >= self._times and batch[0].message.data.entity_id == "0":  # not in the middle of a round: one by one
+            self._errors = {}
         for received in batch:
             error = self._errors.get(received.message.data.entity_id)
-            if error and self.raised < self._times:
+            if error:
                 self.raised += 1
                 raise error
         await super().__call__(batch)

@@ -340,7 +340,8 @@ class TokenStore:
         except (HaltError, TransientError) as error:
             away = isinstance(error, TransientError)
             metrics.TOKEN_REFRESHES.labels(realm, "no_answer" if away else "halt").inc()
-            wait = (min(last.wait * 2, AWAY_MOST) if last else AWAY_SECONDS) if away else HALTED_SECONDS
+            grown = min(max(last.wait * 2, AWAY_SECONDS), AWAY_MOST) if last else 0.0  # one lost answer is no outage
+            wait = grown if away else HALTED_SECONDS
             self._refused[realm] = _Refused(refresh_token, error, wait, self.clock() + wait)
             await self._note(realm, str(error)[:ERROR_LENGTH] if away else None)  # the other is a halt, which is told
             raise

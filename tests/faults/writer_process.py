@@ -58,8 +58,12 @@ def acknowledge_first() -> None:
 
 
 def fence_off() -> None:
-    """Ledger transactions check no lease: neither in the database nor in memory."""
+    """Ledger transactions check no lease, neither in the database nor in memory, nor that an answer is of the latest send.
+
+    The last is a line of its own behind the fence: it alone stops what a writer without a lease would do here.
+    """
     import contextlib
+    import dataclasses
 
     from bookrelay.db import transaction
     from qbo_writer import ledger, sending
@@ -69,7 +73,15 @@ def fence_off() -> None:
         async with transaction(pool) as connection:
             yield connection
 
+    update = ledger._update_attempts
+
+    async def update_whatever_was_sent_since(connection: Any, changes: Any) -> Any:
+        sends = {change.id: change.sends for change in changes}
+        done = await update(connection, [dataclasses.replace(change, sends=None) for change in changes])
+        return {(id_, sends[id_]) for id_, _ in done}
+
     ledger.fenced = unfenced
+    ledger._update_attempts = update_whatever_was_sent_since
     sending.Sender.may_send = lambda self, tenure: True  # type: ignore[method-assign]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbo_writer import discrepancies
+from qbo_writer import decisions, discrepancies, listing
+from qbo_writer.decisions import Person
 from writer_support import Desk, QboSandbox, bill, desk, invoice, qbo_sandbox
 
 pytestmark = pytest.mark.postgres
@@ -113,7 +114,11 @@ async def test_the_next_of_its_kind_are_held_until_a_person_has_looked(
         (open_,) = await d.writer.ledger.discrepancies(d.realm)
         assert f"qbo-writer audit accept {d.realm} Invoice {open_.qbo_id}" in held["fix"]
         sandbox.control("POST", "companies", {"realm_id": d.realm, "automated_tax": False})
-        assert await discrepancies.accept(d.pool, d.realm, "Invoice", open_.qbo_id) == 1
+        assert await discrepancies.accept(d.pool, d.realm, "Invoice", open_.qbo_id, Person("anna", "the tax is right")) == 1
+        (decided,) = await decisions.made(d.pool, d.realm)
+        assert (decided["decision"], decided["by"], decided["qbo_id"]) == ("accept", "anna", open_.qbo_id)
+        shown = await listing.everything(d.pool, decided["document"])
+        assert [one["decision"] for one in shown["decisions"]] == ["accept"]
         d.writer.wake(d.realm)
         await d.until_ended()
         assert (await d.states())[("b", 1)] == "posted"

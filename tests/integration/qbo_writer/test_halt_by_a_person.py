@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from qbo_writer import halting
+from qbo_writer import decisions, halting
 from qbo_writer.main import Writer
 from test_service import environment
 from writer_support import Desk, QboSandbox, desk, invoice, running
@@ -67,6 +67,8 @@ async def test_a_halt_by_a_person_stops_reads_and_sends_and_keeps_the_queue(data
             ("halted", "operator", "Halted by anna: year-end closing"), ("resumed", "operator", "Resumed by ben: closed"),
         ]  # fmt: skip
         assert await halting.resume(d.pool, d.realm, "ben", "once more") is halting.Resumed.NOTHING
+        decided = [(one["decision"], one["by"], one["why"]) for one in await decisions.made(d.pool, d.realm)]
+        assert decided == [("halt", "anna", "year-end closing"), ("resume", "ben", "closed")]
 
 
 async def test_a_halt_by_a_person_holds_for_the_next_writer(database_url: str, sandbox: QboSandbox) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from bookrelay import metrics
 from bookrelay.messages import Kind
-from qbo_writer import audit, operating
+from qbo_writer import audit, decisions, operating
 from qbo_writer.oauth_client import TokenPair
 from test_service import environment
 from writer_support import Desk, QboSandbox, bill, desk, invoice, retract, running
@@ -224,12 +224,14 @@ async def test_bounds_are_set_and_shown(database_url: str, sandbox: QboSandbox) 
     async with desk(database_url, sandbox, run=False) as d:
         env = os.environ | {"DATABASE_URL": database_url, "QBO_REALM_IDS": d.realm}
         for word in ("unreliable", "reliable"):
-            assert (await command(env, "bounds", word, d.realm))[0] == 0
+            assert (await command(env, "bounds", word, d.realm, "--why", "a proxy buffers"))[0] == 0
             _, output = await command(env, "status")
             shown, _ = json.JSONDecoder().raw_decode(output)  # behind it, in words, what needs a person
             assert shown["realms"][0]["bounds_unreliable"] is (word == "unreliable")
             assert (await d.writer.ledger.realm(d.realm)).bounds_unreliable is (word == "unreliable")
         assert (await command(env, "bounds", "unreliable", "another"))[0] == 1
+        decided = [(one["decision"], one["bounds"], one["why"]) for one in await decisions.made(d.pool, d.realm)]
+        assert decided == [("bounds", word, "a proxy buffers") for word in ("unreliable", "reliable")]
 
 
 async def test_held_from_the_command_line(database_url: str, sandbox: QboSandbox) -> None:

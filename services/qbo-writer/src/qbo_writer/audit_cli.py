@@ -8,7 +8,7 @@ from typing import Any
 from bookrelay.db import Pool
 
 from qbo_writer import audit, decisions, discrepancies
-from qbo_writer.cli_support import at_least_one, remark, served
+from qbo_writer.cli_support import at_least_one, person_arguments, remark, served
 from qbo_writer.settings import WriterSettings
 
 
@@ -19,7 +19,7 @@ def register(subparsers: Any) -> None:
     verify = log.add_parser("verify", help="walk the hash chains of attempts and decisions; exit status 1 if one is broken")
     verify.add_argument("--realm", help="only this company")
     verify.set_defaults(action=audit_verify)
-    decided = log.add_parser("decisions", help="what people decided about documents: who, when, why")
+    decided = log.add_parser("decisions", help="what people decided about documents and companies: who, when, why")
     decided.add_argument("--realm", help="only this company")
     decided.add_argument("--limit", type=at_least_one, default=1000, help="the newest ones (default 1000)")
     decided.set_defaults(action=audit_decisions)
@@ -30,6 +30,7 @@ def register(subparsers: Any) -> None:
     accept.add_argument("realm", help="the company")
     accept.add_argument("entity", choices=("Invoice", "Bill", "BillPayment"), help="which kind of document")
     accept.add_argument("qbo_id", help="its Id in QuickBooks, as `audit discrepancies` shows it")
+    person_arguments(accept)
     accept.set_defaults(action=audit_accept)
     prune = log.add_parser("prune", help="forget its old end")
     prune.add_argument("--realm", help="only this company")
@@ -77,7 +78,8 @@ async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSet
 async def audit_accept(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Say that a difference is in order, or seen to: what was held for it is due again."""
     served(settings, arguments.realm)
-    released = await discrepancies.accept(pool, arguments.realm, arguments.entity, arguments.qbo_id)
+    person = decisions.Person(arguments.by, arguments.why)
+    released = await discrepancies.accept(pool, arguments.realm, arguments.entity, arguments.qbo_id, person)
     print(json.dumps({"realm": arguments.realm, "entity": arguments.entity, "qbo_id": arguments.qbo_id, "released": released}))
     return 0
 

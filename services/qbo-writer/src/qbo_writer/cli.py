@@ -13,13 +13,14 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from bookrelay import telemetry
 from bookrelay.causes import cause_of
-from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool, postgres_server
+from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool, postgres_server, transaction
 from bookrelay.errors import BookrelayError
 
 from qbo_writer import (
     audit_cli,
     auth_cli,
     commands_cli,
+    decisions,
     halt_cli,
     held_cli,
     letters_cli,
@@ -28,7 +29,7 @@ from qbo_writer import (
     status_cli,
     unserved_cli,
 )
-from qbo_writer.cli_support import Action, NoCalls, at_least_one, kafka_why_not, remark, served
+from qbo_writer.cli_support import Action, NoCalls, at_least_one, kafka_why_not, person_arguments, remark, served
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
 
@@ -112,11 +113,14 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
 async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Say whether the protocol's waits can be relied on for a company; where not, silence is held for a person."""
     served(settings, arguments.realm)
-    await pool.execute(
-        "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
-        "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
-        arguments.realm, arguments.bounds == "unreliable",
-    )  # fmt: skip
+    async with transaction(pool) as connection:
+        await connection.execute(
+            "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
+            "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
+            arguments.realm, arguments.bounds == "unreliable",
+        )  # fmt: skip
+        person = decisions.Person(arguments.by, arguments.why)
+        await decisions.record(connection, arguments.realm, person, "bounds", {"bounds": arguments.bounds})
     print(json.dumps({"realm": arguments.realm, "bounds": arguments.bounds}))
     return 0
 
@@ -143,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
     limits = commands.add_parser("bounds", help="whether silence may end by the protocol's waits, or only by a person")
     limits.add_argument("bounds", choices=("unreliable", "reliable"))
     limits.add_argument("realm", help="the company")
+    person_arguments(limits)
     limits.set_defaults(action=bounds)
     halt_cli.register(commands)
     audit_cli.register(commands)

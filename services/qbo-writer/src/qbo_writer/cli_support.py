@@ -53,9 +53,9 @@ def at_least_one(text: str) -> int:
     return number
 
 
-def person_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add who decides, and why: it is recorded."""
-    parser.add_argument("--why", type=words, help="for whoever reads `audit decisions`")
+def person_arguments(parser: argparse.ArgumentParser, *, why: bool = False) -> None:
+    """Add who decides, and why: it is recorded. With `why` the reason must be given."""
+    parser.add_argument("--why", type=words, required=why, help="for whoever reads `audit decisions`")
     parser.add_argument("--by", type=words, default=user(), help="who decides (default: the user of this process)")
 
 

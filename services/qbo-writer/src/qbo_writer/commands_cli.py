@@ -107,7 +107,8 @@ async def commands_show(arguments: argparse.Namespace, settings: WriterSettings,
     print("decisions")
     for one in known["decisions"]:
         at = _time(datetime.fromisoformat(one["at"]))
-        print(f"  {at}  {one['decision']} version {one['version']}  by {one['by']}: {one['why']}")
+        version = f" version {one['version']}" if "version" in one else ""
+        print(f"  {at}  {one['decision']}{version}  by {one['by']}: {one['why']}")
     return 0
 
 

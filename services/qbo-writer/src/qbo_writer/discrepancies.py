@@ -14,8 +14,10 @@ from bookrelay import telemetry
 from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import BookrelayError, Code
 
+from qbo_writer import decisions
 from qbo_writer.asking import Unlike
 from qbo_writer.deciding import End, Known
+from qbo_writer.decisions import Person
 from qbo_writer.domain import CommandState
 from qbo_writer.mapping import ENTITY, KIND
 from qbo_writer.settling import SENDER
@@ -158,20 +160,23 @@ async def as_asked(connection: Connection, realm: str, documents: Collection[int
         await _release(connection, realm)
 
 
-async def accept(pool: Pool, realm: str, entity: str, qbo_id: str) -> int:
+async def accept(pool: Pool, realm: str, entity: str, qbo_id: str, person: Person) -> int:
     """A person says that a document is right as it is; return how many documents that were held for it go on."""
     async with transaction(pool) as connection:
-        status: str = await connection.execute(
+        accepted = await connection.fetch(
             "UPDATE qbo_writer.discrepancies SET resolved_at = now() "
-            "WHERE realm = $1 AND entity = $2 AND qbo_id = $3 AND what = $4 AND resolved_at IS NULL",
+            "WHERE realm = $1 AND entity = $2 AND qbo_id = $3 AND what = $4 AND resolved_at IS NULL RETURNING document_id",
             realm, entity, qbo_id, NOT_AS_ASKED,
         )  # fmt: skip
-        if status.rpartition(" ")[2] == "0":
+        if not accepted:
             raise BookrelayError(
                 f"{entity} {qbo_id} of company {realm} is not waiting for anybody's word.",
                 "See `qbo-writer audit discrepancies`.",
             )
-        return await _release(connection, realm)
+        released = await _release(connection, realm)
+        about = {"document": accepted[0]["document_id"], "entity": entity, "qbo_id": qbo_id, "released": released}
+        await decisions.record(connection, realm, person, "accept", about)
+        return released
 
 
 async def _release(connection: Connection, realm: str) -> int:

@@ -1,18 +1,14 @@
 """`qbo-writer halt | resume`: a person stops and starts a company; who and why stand in the event and in `status`."""
 
 import argparse
-import getpass
 import json
-import os
 from typing import Any
 
 from bookrelay.db import Pool
 
 from qbo_writer import halting
-from qbo_writer.cli_support import remark, served
+from qbo_writer.cli_support import person_arguments, remark, served
 from qbo_writer.settings import WriterSettings
-
-_WHY_MOST = 1000
 
 
 def register(commands: Any) -> None:
@@ -23,8 +19,7 @@ def register(commands: Any) -> None:
     ):
         one = commands.add_parser(name, help=text)
         one.add_argument("realm", help="the company")
-        one.add_argument("--why", required=True, type=_words, help="for whoever reads the event, the log and the status")
-        one.add_argument("--by", type=_words, default=_user(), help="who says so (default: the user of this process)")
+        person_arguments(one, why=True)
         one.set_defaults(action=action)
 
 
@@ -48,18 +43,3 @@ async def resume(arguments: argparse.Namespace, settings: WriterSettings, pool: 
         remark(f"company {arguments.realm} is not halted. See `qbo-writer status`.")
     print(json.dumps({"realm": arguments.realm, "resumed": done.value}))
     return 1 if done is halting.Resumed.NOTHING else 0
-
-
-def _words(text: str) -> str:
-    """Read a text for people: not empty, printable, on one line."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if not words or len(words) > _WHY_MOST:
-        raise argparse.ArgumentTypeError(f"a text of 1 to {_WHY_MOST} characters is needed")
-    return words
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user without a name
-        return f"user {os.getuid()}"

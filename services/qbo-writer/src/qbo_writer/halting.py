@@ -9,6 +9,8 @@ from bookrelay import outbox, topics
 from bookrelay.db import Pool, transaction
 from bookrelay.messages import RealmData, RealmHalted, RealmResumed
 
+from qbo_writer import decisions
+from qbo_writer.decisions import Person
 from qbo_writer.domain import OPERATOR, SCHEMA, OperatorAct
 from qbo_writer.settling import SENDER
 
@@ -37,6 +39,7 @@ async def halt(pool: Pool, realm: str, by: str, why: str) -> OperatorAct | None:
             return before
         act = OperatorAct(by, why, row["now"])
         await connection.execute("UPDATE qbo_writer.realms SET operator_halt = $2 WHERE realm = $1", realm, act.kept())
+        await decisions.record(connection, realm, Person(by, why), "halt", {})
         data = RealmData(realm=realm, code=OPERATOR, reason=f"Halted by {by}: {why}", since=act.at)
         await outbox.add(connection, SCHEMA, topics.EVENTS, [RealmHalted.of(data, sender=SENDER, time=act.at)])
     return None
@@ -60,6 +63,7 @@ async def resume(pool: Pool, realm: str, by: str, why: str) -> Resumed:
             "UPDATE qbo_writer.realms SET operator_halt = NULL, trial = $2, updated_at = now() WHERE realm = $1",
             realm, act.kept() if trial else None,
         )  # fmt: skip
+        await decisions.record(connection, realm, Person(by, why), "resume", {"trial": trial})
         if trial:
             return Resumed.TRIAL
         data = RealmData(realm=realm, code=OPERATOR, reason=f"Resumed by {by}: {why}", since=act.at)

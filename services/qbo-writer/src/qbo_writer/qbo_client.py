@@ -120,15 +120,14 @@ class QboClient:
     async def send_batch(self, batch: BatchRequest, token: AccessToken) -> Answer | dict[str, Answer]:
         """Send a journalled batch: one Answer for the whole call (silence, 429, 401, error), or one for each bId.
 
-        A bId that is missing from a readable reply is silence.
+        A bId that is missing from a readable reply is silence. Items decide under any status below 500, as codes do; what is no
+        fault in them is a success under 2xx only.
         """
         params = {"minorversion": MINOR_VERSION, "requestid": batch.requestid}
         answer, value = await self._post(batch.realm, "/batch", params, batch.body, token, None, "batch")
-        if answer.kind is not AnswerKind.SUCCESS:
-            return answer
-        replies = value.get("BatchItemResponse") if isinstance(value, dict) else None
-        if not isinstance(replies, list):
-            return faults.unreadable(answer)
+        replies = _replies(answer, value)
+        if replies is None:
+            return faults.unreadable(answer) if answer.kind is AnswerKind.SUCCESS else answer
         by_id = {str(reply.get("bId")): reply for reply in replies if isinstance(reply, dict)}
         answers = {item.b_id: _item(answer, by_id.get(item.b_id), item.request) for item in batch.items}
         throttled = sum(found.throttled for found in answers.values())
@@ -464,6 +463,16 @@ def _done(answer: Answer, value: Any, request: Request) -> Answer:
     return replace(answer, seen=mapping.seen(request.entity, raw))
 
 
+def _replies(answer: Answer, value: Any) -> list[Any] | None:
+    """Return the items of the answer to a batch; None where the whole call was refused, or nobody knows what was done."""
+    if answer.kind is not AnswerKind.SUCCESS:
+        if (answer.http_status or 500) >= 500 or faults.parse(answer.body) != ():
+            return None
+        value = loads(answer.body)
+    replies = value.get("BatchItemResponse") if isinstance(value, dict) else None
+    return replies if isinstance(replies, list) else None
+
+
 def _item(whole: Answer, reply: Mapping[str, Any] | None, request: Request) -> Answer:
     """Return the answer to one item of a batch."""
     if reply is None:
@@ -476,7 +485,9 @@ def _item(whole: Answer, reply: Mapping[str, Any] | None, request: Request) -> A
         intuit_tid=whole.intuit_tid,
         body=mapping.dumps(_plain(reply)),
     )
-    return _done(answer, reply, request) if answer.kind is AnswerKind.SUCCESS else answer
+    if answer.kind is not AnswerKind.SUCCESS:
+        return answer
+    return _done(answer, reply, request) if whole.kind is AnswerKind.SUCCESS else faults.unreadable(answer)
 
 
 def _plain(value: Any) -> Any:

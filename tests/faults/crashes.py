@@ -1,6 +1,7 @@
 """Crash points: every named place x {exception, SIGKILL, hang beyond the lease and the token's life} x {first, k-th passage}."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Literal
 from bookrelay.messages import Command
 from qbo_writer.crashpoints import Place
 
-from . import workload
+from . import restoring, workload
 from .harness import BATCHES, LATE, B, Company, Lane, TookTooLong, Writer, until
 from .oracle import Verdict
 
@@ -17,6 +18,7 @@ How = Literal["exception", "kill", "hang"]
 HOWS: tuple[How, ...] = ("exception", "kill", "hang")
 HANG_SECONDS = B + 1.5  # beyond the lease and the access token's life
 BATCH_PLACES = frozenset({Place.BATCH_JOURNALLED, Place.BATCH_ANSWERED})
+PLACES = tuple(place for place in Place if place not in restoring.PLACES)  # those are passed by `recover` alone
 # Which later passage is tried: once for each company, or often.
 KTH = dict.fromkeys(Place, 3) | dict.fromkeys(
     (Place.LEASE_TAKEN, Place.LOST_MARKED, Place.TOKEN_REFRESHED, Place.TOKEN_PERSISTED, Place.POLLED, Place.RECORDING,
@@ -39,7 +41,7 @@ class Case:
 
 def all_cases() -> list[Case]:
     """Return all pairs of place and way, for the first and for a later passage."""
-    return [Case(p, how, k) for p, how in itertools.product(Place, HOWS) for k in (1, KTH[p])]
+    return [Case(p, how, k) for p, how in itertools.product(PLACES, HOWS) for k in (1, KTH[p])]
 
 
 @dataclass
@@ -74,8 +76,9 @@ IN_BATCHES = (
 async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> Outcome:
     """Run one case in its own two companies, with a writer that crashes and, where it does not live on, a successor."""
     outcome = Outcome(case)
-    # Bills with payments of their own at the first passage, bills that change at the later one.
-    companies = [await lane.company(pays=case.k == 1) for _ in range(2)]
+    unpaying = case.place is Place.UNPAYING
+    # Bills with payments of their own at the first passage, without at the later one.
+    companies = [await lane.company(pays=case.k == 1 or unpaying) for _ in range(2)]
     batches = case.place in BATCH_PLACES
     for company in companies:
         await lane.faults(company, *(IN_BATCHES if batches else SINGLES))
@@ -84,14 +87,16 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
     first = await lane.writer(companies, {**extra, "BOOKRELAY_CRASH_POINT": plan}, wait=False)
     writers = [first]
     many = documents * (2 if batches else 1)
-    loads = [workload.make(f"{seed}:{case}", c.realm, many, waves=3, pays=c.pays) for c in companies]
+    loads = [workload.make(f"{seed}:{case}", c.realm, many, waves=3, bills=1.0 if unpaying else 0.3) for c in companies]
     commands = [command for load in loads for command in load.commands]
     try:
         reached = asyncio.create_task(_reached(lane, first, commands))
         for wave in range(3):
             current = [command for load in loads for command in load.waves[wave]]
             await lane.publish(current)
-            if not batches:
+            if unpaying:  # what changes must be paid
+                await _settled_or_gone(lane, [c for load in loads for w in load.waves[: wave + 1] for c in w], first)
+            elif not batches:
                 await _recorded_or_gone(lane, current, first)
         if not await reached:
             outcome.problem = "the place was not reached"
@@ -137,6 +142,21 @@ async def _recorded_or_gone(lane: Lane, commands: Sequence[Command], writer: Wri
         await until(so, "recorded", 12, every=0.05)
     except TookTooLong:
         return
+
+
+async def _settled_or_gone(lane: Lane, published: Sequence[Command], writer: Writer) -> None:
+    """Pace the waves by what has ended; go on when the writer is gone or hangs."""
+
+    async def so() -> bool:
+        if not writer.running or "crash_point.reached" in writer.log():
+            return True
+        with contextlib.suppress(TookTooLong):
+            await lane.settled(published, 0.01)
+            return True
+        return False
+
+    with contextlib.suppress(TookTooLong):
+        await until(so, "ended", 30, every=0.05)
 
 
 async def _reached(lane: Lane, writer: Writer, commands: Sequence[Command]) -> bool:

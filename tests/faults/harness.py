@@ -26,12 +26,12 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from bookrelay import topics
-from bookrelay.messages import Command, Kind, UpsertBill
+from bookrelay.messages import BillContent, Command, Kind
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.processes import ManagedProcess, free_port
 from sandbox.stack.stack import Stack
 
-from .oracle import Verdict, judge
+from .oracle import Verdict, expected, judge
 from .workload import Key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +54,7 @@ TIGHT = {
 BATCHES = {"BATCH_THRESHOLD": "3", "PACE_BATCH_ITEMS": "4", "PACE_BATCHES_PER_MINUTE": "60000"}
 POLICY = """
 unusable_number = "derive"
+paid_by_us = "unpay"
 [defaults]
 item = { id = "1" }
 account = { name = "Uncategorized Expense" }
@@ -104,7 +105,7 @@ class Company:
 
     realm: str
     refresh_token: str = field(repr=False)
-    pays: bool = False  # its bills are paid as soon as they are posted
+    pays: bool = False  # its bills are paid as soon as they are posted; a payment is removed before its bill changes
 
 
 @dataclass
@@ -402,7 +403,7 @@ class Lane:
         mine = {c.id: c for c in commands if c.data.realm == company.realm}
         books = await self.books(company)
         verdict = judge(company.realm, [c for c in commands if c.data.realm == company.realm], books, frozen, pays=company.pays)
-        verdict += self._payments_told(company, list(mine.values()))
+        verdict += self._payments_told(company, commands)
         for command in mine.values():
             ends = self.events.names(command)
             verdict.held += "held" in ends
@@ -419,15 +420,18 @@ class Lane:
         return verdict
 
     def _payments_told(self, company: Company, commands: Sequence[Command]) -> Verdict:
-        """Each bill's payment was told once, that of no other."""
+        """Of each bill's payment was told: posted, retracted, posted, ...; at last posted where the bill is in force."""
         verdict = Verdict()
         told = {key: list(ends.values()) for (realm, key), ends in self.events.payments.items() if realm == company.realm}
-        wanted = {c.data.source_key for c in commands if company.pays and isinstance(c, UpsertBill)}
+        mine = expected(c for c in commands if c.data.realm == company.realm) if company.pays else {}
+        wanted = {key.name for key, content in mine.items() if isinstance(content, BillContent)}
         for key in sorted(wanted | set(told)):
-            expected = ["posted"] if key in wanted else []
-            if told.get(key, []) != expected:
+            found = [end for end in told.get(key, []) if end not in ("superseded", "unchanged")]
+            right = ["posted", "retracted"] * len(found)
+            if found != right[: len(found)] or (len(found) % 2 == 1) != (key in wanted):
                 verdict.wrong_ends += 1
-                verdict.problems.append(f"{company.realm} {key}: of its payment was told {told.get(key)}, not {expected}")
+                paid = "paid" if key in wanted else "not paid"
+                verdict.problems.append(f"{company.realm} {key}: must be {paid}, of its payment was told {told.get(key)}")
         return verdict
 
 

@@ -85,7 +85,7 @@ async def storm(
     writers = [await lane.writer(firms, env, restart=True, defect=defect, wait=first) for first in (True, False)]
     waves = max(3, kills)
     loads = [
-        workload.make(f"{seed}:{profile}", c.realm, max(6, int(kills * documents_per_kill / companies)), waves=waves, pays=c.pays)
+        workload.make(f"{seed}:{profile}", c.realm, max(6, int(kills * documents_per_kill / companies)), waves=waves)
         for c in firms
     ]
     published: list[Command] = []

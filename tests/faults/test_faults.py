@@ -8,7 +8,7 @@ import pytest
 from bookrelay.messages import BillContent
 from qbo_writer.crashpoints import Place
 
-from . import broken, crashes, kills, oracle, workload
+from . import broken, crashes, kills, oracle, restoring, workload
 from .conftest import Lanes
 from .crashes import Case, Outcome
 from .kills import Storm
@@ -95,7 +95,7 @@ def test_the_oracle_finds_every_kind_of_error() -> None:
 
 def test_the_oracle_finds_every_wrong_payment() -> None:
     realm = "9341400000000001"
-    load = workload.make(SEED, realm, 20, pays=True)
+    load = workload.make(SEED, realm, 20)
     books = _books_of(oracle.expected(load.commands))
     payments = books["BillPayment"] = [
         {
@@ -142,7 +142,8 @@ def _books_of(wanted: dict[workload.Key, workload.Content | None]) -> dict[str, 
 
 def test_all_pairs_of_place_and_way_are_tried() -> None:
     cases = crashes.all_cases()
-    assert len(cases) == len(Place) * 3 * 2
-    assert len(Place) >= 14
-    assert {(case.place, case.how) for case in cases} == {(place, how) for place in Place for how in crashes.HOWS}
+    assert len(cases) == len(crashes.PLACES) * 3 * 2
+    assert len(crashes.PLACES) >= 21
+    assert {(case.place, case.how) for case in cases} == {(place, how) for place in crashes.PLACES for how in crashes.HOWS}
+    assert {*crashes.PLACES, *(crash for _, crash in restoring.CASES)} == {*Place, None}
     assert Verdict().good

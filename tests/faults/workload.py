@@ -99,20 +99,20 @@ class Workload:
 
 
 def make(
-    seed: object, realm: str, documents: int, *, waves: int = 3, prefix: str = "F", new_names: int = 3, pays: bool = False
+    seed: object, realm: str, documents: int, *, waves: int = 3, prefix: str = "F", new_names: int = 3, bills: float = 0.3
 ) -> Workload:
     """Return a workload: each document gets one to three versions; some versions arrive swapped, some messages twice.
 
-    `pays`: bills are paid when they are posted; each has one version then, for a paid bill is not changed any more but held.
+    `bills`: how many of the documents are bills.
     """
     rng = random.Random(f"{seed}:{realm}")
     parties = [f"{prefix} New {i} O'Brien {realm[-4:]}" for i in range(new_names)]
     published: list[list[Command]] = [[] for _ in range(waves)]
     for number in range(documents):
-        kind: Literal[Kind.INVOICE, Kind.BILL] = Kind.BILL if rng.random() < 0.3 else Kind.INVOICE
+        kind: Literal[Kind.INVOICE, Kind.BILL] = Kind.BILL if rng.random() < bills else Kind.INVOICE
         key = Key(realm, f"{prefix}{number:05d}x", kind)
         count = rng.choice((1, 1, 2, 2, 3))
-        at = sorted(rng.randrange(waves) for _ in range(1 if pays and kind is Kind.BILL else count))
+        at = sorted(rng.randrange(waves) for _ in range(count))
         versions = _versions(key, rng, [f"{party} {kind.value}" for party in parties], len(at))
         if len(versions) > 1 and rng.random() < 0.25:
             versions[0], versions[-1] = versions[-1], versions[0]

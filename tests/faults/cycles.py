@@ -41,6 +41,7 @@ from qbo_writer.domain import Answer, AttemptState, Operation
 from qbo_writer.main import Writer
 from qbo_writer.posting import FAILURES
 from qbo_writer.settings import WriterSettings
+from qbo_writer.tokens import AWAY_SECONDS
 from qbo_writer.transitions import TRANSITIONS, Effect, Envelope, When
 
 from .harness import SCALE, Company, Lane
@@ -76,6 +77,16 @@ ANSWERS: dict[str, Rule] = {
 }
 """What QuickBooks answers to every write of a company, for ever."""
 
+TOKEN_ANSWERS: dict[str, Rule] = {
+    "the token endpoint does not answer": {"fault": "reset"},
+    **{
+        f"the token endpoint answers {status}": {"fault": "token_server_error", "status": status}
+        for status in (200, 400, 401, 403, 429, 500, 503)
+    },
+}
+"""What the token endpoint answers for ever, to everybody; QuickBooks takes no old token."""
+REVOKED = "the token endpoint says that the grant is revoked"
+
 BEFORE = ("nothing", "silence", "silence, requestid proven", "silence, nothing can be relied on")
 """What happened to the attempt before: the state in which the answer meets it."""
 
@@ -94,7 +105,12 @@ class Case:
     @property
     def kind(self) -> Kind:
         """What the commands are about."""
-        return Kind.BILL if self.entity == "Bill" else Kind.INVOICE
+        return Kind.BILL if self.entity in ("Bill", "BillPayment") else Kind.INVOICE
+
+    @property
+    def together(self) -> tuple[str, bool]:
+        """Cases that differ here are walked apart: the token endpoint is everybody's, and a writer pays all bills or none."""
+        return self.answer if self.answer in TOKEN_ANSWERS else "", self.entity == "BillPayment"
 
     def __str__(self) -> str:
         more = f", reads: {self.reads[0]['fault']} {self.reads[0].get('code', '')}" if self.reads else ""
@@ -113,6 +129,10 @@ class Case:
         if self.before != "nothing":
             made.append({"fault": "reset", "count": 1, "match": match})
             skip = 1
+        if self.answer in TOKEN_ANSWERS:
+            return [*made, {**TOKEN_ANSWERS[self.answer], "match": {"operation": "token"}}]
+        if self.answer == REVOKED:
+            return made
         answer = ANSWERS[self.answer]
         if self.envelope is Envelope.ITEM:
             made.append({"fault": "item_fault", "code": answer["code"], "match": {"realm": realm}})
@@ -124,7 +144,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """All of them: every answer in every state, in every envelope, for creates and updates; withdrawals and bills alone."""
+    """All of them: every answer in every state, in every envelope, creates and updates; withdrawals, bills and payments alone."""
     found = [
         Case(before, Envelope.SINGLE, operation, answer)
         for before, operation, answer in itertools.product(BEFORE, (Operation.CREATE, Operation.UPDATE), ANSWERS)
@@ -133,7 +153,8 @@ def cases() -> list[Case]:
     coded = [
         name for name, rule in ANSWERS.items() if rule["fault"] == "fault" and "detail" not in rule and "unlisted" not in rule
     ]
-    found += [Case("nothing", Envelope.ITEM, Operation.CREATE, answer) for answer in coded]
+    found += [Case(before, Envelope.ITEM, Operation.CREATE, answer) for before, answer in itertools.product(BEFORE[:3], coded)]
+    found += [Case("nothing", Envelope.ITEM, Operation.UPDATE, answer) for answer in coded]
     queries: Rule = {"match": {"operation": "query"}}
     refused, silent = {"fault": "fault", "code": "4000", **queries}, {"fault": "server_error", **queries}
     found += [Case("silence", Envelope.SINGLE, Operation.CREATE, "no answer", (rule,)) for rule in (refused, silent)]
@@ -141,12 +162,19 @@ def cases() -> list[Case]:
         Case(before, Envelope.SINGLE, Operation.CREATE, answer, entity="Customer")
         for before, answer in itertools.product(BEFORE, ANSWERS)
     ]
-    kinds = (("Invoice", Operation.VOID), ("Bill", Operation.DELETE), ("Bill", Operation.UPDATE))
+    payments = (("BillPayment", Operation.CREATE), ("BillPayment", Operation.DELETE))
+    kinds = (("Invoice", Operation.VOID), ("Bill", Operation.DELETE), ("Bill", Operation.UPDATE), *payments)
     found += [
         Case(before, Envelope.SINGLE, operation, answer, entity=entity)
         for before, (entity, operation), answer in itertools.product(BEFORE[:2], kinds, ANSWERS)
     ]
-    found += [Case("nothing", Envelope.BATCH, Operation.UPDATE, answer) for answer in ANSWERS]
+    found += [Case(before, Envelope.BATCH, Operation.UPDATE, answer) for before, answer in itertools.product(BEFORE[:2], ANSWERS)]
+    found += [
+        Case(before, Envelope.SINGLE, operation, answer)
+        for before, operation, answer in itertools.product(
+            BEFORE[:2], (Operation.CREATE, Operation.UPDATE), (*TOKEN_ANSWERS, REVOKED)
+        )
+    ]
     return found
 
 
@@ -209,6 +237,7 @@ def cyclic() -> set[Edge]:
 
 SECONDS = 150.0 * SCALE  # for all cases of a walk; a sound one needs seconds
 CALLS_MOST = 500  # for one document: eight failures, each of four sends with their look-ups
+TOKEN_CALLS_MOST = 4  # for one company: at once, then after 1, 2 and 4 s
 DOCUMENTS = 3
 KNOWN, VENDOR = "Cool Cars", "Books by Bessie"  # a customer and a vendor that every company of the stand-in has
 
@@ -249,10 +278,13 @@ def _command(case: Case, realm: str, number: int, version: int, customer: str) -
 
 async def unbounded_cycles(lane: Lane, at_once: int = 32, only: Iterable[Case] | None = None) -> Walk:
     """Walk every case, so many at once; `len(walk.unbounded)` of them do not end, and `walk.unbounded` says which."""
-    walk, waiting = Walk(), list(cases() if only is None else only)
-    while waiting:
-        some, waiting = waiting[:at_once], waiting[at_once:]
-        walk += await _walk(lane, some)
+    walk, together = Walk(), defaultdict[tuple[str, bool], list[Case]](list)
+    for case in cases() if only is None else only:
+        together[case.together].append(case)
+    for waiting in together.values():
+        while waiting:
+            walk += await _walk(lane, waiting[:at_once])
+            del waiting[:at_once]
     return walk
 
 
@@ -265,6 +297,7 @@ async def _walk(lane: Lane, some: Sequence[Case]) -> Walk:
             "PROTOCOL_TRANSIT_SECONDS": "0.1", "PROTOCOL_STALENESS_SECONDS": "0.1", "PROTOCOL_RESEND_WINDOW_SECONDS": "3600",
             "PROTOCOL_RESEND_WINDOW_PROVEN_SECONDS": "3600", "PACE_THROTTLE_WAIT_SECONDS": "3600", "BATCH_THRESHOLD": "100000",
             "PACE_BATCHES_PER_MINUTE": "60000", "PACE_BATCH_ITEMS": str(DOCUMENTS),
+            "QB_AUTO_MARK_BILL_PAID": str(any(case.entity == "BillPayment" for case in some)).lower(),
         }
     )  # fmt: skip
     pool = await open_pool(settings, application_name="cycles")
@@ -321,6 +354,9 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
         poster.row = await writer.ledger.realm(realm)
         poster.clock = lambda: 1000.0  # a halt's trials have a test of their own: here it is enough that the company is halted
         await lane.control("POST", "faults", {"rules": case.rules(realm)})
+        if case.answer in (REVOKED, *TOKEN_ANSWERS):
+            await lane.control("POST", "tokens", {"realm": realm, "expire_access": True, "revoke": case.answer == REVOKED})
+    tokens = await _token_calls(lane)
     before = {company.realm: len(await lane.requests(company)) for company in companies}
     await tell(
         [
@@ -338,9 +374,15 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
                 walk.ends[str(case)] = how
                 del open_[realm]
         await asyncio.sleep(0.05)
+    tokens = await _token_calls(lane) - tokens
     for company in companies:
         case = by_realm[company.realm]
-        calls = len(await lane.requests(company)) - before[company.realm]
+        if case.answer in TOKEN_ANSWERS and tokens > TOKEN_CALLS_MOST * len(companies):
+            walk.unbounded.append(f"{case}: {tokens} token requests for {len(companies)} companies")
+        asked = (await lane.requests(company))[before[company.realm] :]
+        if case.answer in ANSWERS and not any(request["faults"] for request in asked):
+            walk.unbounded.append(f"{case}: its answer was never given")
+        calls = len(asked)
         walk.calls_most = max(walk.calls_most, calls)
         if company.realm in open_ or calls > CALLS_MOST * len(_numbers(case)):
             walk.unbounded.append(f"{case}: {calls} calls, {walk.ends.get(str(case), 'no end')}")
@@ -349,6 +391,11 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
             walk.rows.add(sample.labels["what"])
     await lane.control("DELETE", "faults")
     return walk
+
+
+async def _token_calls(lane: Lane) -> int:
+    answer = await lane.control("GET", "requests?operation=token")
+    return len(answer["requests"])
 
 
 def _numbers(case: Case) -> range:
@@ -383,6 +430,8 @@ def waiting(writer: Writer, realm: str) -> str | None:
         return None
     if poster.row is not None and poster.row.halted_code:
         return "halted"
+    if (refused := writer.tokens._refused.get(realm)) and refused.wait > AWAY_SECONDS:
+        return "no token"  # nobody answers: requests with growing pauses
     if max((times for _, times in poster.resolver._unanswered.values()), default=0) >= FAILURES:
         return "away"  # nobody answers: look-ups with growing pauses
     return None

@@ -235,8 +235,8 @@ def cyclic() -> set[Edge]:
 
 # ------------------------------------------------------------------------------------------------------------------- the walk
 
-SECONDS = 150.0 * SCALE  # for all cases of a walk; a sound one needs seconds
-CALLS_MOST = 500  # for one document: eight failures, each of four sends with their look-ups
+SECONDS = 300.0 * SCALE  # for all cases of a walk; a sound one needs seconds
+CALLS_MOST = 1000  # for one document: eight failures, each of four sends with look-ups, of a name in three lists
 TOKEN_CALLS_MOST = 4  # for one company: at once, then after 1, 2 and 4 s
 DOCUMENTS = 3
 KNOWN, VENDOR = "Cool Cars", "Books by Bessie"  # a customer and a vendor that every company of the stand-in has

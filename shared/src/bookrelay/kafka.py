@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
     InvalidTimestampError,
     KafkaConnectionError,
@@ -72,6 +73,26 @@ def _closed_connections_are_told() -> None:
 
 
 _closed_connections_are_told()
+
+
+def _heartbeats_that_fail_rejoin() -> None:
+    """Let a consumer join its group anew when its heartbeat ends with an error that aiokafka does not expect.
+
+    That is whatever else the broker answers: UNKNOWN_SERVER_ERROR, or GROUP_ID_NOT_FOUND from one that has lost its groups. The
+    heartbeat never began again, and every read failed with its error, for ever, in a service that was "ready".
+    """
+    routine = GroupCoordinator._heartbeat_routine
+
+    async def beating(self: Any) -> None:
+        try:
+            await routine(self)
+        except KafkaError:  # aiokafka has logged it
+            self.reset_generation()
+
+    GroupCoordinator._heartbeat_routine = beating
+
+
+_heartbeats_that_fail_rejoin()
 
 
 class Publisher:

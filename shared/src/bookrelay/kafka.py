@@ -17,6 +17,7 @@ from aiokafka.errors import (
     InvalidTimestampError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
     PolicyViolationError,
@@ -45,6 +46,7 @@ M = TypeVar("M", bound=AnyMessage)
 BATCH_RECORDS = 1000
 PART_RECORDS = 200  # of a batch: what a handler is given at once
 TURN_RECORDS = 20  # decoded without a pause
+GIVE_UP_SECONDS = 25.0  # aiokafka's idempotent producer never does, with a record that it has sent once
 BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
 UNKNOWN_FAILURES = 3  # of a batch, by an error that nobody foresaw, until its records are tried one by one
 
@@ -98,7 +100,14 @@ _heartbeats_that_fail_rejoin()
 class Publisher:
     """An idempotent producer, acks=all. One for each process."""
 
-    def __init__(self, bootstrap_servers: str, client_id: str, security: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        client_id: str,
+        security: Mapping[str, Any] | None = None,
+        *,
+        give_up_seconds: float = GIVE_UP_SECONDS,
+    ) -> None:
         """`security` is what `kafka_security()` of the settings gives; without it, PLAINTEXT."""
         self._options: dict[str, Any] = {
             **(security or {}),
@@ -106,6 +115,8 @@ class Publisher:
             "compression_type": "lz4", "linger_ms": 0, "request_timeout_ms": 20_000, "metadata_max_age_ms": 60_000,
         }  # fmt: skip
         self._producer: AIOKafkaProducer | None = None
+        self._give_up_seconds = give_up_seconds
+        self._under_way: asyncio.Task[None] | None = None  # until what we have given up waiting for has left the producer
 
     async def start(self) -> None:
         """Connect; raises KafkaError while the broker is away."""
@@ -119,12 +130,17 @@ class Publisher:
 
     async def stop(self) -> None:
         """Flush and close."""
+        if self._under_way:
+            self._under_way.cancel()
         if self._producer:
             await self._producer.stop()
             self._producer = None
 
     async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
-        """Return when the broker has acknowledged every message, in order for each key; raise KafkaError otherwise."""
+        """Return when the broker has acknowledged every message, in order for each key; raise KafkaError otherwise.
+
+        After a KafkaTimeoutError they may still get there: the producer goes on with what it has sent once.
+        """
         await self.publish_encoded(topic.name, [(m.key(), m.encode(), _traced(topic, m)) for m in messages])
 
     async def publish_encoded(self, topic: str, records: Iterable[Encoded]) -> None:
@@ -134,17 +150,18 @@ class Publisher:
         """
         if self._producer is None:
             raise KafkaError("the producer is not connected")
+        if self._under_way and not self._under_way.done():  # else each try would put a copy more behind what waits
+            raise KafkaTimeoutError("the broker has not acknowledged what was sent before")
         producer: AIOKafkaProducer = self._producer
         wanted = list(records)
         for record in wanted:
             check_size(topic, *record)
-        futures = []
-        for key, value, headers in wanted:
-            wire = [("content-type", b"application/cloudevents+json")] + [
-                (k, v.encode("ascii", "replace")) for k, v in headers.items()
-            ]
-            futures.append(await producer.send(topic, value, key=key, headers=wire))
-        results = await asyncio.gather(*futures, return_exceptions=True)
+        try:
+            async with asyncio.timeout(self._give_up_seconds):
+                results = await _sent(producer, topic, wanted)
+        except TimeoutError:
+            self._under_way = asyncio.create_task(producer.flush())
+            raise KafkaTimeoutError(f"the broker has acknowledged nothing for {self._give_up_seconds:.0f} s") from None
         failed = [result for result in results if isinstance(result, BaseException)]
         if any(isinstance(error, _UNSEQUENCED) for error in failed):
             await self._renew(producer)
@@ -155,8 +172,8 @@ class Publisher:
             ) from refused
         if failed:
             raise failed[0]
-        if futures:
-            metrics.MESSAGES_PUBLISHED.labels(topic).inc(len(futures))
+        if results:
+            metrics.MESSAGES_PUBLISHED.labels(topic).inc(len(results))
 
     async def _renew(self, broken: AIOKafkaProducer) -> None:
         """Take another producer: after a refusal the broker misses a sequence number, and takes nothing more from this one."""
@@ -164,6 +181,17 @@ class Publisher:
         if self._producer is broken:  # else another caller was here first
             await self.start()
             await old.stop()
+
+
+async def _sent(producer: AIOKafkaProducer, topic: str, records: Sequence[Encoded]) -> list[Any]:
+    """Send, and return what became of each record: an exception, or where it stands."""
+    futures = []
+    for key, value, headers in records:
+        wire = [("content-type", b"application/cloudevents+json")] + [
+            (k, v.encode("ascii", "replace")) for k, v in headers.items()
+        ]
+        futures.append(await producer.send(topic, value, key=key, headers=wire))
+    return await asyncio.gather(*futures, return_exceptions=True)
 
 
 def check_size(topic: str, key: bytes | None, value: bytes | None, headers: dict[str, str]) -> None:

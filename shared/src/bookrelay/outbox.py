@@ -22,7 +22,7 @@ from bookrelay.topics import Topic
 log = telemetry.get_logger(__name__)
 
 RELAY_RECORDS = 1000
-PUBLISH_SECONDS = 30  # longer than the producer tries: what a slow broker takes at last is marked, not published again
+PUBLISH_SECONDS = 30  # longer than GIVE_UP_SECONDS of the publisher: what a slow broker takes is marked, not published again
 GATHER_SECONDS = 0.01  # commits that come this close together are published together
 
 

@@ -22,6 +22,7 @@ log = telemetry.get_logger(__name__)
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 SAY_SECONDS = 60.0
+SETTLE_SECONDS = 15.0  # after a server is back, what its clients say and fail with comes of that: they connect, and join anew
 SOON_SECONDS = 0.3  # a client's line makes us look at once, but not more often than that
 LIBRARIES = ("aiokafka", "faststream", "bookrelay.faststream", "asyncpg")
 
@@ -36,6 +37,7 @@ class Server:
         self.folded = 0  # lines of its clients since the last line of ours
         self.answered = False  # at least once
         self._went = 0.0
+        self._back = float("-inf")
         self._began = float("-inf")
         self._said: dict[str, float] = {}
         self._lock = asyncio.Lock()
@@ -44,6 +46,11 @@ class Server:
     def away(self) -> bool:
         """Whether it did not answer when it was last asked."""
         return self.since is not None
+
+    @property
+    def settling(self) -> bool:
+        """Whether it is back, but not for long: its clients connect again and join their groups."""
+        return not self.away and time.monotonic() - self._back < SETTLE_SECONDS
 
     def sentence(self) -> str | None:
         """Return which server is away, since when, why, and what to do; None while it answers."""
@@ -104,7 +111,8 @@ class Server:
     def _answers(self) -> None:
         self.answered = True
         if self.since is not None:
-            seconds = round(time.monotonic() - self._went)
+            self._back = time.monotonic()
+            seconds = round(self._back - self._went)
             log.info("server.back", server=self.name, address=self.address, away_seconds=seconds, lines_folded=self.folded)
         self.since, self.folded = None, 0
         self._said.clear()
@@ -124,6 +132,12 @@ class _Lines(logging.Handler):
         if len(self.kept) < 1000:
             self.kept.append(record)
         self.came.set()
+
+
+def _cause(record: logging.LogRecord) -> dict[str, object]:
+    """Say what error it was: "Kafka error occurred" says nothing."""
+    error = record.exc_info[1] if record.exc_info else None
+    return {"error": cause_of(error).text} if error else {}
 
 
 def _defect(record: logging.LogRecord) -> dict[str, object]:
@@ -151,12 +165,15 @@ class Servers:
         return [sentence for server in self._all if (sentence := server.sentence())]
 
     async def explain(self, error: BaseException) -> bool:
-        """Whether `error` comes of a server that is away, which is looked at now: its own line then says all there is."""
+        """Whether `error` comes of a server that is away, which is looked at now: its own line then says all there is.
+
+        Or of one that is just back: it was away when what has failed began.
+        """
         concerned = [s for s in self._all if (s.name == "Kafka") == isinstance(error, KafkaError)] or self._all
         answers = [await server.check() for server in concerned]
         for server in concerned:
             server.folded += server.away
-        return not all(answers)
+        return not all(answers) or any(server.settling for server in concerned)
 
     async def look_again(self) -> None:
         """Look at what was away: something has just worked."""
@@ -164,15 +181,15 @@ class Servers:
             if server.away:
                 await server.check()
 
-    def say(self, event: str, key: str, /, **fields: object) -> None:
-        """Log a warning the first time, then once a minute with how often it came meanwhile."""
+    def say(self, event: str, key: str, level: int = logging.WARNING, /, **fields: object) -> None:
+        """Log a line (a warning) the first time, then once a minute with how often it came meanwhile."""
         now, what = time.monotonic(), (event, key)
         if now - self._said.get(what, float("-inf")) < SAY_SECONDS:
             self._repeated[what] = self._repeated.get(what, 0) + 1
             return
         self._said[what] = now
         repeated = self._repeated.pop(what, 0)
-        log.warning(event, **fields, **({"repeated": repeated} if repeated else {}))
+        log.log(level, event, **fields, **({"repeated": repeated} if repeated else {}))
 
     async def watch(self) -> None:
         """Look every two seconds, and at once when a client's library has something to say."""
@@ -204,8 +221,9 @@ class Servers:
                 server.folded += 1
             else:  # what it says is for developers; an operator has the one line of a server that is away
                 said = record.getMessage().splitlines()[0][:300] if record.getMessage() else ""
-                fields = {"client": record.name, "said": said}
-                self.say("client.said", f"{record.name} {record.msg}", **fields, **_defect(record))
+                fields = {"client": record.name, "said": said, **_cause(record), **_defect(record)}
+                level = logging.INFO if server and server.settling and "exc_info" not in fields else logging.WARNING
+                self.say("client.said", f"{level} {record.name} {record.msg}", level, **fields)
 
 
 _servers: Servers | None = None

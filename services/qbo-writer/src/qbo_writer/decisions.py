@@ -1,6 +1,7 @@
-"""What people decided about documents and companies: who, when, why. Append-only and hash-chained for each company, beside the attempts log.
+"""What people decided about documents and companies: who, when, why.
 
-A chain of its own: the attempts log is written by the lease holder alone, this one by whoever runs a command.
+Append-only and hash-chained for each company, beside the attempts log. A chain of its own: the attempts log is written by the
+lease holder alone, this one by whoever runs a command.
 """
 
 from dataclasses import dataclass

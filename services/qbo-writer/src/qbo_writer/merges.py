@@ -85,6 +85,7 @@ async def apply(connection: Connection, realm: str, merge: Merge) -> None:
     if entity == "Vendor":
         await connection.execute(
             "UPDATE qbo_writer.commands SET content = jsonb_set(content, '{vendor_id}', to_jsonb($3::text)) WHERE realm = $1 "
-            "AND kind = 'bill_payment' AND state IN ('due', 'received', 'held', 'waiting', 'rejected') AND content->>'vendor_id' = $2",
+            "AND kind = 'bill_payment' AND state IN ('due', 'received', 'held', 'waiting', 'rejected') "
+            "AND content->>'vendor_id' = $2",
             realm, loser, winner,
         )  # fmt: skip

@@ -21,6 +21,11 @@ _OF_SURROUNDINGS: tuple[type[BaseException], ...] = (
 )  # fmt: skip
 _REFUSED_BY_POSTGRES: tuple[type[BaseException], ...] = ()
 _TELLING: tuple[type[BaseException], ...] = ()
+# Where pydantic's own words repeat what they found: a type of somebody's own, a sign of an id.
+_WITHOUT_CONTENT = {
+    "union_tag_invalid": "The type is not one that this topic carries",
+    "uuid_parsing": "It is not a UUID",
+}
 
 if find_spec("asyncpg"):  # the extra `db`: a service without tables is installed without it
     import asyncpg
@@ -70,4 +75,4 @@ def describe(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     counted = "1 error" if error.error_count() == 1 else f"{error.error_count()} errors"
-    return f"{counted}; first at {where[:200] or 'the message'}: {first['msg']}"
+    return f"{counted}; first at {where[:200] or 'the message'}: {_WITHOUT_CONTENT.get(first['type'], first['msg'])}"

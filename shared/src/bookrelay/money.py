@@ -43,20 +43,23 @@ def parse_amount(text: str) -> Decimal:
     return -value if negative else value
 
 
-def loads(text: str | bytes) -> Any:
-    """Parse JSON with every number that has a fraction as Decimal.
+def loads(text: str | bytes, *, strict: bool = True) -> Any:
+    """Parse JSON with every number that has a fraction as Decimal, NaN and Infinity, too, which some write: never a float.
+
+    Not `strict`: control characters may stand in its strings.
 
     Raises JSONDecodeError or UnicodeDecodeError for what is no JSON, also where it is nested too deeply. A number that Python
     cannot hold (an integer of thousands of digits, 1E9999999999999999999) spoils only itself: it is NaN.
     """
     try:
-        return json.loads(text, parse_float=Decimal)
+        try:
+            return json.loads(text, parse_float=Decimal, parse_constant=Decimal, strict=strict)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise
+        except (ValueError, InvalidOperation):
+            return json.loads(text, parse_float=_any_number, parse_int=_any_number, parse_constant=Decimal, strict=strict)
     except RecursionError:
         raise json.JSONDecodeError("it is nested too deeply", "", 0) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise
-    except (ValueError, InvalidOperation):
-        return json.loads(text, parse_float=_any_number, parse_int=_any_number)
 
 
 def _any_number(digits: str) -> Decimal | int:
@@ -91,7 +94,7 @@ def _of_few_digits(value: Decimal) -> Decimal:
 
 def _whole_cents(value: Decimal) -> Decimal:
     if _finite(value) != to_cents(value):
-        raise ValueError(f"{value} has more than two digits after the point: round it where it arises")
+        raise ValueError("the amount has more than two digits after the point: round it where it arises")
     return to_cents(value)
 
 

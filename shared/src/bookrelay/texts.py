@@ -21,6 +21,7 @@ _UNSTORABLE_ESCAPES = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|(?P<gone>\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|00(?:0[0-8bBcCeEfF]|1[0-9a-fA-F]|7[fF])))|\\."
 )
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)  # and strings whole: theirs do not count
 
 
 def clean(text: str) -> str:
@@ -48,6 +49,21 @@ def storable_json(json_text: str) -> str:
     if "\\u" not in json_text:
         return json_text
     return _UNSTORABLE_ESCAPES.sub(lambda found: "" if found["gone"] else found[0], json_text)
+
+
+def without_depths(json_text: str, most: int) -> str:
+    """Put null in the place of each value of a JSON text that is nested deeper than `most`: no parser takes it."""
+    kept, depth, at = [], 0, 0
+    for found in _BRACKETS.finditer(json_text):
+        if found[0] in ("[", "{"):
+            depth += 1
+            if depth == most + 1:
+                kept += [json_text[at : found.start()], "null"]
+        elif found[0] in ("]", "}"):
+            depth -= 1
+            if depth == most:
+                at = found.end()
+    return "".join(kept) + json_text[at:] if depth <= most else json_text
 
 
 def _cleaned(value: object) -> object:  # of every text of every message: nearly all are as they should be

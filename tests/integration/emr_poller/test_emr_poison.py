@@ -26,7 +26,8 @@ PARKED = {
     22: ({"Version": 10**20}, "Version that cannot be read"),
     24: (procedures("A", Amount="1E9999999"), "larger than QuickBooks takes"),
     25: (procedures("A", Amount="NaN"), "is not a number"),
-    26: ({"Patient": {"Id": 1, "Name": "X " * 700}}, "cannot become an invoice"),
+    26: ({"Patient": {"Id": 1, "Name": "X " * 700}}, "name of quote 26 has 1,399 characters; at most 500"),
+    30: ({"Patient": {"Id": "9" * 600, "Name": "A B"}}, "cannot become an invoice"),
     27: ({"PriceQuoteDate": "9999-12-31T00:00:00Z"}, "date of quote 27 cannot be read"),
     28: (procedures("A", DiscountAmount="1E400"), "larger than QuickBooks takes"),
 }

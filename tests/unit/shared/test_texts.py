@@ -10,7 +10,7 @@ import pytest
 from bookrelay import limits, messages
 from bookrelay.dead_letters import letter
 from bookrelay.money import loads
-from bookrelay.texts import clean, shorten, storable_json, without_lone_surrogates
+from bookrelay.texts import clean, shorten, storable_json, without_depths, without_lone_surrogates
 from bookrelay_deploy.json_schemas import schemas
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +57,15 @@ def test_an_answer_that_is_kept_loses_what_postgres_refuses() -> None:
     answer = r'{"a": "x\u0000y\u001f", "b": "\ud83d\ude00 \ud83d", "c": "\\u0000 \n \u00e9"}'
     assert storable_json(answer) == r'{"a": "xy", "b": "\ud83d\ude00 ", "c": "\\u0000 \n \u00e9"}'
     assert storable_json("{}") == "{}"
+
+
+def test_what_is_nested_too_deeply_is_nothing_and_the_rest_stays() -> None:
+    text = r'[{"a": [[[1, {}], 2]], "b": "[[[\\\"]"}, [[["x"]]], 3]'
+    assert json.loads(without_depths(text, 3)) == [{"a": [None], "b": '[[[\\"]'}, [[None]], 3]
+    assert without_depths(text, 6) == text
+    assert without_depths("[[[[", 2) == "[[[["  # no JSON: it is left as it is
+    deep = "[" * 100_000 + "]" * 100_000
+    assert json.loads(without_depths(f"[1, {deep}, 2]", 50))[::2] == [1, 2]
 
 
 def test_what_is_cut_says_so() -> None:

@@ -16,12 +16,13 @@ from typing import Any
 import httpx
 from bookrelay import limits, money
 from bookrelay.errors import BookrelayError, Code, TransientError
-from bookrelay.texts import clean
+from bookrelay.texts import clean, without_depths
 
 from emr_poller.domain import ListedQuote, Procedure, Quote, QuoteRefusedError, Supply
 from emr_poller.settings import Settings
 
 MAX_PAGES = 1000
+DEEPEST = 50  # levels of an answer that are read; a quote has four
 LARGEST_READ = (
     100 * money.LARGEST
 )  # what is larger than QuickBooks takes is refused where it is used, as long as sums can be made
@@ -120,8 +121,8 @@ class EmrClient:
         status = response.status_code
         if status == 200:
             try:
-                return money.loads(response.content)
-            except (json.JSONDecodeError, UnicodeDecodeError):
+                return _json(response.content)
+            except json.JSONDecodeError:
                 raise TransientError("4D EMR answered 200 with something that is not JSON.") from None
         if status == 401:
             raise PausedError(
@@ -202,8 +203,14 @@ def quote_of(raw: Any, asked: int) -> Quote:
         missing = "PriceQuoteNo" if number is None else "ModifiedDate" if modified_at is None else "Version"
         raise QuoteRefusedError(f"Quote {asked} has a {missing} that cannot be read.", "Open the quote in 4D and save it again.")
     patient = _object(raw, "Patient")
-    hide = _Hiding(_text(patient.get("Name")))
     where = f"quote {number}"
+    name = _text(patient.get("Name"))
+    if name and len(name) > limits.NAME:  # it could not be looked for in the descriptions: a pattern of it takes all the memory
+        raise QuoteRefusedError(
+            f"The patient's name of {where} has {len(name):,} characters; at most {limits.NAME} are taken.",
+            "Enter the patient's name again in 4D.",
+        )
+    hide = _Hiding(name)
     return Quote(
         number=number,
         version=version,
@@ -211,7 +218,7 @@ def quote_of(raw: Any, asked: int) -> Quote:
         status_id=_whole(_object(raw, "PriceQuoteStatus").get("Id")),
         quoted_at=_quoted_at(raw, where),
         patient_id=_text(patient.get("Id")),
-        patient_initials=initials(_text(patient.get("Name"))),
+        patient_initials=initials(name),
         quoted_by=initials(_text(_object(raw, "CreatedBy").get("Name"))),
         procedures=tuple(
             _procedure(item, f"procedure {n} of {where}", hide) for n, item in enumerate(_list(raw, "Procedures"), 1)
@@ -251,16 +258,37 @@ class _Hiding:
     """Replaces the patient's full name, in either order, where a person typed it into a description."""
 
     def __init__(self, name: str | None) -> None:
-        words = (name or "").split()
-        self._initials, self._forms = initials(name) or "patient", []
-        if len(words) > 1:
-            orders = [words, [words[-1], *words[:-1]], [words[0], words[-1]], [words[-1], words[0]]]
-            self._forms = [re.compile(r"[\s,]+".join(map(re.escape, order)), re.IGNORECASE) for order in orders]
+        self._initials = initials(name) or "patient"
+        family, _, given = (name or "").partition(",")  # "Sample, Jane Q", if it is written so
+        orders: list[list[str]] = []
+        for words in ([*_words(given), *_words(family)], [*_words(family), *_words(given)]):
+            if len(words) > 1:
+                orders += [words, [words[-1], *words[:-1]], [words[0], words[-1]], [words[-1], words[0]]]
+        longest_first = sorted(orders, key=len, reverse=True)
+        self._forms = [re.compile(r"[\s,]+".join(map(re.escape, order)), re.IGNORECASE) for order in longest_first]
 
     def __call__(self, text: str | None) -> str | None:
         for form in self._forms:
             text = form.sub(self._initials, text) if text else text
         return text
+
+
+def _words(name: str) -> list[str]:
+    """Part a name at blanks and commas, as its patterns do: a comma within a word would make them try without end."""
+    return [word for word in re.split(r"[\s,]+", name) if word]
+
+
+def _json(body: bytes) -> Any:
+    """Read an answer; raises JSONDecodeError. In a list one quote must not spoil the others.
+
+    So bytes that are no characters, a control character without its escape and a value that is nested too deeply spoil the value
+    in which they stand.
+    """
+    text = body.decode(json.detect_encoding(body), "replace")
+    try:
+        return money.loads(text, strict=False)
+    except json.JSONDecodeError:
+        return money.loads(without_depths(text, DEEPEST), strict=False)
 
 
 def _items(raw: Any) -> tuple[list[Any], int | None]:
@@ -330,6 +358,8 @@ def _whole(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None  # a number that nobody can hold: two patients' ids must not become one "NaN"
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     return (clean(value).strip() or None) if isinstance(value, str) else None

@@ -1,7 +1,7 @@
 """From a quote to the command that says what should be true in the books. Pure; amounts are never corrected here."""
 
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from zoneinfo import ZoneInfo
 
 from bookrelay.messages import (
@@ -24,6 +24,7 @@ from emr_poller.domain import Quote, QuoteRefusedError, QuoteStatus
 SENDER = "emr-poller"
 MAX_LINES = 750  # QuickBooks' limit for one invoice
 MAX_DESCRIPTION = 4000
+_WIDE = Context(prec=60)  # what is not on the invoice may be any number that was read, times another
 
 
 def command_of(quote: Quote, *, realm: str, source: str, time_zone: ZoneInfo) -> Command:
@@ -112,10 +113,11 @@ def _taken_off(quote: Quote, lines: Decimal) -> tuple[Decimal, Decimal]:
 
 def quoted_total(quote: Quote) -> Decimal:
     """Return what `TotalAmt` would be if it were the natural sum: a check of the data, never a rule (no source proves it)."""
-    procedures = sum(((p.amount or Decimal(0)) - p.discount for p in quote.procedures), Decimal(0))
-    supplies = sum(((s.unit_cost or Decimal(0)) * (s.quantity or Decimal(0)) + s.tax for s in quote.supplies), Decimal(0))
-    fees = quote.anesthesia_amount + quote.facility_amount
-    return to_cents(procedures + supplies + fees - quote.discount - quote.credit)
+    with localcontext(_WIDE):
+        procedures = sum(((p.amount or Decimal(0)) - p.discount for p in quote.procedures), Decimal(0))
+        supplies = sum(((s.unit_cost or Decimal(0)) * (s.quantity or Decimal(0)) + s.tax for s in quote.supplies), Decimal(0))
+        fees = quote.anesthesia_amount + quote.facility_amount
+        return to_cents(procedures + supplies + fees - quote.discount - quote.credit)
 
 
 def total_finding(quote: Quote, content: InvoiceContent) -> dict[str, str] | None:

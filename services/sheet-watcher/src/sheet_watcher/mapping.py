@@ -28,6 +28,7 @@ from sheet_watcher.domain import (
 
 EPOCH = date(1899, 12, 30)  # day 0 of a sheet's serial numbers
 EARLIEST, LATEST = date(1990, 1, 1), date(2099, 12, 31)
+DAY_DIGITS = 10  # of a serial number; the last day that can be named has seven
 MAX_NAME = 100  # QuickBooks' limit for a DisplayName
 MAX_NUMBER = limits.NAME  # of a command; QuickBooks takes less, and the writer says so
 DEFAULT_DESCRIPTION = "Professional services"
@@ -185,6 +186,8 @@ def parse_date(cell: Cell) -> date | None:
     """Read a serial number, YYYY-MM-DD, MM/DD/YYYY or MM/DD/YY (20YY); None for anything else."""
     if isinstance(cell, bool) or cell is None:
         return None
+    if isinstance(cell, Decimal) and not (cell.is_finite() and cell.adjusted() < DAY_DIGITS):
+        return None  # written out it would have a million digits, and nothing else would go on meanwhile
     try:
         if isinstance(cell, int | Decimal):
             return EPOCH + timedelta(days=int(cell))

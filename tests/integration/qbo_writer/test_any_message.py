@@ -1,11 +1,14 @@
 """Whatever stands in a record, its neighbours end: arbitrary Unicode, sizes and numbers through every topic that somebody reads.
 
+What is put aside says why in a plain sentence, and repeats nothing of the record: it may be a patient's.
+
 POISON_EXAMPLES=500 looks further than the few dozen examples of CI, which are the same each time.
 """
 
 import asyncio
 import json
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +21,7 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from bookrelay import messages, topics
+from bookrelay import dead_letters, messages, topics
 from bookrelay.db import close_pool, open_pool
 from bookrelay.kafka import Publisher, new_broker
 from bookrelay.settings import ServiceSettings
@@ -37,14 +40,25 @@ pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow, pytest.
 EXAMPLES = int(os.environ.get("POISON_EXAMPLES", "25"))
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 
-signs = st.characters(codec=None)  # every code point, halves of characters too
+NAME, DIGITS = "Zzcanary", "424242"  # a patient's name and number: they stand in most records, and in no reason
+
+signs = st.characters(codec=None)  # every code point
+some = st.text(signs, max_size=20)
+# One sign in a million is none that Postgres, UTF-8 or a line of log takes: more of those.
+untakeable = st.sampled_from("\x00\x01\x0b\x1b\x7f\x85\ud83d\udc00\ufffe\uffff\u2028\u202e\U0001f600")
 texts = st.one_of(
-    st.text(signs, max_size=20),
-    st.builds(lambda text, count: text * count, st.text(signs, min_size=1, max_size=2), st.sampled_from([401, 4001, 300_000])),
+    some,
+    st.tuples(some, untakeable, some).map("".join),
+    st.builds(
+        lambda text, count: text * count,
+        st.one_of(untakeable, st.text(signs, min_size=1, max_size=2)),
+        st.sampled_from([401, 4001, 300_000]),
+    ),
+    st.builds(lambda before, after: f"{before}{NAME}{after}", st.text(signs, max_size=3), st.text(signs, max_size=400)),
 )
 numbers = st.one_of(
     st.integers(), st.integers(-(10**25), 10**25), st.floats(), st.decimals().map(str),
-    st.sampled_from(["1E9999999", "1E-999999", "-0.00", "9" * 5000]),
+    st.sampled_from(["1E9999999", "1E-999999", "-0.00", "9" * 5000, DIGITS + ".999", int(DIGITS * 4), DIGITS * 3]),
 )  # fmt: skip
 dates = st.sampled_from(["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-02-30", "9999-12-31", 10**20, -1])
 anything = st.recursive(
@@ -68,10 +82,17 @@ PATHS = {
         "data.realm", "data.entity", "data.entity_id", "data.changed_at", "data.deleted_id", "data.notification_id", "time",
     ],
 }  # fmt: skip
+# The kinds of fault that a dead letter may name. "It cannot be handled" names none: that would be a defect of ours.
+REASONS = re.compile(
+    r"QB008: The record has no value \(a tombstone\): [a-z ]+\."
+    r"|QB008: The record has [\d,]+ bytes; at most [\d,]+ are taken\."
+    r"|(1 error|\d+ errors); first at (the message|[a-z0-9_.-]+): [A-Za-z].{8,}"
+    r"|Postgres cannot store it( \(\w+\))?: [a-z].{8,}"
+)
 headers = st.lists(
     st.tuples(
         st.sampled_from(["traceparent", "dlt-attempts", "content-type", "x"]),
-        st.one_of(st.none(), st.binary(max_size=60), st.just(b"9" * 200_000)),
+        st.one_of(st.none(), st.binary(max_size=60), st.sampled_from([b"9" * 200_000, NAME.encode()])),
     ),
     max_size=2,
 )
@@ -87,11 +108,17 @@ class Strange:
     headers: list[tuple[str, bytes | None]] = field(default_factory=list)
 
 
+raws = st.one_of(
+    st.binary(max_size=50),
+    st.sampled_from([f'{{"type": "{NAME}"}}', f'{{"{NAME}": ', f'"{NAME}"', '{"x": "' + NAME * 150_000 + '"}']).map(str.encode),
+)
+
+
 def strange(topic: Topic) -> st.SearchStrategy[list[Strange]]:
     changes = st.dictionaries(st.sampled_from(PATHS[topic]), anything, min_size=1, max_size=2)
     one = st.one_of(
         st.builds(Strange, changes=changes, headers=headers),
-        st.builds(Strange, raw=st.one_of(st.none(), st.binary(max_size=50)), is_raw=st.just(True), headers=headers),
+        st.builds(Strange, raw=st.one_of(st.none(), raws), is_raw=st.just(True), headers=headers),
     )
     return st.lists(one, min_size=1, max_size=4)
 
@@ -113,6 +140,7 @@ class Bench:
     producer: AIOKafkaProducer
     connection: asyncpg.Connection
     ends: dict[Topic, int] = field(default_factory=dict)
+    strange: dict[tuple[str, str], Strange] = field(default_factory=dict)  # by topic and offset
     number: int = 0
 
     async def example(self, records: dict[Topic, list[Strange]]) -> None:
@@ -124,7 +152,8 @@ class Bench:
                 body = json.loads(good(topic, self.realm, f"S-{self.number}").encode())
                 for path, value in one.changes.items():
                     put(body, path, value)
-                await self._send(topic, one.raw if one.is_raw else json.dumps(body).encode(), one.headers)
+                offset = await self._send(topic, one.raw if one.is_raw else json.dumps(body).encode(), one.headers)
+                self.strange[topic.name, str(offset)] = one
             self.number += 1
             last[topic] = f"G-{self.number}"
             await self._send(topic, good(topic, self.realm, last[topic]).encode(), [])
@@ -133,9 +162,32 @@ class Bench:
         for topic in records:
             await until(partial(self._passed, topic), 120)
 
-    async def _send(self, topic: Topic, value: bytes | None, more: list[tuple[str, bytes | None]]) -> None:
+    async def _send(self, topic: Topic, value: bytes | None, more: list[tuple[str, bytes | None]]) -> int:
         sent = await self.producer.send_and_wait(topic.name, value, key=b"same", partition=0, headers=more)
         self.ends[topic] = sent.offset + 1
+        return int(sent.offset)
+
+    async def letters(self) -> dict[tuple[str, str], str]:
+        """Return the reason of every dead letter, by topic and offset of its record."""
+        found = [record for topic, group in topics.SUBSCRIPTIONS for record in await self.read(topic.dead_letters(group))]
+        told = [{name: value.decode() for name, value in record.headers} for record in found]
+        return {(letter["dlt-topic"], letter["dlt-offset"]): letter["dlt-reason"] for letter in told}
+
+    async def read(self, topic: Topic) -> list[Any]:
+        """Return the records that stand in a topic now."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.servers, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(partitions)
+            found: list[Any] = []
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                found += [record for some in (await consumer.getmany(timeout_ms=200)).values() for record in some]
+            return found
+        finally:
+            await consumer.stop()
 
     async def _posted(self, key: str) -> bool:
         return bool(
@@ -162,7 +214,7 @@ class Bench:
 def good(topic: Topic, realm: str, key: str) -> messages.AnyMessage:
     """A message of the topic that everybody can handle."""
     if topic is topics.COMMANDS:
-        command: messages.AnyMessage = invoice(realm, key)
+        command: messages.AnyMessage = invoice(realm, key, customer=f"P-1 {NAME}")
         return command
     if topic is topics.EVENTS:
         data = messages.InvoicePostedData(
@@ -174,6 +226,19 @@ def good(topic: Topic, realm: str, key: str) -> messages.AnyMessage:
         realm=realm, entity="Invoice", entity_id="1", operation="updated", changed_at=AT, notification_id=key, format="classic"
     )
     return messages.EntityChanged.of(changed, sender="webhook-gateway", time=AT)
+
+
+def told_of_dead_letters(records: list[Any]) -> set[str]:
+    """Return the reasons that the source of a command is told, where the command says whose it is."""
+    said = [json.loads(record.value) for record in records if messages.CommandDeadLettered.TYPE.encode() in (record.value or b"")]
+    return {event["data"]["reason"] for event in said if event["type"] == messages.CommandDeadLettered.TYPE}
+
+
+def is_plain(reason: str) -> bool:
+    """Whether a reason is one sentence that names the kind of fault and holds nothing of the record."""
+    whole = len(reason) < dead_letters.REASON_CHARACTERS  # not cut
+    plain = reason.isascii() and reason.isprintable() and bool(REASONS.fullmatch(reason))
+    return whole and plain and NAME.casefold() not in reason.casefold() and DIGITS not in reason
 
 
 @asynccontextmanager
@@ -229,6 +294,11 @@ async def test_whatever_stands_in_a_record_its_neighbours_end(
             )
             assert silent == []
             assert "batch.retrying" not in log.read_text()
+            letters = await bench.letters()
+            assert set(letters) >= {place for place, one in bench.strange.items() if one.is_raw}
+            assert set(letters) <= set(bench.strange)
+            reasons = {*letters.values(), *told_of_dead_letters(await bench.read(topics.EVENTS))}
+            assert [reason for reason in sorted(reasons) if not is_plain(reason)] == []
     finally:
         await producer.stop()
         await connection.close()

@@ -213,7 +213,10 @@ def _default(value: Any) -> Any:
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON response."""
-    return Response(to_json(value), status, headers, media_type="application/json")
+    try:
+        return Response(to_json(value), status, headers, media_type="application/json")
+    except UnicodeEncodeError:  # half a character: it came as an escape, and leaves as one
+        return Response(json.dumps(value, default=_default), status, headers, media_type="application/json")
 
 
 async def read_json(request: Request) -> Any:

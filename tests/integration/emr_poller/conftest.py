@@ -12,11 +12,8 @@ from bookrelay import topics
 from bookrelay.db import close_pool, open_pool
 from bookrelay.kafka import Publisher
 from bookrelay_deploy.migrating import migrate
-from emr_poller.emr_client import EmrClient
-from emr_poller.polling import Polling
 from emr_poller.settings import Settings
-from emr_poller.store import Store
-from emr_support import Poller, Practice
+from emr_support import Poller, Practice, poller_of
 from running import ServiceProcess
 
 
@@ -74,10 +71,8 @@ async def poller(environment: dict[str, str]) -> AsyncIterator[Poller]:
     pool = await open_pool(settings, application_name="test")
     publisher = Publisher(settings.kafka_bootstrap_servers, "test")
     await publisher.start()
-    client = EmrClient(settings)
-    store = Store(pool, settings.qbo_realm_id, settings.emr_source, settings.emr_retry_seconds)
-    yield Poller(settings, Polling(settings, client, store, publisher), pool, publisher, client)
-    await client.close()
+    async with poller_of(environment, pool, publisher) as made:
+        yield made
     await publisher.stop()
     await close_pool(pool)
 

@@ -1,5 +1,7 @@
-"""What the poller's tests share: the stand-in, the poller's parts, a service as a process, reading a topic."""
+"""What the poller's tests share: the stand-in, the poller's parts, a schema's rows."""
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +14,7 @@ from bookrelay.topics import Topic
 from emr_poller.emr_client import EmrClient
 from emr_poller.polling import Polling
 from emr_poller.settings import Settings
+from emr_poller.store import Store
 from running import read_topic
 
 
@@ -56,8 +59,24 @@ class Poller:
         return await read_topic(self.settings.kafka_bootstrap_servers, topic, self.settings.qbo_realm_id)
 
     async def parked(self) -> dict[int, str]:
-        rows = await self.pool.fetch("SELECT number, reason FROM emr_poller.parked")
+        rows = await self.pool.fetch("SELECT number, reason FROM emr_poller.parked WHERE realm = $1", self.settings.qbo_realm_id)
         return {row["number"]: row["reason"] for row in rows}
+
+    async def published(self) -> set[int]:
+        rows = await self.pool.fetch("SELECT number FROM emr_poller.quotes WHERE realm = $1", self.settings.qbo_realm_id)
+        return {row["number"] for row in rows}
+
+
+@asynccontextmanager
+async def poller_of(environment: Mapping[str, str], pool: Pool, publisher: Publisher) -> AsyncIterator[Poller]:
+    """The poller in this process."""
+    settings = Settings.load(environment)
+    client = EmrClient(settings)
+    store = Store(pool, settings.qbo_realm_id, settings.emr_source, settings.emr_retry_seconds)
+    try:
+        yield Poller(settings, Polling(settings, client, store, publisher), pool, publisher, client)
+    finally:
+        await client.close()
 
 
 async def rows_as_text(database_url: str, schema: str) -> str:

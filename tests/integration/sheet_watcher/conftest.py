@@ -12,15 +12,10 @@ import pytest
 from bookrelay import topics
 from bookrelay.db import close_pool, open_pool
 from bookrelay.kafka import Publisher
-from bookrelay.outbox import Relay
 from bookrelay_deploy.migrating import migrate
 from running import ServiceProcess
-from sheet_support import Book, Watcher
-from sheet_watcher.domain import SCHEMA
-from sheet_watcher.polling import Polling, rules_of
+from sheet_support import Book, Watcher, watcher_of
 from sheet_watcher.settings import Settings
-from sheet_watcher.sheets_client import SheetsClient
-from sheet_watcher.store import Store
 
 
 @contextmanager
@@ -111,11 +106,8 @@ async def watcher(environment: dict[str, str]) -> AsyncIterator[Watcher]:
     pool = await open_pool(settings, application_name="test")
     publisher = Publisher(settings.kafka_bootstrap_servers, "test")
     await publisher.start()
-    client = SheetsClient(settings, settings.service_account())
-    store = Store(pool, settings.qbo_realm_id, settings.sheets_source, settings.sheets_spreadsheet_id)
-    relay = Relay(pool, SCHEMA, publisher)
-    yield Watcher(settings, Polling(settings, rules_of(settings), client, store), store, relay, pool)
-    await client.close()
+    async with watcher_of(environment, pool, publisher) as made:
+        yield made
     await publisher.stop()
     await close_pool(pool)
 

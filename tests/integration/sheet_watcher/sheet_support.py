@@ -1,7 +1,8 @@
 """What the watcher's tests share: the Sheets stand-in, a person who edits, the watcher's parts, a service as a process."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 from bookrelay.db import Pool
+from bookrelay.kafka import Publisher
 from bookrelay.messages import (
     AnyMessage,
     BillPosted,
@@ -25,8 +27,10 @@ from bookrelay.topics import Topic
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 from running import read_topic
-from sheet_watcher.polling import Polling
+from sheet_watcher.domain import SCHEMA
+from sheet_watcher.polling import Polling, rules_of
 from sheet_watcher.settings import Settings
+from sheet_watcher.sheets_client import SheetsClient
 from sheet_watcher.store import Store
 
 HEADERS = ("invoice", "submitted_date", "to_client", "inv_from", "task_descr", "status", "inv_dollars", "notes")
@@ -49,9 +53,11 @@ class Book:
             credentials = make(self.credentials_file, scopes=["https://www.googleapis.com/auth/spreadsheets"])
             credentials.refresh(Request())
             self._token = str(credentials.token)
+        if "json" in request:  # as ASCII: httpx cannot write half a character, and a cell can hold one
+            request["content"] = json.dumps(request.pop("json")).encode()
         answer = self.http.request(
             method, f"{self.base_url}/v4/spreadsheets/{self.spreadsheet_id}{path}",
-            headers={"Authorization": f"Bearer {self._token}"}, **request,
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}, **request,
         )  # fmt: skip
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -179,6 +185,19 @@ class Watcher:
 
         ends = [on_event(posted(c), realm=self.settings.qbo_realm_id, source="sheet") for c in commands]
         await self.store.record([end for end in ends if end])
+
+
+@asynccontextmanager
+async def watcher_of(environment: Mapping[str, str], pool: Pool, publisher: Publisher) -> AsyncIterator[Watcher]:
+    """The watcher in this process."""
+    settings = Settings.load(environment)
+    client = SheetsClient(settings, settings.service_account())
+    store = Store(pool, settings.qbo_realm_id, settings.sheets_source, settings.sheets_spreadsheet_id)
+    polling = Polling(settings, rules_of(settings), client, store)
+    try:
+        yield Watcher(settings, polling, store, Relay(pool, SCHEMA, publisher), pool)
+    finally:
+        await client.close()
 
 
 def posted(command: AnyMessage) -> AnyMessage:

@@ -126,3 +126,9 @@ def test_the_reason_of_a_dead_letter_repeats_nothing_of_its_record(place: str, v
         "bookrelay.document.unchanged.v1.data.total: Value error, the amount has more than two digits after the point: "
         "round it where it arises",
     )
+
+
+@pytest.mark.parametrize("id_", ["30\N{REPLACEMENT CHARACTER}", "30\x00", "30\x7f"], ids=ascii)
+def test_a_patients_id_that_cannot_be_read_parks_its_quote(id_: str) -> None:
+    with pytest.raises(QuoteRefusedError, match="Id of quote 1 holds characters that cannot be read"):
+        quote(Patient={"Id": id_, "Name": "Jane Q Sample"})

@@ -210,6 +210,11 @@ def quote_of(raw: Any, asked: int) -> Quote:
             f"The patient's name of {where} has {len(name):,} characters; at most {limits.NAME} are taken.",
             "Enter the patient's name again in 4D.",
         )
+    patient_id = patient.get("Id")
+    if isinstance(patient_id, str) and ("\N{REPLACEMENT CHARACTER}" in patient_id or clean(patient_id) != patient_id):
+        raise QuoteRefusedError(  # two patients' ids could become one
+            f"The patient's Id of {where} holds characters that cannot be read.", "Correct the patient's Id in 4D."
+        )
     hide = _Hiding(name)
     return Quote(
         number=number,
@@ -217,7 +222,7 @@ def quote_of(raw: Any, asked: int) -> Quote:
         modified_at=modified_at,
         status_id=_whole(_object(raw, "PriceQuoteStatus").get("Id")),
         quoted_at=_quoted_at(raw, where),
-        patient_id=_text(patient.get("Id")),
+        patient_id=_text(patient_id),
         patient_initials=initials(name),
         quoted_by=initials(_text(_object(raw, "CreatedBy").get("Name"))),
         procedures=tuple(

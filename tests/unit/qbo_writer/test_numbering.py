@@ -15,8 +15,9 @@ from qbo_writer.policy import Policy
 
 NEW = Known(1, "r", LedgerKind.INVOICE, "emr", "12082", "bookrelay:m")
 THERE = replace(NEW, status=DocumentStatus.PRESENT, qbo_id="9", sync_token="0", doc_number="~HASH")
-NUMBERED = replace(THERE, doc_number="V-77", number_of="V-77")
-REMOVED = replace(NUMBERED, status=DocumentStatus.NOTHING, qbo_id=None)
+NUMBERED = replace(THERE, doc_number="V-77", number_of="V-77", fields={"doc_number": "V-77"})
+REFUSED = replace(NUMBERED, fields={"doc_number": "1"})
+REMOVED = replace(NUMBERED, status=DocumentStatus.NOTHING, qbo_id=None, fields=None)
 OTHERWISE = replace(NEW, doc_number="~HASH", number_of="V-77")  # it was taken: another one was chosen
 SOURCE, DERIVED = Policy(), Policy(numbers="derived", prefixes={"emr": "Q"})
 QUICKBOOKS = Policy(numbers="quickbooks")
@@ -40,6 +41,8 @@ def asked(number: str | None) -> Asked:
         (NUMBERED, "V-77", SOURCE, Wish(Number("V-77", "V-77"), new=False)),
         (NUMBERED, "V-78", SOURCE, Wish(Number("V-78", "V-78"), asked_for=True)),
         (NUMBERED, None, SOURCE, Wish(Number(HASHED))),
+        # Asked for with a version that QuickBooks refused: somebody else may have it meanwhile.
+        (REFUSED, "V-77", SOURCE, Wish(Number("V-77", "V-77"), asked_for=True)),
         (REMOVED, "V-77", SOURCE, Wish(Number("V-77", "V-77"), asked_for=True)),
         (OTHERWISE, "V-77", SOURCE, Wish(Number("~HASH", "V-77"))),
         (replace(OTHERWISE, doc_number=None), "V-77", SOURCE, Wish(Number(None, "V-77"))),

@@ -328,10 +328,10 @@ class Ledger:
                 RETURNING id, document_id, first_sent_at
                 ), counted AS (
                 UPDATE qbo_writer.documents d SET attempts = d.attempts + 1, updated_at = now(),
-                  doc_number = coalesce(n.doc_number, d.doc_number),
+                  doc_number = CASE WHEN n.anew THEN n.doc_number ELSE coalesce(n.doc_number, d.doc_number) END,
                   number_of = CASE WHEN n.numbered THEN n.number_of ELSE d.number_of END
-                FROM journalled j JOIN unnest($3::bigint[], $18::bool[], $19::text[], $20::text[])
-                  AS n(document_id, numbered, doc_number, number_of) USING (document_id)
+                FROM journalled j JOIN unnest($3::bigint[], $18::bool[], $19::text[], $20::text[], $21::bool[])
+                  AS n(document_id, numbered, doc_number, number_of, anew) USING (document_id)
                 WHERE d.id = j.document_id)
                 SELECT id, document_id, first_sent_at FROM journalled
                 """,
@@ -345,6 +345,8 @@ class Ledger:
                 batch_id, [a.token_expires_at for a in attempts], [a.numbered is not None for a in attempts],
                 [a.numbered.text if a.numbered else None for a in attempts],
                 [a.numbered.given if a.numbered else None for a in attempts],
+                # What an earlier document had, which is gone, is no number of the new one.
+                [a.numbered is not None and a.request.operation is Operation.CREATE for a in attempts],
             )  # fmt: skip
             if batch and len(rows) != len(attempts):
                 raise BatchChanged  # the body names items that may not be sent: nothing of it is committed

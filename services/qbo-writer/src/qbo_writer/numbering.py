@@ -50,7 +50,10 @@ def given(asked: Asked) -> str | None:
 
 
 def wish(known: Known, asked: Asked, policy: Policy) -> Wish:
-    """Return the number that a document should get, before anybody was asked. It keeps what it has while its source's stays."""
+    """Return the number that a document should get, before anybody was asked. It keeps what it has while its source's stays.
+
+    Of its source's number that is what QuickBooks shows: one that was only asked for may have become another's meanwhile.
+    """
     if policy.numbers == "quickbooks":
         return Wish(Number(None, known.number_of), new=False)
     number = given(asked) if policy.numbers == "source" else None
@@ -58,7 +61,8 @@ def wish(known: Known, asked: Asked, policy: Policy) -> Wish:
         if known.number_of is None and known.doc_number:
             return Wish(Number(known.doc_number), new=not known.live)
         return Wish(Number(mapping.doc_number(policy, known.source, known.source_key)))
-    if known.number_of == number and (known.live or known.doc_number != number):
+    has_it = known.live and (known.fields or {}).get("doc_number") == number
+    if known.number_of == number and (has_it or known.doc_number != number):
         return Wish(Number(known.doc_number, number), new=not known.live)
     return Wish(Number(number, number), asked_for=True)
 

@@ -378,6 +378,8 @@ class Sender:
                 await asyncio.sleep(0.2)
         if answer.intuit_code == NUMBER_TAKEN and seen is not None and _another(attempt, seen):
             return self._number_taken(attempt, answer, seen)
+        if seen is None and attempt.request.qbo_id and answer.conflicting_id not in (None, attempt.request.qbo_id):
+            return self._number_free_again(attempt, answer)
         if seen is not None and attempt.request.qbo_id is not None:
             known = await self.follower.conflicted(attempt.fencing_token, attempt.known, seen, token)
             attempt = replace(attempt, known=known)
@@ -406,6 +408,13 @@ class Sender:
             other = numbering.instead(known, number, policy)
             effects = replace(effects, numbered=Numbered(known.id, other.text, number))
         return effects
+
+    def _number_free_again(self, attempt: Attempt, answer: Answer) -> Effects:
+        """The other document that 6140 names is gone: that says nothing about ours. The number is asked for again."""
+        reason = f"Document {answer.conflicting_id} had the number '{attempt.fields.get('doc_number', '')}', and is gone."
+        answer = replace(answer, kind=AnswerKind.ERROR, disposition=Disposition.RETRY, code=Code.CONFLICT, reason=reason)
+        when = When.ERROR_AFTER_SILENCE if attempt.sent.ambiguous else When.ERROR
+        return self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))
 
     async def _conflicting(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Seen | None:
         entity, qbo_id = attempt.request.entity, answer.conflicting_id or attempt.request.qbo_id

@@ -12,7 +12,7 @@ export UV_NO_PROGRESS ?= 1
 RUN := .venv/bin/python
 SYNCED := .bootstrap/synced$(if $(filter kafka,$(BROKER)),-kafka,)
 
-.PHONY: help demo up qbo-writer reset test test-kafka lint types contracts bench bench-sandbox check clean asyncapi env-example
+.PHONY: help demo up qbo-writer reset test test-kafka lint types contracts bench bench-sandbox model check clean asyncapi env-example
 help: ## What there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
@@ -68,6 +68,8 @@ bench-writer: .bootstrap/synced-dev ## The writer at Intuit's limits, beside sim
 	@$(RUN) -m bench.writer $(ARGS)
 bench-outages: .bootstrap/synced-dev ## What a crash and a long absence cost: ARGS=crash or ARGS=feed
 	@$(RUN) -m bench.outages $(ARGS)
+model: $(SYNCED) ## The posting protocol as a model that checks itself, without the services
+	@$(RUN) tests/model/posting_protocol.py $(ARGS)
 faults: .bootstrap/synced-dev ## Crash points, random kills, QuickBooks faults: the full run
 	@$(RUN) -m tests.faults.run $(ARGS)
 

@@ -282,6 +282,12 @@ WITHOUT_CODE: dict[str, Entry] = {
 _INTERNAL_CAUSE = re.compile(r"(?<![\w.])-\d{4,6}\b(?![.,]\d)")
 _TXN_ID = re.compile(r"TxnId\s*[=:]\s*(\d+)")
 _TXN_TYPE = re.compile(r"TxnType\s*[=:]\s*(\w+)")
+# In a company of another language the Detail may be translated: then the Id alone counts.
+_TXN_TYPES = frozenset({
+    "Bill", "BillPayment", "CashPurchase", "Check", "CreditCardCredit", "CreditMemo", "Deposit", "Estimate", "Expense",
+    "Invoice", "JournalEntry", "Payment", "Purchase", "PurchaseOrder", "ReceivePayment", "RefundReceipt",
+    "SalesReceipt", "Transfer", "VendorCredit",
+})  # fmt: skip
 _XML_ERROR = re.compile(r"<(?:\w+:)?Error\b([^>]*)>(.*?)</(?:\w+:)?Error>", re.S)
 _DOUBLED = 300  # characters of Intuit's own words in a reason
 
@@ -442,7 +448,7 @@ def _answer(entry: Entry, fault: Fault | None) -> Answer:
         reason=reason,
         fix=entry.fix,
         conflicting_id=named.group(1) if named else None,
-        conflicting_kind=kind.group(1) if named and kind else None,
+        conflicting_kind=kind.group(1) if named and kind and kind.group(1) in _TXN_TYPES else None,
         tries=entry.tries,
         unauthorized=entry.unauthorized,
         throttled=entry.throttled,

@@ -504,17 +504,24 @@ class Ledger:
 
     async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[Known]]:
         """Return whose numbers these are: case-folded number -> documents that QuickBooks holds, or that are on their way."""
-        rows = await self._pool.fetch(
-            f"SELECT {_KNOWN} FROM qbo_writer.documents d "  # noqa: S608
-            "WHERE d.realm = $1 AND d.kind = $2 AND d.doc_number IS NOT NULL "
-            "AND lower(d.doc_number) IN (SELECT lower(number) FROM unnest($3::text[]) AS t(number)) "
-            "AND (d.status IN ('present', 'voided') OR EXISTS "
-            "(SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved'))",
+        rows = await self._pool.fetch(  # what it was refused for, or a person has changed, it does not have
+            f"""
+            WITH wanted AS (SELECT lower(number) AS number FROM unnest($3::text[]) AS t(number))
+            SELECT {_KNOWN}, d.fields->>'doc_number' AS has FROM qbo_writer.documents d
+            WHERE d.realm = $1 AND d.kind = $2 AND d.fields->>'doc_number' IS NOT NULL
+              AND lower(d.fields->>'doc_number') IN (SELECT number FROM wanted) AND d.status IN ('present', 'voided')
+            UNION ALL
+            SELECT {_KNOWN}, d.doc_number AS has FROM qbo_writer.documents d
+            WHERE d.realm = $1 AND d.kind = $2 AND d.doc_number IS NOT NULL
+              AND lower(d.doc_number) IN (SELECT number FROM wanted)
+              AND (d.status IN ('present', 'voided') AND d.fields->>'doc_number' IS NULL OR EXISTS
+                (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved'))
+            """,  # noqa: S608
             realm, kind.value, list(numbers),
         )  # fmt: skip
         found: dict[str, list[Known]] = {}
         for row in rows:
-            found.setdefault(row["d_number"].casefold(), []).append(known_of(row))
+            found.setdefault(row["has"].casefold(), []).append(known_of(row))
         return found
 
     async def next_due_in(self, realm: str) -> float:

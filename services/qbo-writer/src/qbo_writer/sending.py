@@ -378,8 +378,8 @@ class Sender:
                 await asyncio.sleep(0.2)
         if answer.intuit_code == NUMBER_TAKEN and seen is not None and _another(attempt, seen):
             return self._number_taken(attempt, answer, seen)
-        if seen is None and attempt.request.qbo_id and answer.conflicting_id not in (None, attempt.request.qbo_id):
-            return self._number_free_again(attempt, answer)
+        if answer.intuit_code == NUMBER_TAKEN and seen is None:
+            return self._number_of_nobody(attempt, answer)
         if seen is not None and attempt.request.qbo_id is not None:
             known = await self.follower.conflicted(attempt.fencing_token, attempt.known, seen, token)
             attempt = replace(attempt, known=known)
@@ -397,22 +397,26 @@ class Sender:
             other_kind = Disposition.HOLD if seen is None else Disposition.REJECT
             disposition = other_kind if policy.unusable_number == "reject" else Disposition.RETRY
         text = number or attempt.fields.get("doc_number") or ""
-        answer = replace(
-            answer, kind=AnswerKind.ERROR, disposition=disposition, code=Code.CONFLICT,
-            reason=numbering.taken(text, known.kind, seen) if seen else _number_of_another(attempt, answer, text),
-            fix=numbering.FIX_TAKEN,
-        )  # fmt: skip
-        when = When.ERROR_AFTER_SILENCE if attempt.sent.ambiguous else When.ERROR
-        effects = self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))
-        if when is When.ERROR and disposition is Disposition.RETRY and number is not None:
+        reason = numbering.taken(text, known.kind, seen) if seen else _number_of_another(attempt, answer, text)
+        effects = self._number_refused(attempt, answer, disposition, reason)
+        if disposition is Disposition.RETRY and number is not None and not attempt.sent.ambiguous:
             other = numbering.instead(known, number, policy)
             effects = replace(effects, numbered=Numbered(known.id, other.text, number))
         return effects
 
-    def _number_free_again(self, attempt: Attempt, answer: Answer) -> Effects:
-        """The other document that 6140 names is gone: that says nothing about ours. The number is asked for again."""
-        reason = f"Document {answer.conflicting_id} had the number '{attempt.fields.get('doc_number', '')}', and is gone."
-        answer = replace(answer, kind=AnswerKind.ERROR, disposition=Disposition.RETRY, code=Code.CONFLICT, reason=reason)
+    def _number_of_nobody(self, attempt: Attempt, answer: Answer) -> Effects:
+        """6140, and nobody is seen to have the number: whoever had it is gone, or not shown yet. It is asked for again."""
+        text = attempt.fields.get("doc_number", "")
+        reason = f"QuickBooks says that the number '{text}' is taken, and shows no document that has it."
+        if answer.conflicting_id:
+            reason = f"Document {answer.conflicting_id} had the number '{text}', and is gone."
+        return self._number_refused(attempt, answer, Disposition.RETRY, reason)
+
+    def _number_refused(self, attempt: Attempt, answer: Answer, disposition: Disposition, reason: str) -> Effects:
+        """Nothing was done by this send."""
+        answer = replace(
+            answer, kind=AnswerKind.ERROR, disposition=disposition, code=Code.CONFLICT, reason=reason, fix=numbering.FIX_TAKEN
+        )
         when = When.ERROR_AFTER_SILENCE if attempt.sent.ambiguous else When.ERROR
         return self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))
 

@@ -27,6 +27,13 @@ class Document(SQLModel, table=True):
         Index(
             "ix_documents_doc_number", "realm", "kind", text("lower(doc_number)"), postgresql_where=text("doc_number IS NOT NULL")
         ),
+        Index(
+            "ix_documents_shown_number",
+            "realm",
+            "kind",
+            text("lower(fields ->> 'doc_number')"),
+            postgresql_where=text("fields ->> 'doc_number' IS NOT NULL"),
+        ),
         Index("ix_documents_qbo_id", "realm", "kind", "qbo_id", postgresql_where=text("qbo_id IS NOT NULL")),
         Index("ix_documents_held", "realm", postgresql_where=text("held")),
         {"schema": SCHEMA},

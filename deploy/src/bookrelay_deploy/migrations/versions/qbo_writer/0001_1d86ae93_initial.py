@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_2dcaaf77'
+revision = '0001_1d86ae93'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -97,6 +97,7 @@ def upgrade() -> None:
     op.create_index('ix_documents_doc_number', 'documents', ['realm', 'kind', sa.literal_column('lower(doc_number)')], unique=False, schema='qbo_writer', postgresql_where=sa.text('doc_number IS NOT NULL'))
     op.create_index('ix_documents_held', 'documents', ['realm'], unique=False, schema='qbo_writer', postgresql_where=sa.text('held'))
     op.create_index('ix_documents_qbo_id', 'documents', ['realm', 'kind', 'qbo_id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('qbo_id IS NOT NULL'))
+    op.create_index('ix_documents_shown_number', 'documents', ['realm', 'kind', sa.literal_column("lower(fields ->> 'doc_number')")], unique=False, schema='qbo_writer', postgresql_where=sa.text("fields ->> 'doc_number' IS NOT NULL"))
     op.create_index('uq_documents_key', 'documents', ['realm', 'source', 'source_key', 'kind'], unique=True, schema='qbo_writer')
     op.create_table('feed_told',
     sa.Column('realm', sa.Text(), nullable=False),

@@ -258,9 +258,9 @@ class Sender:
         effects = [e for a, answer in at_once for e in self._item(a, answer)]
         await self._settle(tenure, effects, at_once)
         await asyncio.gather(*(self._settle_alone(tenure, a, answer, token) for a, answer in reading))
-        worst = next((answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled), None)
-        if worst:
-            await self._after(tenure, worst, token)
+        if told := [answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled]:
+            # A halt stops the company, whichever item it stands at; a token is renewed before a pause is noted.
+            await self._after(tenure, min(told, key=lambda answer: (not answer.halt, not answer.unauthorized)), token)
 
     async def _settle_alone(self, tenure: Tenure, attempt: Attempt, answer: Answer, token: AccessToken) -> None:
         await self._settle(tenure, await self._answered(attempt, answer, token), [(attempt, answer)])

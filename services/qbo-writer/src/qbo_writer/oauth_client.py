@@ -1,6 +1,7 @@
 """Intuit's OAuth 2: three form posts over httpx (ADR 0005). It stores nothing and retries nothing."""
 
 import base64
+import math
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +16,7 @@ from qbo_writer.settings import WriterSettings
 
 SCOPE = "com.intuit.quickbooks.accounting"
 _ROLLING, _HOUR = 8640000.0, 3600.0  # lives of the tokens where the answer does not say: 100 days, 1 hour
+_MOST = 10 * 365 * 86400.0  # what is longer is no life, and no date
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,20 @@ def _pair(body: dict[str, Any]) -> TokenPair:
         raise TransientError(
             "Intuit's token endpoint answered without tokens.", "It is tried again automatically.", Code.REFRESH_FAILED
         )
-    hard = body.get("x_refresh_token_hard_expires_in")
+    hard = "x_refresh_token_hard_expires_in"
     return TokenPair(
         access_token=access,
-        expires_in=float(body.get("expires_in") or _HOUR),
+        expires_in=_seconds(body, "expires_in", _HOUR),
         refresh_token=refresh,
-        refresh_expires_in=float(body.get("x_refresh_token_expires_in") or _ROLLING),
-        hard_expires_in=float(hard) if hard is not None else None,
+        refresh_expires_in=_seconds(body, "x_refresh_token_expires_in", _ROLLING),
+        hard_expires_in=_seconds(body, hard, _MOST) if body.get(hard) is not None else None,
     )
+
+
+def _seconds(body: dict[str, Any], name: str, otherwise: float) -> float:
+    """Return a life; what cannot be read is taken for the usual one: the tokens are there, and must not be lost for it."""
+    try:
+        life = float(body[name])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return otherwise
+    return otherwise if math.isnan(life) else min(max(life, -_MOST), _MOST)

@@ -29,7 +29,8 @@ log = telemetry.get_logger(__name__)
 CONNECTED, NEEDS_RECONNECT = "connected", "needs_reconnect"
 _RECONNECT = "Connect again: qbo-writer auth login."
 HALTED_SECONDS = 300.0  # until the token endpoint is asked again after it refused us, not the grant
-AWAY_SECONDS, AWAY_MOST = 1.0, 60.0  # while it does not answer: growing
+AWAY_SECONDS, AWAY_MOST = 1.0, 60.0  # while it does not answer, or gives tokens of no use: growing
+USABLE_SECONDS = 1.0  # a token that lives shorter is over before it is used
 ERROR_LENGTH = 500
 _MANUAL = -1  # in place of a fencing token: the operator's command line, which holds no lease
 
@@ -239,6 +240,7 @@ class TokenStore:
             row = await self._row(realm, connection)
         if row is None or self._has_another_first(row):
             row = await self._first_pair(realm, fencing_token, row)
+            self._usable(realm, row)
         if row["state"] != CONNECTED:
             self._show(realm, row)
             raise HaltError(
@@ -248,6 +250,7 @@ class TokenStore:
         life = (token.expires_at - row["now"]).total_seconds()
         if life <= self._early(row) or (rejected and rejected.value == token.value):
             row = await self._refresh(realm, fencing_token, row)
+            self._usable(realm, row)
             token = AccessToken(self._vault.open(row["access_token"]), row["access_expires_at"])
             life = (token.expires_at - row["now"]).total_seconds()
         elif not self._vault.is_current(row["access_token"]):
@@ -340,14 +343,33 @@ class TokenStore:
         except (HaltError, TransientError) as error:
             away = isinstance(error, TransientError)
             metrics.TOKEN_REFRESHES.labels(realm, "no_answer" if away else "halt").inc()
-            grown = min(max(last.wait * 2, AWAY_SECONDS), AWAY_MOST) if last else 0.0  # one lost answer is no outage
-            wait = grown if away else HALTED_SECONDS
-            self._refused[realm] = _Refused(refresh_token, error, wait, self.clock() + wait)
+            self._leave_alone(realm, refresh_token, error, last)
             await self._note(realm, str(error)[:ERROR_LENGTH] if away else None)  # the other is a halt, which is told
             raise
-        self._refused.pop(realm, None)
-        await self._note(realm, None)
-        return pair
+        if pair.expires_in >= USABLE_SECONDS:
+            self._refused.pop(realm, None)
+            await self._note(realm, None)
+            return pair
+        metrics.TOKEN_REFRESHES.labels(realm, "unusable").inc()
+        unusable = TransientError(
+            f"Intuit's token endpoint gave an access token that is over when it comes (expires_in {pair.expires_in:g}).",
+            "It is tried again automatically.", Code.REFRESH_FAILED,
+        )  # fmt: skip
+        self._leave_alone(realm, pair.refresh_token, unusable, last)  # by which it is asked next
+        await self._note(realm, str(unusable)[:ERROR_LENGTH])
+        return pair  # to be stored: its refresh token may be the only one that works now
+
+    def _leave_alone(self, realm: str, refresh_token: str, error: HaltError | TransientError, last: _Refused | None) -> None:
+        """Begin the pause until the endpoint is asked for this token again; it grows while the endpoint is away."""
+        grown = min(max(last.wait * 2, AWAY_SECONDS), AWAY_MOST) if last else 0.0  # one lost answer is no outage
+        wait = grown if isinstance(error, TransientError) else HALTED_SECONDS
+        self._refused[realm] = _Refused(refresh_token, error, wait, self.clock() + wait)
+
+    def _usable(self, realm: str, row: Any) -> None:
+        """Raise what was said of the pair that was just stored, if its access token is of no use."""
+        last = self._refused.get(realm)
+        if last and row and last.refresh_token == self._vault.open(row["refresh_token"]):
+            raise last.error.with_traceback(None)
 
     async def _note(self, realm: str, error: str | None) -> None:
         """Keep since when the token endpoint does not answer, for `status`; nothing relies on it."""

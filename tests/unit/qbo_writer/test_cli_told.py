@@ -20,7 +20,7 @@ def test_a_number_that_cannot_be_meant_is_refused(line: str, capsys: pytest.Capt
     with pytest.raises(SystemExit) as ended:
         cli.run(line.split())
     assert ended.value.code == 2
-    assert "is not a number from 1 on" in capsys.readouterr().err
+    assert "is not a number from 1 to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", ["audit verify", "audit discrepancies", "audit prune", "held list", "bounds unreliable"])

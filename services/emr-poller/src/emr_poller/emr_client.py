@@ -166,7 +166,7 @@ def retry_after(header: str) -> float:
             seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError):
             seconds = 60
-    return min(max(seconds, 1.0), 3600.0)
+    return min(max(1.0, seconds), 3600.0)  # in this order NaN is 1
 
 
 # --------------------------------------------------------------------------------------------------------------- reading

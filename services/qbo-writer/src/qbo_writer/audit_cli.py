@@ -8,7 +8,7 @@ from typing import Any
 from bookrelay.db import Pool
 
 from qbo_writer import audit, decisions, discrepancies
-from qbo_writer.cli_support import at_least_one, person_arguments, remark, served
+from qbo_writer.cli_support import at_most, number, person_arguments, remark, served
 from qbo_writer.settings import WriterSettings
 
 
@@ -21,7 +21,7 @@ def register(subparsers: Any) -> None:
     verify.set_defaults(action=audit_verify)
     decided = log.add_parser("decisions", help="what people decided about documents and companies: who, when, why")
     decided.add_argument("--realm", help="only this company")
-    decided.add_argument("--limit", type=at_least_one, default=1000, help="the newest ones (default 1000)")
+    decided.add_argument("--limit", type=at_most, default=1000, help="the newest ones (default 1000)")
     decided.set_defaults(action=audit_decisions)
     found = log.add_parser("discrepancies", help="where books and ledger disagree; exit status 1 if they do")
     found.add_argument("--realm", help="only this company")
@@ -34,7 +34,7 @@ def register(subparsers: Any) -> None:
     accept.set_defaults(action=audit_accept)
     prune = log.add_parser("prune", help="forget its old end")
     prune.add_argument("--realm", help="only this company")
-    prune.add_argument("--days", type=at_least_one, default=400, help="keep what is younger (default 400)")
+    prune.add_argument("--days", type=number(36_500), default=400, help="keep what is younger (default 400)")
     prune.set_defaults(action=audit_prune)
 
 

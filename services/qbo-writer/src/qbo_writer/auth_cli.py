@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError, Code, SettingsError
 
+from qbo_writer.cli_support import seconds
 from qbo_writer.oauth_client import OAuthClient
 from qbo_writer.settings import WriterSettings
 from qbo_writer.tokens import CONNECTED, TokenStatus, TokenStore
@@ -51,7 +52,7 @@ def _login_arguments(parser: argparse.ArgumentParser, *, given: bool) -> None:
     parser.add_argument(
         "--paste", action="store_true", default=default(False), help="paste the address you were sent to, instead of listening"
     )
-    parser.add_argument("--timeout", type=float, default=default(600.0), help="seconds to wait for the person")
+    parser.add_argument("--timeout", type=seconds, default=default(600.0), help="seconds to wait for the person")
     parser.set_defaults(action=_login)
 
 

@@ -29,7 +29,7 @@ from qbo_writer import (
     status_cli,
     unserved_cli,
 )
-from qbo_writer.cli_support import Action, NoCalls, at_least_one, kafka_why_not, person_arguments, remark, served
+from qbo_writer.cli_support import Action, NoCalls, at_most, kafka_why_not, person_arguments, remark, seconds, served
 from qbo_writer.domain import LookupFailed
 from qbo_writer.settings import WriterSettings
 
@@ -134,8 +134,8 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--dry-run", action="store_true", help="show what would be sent, change nothing")
     commands = main.add_subparsers(dest="command")
     once = commands.add_parser("run-once", help="post what is due, then end")
-    once.add_argument("--limit", type=at_least_one, default=100, help="documents at most (default 100)")
-    once.add_argument("--seconds", type=float, default=300, help="end after so long in any case")
+    once.add_argument("--limit", type=at_most, default=100, help="documents at most (default 100)")
+    once.add_argument("--seconds", type=seconds, default=300, help="end after so long in any case")
     once.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS, help="show what would be sent, change nothing")
     once.set_defaults(action=run_once)
     status_cli.register(commands)
@@ -168,6 +168,9 @@ async def _why_not(settings: WriterSettings, error: BaseException) -> BookrelayE
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
+    for given in arguments:
+        if any("\ud800" <= sign <= "\udfff" for sign in given):  # bytes that are no UTF-8: no column takes them
+            parser().error(f"argument {given!a:.80} is not UTF-8")
     parsed = parser().parse_args(arguments)
     action: Action | None = getattr(parsed, "action", None)
     if parsed.dry_run:

@@ -18,6 +18,10 @@ from qbo_writer.listing import Filter
 from qbo_writer.settings import WriterSettings
 
 WORDS_MOST = 1000
+SHOWN = 64  # characters of what cannot be read
+YEAR_SECONDS = 365 * 86400.0
+OLDEST_DAYS = 36_500
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Action = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
 
@@ -42,15 +46,31 @@ async def kafka_why_not(settings: WriterSettings) -> BookrelayError | None:
         probe.close()
 
 
-def at_least_one(text: str) -> int:
-    """Read a number from 1 to what Postgres' bigint holds."""
+def number(most: int) -> Callable[[str], int]:
+    """Return what reads a number from 1 to `most`."""
+
+    def read(text: str) -> int:
+        found = int(text) if re.fullmatch(r"[0-9]{1,19}", text) else 0
+        if not 1 <= found <= most:
+            raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is not a number from 1 to {most}")
+        return found
+
+    return read
+
+
+document_number = number(2**63 - 1)  # what Postgres' bigint holds
+at_most = number(1_000_000)  # of rows, documents, days: more is not meant
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds, up to a year."""
     try:
-        number = int(text)
+        found = float(text)
     except ValueError:
-        number = 0
-    if not 1 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
-    return number
+        found = -1.0
+    if not 0 <= found <= YEAR_SECONDS:  # NaN is not, either
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is not a number of seconds from 0 to {YEAR_SECONDS:.0f} (a year)")
+    return found
 
 
 def person_arguments(parser: argparse.ArgumentParser, *, why: bool = False) -> None:
@@ -67,7 +87,7 @@ def filter_arguments(parser: argparse.ArgumentParser, limit: int) -> None:
     parser.add_argument("--code", help="only this code, for example QB006")
     parser.add_argument("--reason", help="only where the reason has these words")
     parser.add_argument("--older", type=duration, default=timedelta(), help="only what has been so for so long: 30s, 10m, 2h, 3d")
-    parser.add_argument("--limit", type=at_least_one, default=limit, help=f"documents at most (default {limit})")
+    parser.add_argument("--limit", type=at_most, default=limit, help=f"documents at most (default {limit})")
 
 
 def chosen(arguments: argparse.Namespace, states: tuple[str, ...]) -> Filter:
@@ -78,10 +98,11 @@ def chosen(arguments: argparse.Namespace, states: tuple[str, ...]) -> Filter:
 
 def duration(text: str) -> timedelta:
     """Read 30s, 10m, 2h or 3d."""
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text} is not a time like 30s, 10m, 2h or 3d")
-    return timedelta(seconds=int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]])
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    time = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta.max
+    if time > timedelta(days=OLDEST_DAYS):
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is not a time like 30s, 10m, 2h or 3d, up to {OLDEST_DAYS}d")
+    return time
 
 
 def words(text: str) -> str:

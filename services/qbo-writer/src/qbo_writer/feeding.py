@@ -66,7 +66,7 @@ def judge(known: Known, change: Seen | Deleted) -> Judged:
 
 
 def _number(sync_token: str | None) -> int:
-    return int(sync_token) if sync_token and sync_token.isdigit() else -1
+    return int(sync_token) if sync_token and sync_token.isdecimal() else -1
 
 
 class Feeder:

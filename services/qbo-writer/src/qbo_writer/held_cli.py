@@ -10,7 +10,7 @@ from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError
 
 from qbo_writer import listing, operating, showing
-from qbo_writer.cli_support import NoCalls, at_least_one, chosen, filter_arguments, person_arguments, remark, served
+from qbo_writer.cli_support import NoCalls, chosen, document_number, filter_arguments, person_arguments, remark, served, words
 from qbo_writer.decisions import Person
 from qbo_writer.main import Writer
 from qbo_writer.settings import WriterSettings
@@ -34,11 +34,11 @@ def register(subparsers: Any) -> None:
         filter_arguments(listed, LISTED)
         listed.set_defaults(action=held_list)
         shown = commands.add_parser("show", help="with its commands and attempts, and what QuickBooks holds now")
-        shown.add_argument("document", type=at_least_one, help="its number, as in the list")
+        shown.add_argument("document", type=document_number, help="its number, as in the list")
         shown.set_defaults(action=held_show)
         for name, does in (("release", "decide again"), ("drop", "leave QuickBooks as it is")):
             some = commands.add_parser(name, help=f"{does}: one, or many by a filter")
-            some.add_argument("document", type=at_least_one, nargs="*", help="their numbers, as in the list; or a filter:")
+            some.add_argument("document", type=document_number, nargs="*", help="their numbers, as in the list; or a filter:")
             filter_arguments(some, AT_ONCE)
             some.add_argument("--yes", action="store_true", help="do it; without it a filter shows what it means, and asks")
             person_arguments(some)
@@ -51,8 +51,8 @@ def _force(commands: Any) -> None:
     one = commands.add_parser(
         "force", help="write over the state that was shown, and no other; for an open request: it had no effect"
     )
-    one.add_argument("document", type=at_least_one, help="its number, as in the list")
-    one.add_argument("--sync-token", help="of the state that is written over (default: the one that was shown last)")
+    one.add_argument("document", type=document_number, help="its number, as in the list")
+    one.add_argument("--sync-token", type=words, help="of the state that is written over (default: the one that was shown last)")
     person_arguments(one)
     one.set_defaults(action=held_force)
 

@@ -4,6 +4,7 @@ A document stands where its newest recorded command stands; lists and counts are
 """
 
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -94,7 +95,7 @@ def _recorded_as(states: Collection[str]) -> list[str]:
 
 async def number_of(pool: Pool, given: str) -> int:
     """Return the number of the document that a person means by its own number, or by the id of one of its commands."""
-    if given.isdigit() and int(given) < 2**63:
+    if re.fullmatch(r"[0-9]{1,19}", given) and int(given) < 2**63:
         found = await pool.fetchval("SELECT id FROM qbo_writer.documents WHERE id = $1", int(given))
     else:
         try:
@@ -105,7 +106,7 @@ async def number_of(pool: Pool, given: str) -> int:
             ) from None
         found = await pool.fetchval("SELECT document_id FROM qbo_writer.commands WHERE id = $1", id_)
     if found is None:
-        raise BookrelayError(f"There is no document or command {given}.", "See `qbo-writer commands list`.")
+        raise BookrelayError(f"There is no document or command {given[:64]}.", "See `qbo-writer commands list`.")
     return int(found)
 
 

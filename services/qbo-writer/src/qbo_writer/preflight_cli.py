@@ -7,7 +7,7 @@ from typing import Any
 from bookrelay.db import Pool
 
 from qbo_writer import preflight
-from qbo_writer.cli_support import at_least_one, remark, served
+from qbo_writer.cli_support import at_most, remark, served
 from qbo_writer.policy import Policy
 from qbo_writer.settings import WriterSettings
 
@@ -26,7 +26,7 @@ def register(subparsers: Any) -> None:
     command.add_argument("--realm", help="only this company")
     command.add_argument("--json", action="store_true", help="one JSON document for all companies")
     command.add_argument(
-        "--reads", type=at_least_one, default=preflight.READS, help=f"reads of QuickBooks at most (default {preflight.READS})"
+        "--reads", type=at_most, default=preflight.READS, help=f"reads of QuickBooks at most (default {preflight.READS})"
     )
     command.set_defaults(action=run)
 

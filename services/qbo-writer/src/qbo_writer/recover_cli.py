@@ -17,7 +17,7 @@ from bookrelay.errors import BookrelayError
 from bookrelay.kafka import Publisher
 
 from qbo_writer import handlers, recovery
-from qbo_writer.cli_support import remark
+from qbo_writer.cli_support import SHOWN, remark, seconds
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import LookupFailed
 from qbo_writer.lease import LeaseLost
@@ -29,6 +29,7 @@ from qbo_writer.settings import WriterSettings
 
 MARGIN_SECONDS = 3600.0  # clocks differ, and what a backup holds was begun before it
 CONNECT_SECONDS = 60.0
+EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)  # QuickBooks Online is younger
 
 
 def register(subparsers: Any) -> None:
@@ -36,7 +37,7 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("recover", help="after a restored database: compare it with QuickBooks, then go on")
     parser.add_argument("--since", type=_time, required=True, metavar="TIME",
                         help="when the backup was taken, ISO 8601 with a zone: 2026-11-29T08:00:00Z")  # fmt: skip
-    parser.add_argument("--margin", type=_seconds, default=MARGIN_SECONDS, metavar="SECONDS",
+    parser.add_argument("--margin", type=seconds, default=MARGIN_SECONDS, metavar="SECONDS",
                         help="look so much further back (default 3600)")  # fmt: skip
     parser.add_argument("--stopped-at", type=_time, default=None, metavar="TIME",
                         help="when the last writer had ended; without it: now, which costs a wait of some minutes")  # fmt: skip
@@ -47,22 +48,14 @@ def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not a time like 2026-11-29T08:00:00Z") from None
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is not a time like 2026-11-29T08:00:00Z") from None
     if at.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text} has no zone: 2026-11-29T08:00:00Z, or +02:00 at its end")
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} has no zone: 2026-11-29T08:00:00Z, or +02:00 at its end")
+    if at < EARLIEST:
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is before {EARLIEST:%Y}")
     if at > datetime.now(UTC):
-        raise argparse.ArgumentTypeError(f"{text} is in the future")
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is in the future")
     return at.astimezone(UTC)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= 86400 * 365:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
-    return seconds
 
 
 async def recover(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:

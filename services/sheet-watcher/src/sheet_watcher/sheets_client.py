@@ -152,7 +152,7 @@ class SheetsClient:
             raise TransientError(f"Google Sheets cannot be reached ({type(error).__name__}).") from None
 
     def _backoff(self, header: str | None) -> float:
-        if header and header.isdigit():
+        if header and header.isdecimal():
             return min(max(float(header), 1.0), 600.0)
         return min(2.0 ** min(self._refused, 6), LONGEST_BACKOFF_SECONDS) + random.random()  # noqa: S311 (jitter)
 

@@ -47,7 +47,7 @@ from qbo_writer.policy import Policy
 from qbo_writer.redacting import names_in, veiled
 from qbo_writer.references import CompanyFacts
 from qbo_writer.resolving import Resolver
-from qbo_writer.sending import NO_ANSWER, Parts, Sender, Tenure, log_end
+from qbo_writer.sending import NO_ANSWER, STRANGE_TO_HALT, Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, backoff_seconds, ended, hash_of
 from qbo_writer.sweeping import Sweeper
 
@@ -110,6 +110,8 @@ class Prepared:
     paid: list[tuple[Candidate, Unpay]] = field(default_factory=list)  # our payment is to be removed first
     names: dict[tuple[LedgerKind, str], tuple[NameNeeded, list[Candidate]]] = field(default_factory=dict)
     unanswered: bool = False  # a read had no answer: nobody's fault, it is asked again after a pause
+    refused: LookupFailed | None = None  # a read was refused
+    last_try: bool = False  # it was the last one of a document that is held now
 
 
 class Poster:
@@ -131,6 +133,7 @@ class Poster:
         self._halt_wait, self._halt_try_at, self._resumed_at = HALT_RETRY_SECONDS, 0.0, -math.inf
         self._answered_at_trial: int | None = None  # how many answers there were when the latest trial began
         self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> answers to anybody when its read had none, how often
+        self._refused = 0  # documents whose reads were refused since a harmless read was served
         self._pace_kept = self._row_read = 0.0
         self.rounds = 0
         self._looked_idle = False
@@ -414,6 +417,7 @@ class Poster:
         await asyncio.gather(*(self._prepare_one(c, token, prepared, numbers) for c in candidates))
         if prepared.unanswered:
             self.sender.health.heard(NO_ANSWER)
+        await self._halt_if_refused_to_all(prepared, token)
         if prepared.effects:
             await self.sender.commit(tenure, prepared.effects)
             for effect in prepared.effects:
@@ -462,12 +466,7 @@ class Poster:
                     return
             self._unanswered.pop(asked.id, None)
         except LookupFailed as error:
-            why = veiled(str(error), names_in(asked.content))
-            log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=why)
-            prepared.unanswered = prepared.unanswered or not error.definite
-            failed = error.definite or self._others_are_served(asked.id)
-            pause = backoff_seconds(max(asked.failures, self._unanswered.get(asked.id, (0, 0))[1]))
-            prepared.effects.append(Effects(requeue=Requeue(asked.id, pause, failed=failed, reason=why[:REASON_LENGTH])))
+            prepared.effects.append(self._unread(asked, error, prepared))
             return
         except (HaltError, LeaseLost):
             raise
@@ -527,6 +526,27 @@ class Poster:
             return None
         effects = self.adopter.take_over(seen, known, *found, versions[0])
         return effects if effects.ends else replace(effects, requeue=Requeue(candidate.newest.id))
+
+    def _unread(self, asked: Asked, error: LookupFailed, prepared: Prepared) -> Effects:
+        """A read that a document needs failed: it is decided again later. While the company is halted that is not its fault."""
+        why = veiled(str(error), names_in(asked.content))
+        log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=why)
+        halted = bool(self.row and self.row.halted_code)
+        if error.definite and not halted:
+            self._refused, prepared.refused = self._refused + 1, error
+            prepared.last_try = prepared.last_try or asked.failures + 1 >= FAILURES
+        prepared.unanswered = prepared.unanswered or not error.definite
+        failed = not halted and (error.definite or self._others_are_served(asked.id))
+        pause = backoff_seconds(max(asked.failures, self._unanswered.get(asked.id, (0, 0))[1]))
+        return Effects(requeue=Requeue(asked.id, pause, failed=failed, reason=why[:REASON_LENGTH]))
+
+    async def _halt_if_refused_to_all(self, prepared: Prepared, token: AccessToken) -> None:
+        """Before reads that were refused count against their documents: where a harmless one is refused, too, we are cut off."""
+        if prepared.refused is None or not (prepared.last_try or self._refused >= STRANGE_TO_HALT):
+            return
+        self._refused = 0
+        if await self.sender.strange_to_all(token):
+            raise self.sender.refused_to_all(prepared.refused)
 
     def _others_are_served(self, command: UUID) -> bool:
         """Whether QuickBooks has answered somebody since a read for this command had no answer last.
@@ -753,8 +773,10 @@ class Poster:
             try:
                 seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
             except LookupFailed as error:
-                again = Requeue(asked.id, backoff_seconds(asked.failures), failed=True, reason=str(error)[:REASON_LENGTH])
-                await self.sender.commit(tenure, [Effects(requeue=again)])
+                prepared = Prepared()
+                again = self._unread(asked, error, prepared)
+                await self._halt_if_refused_to_all(prepared, token)
+                await self.sender.commit(tenure, [again])
                 return
             if seen is None or (seen.balance, seen.sync_token) != (known.balance, known.sync_token):
                 await self.feeder.saw(tenure, known, seen)

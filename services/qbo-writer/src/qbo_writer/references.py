@@ -20,6 +20,7 @@ from qbo_writer import merges, taxes
 from qbo_writer.domain import (
     AccessToken,
     LedgerKind,
+    LookupFailed,
     LookupUnreadable,
     NameNeeded,
     Reference,
@@ -46,6 +47,7 @@ _NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that n
 _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
 _LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has just answered
 _MERGES_SECONDS = 60.0
+_FAILED_SECONDS = 1.0  # who waits behind a read of the company that failed does not ask the same again
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
 _PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
 _WORD = {"Customer": "customer", "Vendor": "vendor", "Employee": "employee", "Item": "product or service", "Account": "account",
@@ -146,6 +148,7 @@ class References:
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
         self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
+        self._facts_failed: dict[str, tuple[LookupFailed, float]] = {}  # and when
         self._rates = taxes.Rates(books.query, settings.references_max_age_seconds)
         self._survivors: dict[str, tuple[merges.Survivors, float]] = {}
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -250,6 +253,8 @@ class References:
             cached = self._facts.get(realm)
             if cached and time.monotonic() < cached[1] + age:
                 return cached[0]
+            if (failed := self._facts_failed.get(realm)) and time.monotonic() < failed[1] + _FAILED_SECONDS:
+                raise failed[0]
             row = await self._pool.fetchrow(
                 "SELECT company, extract(epoch FROM now() - (company->>'read_at')::timestamptz)::float8 AS age "
                 "FROM qbo_writer.realms WHERE realm = $1",
@@ -258,7 +263,11 @@ class References:
             if row and row["company"].get("info") and row["age"] is not None and row["age"] < age:
                 raw, old = row["company"], row["age"]
             else:
-                raw, old = await self._read_company(realm, token), 0.0
+                try:
+                    raw, old = await self._read_company(realm, token), 0.0
+                except LookupFailed as error:
+                    self._facts_failed[realm] = (error, time.monotonic())
+                    raise
             facts = facts_of(raw["info"], raw["preferences"])
             self._facts[realm] = (facts, time.monotonic() - old)
             return facts

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bookrelay import metrics, telemetry
-from bookrelay.errors import HaltError
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import End
@@ -267,10 +266,7 @@ class Resolver:
         """
         last = any(attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST for attempt in attempts)
         if error.definite and last and await self.sender.strange_to_all(token):
-            raise HaltError(
-                f"QuickBooks refuses every read. {error}",
-                "Look at the firewall or proxy before it, and at Intuit's status page. Posting resumes automatically.",
-            )
+            raise self.sender.refused_to_all(error)
         answered, refused = self.sender.health.answered, set[int]()
         at, ends = dict[int, datetime](), list[Effects]()
         for attempt in attempts:

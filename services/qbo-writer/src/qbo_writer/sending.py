@@ -568,12 +568,26 @@ class Sender:
             raise HaltError(answer.reason or "QuickBooks does not serve this company.", answer.fix, answer.code)
 
     async def strange_to_all(self, token: AccessToken) -> bool:
-        """Whether a harmless request gets no sound answer, either: then the company is cut off, not ten documents wrong."""
-        try:
-            await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
-        except LookupFailed as error:
-            return error.definite  # where nobody answers, QuickBooks is away: that passes
-        return False
+        """Whether harmless requests get no sound answer, either: then the company is cut off, not ten documents wrong.
+
+        Two of them: what the documents could not read may have been one of the two.
+        """
+        for path in (f"/companyinfo/{self.realm}", "/preferences"):
+            try:
+                await self.parts.lists.get(self.realm, path, {}, token)
+            except LookupFailed as error:
+                if error.definite:
+                    continue
+            return False  # served; or nobody answers: QuickBooks is away, and that passes
+        return True
+
+    @staticmethod
+    def refused_to_all(error: LookupFailed) -> HaltError:
+        """Return the halt where every read is refused."""
+        return HaltError(
+            f"QuickBooks refuses every read. {error}",
+            "Look at the firewall or proxy before it, and at Intuit's status page. Posting resumes automatically.",
+        )
 
     def _log(self, effects: Sequence[Effects], about: Sequence[tuple[Attempt, Answer]]) -> None:
         answers = {attempt.asked.id: (attempt, answer) for attempt, answer in about}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from qbo_writer import mapping, numbering
+from qbo_writer import mapping, merging, numbering
 from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import AccessToken, AttemptState, CommandState, DocumentStatus, Operation, Request, Seen
 from qbo_writer.sending import Sender
@@ -38,6 +38,7 @@ class Adopter:
             retracts = (asked for asked in versions if asked.operation == "retract" and asked.state in WAITING)
             return next(((asked, {}) for asked in retracts), None)
         tried: set[str] = set()
+        only = len({asked.content_hash for asked in versions}) == 1  # else another version may have named what is there
         for asked in versions:
             if known.live and asked.content_hash == known.content_hash:
                 return None  # what is older was known to be replaced: whoever brought it back was a person
@@ -45,9 +46,19 @@ class Adopter:
                 continue
             tried.add(asked.content_hash)
             fields = await self._fields_of(known, asked, token)
+            if fields is not None and only:
+                fields = await self._followed(fields, seen, token)
             if fields is not None and mapping.compare(fields, seen).equal:
                 return asked, fields
         return None
+
+    async def _followed(self, fields: dict[str, str], seen: Seen, token: AccessToken) -> dict[str, str]:
+        """What is there is this version all the same if a person has merged what it names since."""
+        fencing_token = self._sender.parts.leases.holding(self._sender.realm)
+        if fencing_token is None:
+            return fields
+        merges = await self._sender.follower.moved(fencing_token, merging.moves(seen, fields), token)
+        return merging.follow_fields(fields, merges)
 
     def take_over(self, seen: Seen, known: Known, there: Asked, fields: dict[str, str], newest: Asked) -> Effects:
         """Settle the newest version by what is there; an earlier one becomes what is known, and the newest is posted over it."""

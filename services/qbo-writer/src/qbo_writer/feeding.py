@@ -156,7 +156,7 @@ class Feeder:
         ledger, now = self.parts.ledger, datetime.now(UTC)
         ids = [(mapping.KIND[c.entity], c.qbo_id) for c in changes if c.entity in mapping.KIND]
         mine = await ledger.known_by_qbo_id(self.realm, ids)
-        await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)])
+        await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)], token)
         if await self.sender.follower.in_feed(tenure.fencing_token, changes, mine, token):
             mine = await ledger.known_by_qbo_id(self.realm, ids)
         judged: list[FeedChange] = []
@@ -219,8 +219,13 @@ class Feeder:
         state = (change.entity, change.qbo_id, "deleted" if deleted else f"{sync_token} {_updated(change)}")
         return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged, state if changed else None)
 
-    async def saw(self, tenure: Tenure, known: Known, seen: Seen | None) -> None:
-        """A document of ours was read by Id, None if it is not there: commit what that means, as if the feed had shown it."""
+    async def saw(self, tenure: Tenure, known: Known, seen: Seen | None, token: AccessToken) -> None:
+        """A document of ours was read by Id, None if it is not there: commit what that means, as if the feed had shown it.
+
+        Raises LookupFailed.
+        """
+        if seen is not None:
+            known = await self.sender.follower.known(tenure.fencing_token, known, seen, token)
         change = seen or Deleted(mapping.ENTITY[known.kind], known.qbo_id or "")
         told = replace(self.told(known, change, judge(known, change), datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed(self.realm, tenure.fencing_token, [told], [])
@@ -230,11 +235,11 @@ class Feeder:
         told = replace(self.told(known, change, verdict, datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed(self.realm, tenure.fencing_token, [told], [])
 
-    async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen]) -> None:
+    async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen], token: AccessToken) -> None:
         """A marker that the feed shows ends an unknown create, at any time."""
         by_marker = {(s.entity, s.marker): s for s in seen if s.marker}
         if by_marker:
-            await self.resolver.settle_found(tenure, by_marker)
+            await self.resolver.settle_found(tenure, by_marker, token)
 
     # ------------------------------------------------------------------------------------------------------------- probe
 

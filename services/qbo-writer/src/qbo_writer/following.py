@@ -12,7 +12,7 @@ from qbo_writer import mapping
 from qbo_writer.deciding import Known
 from qbo_writer.domain import AccessToken, Books, Deleted, LookupFailed, Seen
 from qbo_writer.ledger import Ledger
-from qbo_writer.merging import ENTITIES, Entry, Merge, follow, moved_to, moves, one_act
+from qbo_writer.merging import ENTITIES, Entry, Merge, Moves, follow, moved_to, moves, one_act
 from qbo_writer.references import References, active
 
 log = telemetry.get_logger(__name__)
@@ -44,15 +44,28 @@ class Follower:
 
     async def refused(self, fencing_token: int, named: Collection[Entry], token: AccessToken) -> bool:
         """A request was refused for something that it names: follow, if that was merged into something else."""
-        suspects: dict[Entry, set[str] | None] = {entry: None for entry in named if entry[0] in NAMED}
-        return await self._apply(fencing_token, await self._look_into(suspects, {}, (), token, passing=False))
+        found = {merge.entry: merge for merge in await self._ledger.pending_merges(self.realm)}
+        suspects: dict[Entry, set[str] | None] = {entry: None for entry in named if entry[0] in NAMED and entry not in found}
+        found |= await self._look_into(suspects, {}, (), token, passing=False)
+        return await self._apply(fencing_token, found)
 
-    async def conflicted(self, fencing_token: int, known: Known, there: Seen, token: AccessToken) -> Known:
-        """A document of ours is not as we knew it: return what we know after the merges that made it name others."""
-        suspects: dict[Entry, set[str] | None] = {entry: {after} for entry, after in moves(known, there).items()}
-        found = await self._look_into(suspects, {}, (), token, passing=False)
+    async def moved(self, fencing_token: int, moves: Moves, token: AccessToken) -> list[Merge]:
+        """A document of ours names other entries than we think: return which of these moves are merges. Raises LookupFailed."""
+        if not moves.places:
+            return []
+        survivors = await self._ledger.survivors(self.realm)
+        known = [Merge(*entry, *to) for entry, to in moves.places.items() if to == {survivors.get(entry)}]
+        followed = {merge.entry for merge in known}
+        found = await self._look_into({e: to for e, to in moves.places.items() if e not in followed}, {}, (), token)
+        for rivals in moves.rivals:
+            if rivals <= found.keys() | followed:  # each of them is gone: which of them it named cannot be said
+                found = {entry: merge for entry, merge in found.items() if entry not in rivals}
         await self._apply(fencing_token, found)
-        return follow(known, list(found.values()))
+        return [*known, *found.values()]
+
+    async def known(self, fencing_token: int, known: Known, there: Seen, token: AccessToken) -> Known:
+        """Return what we know of a document after the merges that made it name others. Raises LookupFailed."""
+        return follow(known, await self.moved(fencing_token, moves(there, known.fields), token))
 
     async def _apply(self, fencing_token: int, found: Mapping[Entry, Merge]) -> bool:
         if not found:
@@ -90,8 +103,7 @@ class Follower:
         if winners is None:  # nothing shows yet what our documents name in its place
             known = await self._ledger.naming(self.realm, entry)
             there = known and await self._books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
-            after = moves(known, there).get(entry) if known and there else None
-            winners = {after} if after else set()
+            winners = moves(there, known.fields).places.get(entry, set()) if known and there else set()
         if len(winners) != 1:
             return None
         merge = Merge(entity, entry[1], next(iter(winners)))

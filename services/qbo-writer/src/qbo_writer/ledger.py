@@ -618,6 +618,10 @@ class Ledger:
         """Read merges that were told and are not applied."""
         return await merges.pending(self._pool, realm)
 
+    async def survivors(self, realm: str) -> dict[Entry, str]:
+        """Read who stands for whom after merges, by the loser."""
+        return (await merges.survivors(self._pool, realm)).by_id
+
     async def merge(self, realm: str, fencing_token: int, found: Sequence[Merge]) -> None:
         """Let what names the losers name the survivors."""
         async with fenced(self._pool, realm, fencing_token) as connection:

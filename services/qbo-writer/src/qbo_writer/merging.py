@@ -39,14 +39,30 @@ def _list_of(field: str) -> str | None:
     return _LISTS.get(field.replace("_", ".").rpartition(".")[2])
 
 
-def moves(known: Known, change: Seen) -> dict[Entry, str]:
-    """Return which entries that our document named it names no more, and the Id in their place."""
-    found: dict[Entry, str] = {}
-    for field, before in (known.fields or {}).items():
-        entity, after = _list_of(field), change.fields.get(field)
-        if entity and before and after and before != after:
-            found[(entity, before)] = after
-    return found
+@dataclass(frozen=True)
+class Moves:
+    """Which entries a document named and names no more, and the Ids in their place: more than one is no merge.
+
+    `rivals`: of these entries the document named one, and nobody knows which.
+    """
+
+    places: dict[Entry, set[str]]
+    rivals: tuple[frozenset[Entry], ...] = ()
+
+
+def moves(there: Seen, *ours: Mapping[str, str] | None) -> Moves:
+    """Compare what is there with what was known of it, and with what a request of ours may have made of it."""
+    places: dict[Entry, set[str]] = {}
+    rivals = []
+    for field, after in there.fields.items():
+        entity, before = _list_of(field), {fields[field] for fields in ours if fields and fields.get(field)}
+        if not entity or not after or after in before:
+            continue
+        for one in before:
+            places.setdefault((entity, one), set()).add(after)
+        if len(before) > 1:
+            rivals.append(frozenset((entity, one) for one in before))
+    return Moves(places, tuple(rivals))
 
 
 def moved_to(changes: Sequence[Seen | Deleted], mine: Mapping[Entry, Known]) -> dict[Entry, set[str]]:
@@ -55,8 +71,8 @@ def moved_to(changes: Sequence[Seen | Deleted], mine: Mapping[Entry, Known]) -> 
     for change in changes:
         known = mine.get((change.entity, change.qbo_id))
         if known is not None and known.live and not known.diverged and isinstance(change, Seen):
-            for entry, after in moves(known, change).items():
-                found.setdefault(entry, set()).add(after)
+            for entry, places in moves(change, known.fields).places.items():
+                found.setdefault(entry, set()).update(places)
     return found
 
 
@@ -73,8 +89,13 @@ def _changed(seen: Seen) -> datetime | None:
         return None
 
 
-def follow(known: Known, merges: Sequence[Merge]) -> Known:
-    """Return a document of ours as the merges left it: it names the survivors."""
+def follow_fields(fields: Mapping[str, str], merges: Sequence[Merge]) -> dict[str, str]:
+    """Return the fields of a document of ours as the merges left them: they name the survivors."""
     winners = {merge.entry: merge.winner for merge in merges}
-    fields = {field: winners.get((_list_of(field) or "", value), value) for field, value in (known.fields or {}).items()}
+    return {field: winners.get((_list_of(field) or "", value), value) for field, value in fields.items()}
+
+
+def follow(known: Known, merges: Sequence[Merge]) -> Known:
+    """Return a document of ours as the merges left it."""
+    fields = follow_fields(known.fields or {}, merges)
     return replace(known, fields=fields) if fields != (known.fields or {}) else known

@@ -772,14 +772,16 @@ class Poster:
         elif step.state == "gone":  # the ledger has the bill as it was before: read what is open now
             try:
                 seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
+                moved = seen is None or (seen.balance, seen.sync_token) != (known.balance, known.sync_token)
+                if moved:
+                    await self.feeder.saw(tenure, known, seen, token)
             except LookupFailed as error:
                 prepared = Prepared()
                 again = self._unread(asked, error, prepared)
                 await self._halt_if_refused_to_all(prepared, token)
                 await self.sender.commit(tenure, [again])
                 return
-            if seen is None or (seen.balance, seen.sync_token) != (known.balance, known.sync_token):
-                await self.feeder.saw(tenure, known, seen)
+            if moved:
                 await self.sender.commit(tenure, [Effects(requeue=Requeue(asked.id, failed=True))])
                 return
         await self.sender.commit(tenure, [ended(known, asked, end, self.parts.links)])

@@ -158,6 +158,8 @@ class Recoverer:
         """Find out which version of ours QuickBooks holds, if any."""
         if known.live and known.qbo_id != seen.qbo_id:
             return  # a second document of one key, or a person's copy: the daily sweep tells it
+        if known.live or attempt is not None:
+            known, attempt = await self._asking(lambda token: self._followed(known, attempt, seen, token))
         as_known = known.live and mapping.compare(known.fields or {}, seen).equal and not known.diverged
         if as_known and seen.voided == (known.status is DocumentStatus.VOIDED):
             await self._as_known(seen, known, attempt)
@@ -179,6 +181,15 @@ class Recoverer:
         await self._commit(effects)
         self.found.settled += bool(effects.ends)
         self.found.earlier += not effects.ends
+
+    async def _followed(
+        self, known: Known, attempt: Attempt | None, seen: Seen, token: AccessToken
+    ) -> tuple[Known, Attempt | None]:
+        """What is known and what was sent, after the merges that persons made meanwhile."""
+        fencing_token = self._tenure.fencing_token
+        if attempt is not None:
+            attempt = await self._sender.followed(fencing_token, attempt, seen, token)
+        return await self._sender.follower.known(fencing_token, known, seen, token), attempt
 
     async def _as_known(self, seen: Seen, known: Known, attempt: Attempt | None) -> None:
         verdict = judge(known, seen)

@@ -141,6 +141,8 @@ class Resolver:
         """Read by Id what a query shows: it may show an old SyncToken, or what is gone."""
         try:
             seen = await self.parts.books.read(self.realm, attempt.request.entity, shown.qbo_id, token)
+            if seen is not None:
+                attempt = await self.sender.followed(tenure.fencing_token, attempt, seen, token)
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
             await self._look_failed(tenure, [attempt], now, error, token)
@@ -214,17 +216,21 @@ class Resolver:
             self.sender.spawn(tenure, again, self.sender.batch(tenure, again, row, token), batch=True)
         return {a.id for a in again}
 
-    async def _looked_up(self, attempt: Attempt, token: AccessToken) -> Seen | None:
+    async def _looked_up(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> tuple[Attempt, Seen | None]:
+        """Read what the attempt was about; return it as merges left it, and what is there."""
         if attempt.request.operation is Operation.CREATE:
-            found = await self.sender.look_up(attempt, token)
-            return found[0] if found else None
-        assert attempt.request.qbo_id is not None
-        return await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
+            seen = next(iter(await self.sender.look_up(attempt, token)), None)
+        else:
+            assert attempt.request.qbo_id is not None
+            seen = await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
+        if seen is not None:
+            attempt = await self.sender.followed(tenure.fencing_token, attempt, seen, token)
+        return attempt, seen
 
     async def _look_for_stuck(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
         """That it is not there a person says; that it is, counts at once."""
         try:
-            seen = await self._looked_up(attempt, token)
+            attempt, seen = await self._looked_up(tenure, attempt, token)
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
             return
@@ -237,7 +243,7 @@ class Resolver:
         """Look up the marker, or read a known Id. What is found counts at once; "absent" only after the wait."""
         create = attempt.request.operation is Operation.CREATE
         try:
-            seen = await self._looked_up(attempt, token)
+            attempt, seen = await self._looked_up(tenure, attempt, token)
         except LookupFailed as error:  # never read as "it is not there"
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
             await self._look_failed(tenure, [attempt], now, error, token)
@@ -339,7 +345,7 @@ class Resolver:
             log.info("feed.failed", realm=self.realm, error=repr(error))
             return
         by_marker = {(s.entity, s.marker): s for s in changes if not isinstance(s, Deleted) and s.marker}
-        found = await self.settle_found(tenure, by_marker)
+        found = await self.settle_found(tenure, by_marker, token)
         log.info("lease.feed_read", realm=self.realm, open_creates=len(attempts), found=found)
 
     async def _shown(self, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
@@ -352,13 +358,18 @@ class Resolver:
                 found += full.changes
         return found
 
-    async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen]) -> int:
+    async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen], token: AccessToken) -> int:
         """Settle the unknown creates whose marker was seen, be it in the feed."""
         found = 0
         for attempt in await self.parts.ledger.open_attempts(self.realm, limit=1000, without=list(tenure.in_flight), due=False):
             seen = by_marker.get((attempt.request.entity, attempt.known.marker))
             create = attempt.request.operation is Operation.CREATE
             if seen is None or not create or attempt.sent.state is not AttemptState.UNKNOWN or attempt.id in tenure.in_flight:
+                continue
+            try:
+                attempt = await self.sender.followed(tenure.fencing_token, attempt, seen, token)  # noqa: PLW2901
+            except LookupFailed as error:  # it is looked for by itself
+                log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
                 continue
             await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
             found += 1

@@ -20,7 +20,7 @@ from bookrelay.errors import Code, Disposition, HaltError, TransientError
 from bookrelay.messages import Priority
 from opentelemetry.trace import SpanKind
 
-from qbo_writer import mapping, numbering
+from qbo_writer import mapping, merging, numbering
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import Rules
 from qbo_writer.domain import (
@@ -254,7 +254,7 @@ class Sender:
             self.health.heard(answer)
         reading = [(a, answer) for a, answer in pairs if answer.kind is AnswerKind.CONFLICT or _name_taken(a, answer)]
         at_once = [pair for pair in pairs if pair not in reading]
-        await self._stale([a for a, answer in at_once if answer.kind is AnswerKind.ERROR and answer.intuit_code in STALE], token)
+        await self._stale([pair for pair in at_once if pair[1].kind is AnswerKind.ERROR], token)
         effects = [e for a, answer in at_once for e in self._item(a, answer)]
         await self._settle(tenure, effects, at_once)
         await asyncio.gather(*(self._settle_alone(tenure, a, answer, token) for a, answer in reading))
@@ -324,18 +324,21 @@ class Sender:
         if when is When.ERROR and _name_taken(attempt, answer):
             return [await self._taken(attempt, answer, token)]
         if when is not None:
-            if when is When.ERROR and answer.intuit_code in STALE:
-                await self._stale([attempt], token)
+            if answer.kind is AnswerKind.ERROR:
+                await self._stale([(attempt, answer)], token)
             return [self.effects(attempt, when, answer=answer, due_in=self._due_in(when, attempt.sends))]
         return [await self._conflict(attempt, answer, token)]
 
-    async def _stale(self, attempts: Sequence[Attempt], token: AccessToken) -> None:
+    async def _stale(self, pairs: Sequence[tuple[Attempt, Answer]], token: AccessToken) -> None:
         """Refused for something that they name: forget that, and no more; a person may have merged it into something else."""
-        if not attempts:
+        refused = [(a, answer) for a, answer in pairs if answer.intuit_code in STALE]
+        if not refused:
             return
-        first = {entry for a in attempts if a.asked.failures == 0 for entry in mapping.named(a.request.body)}
-        await self.follower.refused(attempts[0].fencing_token, first, token)  # before its name is forgotten
-        await self.parts.references.forget(self.realm, {entry for a in attempts for entry in mapping.named(a.request.body)})
+        # What was refused in the same words before was looked into then.
+        new = [a for a, answer in refused if a.asked.failures == 0 or a.asked.last_reason != answer.reason]
+        first = {entry for a in new for entry in mapping.named(a.request.body)}
+        await self.follower.refused(refused[0][0].fencing_token, first, token)  # before its name is forgotten
+        await self.parts.references.forget(self.realm, {entry for a, _ in refused for entry in mapping.named(a.request.body)})
 
     async def _taken(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
         """6240: somebody made the name since we looked. One of that kind is the one that was meant, else say whose it is.
@@ -366,11 +369,12 @@ class Sender:
         """5010, 610, 6140: read by Id and compare."""
         if answer.conflicting_kind not in (None, attempt.request.entity):
             return self._number_taken(attempt, answer, None)
-        if answer.intuit_code in STALE:
-            await self._stale([attempt], token)
+        await self._stale([(attempt, answer)], token)
         for last in (False,) * (READS - 1) + (True,):
             try:
                 seen = await self._conflicting(attempt, answer, token)
+                if seen is not None:
+                    attempt = await self.followed(attempt.fencing_token, attempt, seen, token)
                 break
             except LookupFailed:
                 if last:
@@ -380,9 +384,6 @@ class Sender:
             return self._number_taken(attempt, answer, seen)
         if answer.intuit_code == NUMBER_TAKEN and seen is None:
             return self._number_of_nobody(attempt, answer)
-        if seen is not None and attempt.request.qbo_id is not None:
-            known = await self.follower.conflicted(attempt.fencing_token, attempt.known, seen, token)
-            attempt = replace(attempt, known=known)
         return self.read(attempt, seen, answer=answer, adopted=not attempt.sent.ambiguous)
 
     def _number_taken(self, attempt: Attempt, answer: Answer, seen: Seen | None) -> Effects:
@@ -451,11 +452,22 @@ class Sender:
         return found
 
     def read(self, attempt: Attempt, seen: Seen | None, *, answer: Answer | None = None, adopted: bool = False) -> Effects:
-        """Compare what was read by Id: cases (a) to (d) of the table."""
+        """Compare what was read by Id: cases (a) to (d) of the table. Whoever calls has asked for merges (`followed`)."""
         when, differences = self.compare(attempt, seen)
         return self.effects(
             attempt, when, answer=answer, seen=seen, differences=differences, adopted=adopted, due_in=self._silence_wait()
         )
+
+    async def followed(self, fencing_token: int, attempt: Attempt, seen: Seen, token: AccessToken) -> Attempt:
+        """Return the attempt after the merges because of which its document is not as it was sent, or known. Raises LookupFailed.
+
+        Before anything that was read is called a person's edit: a merge is none.
+        """
+        known, when = attempt.known, self.compare(attempt, seen)[0]
+        if when is not When.READ_OTHER or (seen.marker != known.marker and seen.qbo_id != attempt.request.qbo_id):
+            return attempt
+        merges = await self.follower.moved(fencing_token, merging.moves(seen, known.fields, attempt.fields), token)
+        return replace(attempt, known=merging.follow(known, merges), fields=merging.follow_fields(attempt.fields, merges))
 
     def compare(self, attempt: Attempt, seen: Seen | None) -> tuple[When, Sequence[Any]]:
         """Return the case of the table, and how the attempt's content differs from what is there."""

@@ -5,7 +5,7 @@ from collections import Counter
 
 import httpx
 import pytest
-from qbo_writer.names import fold_listed
+from qbo_writer.names import alike
 from writer_support import Desk, QboSandbox, desk, invoice
 
 pytestmark = pytest.mark.postgres
@@ -14,7 +14,7 @@ NAME = "P-9 C.D."
 
 async def made_meanwhile(d: Desk, token: str, entity: str) -> str:
     """Somebody makes the name in QuickBooks while the writer believes that nobody has it."""
-    d.writer.references._absent[d.realm, "Customer", fold_listed(NAME)] = time.monotonic() + 30
+    d.writer.references._absent[d.realm, "Customer", alike(NAME)] = time.monotonic() + 30
     async with httpx.AsyncClient() as http:
         response = await http.post(
             f"{d.sandbox.url}/v3/company/{d.realm}/{entity.lower()}", json={"DisplayName": NAME},

@@ -14,7 +14,7 @@ from bookrelay.messages import BillContent, BillLine, Difference, InvoiceContent
 from bookrelay.money import Amount, loads, to_cents
 
 from qbo_writer.domain import BatchItem, Comparison, LedgerKind, Operation, Resolved, Seen
-from qbo_writer.names import fold
+from qbo_writer.names import alike, fold
 from qbo_writer.policy import Policy
 from qbo_writer.settings import WriterSettings
 from qbo_writer.totals import taxed
@@ -506,7 +506,7 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[Dif
         for key in sorted(ours, key=_natural)
         if (ours[key] or "") != (theirs.get(key) or "")
         and not _same_veiled(ours[key], theirs.get(key))
-        and not (key == "name" and fold(ours[key]) == fold(theirs.get(key) or ""))
+        and not (key == "name" and alike(ours[key]) == alike(theirs.get(key) or ""))
     )
 
 

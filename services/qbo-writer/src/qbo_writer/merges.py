@@ -5,17 +5,19 @@ Kept, because the loser's name goes on arriving from sources: it means the survi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bookrelay.db import Connection, Pool
 
 from qbo_writer.mapping import KIND
 from qbo_writer.merging import Entry, Merge, pattern
+from qbo_writer.names import alike, fold, own
 from qbo_writer.settling import NAMES_SOURCE
 
 
 @dataclass(frozen=True)
 class Survivors:
-    """Who stands for whom: by the loser (entity, Id), and by its folded name (entity, name)."""
+    """Who stands for whom: by the loser (entity, Id), and by its name, folded (entity, name)."""
 
     by_id: dict[Entry, str]
     by_name: dict[tuple[str, str], str]
@@ -37,11 +39,23 @@ async def pending(pool: Pool, realm: str) -> list[Merge]:
 
 async def survivors(pool: Pool, realm: str) -> Survivors:
     """Read all of a company."""
-    rows = await pool.fetch("SELECT entity, loser, winner, name_folded FROM qbo_writer.merges WHERE realm = $1", realm)
+    rows = await pool.fetch(
+        "SELECT m.entity, m.loser, m.winner, m.name_folded, r.name, r.active FROM qbo_writer.merges m "
+        "LEFT JOIN qbo_writer.references r ON (r.realm, r.entity, r.qbo_id) = (m.realm, m.entity, m.loser) WHERE m.realm = $1",
+        realm,
+    )
     return Survivors(
         {(row["entity"], row["loser"]): row["winner"] for row in rows},
-        {(row["entity"], row["name_folded"]): row["winner"] for row in rows if row["name_folded"]},
+        {(row["entity"], _name_of(row)): row["winner"] for row in rows if row["name_folded"]},
     )
+
+
+def _name_of(row: Any) -> str:
+    """Return the loser's name, folded: what is kept with the merge is what like names have in common."""
+    for name in (row["name"], own(row["name"], active=row["active"])) if row["name"] else ():
+        if alike(name) == row["name_folded"]:
+            return fold(name)
+    return str(row["name_folded"])
 
 
 async def apply(connection: Connection, realm: str, merge: Merge) -> None:

@@ -31,6 +31,7 @@ from qbo_writer.domain import (
     NameNeeded,
     Operation,
     OperatorAct,
+    Reference,
     Request,
     Resolved,
     Seen,
@@ -41,11 +42,11 @@ from qbo_writer.feeding import Feeder
 from qbo_writer.lease import LeaseLost
 from qbo_writer.ledger import BatchChanged, BatchRow, Candidate, NameWish, NewAttempt, RealmRow
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent
-from qbo_writer.names import fold, spellings
+from qbo_writer.names import alike, fold, spellings
 from qbo_writer.numbering import Number, Numbering, Outcome
 from qbo_writer.policy import Policy
 from qbo_writer.redacting import names_in, veiled
-from qbo_writer.references import CompanyFacts
+from qbo_writer.references import CompanyFacts, alike_only
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, STRANGE_TO_HALT, Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, backoff_seconds, ended, hash_of
@@ -485,7 +486,7 @@ class Poster:
         elif isinstance(result, Unpay):
             prepared.paid.append((candidate, result))
         elif isinstance(result, NameNeeded):
-            key = (result.kind, fold(result.name))
+            key = (result.kind, alike(result.name))
             prepared.names.setdefault(key, (result, []))[1].append(candidate)
         else:
             prepared.attempts.append(result)
@@ -728,7 +729,7 @@ class Poster:
         for needed, waiting in names:
             content = {"name": needed.name} | ({"email": needed.email} if needed.email else {})
             wanted = FollowUp(
-                self.realm, NAMES_SOURCE, fold(needed.name), needed.kind, 0, content, hash_of(content),
+                self.realm, NAMES_SOURCE, alike(needed.name), needed.kind, 0, content, hash_of(content),
                 min(c.newest.priority for c in waiting),
             )  # fmt: skip
             before = [text.casefold() for text in spellings(needed.name)]
@@ -788,12 +789,18 @@ class Poster:
 
     async def _name_is_there(self, tenure: Tenure, needed: NameNeeded, known: Known, waiting: Sequence[Candidate]) -> None:
         """We created it, the cache has forgotten it, and a query does not show it (yet): what the ledger knows is enough."""
+        entity, made = mapping.ENTITY[needed.kind], (known.fields or {}).get("name") or needed.name
+        if fold(made) != fold(needed.name) and alike(made) == alike(needed.name):
+            why = alike_only(entity, needed.name, [Reference(entity, known.qbo_id or "", made)])
+            end = End(CommandState.WAITING, why.reason, why.fix, why.code)
+            await self.sender.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
+            return
         seen = Seen(
-            mapping.ENTITY[needed.kind], known.qbo_id or "", known.sync_token or "0", None, known.marker,
+            entity, known.qbo_id or "", known.sync_token or "0", None, known.marker,
             Decimal(0), Decimal(0), False, known.fields or {}, {"Id": known.qbo_id, "DisplayName": needed.name},
         )  # fmt: skip
         again = [Effects(requeue=Requeue(c.newest.id, backoff_seconds(c.newest.failures), failed=True)) for c in waiting]
-        again[0] = Effects(requeue=again[0].requeue, learned=(mapping.ENTITY[needed.kind], seen))
+        again[0] = Effects(requeue=again[0].requeue, learned=(entity, seen))
         await self.sender.commit(tenure, again)
 
     # -------------------------------------------------------------------------------------------------------------- halt

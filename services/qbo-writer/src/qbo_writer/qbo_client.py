@@ -32,7 +32,7 @@ from qbo_writer.domain import (
     UpdatedPage,
 )
 from qbo_writer.halving import in_halves
-from qbo_writer.names import DELETED, fold_listed, last, spellings
+from qbo_writer.names import DELETED, last, means, own, resembles, spellings, texts
 from qbo_writer.pacing import Pacer
 from qbo_writer.settings import WriterSettings
 
@@ -219,7 +219,8 @@ class QboClient:
         document with this DocNumber and another marker: the caller decides. Raises LookupFailed.
         """
         if name is not None:
-            return await self.find_names(realm, name, token, (entity,))
+            there = await self.find_names(realm, name, token, (entity,))
+            return [one for one in there if one.marker == marker or means(name, _texts(one.raw))]
         found: list[Seen] = []
         if doc_number:
             statement = f"select * from {entity} where DocNumber = {literal(doc_number)}"  # noqa: S608
@@ -267,17 +268,16 @@ class QboClient:
         return found
 
     async def find_names(self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAMES) -> list[Seen]:
-        """Return who holds a name, inactive ones (whose name ends in " (deleted)") included.
+        """Return who holds a name or one like it, inactive ones (behind whose name " (deleted)" is shown) included.
 
         Customers, vendors and employees share one name space. A full name ("Parent:Child") finds the entry below its parent.
         """
-        wanted, own = fold_listed(name), last(name)
-        rows = await asyncio.gather(*(self._rows_named(realm, entity, own, token) for entity in entities))
+        rows = await asyncio.gather(*(self._rows_named(realm, entity, last(name), token) for entity in entities))
         return [
             mapping.seen(entity, raw)
             for entity, found in zip(entities, rows, strict=True)
             for raw in found
-            if wanted in (fold_listed(str(raw.get("DisplayName", ""))), fold_listed(str(raw.get("FullyQualifiedName") or "")))
+            if resembles(name, _texts(raw))
         ]
 
     async def _rows_named(self, realm: str, entity: str, name: str, token: AccessToken) -> list[dict[str, Any]]:
@@ -531,6 +531,13 @@ def plain(name: str) -> bool:
 def _literals(name: str) -> list[str]:
     """Return what is asked for one name: its spellings, each as an inactive entry, too."""
     return [literal(text + end) for text in spellings(name) for end in ("", DELETED)]
+
+
+def _texts(raw: Mapping[str, Any]) -> list[str]:
+    """Return the texts that mean a customer, vendor or employee."""
+    active = str(raw.get("Active", True)).lower() == "true"
+    names = (str(raw.get(key) or "") for key in ("DisplayName", "FullyQualifiedName"))
+    return texts(*(own(name, active=active) for name in names), active=active)
 
 
 def _length(name: str) -> int:

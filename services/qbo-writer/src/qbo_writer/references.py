@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Protocol
 
@@ -32,7 +32,7 @@ from qbo_writer.domain import (
 )
 from qbo_writer.mapping import AnyContent, BillPaymentContent, NameContent, tax_of
 from qbo_writer.name_lists import BELIEVED_SECONDS, NameLists
-from qbo_writer.names import fold, fold_listed, last, no_name, tidy
+from qbo_writer.names import alike, fold, last, means, no_name, own, resembles, texts, tidy
 from qbo_writer.policy import Defaults, ItemTarget, Policy, Target
 from qbo_writer.settings import WriterSettings
 
@@ -54,6 +54,9 @@ _WORD = {"Customer": "customer", "Vendor": "vendor", "Employee": "employee", "It
          "Term": "term", "Class": "class", "Department": "location", "TaxCode": "tax code"}  # fmt: skip
 _TABLE = {"Customer": "customers", "Vendor": "vendors", "Item": "items", "Account": "accounts", "Term": "terms",
           "Class": "classes", "Department": "departments"}  # fmt: skip
+
+
+_KEPT = "entity, qbo_id, name, name_folded, active"  # what `_kept` reads
 
 
 class Lists(Protocol):
@@ -118,6 +121,10 @@ class _Missing(Exception):  # noqa: N818
     def __init__(self, unmapped: Unmapped) -> None:
         super().__init__(unmapped.reason)
         self.unmapped = unmapped
+
+
+class _Alike(_Missing):
+    """There are entries that a text may mean, and none that it means."""
 
 
 class _New(Exception):  # noqa: N818
@@ -526,12 +533,22 @@ class References:
         looked_up = target.name if target and target.name else name
         if not target and not fold(name):
             raise _Missing(_EMPTY)
-        found, merged = await self._named(realm, entity, looked_up, token), await self._merged(realm)
+        merged = await self._merged(realm)
+        survivor = merged.by_name.get((entity, fold(looked_up)))
+        try:
+            found = await self._named(realm, entity, looked_up, token)
+        except _Alike:
+            if survivor:
+                return survivor
+            raise
         if found and found.entity == entity and found.active:
             return merged.by_id.get((entity, found.qbo_id), found.qbo_id)
-        if survivor := merged.by_name.get((entity, fold_listed(looked_up))):
+        if survivor:
             return survivor
         if found is None:
+            for (of, loser), winner in merged.by_name.items():
+                if of == entity and resembles(looked_up, [loser]):
+                    raise _Alike(alike_only(entity, looked_up, [Reference(entity, winner, loser)]))
             may = policy.create_customers if entity == "Customer" else policy.create_vendors
             if not target and (wrong := _wrong_name(name, entity)):
                 raise _Missing(wrong)
@@ -552,7 +569,7 @@ class References:
 
     async def _named(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
         """Return who holds the name: the active one of our kind, else the active one of another, else an inactive one."""
-        key = (realm, entity, fold_listed(name))
+        key = (realm, entity, alike(name))
         if held := self._remembered(realm, entity, name):
             return held
         async with self._locks[key]:  # thirty documents that name the same new customer ask once
@@ -575,18 +592,12 @@ class References:
     async def _listed_name(self, realm: str, entity: str, name: str, key: tuple[str, str, str]) -> Reference | None:
         """Find who holds a name among all that there are. A full name ("Parent:Child") finds the entry below its parent."""
         rows = await self._pool.fetch(
-            "SELECT entity, qbo_id, name, active, details FROM qbo_writer.references WHERE realm = $1 "
+            f"SELECT {_KEPT}, details FROM qbo_writer.references WHERE realm = $1 "  # noqa: S608
             "AND entity = ANY($2::text[]) AND name_folded = ANY($3::text[])",
-            realm, list(NAMES), [key[2], fold_listed(last(name))],
+            realm, list(NAMES), [alike(own(text, active=active_)) for text in (name, last(name)) for active_ in (True, False)],
         )  # fmt: skip
-        held = [
-            (
-                Reference(row["entity"], row["qbo_id"], row["name"], row["active"]),
-                str(row["details"].get("FullyQualifiedName", "")),
-            )
-            for row in rows
-            if key[2] in (fold_listed(row["name"]), fold_listed(row["details"].get("FullyQualifiedName", "")))
-        ]
+        there = [(_kept(row), own(str(row["details"].get("FullyQualifiedName", "")), active=row["active"])) for row in rows]
+        held = [(one, full) for one, full in there if resembles(name, texts(one.name, full, active=one.active))]
         best = _best(entity, name, held)
         if best and best.entity == entity and best.active:
             self._take(realm, best, name)
@@ -604,11 +615,11 @@ class References:
             held = self._names.get((realm, entity, text))
             if held and held.qbo_id == qbo_id:
                 del self._names[(realm, entity, text)]
-                self._texts[(realm, entity, fold_listed(text))].discard(text)
+                self._texts[(realm, entity, alike(text))].discard(text)
 
     def _drop_alike(self, realm: str, reference: Reference) -> None:
         """An entry is there that texts may mean which were taken for another's name, without being just that."""
-        entity, folded = reference.entity, fold_listed(reference.name)
+        entity, folded = reference.entity, alike(reference.name)
         for text in list(self._texts.get((realm, entity, folded), ())):
             held = self._names[(realm, entity, text)]
             if held.qbo_id != reference.qbo_id and not _same(held.name, text):
@@ -633,7 +644,7 @@ class References:
                     return _best(other, name, [(one, "") for one in kept])
             self._absent[key] = time.monotonic() + _ABSENT_SECONDS
             return None
-        found = _best(entity, name, [(reference_of(one), str(one.raw.get("FullyQualifiedName") or "")) for one in seen])
+        found = _best(entity, name, [(reference_of(one), _full_name(one.raw)) for one in seen])
         if found and found.entity == entity and found.active:
             self._doubted.discard((realm, key[2]))
             self._take(realm, found, name)  # a full name finds it next time, too
@@ -643,24 +654,25 @@ class References:
 
     async def _kept_names(self, realm: str, entity: str, folded: str, seconds: float | None = None) -> list[Reference]:
         rows = await self._pool.fetch(
-            "SELECT entity, qbo_id, name, active FROM qbo_writer.references WHERE realm = $1 AND entity = $2 "
+            f"SELECT {_KEPT} FROM qbo_writer.references WHERE realm = $1 AND entity = $2 "  # noqa: S608
             "AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4)",
             realm,
             entity,
             folded,
             self._settings.references_max_age_seconds if seconds is None else seconds,
         )
-        return [Reference(row["entity"], row["qbo_id"], row["name"], row["active"]) for row in rows]
+        return [one for row in rows if alike((one := _kept(row)).name) == folded]
 
     def _take(self, realm: str, reference: Reference, also: str | None = None) -> None:
         """Remember an entry by its name, and by the text that it was asked for by."""
         self._drop(realm, reference.entity, reference.qbo_id)  # renamed
         self._drop_alike(realm, reference)
         for entity in NAMES:  # one name space: who was refused because of it finds who has the name
-            self._absent.pop((realm, entity, fold_listed(reference.name)), None)
-        for text in {reference.name, also or reference.name}:
+            for text in texts(reference.name, active=reference.active):
+                self._absent.pop((realm, entity, alike(text)), None)
+        for text in {reference.name, also or reference.name} if reference.active else ():
             self._names[(realm, reference.entity, text)] = reference
-            self._texts[(realm, reference.entity, fold_listed(text))].add(text)
+            self._texts[(realm, reference.entity, alike(text))].add(text)
             self._name_read_at[(realm, reference.entity, text)] = time.monotonic()
             self._keys.setdefault((realm, reference.entity, reference.qbo_id), set()).add(text)
 
@@ -677,7 +689,7 @@ class References:
 
     async def _listed(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
         """Find an entry of a list; a list that lacks it is read again, if it was not just read."""
-        folded, merged = fold_listed(key), await self._merged(realm)
+        folded, merged = fold(key), await self._merged(realm)
         if by_id:
             key = merged.by_id.get((entity, key), key)
         unfit = None
@@ -707,18 +719,17 @@ class References:
 
     async def _kept_list(self, realm: str, entity: str, age: float) -> _List | None:
         rows = await self._pool.fetch(
-            "SELECT entity, qbo_id, name, active, details, extract(epoch FROM now() - seen_at)::float8 AS age "
+            f"SELECT {_KEPT}, details, extract(epoch FROM now() - seen_at)::float8 AS age "  # noqa: S608
             "FROM qbo_writer.references WHERE realm = $1 AND entity = $2",
             realm,
             entity,
-        )
+        )  # fmt: skip
         oldest = max((row["age"] for row in rows), default=age)
         if oldest >= age or (entity == "Item" and any("Type" not in row["details"] for row in rows)):
             return None  # too old, or kept before types were
         entries = _List({}, {}, time.monotonic() - oldest)
         for row in rows:
-            heads = _heads(entity, row["details"])
-            _put(entries, Reference(row["entity"], row["qbo_id"], row["name"], row["active"], heads), row["details"])
+            _put(entries, replace(_kept(row), heads=_heads(entity, row["details"])), row["details"])
         return entries
 
     async def _read_list(self, realm: str, entity: str, token: AccessToken) -> _List:
@@ -747,7 +758,7 @@ class References:
             "VALUES ($1, $2, $3, $4, $5, $6, $7, now()) ON CONFLICT (realm, entity, qbo_id) DO UPDATE SET name = excluded.name, "
             "name_folded = excluded.name_folded, active = excluded.active, details = excluded.details, seen_at = now()",
             [
-                (realm, one.entity, one.qbo_id, one.name, fold_listed(one.name), one.active, detail)
+                (realm, one.entity, one.qbo_id, one.name, alike(one.name), one.active, detail)
                 for one, detail in zip(references, details, strict=True)
             ],
         )
@@ -817,8 +828,24 @@ def _from_setting(value: str | None, type_: type[Target]) -> Target | None:
 
 
 def _reference(entity: str, raw: Mapping[str, Any]) -> Reference:
-    name = raw.get("DisplayName") if entity in NAMES else (raw.get("FullyQualifiedName") or raw.get("Name"))
-    return Reference(entity, str(raw.get("Id")), str(name or ""), _true(raw.get("Active", True)), _heads(entity, raw))
+    name, in_use = raw.get("DisplayName") if entity in NAMES else (raw.get("FullyQualifiedName") or raw.get("Name")), _in_use(raw)
+    return Reference(entity, str(raw.get("Id")), own(str(name or ""), active=in_use), in_use, _heads(entity, raw))
+
+
+def _kept(row: Mapping[str, Any]) -> Reference:
+    """Return what a row of the cache (_KEPT) holds. Earlier rows have the names of inactive entries as QuickBooks shows them."""
+    name = row["name"]
+    if alike(name) != row["name_folded"]:
+        name = own(name, active=row["active"])
+    return Reference(row["entity"], row["qbo_id"], name, row["active"])
+
+
+def _in_use(raw: Mapping[str, Any]) -> bool:
+    return _true(raw.get("Active", True))
+
+
+def _full_name(raw: Mapping[str, Any]) -> str:
+    return own(str(raw.get("FullyQualifiedName") or ""), active=_in_use(raw))
 
 
 def _heads(entity: str, raw: Mapping[str, Any]) -> str | None:
@@ -829,7 +856,7 @@ def _details(raw: Mapping[str, Any]) -> dict[str, Any]:
     """What else an entry is found by (its short name, an account's number), and its type."""
     details = {key: str(raw[key]) for key in (*_ALSO, "Type") if raw.get(key)}
     if raw.get("DisplayName") and raw.get("FullyQualifiedName") not in (None, raw["DisplayName"]):
-        details["FullyQualifiedName"] = str(raw["FullyQualifiedName"])
+        details["FullyQualifiedName"] = _full_name(raw)
     return details
 
 
@@ -837,13 +864,14 @@ def _put(entries: _List, reference: Reference, details: Mapping[str, Any] | None
     """Full names come before short ones, active entries before inactive ones; an ambiguous short name finds nobody else's."""
     entries.by_id[reference.qbo_id] = reference
     for name in (reference.name, *(str((details or {}).get(key) or "") for key in _ALSO)):
-        folded = fold_listed(name)
-        held = entries.by_name.get(folded)
-        mine, theirs = _fit(reference), held is not None and _fit(held)
-        if folded and (
-            held is None or held.qbo_id == reference.qbo_id or mine > theirs or (name == reference.name and mine == theirs)
-        ):
-            entries.by_name[folded] = reference
+        for text in texts(own(name, active=reference.active), active=reference.active):
+            folded = fold(text)
+            held = entries.by_name.get(folded)
+            mine, theirs = _fit(reference), held is not None and _fit(held)
+            if folded and (
+                held is None or held.qbo_id == reference.qbo_id or mine > theirs or (text == reference.name and mine == theirs)
+            ):
+                entries.by_name[folded] = reference
 
 
 def _fit(reference: Reference) -> bool:
@@ -852,12 +880,18 @@ def _fit(reference: Reference) -> bool:
 
 def active(seen: Seen) -> bool:
     """Whether an entry is in use: inactive ones are kept by QuickBooks for ever."""
-    return _true(seen.raw.get("Active", True))
+    return _in_use(seen.raw)
 
 
 def reference_of(seen: Seen) -> Reference:
     """Return an entry as the cache keeps it."""
     return _reference(seen.entity, seen.raw)
+
+
+def named(seen: Seen, text: str) -> bool:
+    """Whether a text is the name of a customer, vendor or employee, and not only like it."""
+    one = reference_of(seen)
+    return means(text, texts(one.name, _full_name(seen.raw), active=one.active))
 
 
 _US_TAX = Unmapped(
@@ -901,10 +935,14 @@ def _same(name: str, text: str) -> bool:
 
 
 def _best(entity: str, text: str, held: Sequence[tuple[Reference, str]]) -> Reference | None:
-    """Return whom a text means among those (each with its full name) whose names fold alike: active ones and our kind first.
+    """Return whom a text means among those (each with its full name) whose names are alike: active ones and our kind first.
 
-    Of several active ones the one with just that name; where none has it, nobody is guessed: it would be billed to a stranger.
+    Where it is the name of none, it may be another's. Of several active ones the one with just that name; where none has it,
+    nobody is guessed: it would be billed to a stranger.
     """
+    if held and not any(means(text, texts(one.name, full, active=one.active)) for one, full in held):
+        raise _Alike(alike_only(entity, text, [one for one, _ in held]))
+    held = [(one, full) for one, full in held if means(text, texts(one.name, full, active=one.active))]
     fit = [(one, full) for one, full in held if one.entity == entity and one.active]
     if len({one.qbo_id for one, _ in fit}) < 2:
         return min((one for one, _ in held), key=lambda one: (not one.active, one.entity != entity), default=None)
@@ -924,6 +962,20 @@ def _alike(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
         f"{text!r} may be several {_TABLE[entity]} in QuickBooks: {names}.",
         f"Merge them or rename one in QuickBooks, or map {tidy(text)!r} to the Id of one under [{_TABLE[entity]}] in the company "
         "policy.",
+    )
+
+
+def alike_only(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
+    """Return why a text that is only like the names of these is neither taken for one of them nor made beside them."""
+    name, word = tidy(text), _WORD[entity]
+    others = " and ".join(
+        f"the {'' if one.active else 'inactive '}{_WORD[one.entity]} {one.name!r} (Id {one.qbo_id})"
+        for one in sorted(held, key=lambda one: one.qbo_id)
+    )
+    return Unmapped(
+        f"There is no {word} {name!r} in QuickBooks, but {others}, which may be meant: they differ in how a letter is spelled.",
+        f"If that is meant, map {name!r} to its Id under [{_TABLE[entity]}] in the company policy, or spell the name alike at "
+        f"the source; if it is another, create the {word} {name!r} in QuickBooks.",
     )
 
 

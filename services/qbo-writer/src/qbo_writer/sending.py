@@ -40,7 +40,7 @@ from qbo_writer.ledger import BatchRow, Ledger
 from qbo_writer.pacing import Pacer
 from qbo_writer.policy import Policy
 from qbo_writer.redacting import names_in, redacted, veiled
-from qbo_writer.references import Lists, References, active, reference_of, taken
+from qbo_writer.references import Lists, References, active, alike_only, named, reference_of, taken
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import NAMES, Attempt, Effects, Links, Numbered, Requeue, backoff_seconds, effects_of
 from qbo_writer.tokens import TokenStore
@@ -349,8 +349,9 @@ class Sender:
         name, wanted = str((attempt.asked.content or {}).get("name") or ""), attempt.request.entity
         try:
             found = await self.parts.lists.find_names(self.realm, name, token)
-            holder = min(found, key=lambda seen: (not active(seen), seen.entity != wanted), default=None)
-            if holder and holder.entity == wanted and active(holder):  # read by Id: a query may show an old SyncToken
+            holder = min(found, key=lambda one: (not named(one, name), not active(one), one.entity != wanted), default=None)
+            if holder and named(holder, name) and holder.entity == wanted and active(holder):
+                # By Id: a query may show an old SyncToken.
                 holder = await self.parts.books.read(self.realm, wanted, holder.qbo_id, token)
                 if holder and active(holder):
                     return self.effects(attempt, When.SUCCESS, answer=answer, seen=holder, adopted=True)
@@ -361,7 +362,8 @@ class Sender:
             effects = self.effects(attempt, When.ERROR, answer=replace(answer, disposition=Disposition.RETRY))
             again = Requeue(attempt.asked.id, backoff_seconds(attempt.asked.failures), failed=True, reason=answer.reason)
             return replace(effects, requeue=again)
-        why = taken(wanted, name, reference_of(holder))
+        held = reference_of(holder)
+        why = taken(wanted, name, held) if named(holder, name) else alike_only(wanted, name, [held])
         told = replace(answer, disposition=Disposition.REJECT, reason=why.reason, fix=why.fix, code=why.code)
         return replace(self.effects(attempt, When.ERROR, answer=told), learned=(holder.entity, holder))
 

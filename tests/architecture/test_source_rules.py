@@ -15,7 +15,7 @@ ALLOWED = ALWAYS | {
     "references.py", "faults.py", "layout.py", "reporting.py", "policy_watching.py", "preflight.py",
     "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "cli_support.py",
     "crashpoints.py", "asking.py", "numbering.py", "totals.py", "taxes.py", "discrepancies.py", "feed_paging.py", "names.py",
-    "merging.py", "showing.py", "halting.py",
+    "merging.py", "showing.py", "halting.py", "feed_refusals.py",
     "listing.py", "merges.py", "name_lists.py", "halving.py", "following.py", "decisions.py",
     "adopting.py", "recovering.py", "recovery.py", "replaying.py",
 }  # fmt: skip

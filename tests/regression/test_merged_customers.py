@@ -93,7 +93,7 @@ async def take(d: Desk, some: list[Seen | Deleted]) -> None:
     poster = d.writer.posters[d.realm]
     assert poster.tenure
     token = await d.writer.tokens.current(d.realm, poster.tenure.fencing_token)
-    await poster.feeder._take(poster.tenure, some, datetime.now(UTC), None, token)
+    await poster.feeder._take(poster.tenure, some, (datetime.now(UTC), None, {}), token)
 
 
 def is_loser(change: Seen | Deleted, entity: str, loser: str) -> bool:

@@ -174,9 +174,16 @@ class LookupFailed(Exception):  # noqa: N818
     """A look-up had no readable answer. It is never read as "it is not there".
 
     `definite`: QuickBooks (or what stands before it) answered, and will answer the same again; else nobody answered.
+    `words`: what it said, without what differs from one answer to the next; `fix`: what a person can do.
     """
 
     definite = False
+    fix = ""
+
+    @property
+    def words(self) -> str:
+        """What was said."""
+        return str(self)
 
 
 class LookupUnreadable(LookupFailed):

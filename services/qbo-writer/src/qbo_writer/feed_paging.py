@@ -1,6 +1,6 @@
 """How far the change feed was read beyond its cap: where the next page of each entity begins. Kept in the company's row."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,9 +16,9 @@ class Paging:
     cursors: dict[str, Cursor]
 
     @classmethod
-    def begin(cls, until: datetime, entities: Iterable[str], since: datetime) -> "Paging":
-        """Start at `since` for each entity."""
-        return cls(until, dict.fromkeys(entities, (since, 1)))
+    def begin(cls, until: datetime, since: Mapping[str, datetime]) -> "Paging":
+        """Start for each entity where it says."""
+        return cls(until, {entity: (at, 1) for entity, at in since.items()})
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Paging | None":

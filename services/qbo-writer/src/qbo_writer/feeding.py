@@ -12,11 +12,14 @@ from typing import Any
 
 from bookrelay import messages as m
 from bookrelay import metrics, telemetry
+from bookrelay.errors import HaltError
 
-from qbo_writer import mapping, probe
+from qbo_writer import feed_refusals, mapping, probe
 from qbo_writer.deciding import Known
 from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
 from qbo_writer.feed_paging import Paging
+from qbo_writer.feed_refusals import Refusal, Refusals
+from qbo_writer.halving import in_halves
 from qbo_writer.ledger import FeedChange, RealmRow
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import Parts, Sender, Tenure
@@ -31,6 +34,7 @@ FIRST_LOOK_BACK = timedelta(hours=1)
 FURTHEST = timedelta(days=29)  # the feed looks back 30 days
 MORE_SECONDS = 5.0  # between two runs while there are pages left
 ERROR_LENGTH = 500
+ENTITIES = (*DOCUMENTS, *LISTS)
 CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
 
 
@@ -127,32 +131,73 @@ class Feeder:
         """Read what the feed shows, then pages of what it cannot; each is kept at once. Return whether pages are left."""
         row, now = await self.parts.ledger.realm(self.realm), await self.parts.ledger.now()
         self._began = now
-        paging = Paging.of(row.feed_paging)
+        paging, refused = Paging.of(row.feed_paging), feed_refusals.of(row.feed_refusals)
         if paging is None:
             since = (row.feed_position or now - FIRST_LOOK_BACK) - OVERLAP
-            changes, full = await self._changes(max(since, now - FURTHEST), token)
-            if since < now - FURTHEST:  # the feed looks back too short, queries do not
-                full = (*DOCUMENTS, *LISTS)
+            changes, full = await self._feed(since, refused, now, token)
             if full:
                 metrics.QBO_FEED_GAPS.labels(self.realm).inc()
-                log.warning("feed.paging", realm=self.realm, entities=full, since=since.isoformat())
-                paging = Paging.begin(now, full, since)
-            await self._take(tenure, changes, now, paging, token)
+                log.warning("feed.paging", realm=self.realm, entities=list(full), since=min(full.values()).isoformat())
+                paging = Paging.begin(now, full)
+            await self._take(tenure, changes, (now, paging, refused), token)
         for _ in range(self.parts.settings.feed_reads_per_run):
             if paging is None:
                 return False
             entity, (since, start) = paging.next()
             self._calm_until = time.monotonic() + CALM_SECONDS
-            async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
-                page = await self.parts.books.updated(self.realm, entity, since, start, token)
-            until, paging = paging.until, paging.after(entity, page.next)
-            await self._take(tenure, page.seen, until, paging, token)
+            seen: Sequence[Seen] = ()
+            cursor = None
+            try:
+                async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
+                    page = await self.parts.books.updated(self.realm, entity, since, start, token)
+                seen, cursor = page.seen, page.next
+            except (HaltError, LookupFailed) as error:
+                self._refuse(refused, entity, since, now, await self.sender.refused_alone(error, token))
+            until, paging = paging.until, paging.after(entity, cursor)
+            await self._take(tenure, seen, (until, paging, refused), token)
         return paging is not None
 
+    async def _feed(
+        self, since: datetime, refused: dict[str, Refusal], now: datetime, token: AccessToken
+    ) -> tuple[list[Seen | Deleted], dict[str, datetime]]:
+        """Read the feed for all entities; what it was refused for by itself, when it is time, from where it was refused.
+
+        Return what it shows, and from when on which entities are to be read by queries. `refused` is brought up to date.
+        """
+        others = [entity for entity in ENTITIES if entity not in refused]
+        due = sorted((one.again_at, entity) for entity, one in refused.items() if one.again_at <= now)
+        parts = [(others, since)] if others else []
+        # Where it is refused for everything, one of them is asked: while that is refused, the others are, too.
+        parts += [([entity], refused[entity].since - OVERLAP) for _, entity in (due if others else due[:1])]
+        found: list[Seen | Deleted] = []
+        by_queries: dict[str, datetime] = {}
+        for entities, from_ in parts:
+            changes, full, failed = await self._changes(entities, max(from_, now - FURTHEST), token)
+            found += changes
+            for entity in entities:
+                if error := failed.get(entity):
+                    self._refuse(refused, entity, from_, now, error)
+                    continue
+                if entity in full or from_ < now - FURTHEST:  # the feed looks back too short, queries do not
+                    by_queries[entity] = from_
+                if refused.pop(entity, None):
+                    log.info("feed.served", realm=self.realm, entity=entity, since=from_.isoformat())
+        return found, by_queries
+
+    def _refuse(self, refused: dict[str, Refusal], entity: str, since: datetime, now: datetime, error: LookupFailed) -> None:
+        """The feed is refused for an entity alone: remember it, ask again later, read the others."""
+        one = refused[entity] = feed_refusals.again(refused.get(entity), since, now, error.words, error.fix)
+        log.warning("feed.refused", realm=self.realm, entity=entity, times=one.times, error=one.words)
+
     async def _take(
-        self, tenure: Tenure, changes: Sequence[Seen | Deleted], position: datetime, paging: Paging | None, token: AccessToken
+        self,
+        tenure: Tenure,
+        changes: Sequence[Seen | Deleted],
+        reached: tuple[datetime, Paging | None, Refusals],
+        token: AccessToken,
     ) -> None:
         """Judge and commit what was read, with how far the feed was read by it."""
+        position, paging, refused = reached
         ledger, now = self.parts.ledger, datetime.now(UTC)
         ids = [(mapping.KIND[c.entity], c.qbo_id) for c in changes if c.entity in mapping.KIND]
         mine = await ledger.known_by_qbo_id(self.realm, ids)
@@ -164,8 +209,10 @@ class Feeder:
             known = mine.get((change.entity, change.qbo_id))
             judged.append(self.told(known, change, judge(known, change) if known else Judged(None), now))
         listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
-        reached = (None, paging.plain()) if paging else (position, {})
-        await ledger.feed(self.realm, tenure.fencing_token, judged, listed, reached)
+        kept = feed_refusals.plain(refused)
+        await ledger.feed(
+            self.realm, tenure.fencing_token, judged, listed, (None, paging.plain(), kept) if paging else (position, {}, kept)
+        )
         removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
         others = any(c.marker is None for c in listed)  # what we made ourselves is what nobody waits for
         if others and await ledger.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=True):
@@ -177,21 +224,37 @@ class Feeder:
             log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
             self.parts.relay.wake()
 
-    async def _changes(self, since: datetime, token: AccessToken) -> tuple[list[Seen | Deleted], tuple[str, ...]]:
-        """One call for all; at its cap, one for each entity. Return what they show, and which are at the cap alone."""
-        entities = (*DOCUMENTS, *LISTS)
-        try:
-            return await self.parts.books.changes(self.realm, entities, since, token), ()
-        except FeedFull:
-            found: list[Seen | Deleted] = []
-            full: list[str] = []
-            for entity in entities:
-                try:
-                    found += await self.parts.books.changes(self.realm, (entity,), since, token)
-                except FeedFull as error:
-                    found += error.changes
-                    full.append(entity)
-            return found, tuple(full)
+    async def _changes(
+        self, entities: Sequence[str], since: datetime, token: AccessToken
+    ) -> tuple[list[Seen | Deleted], set[str], dict[str, LookupFailed]]:
+        """One call for all; at its cap, one for each entity; where it is refused, halves, until what is refused is alone.
+
+        Return what they show, which are at the cap alone, and which the feed is refused for, though the company is served.
+        """
+        full: set[str] = set()
+        alone = False
+
+        async def ask(part: Sequence[str]) -> list[Seen | Deleted]:
+            nonlocal alone
+            try:
+                return await self.parts.books.changes(self.realm, part, since, token)
+            except FeedFull as error:
+                if len(part) == 1:
+                    full.add(part[0])
+                    return list(error.changes)
+                return [change for entity in part for change in await ask([entity])]
+            except (HaltError, LookupFailed) as error:
+                refusal = error if isinstance(error, LookupFailed) else error.__cause__
+                if not alone or not isinstance(refusal, LookupFailed):
+                    refusal = await self.sender.refused_alone(error, token)
+                alone = True
+                raise refusal from None
+
+        found, failed = await in_halves(ask, entities)
+        for error in failed.values():
+            if not error.definite:
+                raise error
+        return found, full, failed
 
     def told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
         """Return what is committed and told of a change."""

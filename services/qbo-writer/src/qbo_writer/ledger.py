@@ -133,6 +133,7 @@ class RealmRow:
     recover_since: datetime | None = None
     operator_halt: OperatorAct | None = None  # while it is there, nothing is read or sent
     trial: OperatorAct | None = None  # a person asked for a trial of the present halt
+    feed_refusals: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -724,10 +725,10 @@ class Ledger:
         fencing_token: int,
         changes: Sequence[FeedChange],
         listed: Sequence[Seen],
-        reached: tuple[datetime | None, dict[str, Any]] | None = None,
+        reached: tuple[datetime | None, dict[str, Any], dict[str, Any]] | None = None,
         forget: timedelta = timedelta(minutes=15),
     ) -> None:
-        """Commit what the feed shows, and how far it was read: position (None: stays) and the pages left.
+        """Commit what the feed shows, and how far it was read: position (None: stays), the pages left, what it is refused for.
 
         A document with an open attempt, or that moved meanwhile, is not judged. Reads overlap: what was told within `forget`, and
         has not changed since, is not told again.
@@ -752,7 +753,7 @@ class Ledger:
             if reached is not None:
                 await connection.execute(
                     "UPDATE qbo_writer.realms SET feed_position = coalesce($2, feed_position), feed_paging = $3, "
-                    "feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1",
+                    "feed_refusals = $4, feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1",
                     realm, *reached,
                 )  # fmt: skip
                 if reached[0] is not None and not reached[1]:  # read to its end: the next read begins an overlap before that
@@ -826,7 +827,7 @@ class Ledger:
             row["halted_code"], row["halted_reason"], row["halted_since"], row["requestid_proven"], row["batch_proven"],
             row["bounds_unreliable"], row["pace"] or {}, row["feed_position"], row["swept_at"],
             row["feed_paging"] or {}, row["feed_asked_at"], row["recover_since"], OperatorAct.of(row["operator_halt"]),
-            OperatorAct.of(row["trial"]),
+            OperatorAct.of(row["trial"]), row["feed_refusals"] or {},
         )  # fmt: skip
 
     async def set_halted(

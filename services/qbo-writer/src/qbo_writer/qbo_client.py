@@ -321,7 +321,7 @@ class QboClient:
         found: list[Seen | Deleted] = []
         for response in _list(value, "CDCResponse"):
             if faults.faults_of(response):
-                raise LookupUnreadable("the change feed answered with a fault")
+                raise ReadRefused(replace(faults.item(response, None), http_status=200, body=mapping.dumps(_plain(response))))
             for part in _list(response, "QueryResponse"):
                 for entity in entities:
                     found += [_change(entity, raw) for raw in part.get(entity) or () if isinstance(raw, dict)]
@@ -423,7 +423,7 @@ class QboClient:
         if answer.unauthorized and self.on_unauthorized:
             self.on_unauthorized(realm, token)
         if answer.halt:
-            raise HaltError(answer.reason, answer.fix, answer.code)
+            raise HaltError(answer.reason, answer.fix, answer.code) from ReadRefused(answer)
         raise ReadRefused(answer)
 
     async def _ask_for(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> httpx.Response:
@@ -444,7 +444,16 @@ class ReadRefused(LookupFailed):
         )
         self.answer = answer
         served = answer.http_status is not None and answer.http_status < 500
-        self.definite = served and not answer.throttled and not answer.unauthorized
+        self.definite = answer.halt or (served and not answer.throttled and not answer.unauthorized)
+        self.fix = answer.fix if answer.halt else ""  # the others are about documents
+
+    @property
+    def words(self) -> str:
+        """What QuickBooks said, in its own words, too."""
+        answer = self.answer
+        said = [f"{fault.message} {fault.detail}".strip() for fault in faults.parse(answer.body) or ()]
+        own = "; ".join(text[:200] for text in said if text)
+        return f"{own or answer.reason} (HTTP {answer.http_status}, code {answer.intuit_code or 'none'})"
 
 
 # ------------------------------------------------------------------------------------------------------------------ answers

@@ -14,8 +14,10 @@ from bookrelay.db import Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import RealmData, RealmServed, RealmUnserved
 
+from qbo_writer import feed_refusals
 from qbo_writer.domain import SCHEMA
 from qbo_writer.feed_paging import Paging
+from qbo_writer.feed_refusals import Refusals
 from qbo_writer.policy_watching import PolicyFile
 from qbo_writer.settings import WriterSettings
 from qbo_writer.settling import SENDER
@@ -31,6 +33,10 @@ OWN: tuple[What, ...] = ("blocked_consumer", "policy_wrong")  # kept by the proc
 FORGET_SECONDS = 60.0  # what a process kept counts no longer: it writes every few seconds
 TOKEN_AWAY = timedelta(minutes=1)
 FEED_FAILURES = 3  # in a row
+FIX_REFUSED = (
+    "See whether the company's plan has these (bills need Essentials, classes and locations Plus), whether the user who "
+    "connected bookrelay may see them, and Intuit's status page."
+)
 FEED_SPARE = timedelta(minutes=10)  # how far beyond two rounds the feed may be behind
 EVENTS_WAIT = timedelta(minutes=5)
 UNSERVED_SHOWN = 50  # as metrics: a source may name any number of companies
@@ -196,6 +202,7 @@ class Company:
     feed_failing_since: datetime | None
     feed_error: str | None
     now: datetime
+    feed_refusals: Refusals
 
     @property
     def feed_lag(self) -> timedelta | None:
@@ -207,6 +214,7 @@ class Company:
         return {
             "read_until": self.feed_reached, "lag_seconds": round(self.feed_lag.total_seconds()) if self.feed_lag else None,
             "failures": self.feed_failures, "failing_since": self.feed_failing_since, "last_error": self.feed_error,
+            "refused": {entity: one.words for entity, one in self.feed_refusals.items()},
         }  # fmt: skip
 
     def problems(self, settings: WriterSettings) -> list[Problem]:
@@ -243,17 +251,36 @@ class Company:
 
     def _feed_problems(self, settings: WriterSettings) -> list[Problem]:
         behind = self.feed_lag is not None and self.feed_lag > 2 * timedelta(seconds=settings.feed_seconds) + FEED_SPARE
-        if not self.lease_live or not (behind or self.feed_failures >= FEED_FAILURES):
+        if not self.lease_live:
             return []
+        refused = self._refused()
+        if not (behind or self.feed_failures >= FEED_FAILURES):
+            return refused
         lag = f"is {round(self.feed_lag.total_seconds())} s behind" if self.feed_lag else "was never read"
         error = f"; it failed {self.feed_failures} times, the last time with: {self.feed_error}" if self.feed_failures else ""
         return [
+            *refused,
             Problem(
                 "feed_stuck", f"The change feed of company {self.realm} {lag}{error}",
                 "Posting goes on; what people change in QuickBooks is seen late. See to the error that is named; without one, "
                 "more changed than is read: raise FEED_READS_PER_RUN.",
                 self.feed_failing_since or self.feed_reached, self.realm, self.feed(),
             )
+        ]  # fmt: skip
+
+    def _refused(self) -> list[Problem]:
+        """What the feed is refused for, though the company is served: one problem for the same words."""
+        alike: dict[tuple[str, str], list[str]] = {}
+        for entity, one in self.feed_refusals.items():
+            alike.setdefault((one.words, one.fix), []).append(entity)
+        return [
+            Problem(
+                "feed_stuck", f"The change feed of company {self.realm} is refused for {', '.join(entities)}: {words}",
+                f"{fix or FIX_REFUSED} Posting goes on; what people change in these is not seen. They are asked for again every "
+                "hour at the latest, and read from where they were refused.",
+                min(self.feed_refusals[entity].since for entity in entities), self.realm, self.feed() | {"entities": entities},
+            )
+            for (words, fix), entities in alike.items()
         ]  # fmt: skip
 
 
@@ -264,7 +291,8 @@ async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
         SELECT n.realm, r.halted_code, r.halted_reason, r.halted_since, t.state, t.reason,
           r.operator_halt, r.token_failing_since, r.token_error,
           coalesce(l.expires_at > clock_timestamp(), false) AS lease_live, r.feed_position, r.feed_paging,
-          coalesce(r.feed_failures, 0) AS feed_failures, r.feed_failing_since, r.feed_error, clock_timestamp() AS now
+          coalesce(r.feed_failures, 0) AS feed_failures, r.feed_failing_since, r.feed_error, r.feed_refusals,
+          clock_timestamp() AS now
         FROM unnest($1::text[]) AS n(realm) LEFT JOIN qbo_writer.realms r USING (realm)
         LEFT JOIN qbo_writer.leases l USING (realm) LEFT JOIN qbo_writer.tokens t USING (realm) ORDER BY 1
         """,
@@ -275,7 +303,7 @@ async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
             row["realm"], row["halted_code"], row["halted_reason"], row["halted_since"], row["operator_halt"], row["state"],
             row["reason"], row["token_failing_since"], row["token_error"],
             row["lease_live"], _reached(row["feed_position"], row["feed_paging"]), row["feed_failures"],
-            row["feed_failing_since"], row["feed_error"], row["now"],
+            row["feed_failing_since"], row["feed_error"], row["now"], feed_refusals.of(row["feed_refusals"] or {}),
         )
         for row in rows
     ]  # fmt: skip

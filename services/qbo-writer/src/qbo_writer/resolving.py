@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bookrelay import metrics, telemetry
+from bookrelay.errors import HaltError
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.deciding import End
@@ -356,6 +357,8 @@ class Resolver:
                 found += await self.parts.books.changes(self.realm, (entity,), since, token)
             except FeedFull as full:
                 found += full.changes
+            except HaltError as error:
+                raise await self.sender.refused_alone(error, token) from None
         return found
 
     async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen], token: AccessToken) -> int:

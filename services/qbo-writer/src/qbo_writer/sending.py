@@ -581,6 +581,22 @@ class Sender:
         if answer.halt:
             raise HaltError(answer.reason or "QuickBooks does not serve this company.", answer.fix, answer.code)
 
+    async def refused_alone(self, error: HaltError | LookupFailed, token: AccessToken) -> LookupFailed:
+        """A read was refused: return why, where a harmless read is answered as usual. Then it concerns that read alone.
+
+        Else raise what holds for the company: HaltError where it is cut off, LookupFailed where nothing can be said now.
+        """
+        refusal = error if isinstance(error, LookupFailed) else error.__cause__
+        if not isinstance(refusal, LookupFailed):
+            raise error
+        if refusal is error and not error.definite:
+            raise error
+        try:
+            await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
+        except LookupFailed as other:
+            raise (refusal if refusal is error else other) from None
+        return refusal
+
     async def strange_to_all(self, token: AccessToken) -> bool:
         """Whether harmless requests get no sound answer, either: then the company is cut off, not ten documents wrong.
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from bookrelay import messages as m
 from bookrelay import telemetry
+from bookrelay.errors import HaltError
 
 from qbo_writer import asking, mapping
 from qbo_writer.deciding import Known
@@ -64,8 +65,18 @@ class Sweeper:
             self._next = time.monotonic() + wait
         except LookupFailed as error:
             log.info("sweep.failed", realm=self.realm, error=str(error)[:200])
+        except HaltError as error:
+            refusal = await self._alone(error, token)
+            log.warning("sweep.failed", realm=self.realm, error=refusal.words[:200])
         finally:
             self._busy = False
+
+    async def _alone(self, error: HaltError, token: AccessToken) -> LookupFailed:
+        """Whether a halting code concerns the sweep's own reads: then posting goes on. Raises HaltError where it does not."""
+        try:
+            return await self._feeder.sender.refused_alone(error, token)
+        except LookupFailed as other:
+            return other
 
     async def prune(self, tenure: Tenure) -> None:
         """Forget what is old: the chain of the attempts log stays verifiable, commands stay."""

@@ -220,6 +220,9 @@ class Realm(SQLModel, table=True):
     feed_paging: dict[str, Any] = Field(  # beyond the feed's cap: where the next page of each entity begins
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )
+    feed_refusals: dict[str, Any] = Field(  # entities that the feed is refused for: why, since when, when to ask again
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
+    )
     feed_asked_at: datetime | None = Field(default=None, sa_type=_TIME)  # some writer was told of changes
     feed_failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # in a row
     feed_failing_since: datetime | None = Field(default=None, sa_type=_TIME)

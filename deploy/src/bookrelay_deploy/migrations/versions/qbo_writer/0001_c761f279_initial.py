@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_1d86ae93'
+revision = '0001_c761f279'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -172,6 +172,7 @@ def upgrade() -> None:
     sa.Column('names_read', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('feed_position', sa.DateTime(timezone=True), nullable=True),
     sa.Column('feed_paging', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
+    sa.Column('feed_refusals', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('feed_asked_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('feed_failures', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('feed_failing_since', sa.DateTime(timezone=True), nullable=True),

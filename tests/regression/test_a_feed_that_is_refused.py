@@ -1,0 +1,191 @@
+"""The change feed alone was refused: with a halting code the company halted and resumed in turn; for one kind nothing was seen.
+
+Whoever is refused is named and asked for again; what is answered is read, and posting goes on.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from bookrelay.errors import HaltError
+from qbo_writer import faults, feed_refusals, reporting
+from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
+from qbo_writer.feeding import ENTITIES
+from qbo_writer.halving import READS_MOST
+from qbo_writer.qbo_client import ReadRefused
+from writer_support import Desk, QboSandbox, desk, invoice
+
+pytestmark = pytest.mark.postgres
+WORDS = "Feature Not Supported Error"
+
+
+def refusal(code: str) -> HaltError | LookupFailed:
+    """What the client raises."""
+    body = f'{{"Fault": {{"Error": [{{"Message": "{WORDS}", "Detail": "", "code": "{code}"}}], "type": "ValidationFault"}}}}'
+    answer = faults.classify(400, {}, body, None)
+    error = ReadRefused(answer)
+    if not answer.halt:
+        return error
+    halt = HaltError(answer.reason, answer.fix, answer.code)
+    halt.__cause__ = error
+    return halt
+
+
+def refuse(d: Desk, code: str, refused: set[str]) -> list[Sequence[str]]:
+    """The feed is refused where one of these is asked for; return what is asked for, one entry for each call."""
+    books, asked = d.writer.posters[d.realm].parts.books, list[Sequence[str]]()
+    changes = books.changes
+
+    async def some(realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+        asked.append(entities)
+        if refused & set(entities):
+            raise refusal(code)
+        return await changes(realm, entities, since, token)
+
+    books.changes = some  # type: ignore[method-assign]
+    return asked
+
+
+async def read(d: Desk) -> None:
+    """Read the feed once more."""
+    feeder, runs = d.writer.posters[d.realm].feeder, "SELECT feed_position FROM qbo_writer.realms"
+    before = await d.pool.fetchval(runs)
+    feeder._next = 0
+    d.writer.wake([d.realm])
+
+    async def done() -> bool:
+        return not feeder.busy and bool(await d.pool.fetchval(runs) != before)
+
+    await d.until(done)
+
+
+async def kept(d: Desk) -> dict[str, feed_refusals.Refusal]:
+    return feed_refusals.of(await d.pool.fetchval("SELECT feed_refusals FROM qbo_writer.realms"))
+
+
+async def it_is_time(d: Desk) -> None:
+    """What is refused is due again."""
+    due = {e: {**one, "again_at": datetime.now(UTC).isoformat()} for e, one in feed_refusals.plain(await kept(d)).items()}
+    await d.pool.execute("UPDATE qbo_writer.realms SET feed_refusals = $1", due)
+
+
+async def problems(d: Desk) -> list[dict[str, Any]]:
+    return [problem.plain() for problem in await reporting.problems(d.pool, d.settings)]
+
+
+def halts(events: list[dict[str, Any]]) -> list[str]:
+    return [e["type"] for e in events if ".realm." in e["type"]]
+
+
+@pytest.mark.parametrize("code", ["5030", "2010", "610", "5020"])
+async def test_one_kind_is_refused_and_the_others_are_read(database_url: str, sandbox: QboSandbox, code: str) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-1"))
+        await d.until_ended()
+        refused = {"Bill"}
+        asked = refuse(d, code, refused)
+        qbo_id = await d.pool.fetchval("SELECT qbo_id FROM qbo_writer.documents WHERE source_key = 'Q-1'")
+        sandbox.person(d.realm, "edit", "Invoice", qbo_id, TxnDate="2026-10-01")
+        await read(d)
+        assert await d.pool.fetchval("SELECT diverged FROM qbo_writer.documents WHERE source_key = 'Q-1'")
+        assert len(asked) <= 10, "halves"
+        (problem,) = await problems(d)
+        assert problem["what"] == "feed_stuck"
+        assert "is refused for Bill: Feature Not Supported Error (HTTP 400" in problem["reason"]
+        assert problem["fix"]
+        asked.clear()
+        await read(d)
+        await read(d)
+        assert [set(call) for call in asked] == [set(ENTITIES) - refused] * 2, "it is not asked for again so soon"
+        asked.clear()
+        await it_is_time(d)
+        await read(d)
+        assert [set(call) for call in asked] == [set(ENTITIES) - refused, refused], "by itself"
+        one = (await kept(d))["Bill"]
+        assert one.times == 2
+        assert one.again_at - datetime.now(UTC) > timedelta(seconds=100), "pauses grow"
+        await d.tell(invoice(d.realm, "Q-2"))
+        assert (await d.until_ended())["Q-2", 1] == "posted"
+        assert halts(await d.events()) == []
+        made = sandbox.control("POST", "entities", {"realm": d.realm, "entities": {"Bill": [
+            {"VendorRef": {"value": sandbox.books(d.realm, "Vendor")[0]["Id"]}, "Line": [
+                {"Amount": 5, "DetailType": "AccountBasedExpenseLineDetail",
+                 "AccountBasedExpenseLineDetail": {"AccountRef": {"value": "20"}}}]}
+        ]}})["created"]["Bill"]  # fmt: skip
+        refused.clear()
+        await it_is_time(d)
+        await read(d)
+        assert await kept(d) == {}
+        assert await problems(d) == []
+        told = await d.pool.fetch("SELECT value FROM qbo_writer.outbox WHERE topic = 'books.changes.v1'")
+        assert made[0] in {json.loads(row["value"])["data"]["entity_id"] for row in told}
+
+
+@pytest.mark.parametrize("code", ["5020", "6190"])
+async def test_a_halting_code_on_the_feed_alone_halts_nobody(database_url: str, sandbox: QboSandbox, code: str) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-1"))
+        await d.until_ended()
+        asked = refuse(d, code, set(ENTITIES))
+        await read(d)
+        assert len(asked) <= READS_MOST
+        assert set(await kept(d)) == set(ENTITIES)
+        asked.clear()
+        for number in range(5):
+            await d.tell(invoice(d.realm, f"N-{number}"))
+            await read(d)
+        assert asked == [], "not before its pause is over"
+        await it_is_time(d)
+        await read(d)
+        assert len(asked) == 1, "where everything is refused, one is asked"
+        assert set((await d.until_ended()).values()) == {"posted"}
+        assert halts(await d.events()) == []
+        (problem,) = await problems(d)
+        assert problem["what"] == "feed_stuck"
+        assert WORDS in problem["reason"]
+        assert not await d.pool.fetchval("SELECT halted_code FROM qbo_writer.realms")
+
+
+async def test_the_same_code_on_a_harmless_read_halts_the_company(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-1"))
+        await d.until_ended()
+        sandbox.fault(fault="fault", code="5020", status=400, match={"realm": d.realm})
+        d.writer.posters[d.realm].feeder._next = 0
+        d.writer.wake([d.realm])
+
+        async def halted() -> bool:
+            return bool(await d.pool.fetchval("SELECT halted_code IS NOT NULL FROM qbo_writer.realms"))
+
+        await d.until(halted)
+        assert halts(await d.events()) == ["bookrelay.realm.halted.v1"]
+        assert await kept(d) == {}
+
+
+async def test_a_halting_code_on_the_sweep_alone_halts_nobody(database_url: str, sandbox: QboSandbox) -> None:
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-1"))
+        await d.until_ended()
+        poster = d.writer.posters[d.realm]
+        asked = 0
+
+        async def refused(*arguments: Any) -> list[dict[str, Any]]:
+            nonlocal asked
+            asked += 1
+            raise refusal("5020")
+
+        poster.parts.lists.query = refused  # type: ignore[method-assign]
+        await d.pool.execute("UPDATE qbo_writer.realms SET swept_at = now() - interval '3 days'")
+        poster.sweeper.soon()
+        d.writer.wake([d.realm])
+
+        async def swept() -> bool:
+            return asked > 0 and not poster.sweeper._busy
+
+        await d.until(swept)
+        await asyncio.sleep(0.2)
+        assert halts(await d.events()) == []
+        assert asked == 1

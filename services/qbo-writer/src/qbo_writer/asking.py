@@ -59,8 +59,7 @@ def as_asked(asked: Mapping[str, str], seen: Seen) -> bool:
 
 
 def _comparable(seen: Seen) -> dict[str, str]:
-    tax = (seen.raw.get("TxnTaxDetail") or {}).get("TotalTax") or 0
-    net = to_cents(seen.total - Decimal(str(tax)))
+    net = to_cents(seen.total - mapping.decimal_of(mapping.part(seen.raw, "TxnTaxDetail").get("TotalTax")))
     return {
         **seen.fields, "total": format(seen.total, "f"), _NET: format(net, "f"), "marker": seen.marker or "", "id": seen.qbo_id,
     }  # fmt: skip

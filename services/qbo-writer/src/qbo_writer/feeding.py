@@ -35,6 +35,7 @@ FURTHEST = timedelta(days=29)  # the feed looks back 30 days
 MORE_SECONDS = 5.0  # between two runs while there are pages left
 ERROR_LENGTH = 500
 ENTITIES = (*DOCUMENTS, *LISTS)
+_DIGITS = 19  # of a SyncToken, at most
 CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
 
 
@@ -70,7 +71,7 @@ def judge(known: Known, change: Seen | Deleted) -> Judged:
 
 
 def _number(sync_token: str | None) -> int:
-    return int(sync_token) if sync_token and sync_token.isdecimal() else -1
+    return int(sync_token) if sync_token and sync_token.isdecimal() and len(sync_token) < _DIGITS else -1
 
 
 class Feeder:
@@ -327,12 +328,12 @@ class Feeder:
 def _updated(change: Seen | Deleted) -> str:
     """When it was changed last, as QuickBooks writes it."""
     raw: dict[str, Any] = change.raw if isinstance(change, Seen) else {}
-    return str((raw.get("MetaData") or {}).get("LastUpdatedTime") or "")
+    return str(mapping.part(raw, "MetaData").get("LastUpdatedTime") or "")
 
 
 def _changed_at(change: Seen | Deleted, now: datetime) -> datetime:
     text = _updated(change)
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else now
-    except ValueError:
+    except (ValueError, OverflowError):
         return now

@@ -13,7 +13,7 @@ from typing import Any
 from bookrelay.messages import BillContent, BillLine, Difference, InvoiceContent, InvoiceLine, Model
 from bookrelay.money import Amount, loads, to_cents
 
-from qbo_writer.domain import BatchItem, Comparison, LedgerKind, Operation, Resolved, Seen
+from qbo_writer.domain import BatchItem, Comparison, LedgerKind, LookupUnreadable, Operation, Resolved, Seen
 from qbo_writer.names import alike, fold
 from qbo_writer.policy import Policy
 from qbo_writer.settings import WriterSettings
@@ -30,6 +30,7 @@ KIND: dict[str, LedgerKind] = {entity: kind for kind, entity in ENTITY.items()}
 
 DOC_NUMBER_LENGTH = 21
 NOTE_LENGTH = 4000
+_AMOUNT_BELOW = Decimal("1E+15")  # what is beyond it is no amount of money
 _PLACES = 5  # QuickBooks keeps five digits after the point of quantities and prices
 _PLAIN_KEY = re.compile(r"[A-Z0-9][A-Z0-9._/-]*")  # no small letters: QuickBooks may not tell them from capitals
 _MARKER = re.compile(r"bookrelay:[a-z2-7]{16}")
@@ -403,9 +404,13 @@ def _marked(entity: str, raw: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
-    """Read an entity as QuickBooks shows it. Lines that the server adds (SubTotal) are ignored."""
+    """Read an entity as QuickBooks shows it. Lines that the server adds (SubTotal) are ignored.
+
+    Whatever is odd in it is read as text or left out, and so differs from ours; raises LookupUnreadable for an odd amount.
+    """
     note, markers = _marked(entity, raw)
-    total, balance = _decimal(raw.get("TotalAmt")), _decimal(raw.get("Balance"))
+    total, balance = _amount(entity, raw, "TotalAmt", raw), _amount(entity, raw, "Balance", raw)
+    _amount(entity, raw, "TotalTax", part(raw, "TxnTaxDetail"))
     if entity in ("Customer", "Vendor"):
         fields = {"name": fold(_clean(_text(raw.get("DisplayName"))))}
     else:
@@ -425,6 +430,17 @@ def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
     )
 
 
+def readable(entity: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Seen], list[str]]:
+    """Read many; return beside them what is wrong with each that cannot be read."""
+    found, odd = list[Seen](), list[str]()
+    for raw in rows:
+        try:
+            found.append(seen(entity, raw))
+        except LookupUnreadable as error:
+            odd.append(str(error))
+    return found, odd
+
+
 def _fields(entity: str, raw: Mapping[str, Any], memo: str) -> dict[str, str]:
     key, name = _PARTY.get(entity, ("customer", "CustomerRef"))
     fields = {key: _ref(raw.get(name)), "memo": memo, "doc_number": _text(raw.get("DocNumber"))}
@@ -432,17 +448,17 @@ def _fields(entity: str, raw: Mapping[str, Any], memo: str) -> dict[str, str]:
     fields.update({key: value for key, name in _HEADER_REFS if (value := _ref(raw.get(name)))})
     if raw.get("GlobalTaxCalculation"):
         fields["tax_calculation"] = _text(raw["GlobalTaxCalculation"])
-    for custom in raw.get("CustomField") or ():
-        if isinstance(custom, dict) and custom.get("StringValue"):
+    for custom in rows(raw.get("CustomField")):
+        if custom.get("StringValue"):
             fields[f"custom.{custom.get('DefinitionId')}"] = _clean(_text(custom["StringValue"]))
     if entity == "BillPayment":
-        fields["amount"] = _cents(_decimal(raw.get("TotalAmt")))
-        fields["bank_account"] = _ref((raw.get("CheckPayment") or {}).get("BankAccountRef"))
-    lines = [line for line in raw.get("Line") or () if isinstance(line, dict) and not _is(line, "subtotallinedetail")]
+        fields["amount"] = _cents(decimal_of(raw.get("TotalAmt")))
+        fields["bank_account"] = _ref(part(raw, "CheckPayment").get("BankAccountRef"))
+    lines = [line for line in rows(raw.get("Line")) if not _is(line, "subtotallinedetail")]
     if entity == "Invoice":
         fields |= _discount_fields(raw, [line for line in lines if _is(line, "discountlinedetail")])
         lines = [line for line in lines if not _is(line, "discountlinedetail")]
-        if rate := _ref((raw.get("TxnTaxDetail") or {}).get("TxnTaxCodeRef")):
+        if rate := _ref(part(raw, "TxnTaxDetail").get("TxnTaxCodeRef")):
             fields["txn_tax"] = rate
     fields["lines"] = str(len(lines))
     for number, line in enumerate(lines, 1):
@@ -456,20 +472,20 @@ def _is(line: Mapping[str, Any], detail_type: str) -> bool:
 
 def _discount_fields(raw: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Read the discount. A line of nothing, which QuickBooks may keep, is none."""
-    amount = sum((_decimal(line.get("Amount")) for line in lines), Decimal(0))
+    amount = sum((decimal_of(line.get("Amount")) for line in lines), Decimal(0))
     if not amount:
         return {"discount.amount": ""}
     detail = _detail(lines[0])
     fields = {"discount.amount": _cents(amount), "discount.account": _ref(detail.get("DiscountAccountRef"))}
     fields["discount.before_tax"] = _text(raw.get("ApplyTaxAfterDiscount") or False).lower()
     if _text(detail.get("PercentBased")).lower() == "true":
-        fields["discount.percent"] = _number(_decimal(detail.get("DiscountPercent")))
+        fields["discount.percent"] = _number(decimal_of(detail.get("DiscountPercent")))
     return fields
 
 
 def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     detail = _detail(line)
-    yield "amount", _cents(_decimal(line.get("Amount")))
+    yield "amount", _cents(decimal_of(line.get("Amount")))
     yield "description", _clean(_text(line.get("Description")))
     yield "item", _ref(detail.get("ItemRef"))
     yield "account", _ref(detail.get("AccountRef"))
@@ -477,9 +493,9 @@ def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "tax", _ref(detail.get("TaxCodeRef"))
     for key, name in (("quantity", "Qty"), ("unit_price", "UnitPrice")):
         if detail.get(name) not in (None, ""):
-            yield key, _number(_decimal(detail[name]))
-    for link in line.get("LinkedTxn") or ():
-        if isinstance(link, dict) and _enum(link.get("TxnType")) == "bill":
+            yield key, _number(decimal_of(detail[name]))
+    for link in rows(line.get("LinkedTxn")):
+        if _enum(link.get("TxnType")) == "bill":
             yield "bill", _text(link.get("TxnId"))
 
 
@@ -566,6 +582,27 @@ def _clean(text: str) -> str:
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 
+def part(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a part of an entity that is an object; nothing where it is missing or anything else."""
+    value = raw.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def rows(value: object) -> list[Mapping[str, Any]]:
+    """Return the objects of a list; none where it is missing or anything else."""
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def _amount(entity: str, raw: Mapping[str, Any], name: str, of: Mapping[str, Any]) -> Decimal:
+    """Return a total. Of a document nothing safe can be assumed for one that cannot be read: what was paid is decided by it."""
+    value = decimal_of(of.get(name))
+    if value.is_finite():
+        return value
+    if entity in _PARTY:
+        raise LookupUnreadable(f"{name} of {entity} {_text(raw.get('Id'))[:40]} could not be read")
+    return Decimal(0)
+
+
 def _text(value: object) -> str:
     return "" if value is None else str(value)
 
@@ -579,13 +616,15 @@ def _enum(value: object) -> str:
     return _text(value).replace("_", "").replace(" ", "").lower()
 
 
-def _decimal(value: object) -> Decimal:
+def decimal_of(value: object) -> Decimal:
+    """Read an amount of an entity: 0 where there is none, NaN where it cannot be read."""
     if value is None or value == "":
         return Decimal(0)
     try:
-        return value if isinstance(value, Decimal) else Decimal(str(value))
+        found = value if isinstance(value, Decimal) else Decimal(str(value))
     except InvalidOperation:
         return Decimal("NaN")
+    return found if found.is_finite() and abs(found) < _AMOUNT_BELOW else Decimal("NaN")
 
 
 def _cents(value: Decimal) -> str:
@@ -601,4 +640,4 @@ def _number(value: Decimal | None) -> str:
 
 
 def _natural(key: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in key.split(".")]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in key.split(".")]

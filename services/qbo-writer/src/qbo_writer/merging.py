@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from qbo_writer.deciding import Known
 from qbo_writer.domain import Deleted, Seen
+from qbo_writer.mapping import part
 
 Entry = tuple[str, str]  # entity, Id
 # The last word of a field that names an entry, and of which list: "vendor", "line.2.item", "ap_account".
@@ -84,8 +85,8 @@ def one_act(loser: Seen, winner: Seen) -> bool:
 
 def _changed(seen: Seen) -> datetime | None:
     try:
-        return datetime.fromisoformat(str((seen.raw.get("MetaData") or {}).get("LastUpdatedTime")))
-    except ValueError:
+        return datetime.fromisoformat(str(part(seen.raw, "MetaData").get("LastUpdatedTime"))).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
 
 

@@ -111,5 +111,5 @@ class NameLists:
 def _updated(seen: Seen) -> datetime | None:
     try:
         return datetime.fromisoformat(str(seen.raw["MetaData"]["LastUpdatedTime"])).astimezone(UTC)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

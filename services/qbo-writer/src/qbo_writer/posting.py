@@ -48,7 +48,7 @@ from qbo_writer.policy import Policy
 from qbo_writer.redacting import names_in, veiled
 from qbo_writer.references import CompanyFacts, alike_only
 from qbo_writer.resolving import Resolver
-from qbo_writer.sending import NO_ANSWER, STRANGE_TO_HALT, Parts, Sender, Tenure, log_end
+from qbo_writer.sending import NO_ANSWER, PASSING, STRANGE_TO_HALT, Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, backoff_seconds, ended, hash_of
 from qbo_writer.sweeping import Sweeper
 
@@ -414,8 +414,9 @@ class Poster:
         for candidate in candidates:
             for asked in candidate.older:
                 prepared.effects.append(ended(candidate.known, asked, superseded(candidate.newest), self.parts.links))
-        numbers = await self._numbers(candidates, token, promised)
-        await asyncio.gather(*(self._prepare_one(c, token, prepared, numbers) for c in candidates))
+        promised = {} if promised is None else promised
+        numbers = await self._all_numbers(candidates, token, promised)
+        await asyncio.gather(*(self._prepare_one(c, token, prepared, numbers, promised) for c in candidates))
         if prepared.unanswered:
             self.sender.health.heard(NO_ANSWER)
         await self._halt_if_refused_to_all(prepared, token)
@@ -428,6 +429,20 @@ class Poster:
         for candidate, unpay in prepared.paid:
             await self._unpay(tenure, candidate, unpay, token)
         return prepared
+
+    async def _all_numbers(
+        self, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised
+    ) -> Numbers | None:
+        """Give the numbers of a round; None where one document's defect stops them all: then each asks for its own."""
+        try:
+            return await self._numbers(candidates, token, promised)
+        except (HaltError, LeaseLost):
+            raise
+        except PASSING:
+            raise
+        except Exception as error:
+            log.error("numbers.failed", realm=self.realm, error=repr(error), exc_info=True)
+            return None
 
     async def _numbers(
         self, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised | None = None
@@ -448,11 +463,15 @@ class Poster:
         ours = [(known, asked) for known, asked in written if self._numbers_are_ours(known.kind, facts)]
         return await self.numbering.of(ours, token, promised)
 
-    async def _prepare_one(self, candidate: Candidate, token: AccessToken, prepared: Prepared, numbers: Numbers) -> None:
+    async def _prepare_one(
+        self, candidate: Candidate, token: AccessToken, prepared: Prepared, numbers: Numbers | None, promised: numbering.Promised
+    ) -> None:
         known, asked = candidate.known, candidate.newest
         if asked.state is not CommandState.DUE:
             return  # it has ended, or waits for a name: only the older ones were due
         try:
+            if numbers is None:
+                numbers = await self._numbers([candidate], token, promised)
             if candidate.stray and asked.operation == "upsert" and not asked.dropped:
                 adopted = await self._adopt(candidate, candidate.stray, token)
                 if adopted:

@@ -229,9 +229,9 @@ class QboClient:
                 return found
         from_ = (since.astimezone(UTC) - _CLOCKS).strftime("%Y-%m-%dT%H:%M:%SZ")
         statement = f"select * from {entity} where MetaData.CreateTime >= '{from_}'"  # noqa: S608
-        window = [mapping.seen(entity, raw) for raw in await self.query(realm, statement, token)]
+        window = [raw for raw in await self.query(realm, statement, token) if mapping.marker_of(entity, raw) == marker]
         known = {one.qbo_id for one in found}
-        return found + [one for one in window if one.marker == marker and one.qbo_id not in known]
+        return found + [one for one in (mapping.seen(entity, raw) for raw in window) if one.qbo_id not in known]
 
     async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
         """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
@@ -318,14 +318,18 @@ class QboClient:
         from_ = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         params = {"entities": ",".join(entities), "changedSince": from_}
         value = await self.get(realm, "/cdc", params, token, name="changes")
-        found: list[Seen | Deleted] = []
+        found, count = list[Seen | Deleted](), 0
         for response in _list(value, "CDCResponse"):
             if faults.faults_of(response):
                 raise ReadRefused(replace(faults.item(response, None), http_status=200, body=mapping.dumps(_plain(response))))
             for part in _list(response, "QueryResponse"):
                 for entity in entities:
-                    found += [_change(entity, raw) for raw in part.get(entity) or () if isinstance(raw, dict)]
-        if len(found) >= CDC_CAP:
+                    rows = _list(part, entity)
+                    count += len(rows)
+                    gone = [raw for raw in rows if _gone(raw)]
+                    found += [Deleted(entity, str(raw.get("Id"))) for raw in gone]
+                    found += _readable(realm, entity, [raw for raw in rows if not _gone(raw)])
+        if count >= CDC_CAP:
             raise FeedFull(found)
         return found
 
@@ -344,13 +348,13 @@ class QboClient:
         response = value.get("QueryResponse")
         if not isinstance(response, dict):
             raise LookupUnreadable("the answer to a query holds no QueryResponse")
-        rows = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
-        seen = tuple(mapping.seen(entity, raw) for raw in rows)
+        rows = _list(response, entity)
+        seen = tuple(_readable(realm, entity, rows))
         if len(rows) < PAGE:
             return UpdatedPage(seen, None)
         try:
             last = datetime.fromisoformat(str(rows[-1]["MetaData"]["LastUpdatedTime"])).astimezone(UTC).replace(microsecond=0)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise LookupUnreadable(f"a {entity} shows no LastUpdatedTime") from None
         if last > since:
             return UpdatedPage(seen, (last, 1))
@@ -377,7 +381,7 @@ class QboClient:
             response = value.get("QueryResponse")
             if not isinstance(response, dict):
                 raise LookupUnreadable("the answer to a query holds no QueryResponse")
-            part = [raw for raw in response.get(entity) or () if isinstance(raw, dict)]
+            part = _list(response, entity)
             yield part
             if len(part) < PAGE:
                 return
@@ -469,7 +473,11 @@ def _done(answer: Answer, value: Any, request: Request) -> Answer:
         return replace(answer, deleted=True) if deleted else faults.unreadable(answer)
     if raw.get("SyncToken") is None:
         return faults.unreadable(answer)
-    return replace(answer, seen=mapping.seen(request.entity, raw))
+    try:
+        return replace(answer, seen=mapping.seen(request.entity, raw))
+    except LookupUnreadable as error:
+        log.warning("answer.unreadable", realm=request.realm, error=str(error))
+        return faults.unreadable(answer)
 
 
 def _replies(answer: Answer, value: Any) -> list[Any] | None:
@@ -503,10 +511,16 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _change(entity: str, raw: Mapping[str, Any]) -> Seen | Deleted:
-    if _enum(raw.get("status")) == "deleted" and "SyncToken" not in raw:
-        return Deleted(entity, str(raw.get("Id")))
-    return mapping.seen(entity, raw)
+def _gone(raw: Mapping[str, Any]) -> bool:
+    return _enum(raw.get("status")) == "deleted" and "SyncToken" not in raw
+
+
+def _readable(realm: str, entity: str, rows: Sequence[Mapping[str, Any]]) -> list[Seen]:
+    """Read entities that somebody else may have made; one that cannot be read is told and left out, the others count."""
+    seen, odd = mapping.readable(entity, rows)
+    for error in odd:
+        log.warning("entity.unreadable", realm=realm, error=error)
+    return seen
 
 
 def _list(value: Any, name: str) -> list[Any]:

@@ -4,6 +4,8 @@ The cache (memory, and qbo_writer.references across restarts) holds facts about 
 """
 
 import asyncio
+import contextlib
+import re
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -47,8 +49,8 @@ _NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that n
 _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
 _LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has just answered
 _MERGES_SECONDS = 60.0
-_FAILED_SECONDS = 1.0  # who waits behind a read of the company that failed does not ask the same again
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
 _WORD = {"Customer": "customer", "Vendor": "vendor", "Employee": "employee", "Item": "product or service", "Account": "account",
          "Term": "term", "Class": "class", "Department": "location", "TaxCode": "tax code"}  # fmt: skip
@@ -253,29 +255,30 @@ class References:
         """Return plan and preferences; read once, kept in realms.company, read again after a day or `max_age` seconds."""
         age = self._settings.references_max_age_seconds
         age = age if max_age is None else min(age, max_age)
-        cached = self._facts.get(realm)
-        if cached and time.monotonic() < cached[1] + age:
+        cached, began = self._facts.get(realm), time.monotonic()
+        if cached and began < cached[1] + age:
             return cached[0]
         async with self._locks[(realm, "company")]:
             cached = self._facts.get(realm)
             if cached and time.monotonic() < cached[1] + age:
                 return cached[0]
-            if (failed := self._facts_failed.get(realm)) and time.monotonic() < failed[1] + _FAILED_SECONDS:
-                raise failed[0]
+            if (failed := self._facts_failed.get(realm)) and began <= failed[1]:
+                raise failed[0]  # whoever waited behind that read does not ask the same again
             row = await self._pool.fetchrow(
                 "SELECT company, extract(epoch FROM now() - (company->>'read_at')::timestamptz)::float8 AS age "
                 "FROM qbo_writer.realms WHERE realm = $1",
                 realm,
             )
+            facts, old = None, 0.0
             if row and row["company"].get("info") and row["age"] is not None and row["age"] < age:
-                raw, old = row["company"], row["age"]
-            else:
+                with contextlib.suppress(LookupUnreadable):  # an earlier release kept what cannot be read: it is read again
+                    facts, old = facts_of(row["company"]["info"], row["company"]["preferences"]), row["age"]
+            if facts is None:
                 try:
-                    raw, old = await self._read_company(realm, token), 0.0
+                    facts = await self._read_company(realm, token)
                 except LookupFailed as error:
                     self._facts_failed[realm] = (error, time.monotonic())
                     raise
-            facts = facts_of(raw["info"], raw["preferences"])
             self._facts[realm] = (facts, time.monotonic() - old)
             return facts
 
@@ -763,7 +766,8 @@ class References:
             ],
         )
 
-    async def _read_company(self, realm: str, token: AccessToken) -> dict[str, Any]:
+    async def _read_company(self, realm: str, token: AccessToken) -> CompanyFacts:
+        """Read plan and preferences; they are kept only where they can be read."""
         info = await self._books.get(realm, f"/companyinfo/{realm}", {}, token)
         preferences = await self._books.get(realm, "/preferences", {}, token)
         if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
@@ -773,41 +777,74 @@ class References:
             "info": {"NameValue": info["CompanyInfo"].get("NameValue") or [], "Country": info["CompanyInfo"].get("Country")},
             "preferences": {name: _json(preferences["Preferences"].get(name) or {}) for name in kept},
         }
+        try:
+            facts = facts_of(raw["info"], raw["preferences"])
+        except LookupUnreadable as error:
+            log.warning("company.unreadable", realm=realm, error=str(error))
+            raise
         await self._pool.execute(
             "INSERT INTO qbo_writer.realms AS r (realm, company) VALUES ($1, $2 || jsonb_build_object('read_at', now())) "
             "ON CONFLICT (realm) DO UPDATE SET company = r.company || excluded.company, updated_at = now()",
             realm,
             raw,
         )
-        return raw
+        return facts
 
 
 # ----------------------------------------------------------------------------------------------------------------- details
 
 
 def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> CompanyFacts:
-    """Read plan and preferences; what is missing is taken as allowed: QuickBooks refuses what is not."""
-    values = {str(pair.get("Name")): str(pair.get("Value")) for pair in info.get("NameValue") or () if isinstance(pair, dict)}
+    """Read plan and preferences; what is missing is taken as allowed: QuickBooks refuses what is not.
+
+    Raises LookupUnreadable with the name of a property that is there and cannot be read, where nothing safe can be assumed.
+    """
+    pairs = info.get("NameValue")
+    values = {str(p.get("Name")): str(p.get("Value")) for p in (pairs if isinstance(pairs, list) else ()) if isinstance(p, dict)}
     sku = values.get("OfferingSku", "").casefold()
-    accounting, sales = preferences.get("AccountingInfoPrefs") or {}, preferences.get("SalesFormsPrefs") or {}
+    accounting, sales = _group(preferences, "AccountingInfoPrefs"), _group(preferences, "SalesFormsPrefs")
     per_line, per_transaction = accounting.get("ClassTrackingPerTxnLine"), accounting.get("ClassTrackingPerTxn")
     class_per = "line" if _true(per_line) else "transaction" if _true(per_transaction) else None
     if per_line is None and per_transaction is None:
         class_per = "line"
-    closing = str(accounting.get("BookCloseDate") or "")[:10]
-    currencies = preferences.get("CurrencyPrefs") or {}
-    several, home = _true(currencies.get("MultiCurrencyEnabled")), str((currencies.get("HomeCurrency") or {}).get("value") or "")
     return CompanyFacts(
         plan=next((plan for word, plan in _PLANS.items() if word in sku), "unknown"),
         class_per=class_per,
         departments=_true(accounting.get("TrackDepartments", True)),
         custom_numbers=_true(sales.get("CustomTxnNumbers", True)),
-        sales_tax=_true((preferences.get("TaxPrefs") or {}).get("UsingSalesTax", True)),
+        sales_tax=_true(_group(preferences, "TaxPrefs").get("UsingSalesTax", True)),
         discounts=_true(sales.get("AllowDiscount", True)),
-        closing_date=date.fromisoformat(closing) if closing else None,
-        currency=home if several and home else None,
+        closing_date=_closing_date(accounting),
+        currency=_currency(_group(preferences, "CurrencyPrefs")),
         country=str(info.get("Country") or ""),
     )
+
+
+def _group(preferences: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    group = preferences.get(name) or {}
+    if not isinstance(group, dict):
+        raise LookupUnreadable(f"Preferences.{name} could not be read")
+    return group
+
+
+def _closing_date(accounting: Mapping[str, Any]) -> date | None:
+    """Return the date up to which the books are closed. One that cannot be read is not taken for none."""
+    text = str(accounting.get("BookCloseDate") or "")[:10]
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise LookupUnreadable("Preferences.AccountingInfoPrefs.BookCloseDate could not be read") from None
+
+
+def _currency(currencies: Mapping[str, Any]) -> str | None:
+    """Return the company's own currency where it keeps several."""
+    if not _true(currencies.get("MultiCurrencyEnabled")):
+        return None
+    home = currencies.get("HomeCurrency")
+    code = str((home.get("value") if isinstance(home, dict) else home) or "")
+    if not _CURRENCY.fullmatch(code):
+        raise LookupUnreadable("Preferences.CurrencyPrefs.HomeCurrency could not be read")
+    return code
 
 
 def _true(value: object) -> bool:

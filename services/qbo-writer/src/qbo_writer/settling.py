@@ -15,7 +15,7 @@ from bookrelay.errors import Code, Disposition
 from qbo_writer.asking import Unlike, not_as_asked
 from qbo_writer.deciding import FIX_HELD, Asked, End, Known
 from qbo_writer.domain import Answer, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
-from qbo_writer.mapping import veiled
+from qbo_writer.mapping import part, veiled
 from qbo_writer.transitions import Effect, Sent, When, transition
 
 SENDER = "qbo-writer"
@@ -391,7 +391,7 @@ def _to_be_paid(attempt: Attempt, seen: Seen) -> bool:
 
 def _payment(attempt: Attempt, seen: Seen) -> FollowUp:
     known = attempt.known
-    vendor = str((seen.raw.get("VendorRef") or {}).get("value") or "")
+    vendor = str(part(seen.raw, "VendorRef").get("value") or "")
     content = {
         "vendor_id": vendor, "bill_id": seen.qbo_id, "txn_date": str((attempt.asked.content or {}).get("txn_date")),
         "amount": format(seen.balance, "f"),

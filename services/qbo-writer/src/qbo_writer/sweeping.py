@@ -94,7 +94,10 @@ class Sweeper:
         async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
             for entity in DOCUMENTS:
                 statement = f"select * from {entity} where MetaData.CreateTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"  # noqa: S608
-                seen = [mapping.seen(entity, row) for row in await self.parts.lists.query(self.realm, statement, token)]
+                rows = await self.parts.lists.query(self.realm, statement, token)
+                seen, odd = mapping.readable(entity, rows)
+                for error in odd:
+                    log.warning("entity.unreadable", realm=self.realm, error=error)
                 found += await self._not_ours(seen, token)
                 missing += await self._missing(entity, {s.qbo_id for s in seen}, since, token)
             found += [_gone(known) for known in missing]

@@ -12,6 +12,7 @@ from typing import Any
 from bookrelay.errors import Code
 
 from qbo_writer.domain import AccessToken, Unmapped
+from qbo_writer.mapping import decimal_of, part, rows
 from qbo_writer.policy import Policy
 
 TAX_NOT_SAID = (
@@ -75,13 +76,14 @@ class Rates:
 
 
 def percentages(codes: list[dict[str, Any]], rates: list[dict[str, Any]]) -> dict[tuple[str, bool], Decimal]:
-    """Return (id of a code, whether for sales) -> the sum of its rates; a code that taxes a tax is left out."""
-    values = {str(rate.get("Id")): Decimal(str(rate.get("RateValue") or 0)) for rate in rates}
+    """Return (id of a code, whether for sales) -> the sum of its rates; a code that taxes a tax is left out,
+    and so is one whose rates cannot be read."""
+    values = {str(rate.get("Id")): value for rate in rates if (value := decimal_of(rate.get("RateValue"))).is_finite()}
     found = {}
     for code in codes:
         for name, sales in (("SalesTaxRateList", True), ("PurchaseTaxRateList", False)):
-            details = (code.get(name) or {}).get("TaxRateDetail") or ()
-            ids = [str((detail.get("TaxRateRef") or {}).get("value")) for detail in details]
+            details = rows(part(code, name).get("TaxRateDetail"))
+            ids = [str(part(detail, "TaxRateRef").get("value")) for detail in details]
             plain = all(detail.get("TaxTypeApplicable", "TaxOnAmount") == "TaxOnAmount" for detail in details)
             if ids and plain and all(id_ in values for id_ in ids):
                 found[(str(code.get("Id")), sales)] = sum((values[id_] for id_ in ids), Decimal(0))

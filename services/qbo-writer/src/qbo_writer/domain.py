@@ -315,6 +315,7 @@ class Unmapped:
     code: Code = Code.MAPPING_MISSING
     holds: bool = False
     at_source: bool = False  # nothing in QuickBooks or in the policy mends it by itself
+    by_facts: bool = False  # because of what the company uses or not: read again before anything waits for it
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from qbo_writer.names import alike, fold, spellings
 from qbo_writer.numbering import Number, Numbering, Outcome
 from qbo_writer.policy import Policy
 from qbo_writer.redacting import names_in, veiled
-from qbo_writer.references import CompanyFacts, alike_only
+from qbo_writer.references import FACTS_SECONDS, CompanyFacts, alike_only
 from qbo_writer.resolving import Resolver
 from qbo_writer.sending import NO_ANSWER, PASSING, STRANGE_TO_HALT, Parts, Sender, Tenure, log_end
 from qbo_writer.settling import NAMES, NAMES_SOURCE, SENDER, Effects, FollowUp, Requeue, backoff_seconds, ended, hash_of
@@ -70,6 +70,7 @@ REASON_LENGTH = 1000
 FILLS = 4  # times that a batch is filled up before it leaves
 UNANSWERED_MOST = 10_000  # commands that are remembered for a read without an answer
 FAILURES = 8  # of one command, until it is put aside for a person
+FACTS_AGAIN_SECONDS = 1.0
 CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
 POLICY_SECONDS = 5.0  # after the start: the first documents have read what the company is by then
 POLICY_AGAIN_SECONDS = 60.0
@@ -665,7 +666,7 @@ class Poster:
         `number`: None shows the one that it should get, before anybody is asked whether it is free.
         """
         content = CONTENT[known.kind].model_validate(asked.content)
-        resolved = await self._resolve(known, content, token)
+        resolved = await self._resolve(known, asked, content, token)
         if not isinstance(resolved, Resolved):
             return resolved
         facts = await self.parts.references.company(self.realm, token)
@@ -718,10 +719,12 @@ class Poster:
             return end
         return replace(end, differences=(*end.differences, *mapping.differences(wanted.fields, known.fields or {})))
 
-    async def _resolve(self, known: Known, content: AnyContent, token: AccessToken) -> Resolved | NameNeeded | End:
+    async def _resolve(self, known: Known, asked: Asked, content: AnyContent, token: AccessToken) -> Resolved | NameNeeded | End:
         if known.kind in NAMES:
             return Resolved({})
-        resolved = await self.parts.references.resolve(self.realm, known.kind, content, token)
+        resolved = await self.parts.references.resolve(
+            self.realm, known.kind, content, token, facts_age=_facts_age(asked, datetime.now(UTC))
+        )
         if isinstance(resolved, Unmapped):
             state = CommandState.REJECTED if resolved.at_source else CommandState.WAITING
             return End(CommandState.HELD if resolved.holds else state, resolved.reason, resolved.fix, resolved.code)
@@ -951,6 +954,16 @@ class Poster:
     async def drain(self, seconds: float) -> None:
         """At a graceful stop: let what is under way come to its end."""
         await self.sender.drain(seconds)
+
+
+def _facts_age(asked: Asked, now: datetime) -> float:
+    """Return how old what is known of the company may be before a document waits for it (again), in seconds.
+
+    What waited already is decided by what was read since its turn came (the half hour, a person's release): all of a round by one
+    read.
+    """
+    least = FACTS_AGAIN_SECONDS if asked.waiting_since else FACTS_SECONDS
+    return max(least, (now - asked.due_at).total_seconds() if asked.due_at else 0.0)
 
 
 def _fits_batch(attempt: NewAttempt) -> bool:

@@ -24,6 +24,7 @@ from qbo_writer.references import Need, References
 from qbo_writer.settings import WriterSettings
 from qbo_writer.tokens import TokenStore
 
+FACTS_SECONDS = 10.0
 READS = 100  # of QuickBooks, for each company; Intuit meters them
 SAMPLES = 5
 PAGE = 1000  # commands read at once
@@ -152,7 +153,7 @@ async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: st
         if not wanted:
             return result
         token = await _token(pool, settings, TokenStore(pool, settings, oauth), realm)
-        facts = await references.company(realm, token)
+        facts = await references.company(realm, token, max_age=FACTS_SECONDS)  # what a person just turned on counts
         if not facts.has_bills:  # they are left out, with a reason of their own
             wanted = {need: w for need, w in wanted.items() if not _of_bills(need)}
         result.needs = len(wanted)

@@ -50,6 +50,9 @@ _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believe
 _LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has just answered
 _MERGES_SECONDS = 60.0
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
+FACTS_SECONDS = 60.0  # by older facts no document is refused that comes for the first time
+_FACTS_AGAIN_SECONDS = 10.0  # between two reads of the company because of refusals
+_FACTS_CHANGED_SECONDS = 120.0  # as long may a request that was prepared by older facts be on its way
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
 _WORD = {"Customer": "customer", "Vendor": "vendor", "Employee": "employee", "Item": "product or service", "Account": "account",
@@ -157,6 +160,8 @@ class References:
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
         self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
+        self._facts_changed: dict[str, float] = {}  # when they were last read as others than before
+        self._facts_again: dict[str, float] = {}  # when a refusal may make them be read again
         self._facts_failed: dict[str, tuple[LookupFailed, float]] = {}  # and when
         self._rates = taxes.Rates(books.query, settings.references_max_age_seconds)
         self._survivors: dict[str, tuple[merges.Survivors, float]] = {}
@@ -170,9 +175,12 @@ class References:
         return self._policies.get(realm) or self._policy.for_realm(realm)
 
     async def resolve(
-        self, realm: str, kind: LedgerKind, content: AnyContent, token: AccessToken
+        self, realm: str, kind: LedgerKind, content: AnyContent, token: AccessToken, *, facts_age: float = FACTS_SECONDS
     ) -> Resolved | NameNeeded | Unmapped:
-        """Resolve every reference. Raises LookupFailed; Skipped where mode or plan leave the document out."""
+        """Resolve every reference. Raises LookupFailed; Skipped where mode or plan leave the document out.
+
+        Nothing is refused for what the company does not use by facts that are older than `facts_age` seconds.
+        """
         if isinstance(content, NameContent):
             problem = _wrong_name(content.name)
             return problem or Resolved({})
@@ -182,8 +190,19 @@ class References:
         if kind not in policy.kinds and kind is not LedgerKind.BILL_PAYMENT:
             raise Skipped(f"The company policy leaves out documents of kind {kind.value}.")
         facts = await self.company(realm, token)
+        found = await self._by(facts, realm, content, policy, token)
+        if isinstance(found, Skipped) or (isinstance(found, Unmapped) and found.by_facts):
+            fresh = await self.company(realm, token, max_age=facts_age)
+            found = found if fresh == facts else await self._by(fresh, realm, content, policy, token)
+        if isinstance(found, Skipped):
+            raise found
+        return found
+
+    async def _by(
+        self, facts: CompanyFacts, realm: str, content: AnyContent, policy: Policy, token: AccessToken
+    ) -> Resolved | NameNeeded | Unmapped | Skipped:
         if isinstance(content, BillContent | BillPaymentContent) and not facts.has_bills:
-            raise Skipped("Bills are left out: the company's QuickBooks plan (Simple Start) has none.")
+            return Skipped("Bills are left out: the company's QuickBooks plan (Simple Start) has none.")
         try:
             return Resolved(await self._ids(realm, content, policy, facts, token))
         except _Missing as missing:
@@ -279,8 +298,19 @@ class References:
                 except LookupFailed as error:
                     self._facts_failed[realm] = (error, time.monotonic())
                     raise
+            if (before := self._facts.get(realm)) and before[0] != facts:
+                self._facts_changed[realm] = time.monotonic()
+                log.info("company.changed", realm=realm)
             self._facts[realm] = (facts, time.monotonic() - old)
             return facts
+
+    async def changed(self, realm: str, token: AccessToken) -> bool:
+        """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
+        async with self._locks[(realm, "changed")]:
+            if time.monotonic() >= self._facts_again.get(realm, 0.0):
+                self._facts_again[realm] = time.monotonic() + _FACTS_AGAIN_SECONDS
+                await self.company(realm, token, max_age=0.0)
+        return time.monotonic() < self._facts_changed.get(realm, float("-inf")) + _FACTS_CHANGED_SECONDS
 
     async def learn(self, connection: Connection, realm: str, entity: str, seen: Seen) -> None:
         """Take a created or changed entry of any list into the cache, in the caller's transaction."""
@@ -488,22 +518,12 @@ class References:
         if term:
             ids["term"] = term
         if (content.class_name or defaults.class_name) and facts.class_per is None:
-            raise _Missing(
-                Unmapped(
-                    "The document names a class, but the company does not use classes.",
-                    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or leave the class empty.",
-                )
-            )
+            raise _Missing(_NO_CLASSES)
         class_ = await self._optional(realm, "Class", content.class_name, policy.classes, defaults.class_name, token)
         if class_:
             ids["class" if facts.class_per == "transaction" and isinstance(content, InvoiceContent) else "line_class"] = class_
         if (content.department or defaults.department) and not facts.departments:
-            raise _Missing(
-                Unmapped(
-                    "The document names a location, but the company does not use locations.",
-                    "Turn on locations in QuickBooks (Account and settings > Advanced), or leave the location empty.",
-                )
-            )
+            raise _Missing(_NO_LOCATIONS)
         department = await self._optional(realm, "Department", content.department, policy.departments, defaults.department, token)
         if department:
             ids["department"] = department
@@ -940,6 +960,17 @@ _US_TAX = Unmapped(
 _NO_DISCOUNTS = Unmapped(
     "The document has a discount, but the company does not use discounts.",
     "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
+    by_facts=True,
+)
+_NO_CLASSES = Unmapped(
+    "The document names a class, but the company does not use classes.",
+    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or leave the class empty.",
+    by_facts=True,
+)
+_NO_LOCATIONS = Unmapped(
+    "The document names a location, but the company does not use locations.",
+    "Turn on locations in QuickBooks (Account and settings > Advanced), or leave the location empty.",
+    by_facts=True,
 )
 _EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION, at_source=True)
 

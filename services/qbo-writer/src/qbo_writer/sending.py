@@ -54,8 +54,11 @@ SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
 NAME_TAKEN = "6240"
 NUMBER_TAKEN = "6140"
+BY_FACTS = ("2020", "5030", "6000")  # may come of what the company is meanwhile: several currencies, no discounts, another plan
+BY_FACTS_TRIES = 3
 STALE = ("2500", "610", "6250")  # something that the request names is not there any more
 PASSING: tuple[type[BaseException], ...] = (TransientError, *TRANSIENT_POSTGRES)
+UNREAD: tuple[type[BaseException], ...] = (LookupFailed, HaltError, *PASSING)
 READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
 
 
@@ -255,7 +258,7 @@ class Sender:
         reading = [(a, answer) for a, answer in pairs if answer.kind is AnswerKind.CONFLICT or _name_taken(a, answer)]
         at_once = [pair for pair in pairs if pair not in reading]
         await self._stale([pair for pair in at_once if pair[1].kind is AnswerKind.ERROR], token)
-        effects = [e for a, answer in at_once for e in self._item(a, answer)]
+        effects = [e for a, answer in at_once for e in self._item(a, await self._by_facts(a, answer, token))]
         await self._settle(tenure, effects, at_once)
         await asyncio.gather(*(self._settle_alone(tenure, a, answer, token) for a, answer in reading))
         if told := [answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled]:
@@ -317,7 +320,19 @@ class Sender:
         silent = when in (When.SILENCE, When.ERROR_AFTER_SILENCE, When.REFUSAL_AFTER_SILENCE)
         return min(60.0, self._silence_wait() * 2 ** min(sends - 1, 10)) if silent else 0.0
 
+    async def _by_facts(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Answer:
+        """Refused, perhaps by outdated facts: where the company has changed, the document is prepared anew by what it is."""
+        if answer.kind is not AnswerKind.ERROR or answer.intuit_code not in BY_FACTS or attempt.asked.failures >= BY_FACTS_TRIES:
+            return answer
+        try:
+            changed = await self.parts.references.changed(self.realm, token)
+        except UNREAD as error:  # the answer counts as it is
+            log.info("references.failed", realm=self.realm, error=repr(error))
+            return answer
+        return replace(answer, disposition=Disposition.RETRY) if changed else answer
+
     async def _answered(self, attempt: Attempt, answer: Answer, token: AccessToken) -> list[Effects]:
+        answer = await self._by_facts(attempt, answer, token)
         when = when_answered(answer.kind, ambiguous=attempt.sent.ambiguous)
         if when is When.SUCCESS and answer.seen is None and not answer.deleted:
             when = When.SILENCE  # a success that cannot be read is no answer

@@ -55,6 +55,7 @@ def not_said(policy: Policy) -> Unmapped:
         TAX_NOT_SAID,
         f"Set {wanted} in the company policy (COMPANY_POLICY_FILE, docs/company-policy.md); what waits for it goes on by itself.",
         holds=True,
+        by_facts=True,
     )
 
 

@@ -566,7 +566,7 @@ class Poster:
         if prepared.refused is None or not (prepared.last_try or self._refused >= STRANGE_TO_HALT):
             return
         self._refused = 0
-        if await self.sender.strange_to_all(token):
+        if await self.sender.strange_to_all(token, of_reads=True):
             raise self.sender.refused_to_all(prepared.refused)
 
     def _others_are_served(self, command: UUID) -> bool:

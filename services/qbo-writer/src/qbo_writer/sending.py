@@ -612,12 +612,12 @@ class Sender:
             raise (refusal if refusal is error else other) from None
         return refusal
 
-    async def strange_to_all(self, token: AccessToken) -> bool:
-        """Whether harmless requests get no sound answer, either: then the company is cut off, not ten documents wrong.
+    async def strange_to_all(self, token: AccessToken, *, of_reads: bool = False) -> bool:
+        """Whether a harmless request gets no sound answer, either: then the company is cut off, not ten documents wrong.
 
-        Two of them: what the documents could not read may have been one of the two.
+        `of_reads`: two of them, for what the documents could not read may have been the first.
         """
-        for path in (f"/companyinfo/{self.realm}", "/preferences"):
+        for path in (f"/companyinfo/{self.realm}", "/preferences")[: 1 + of_reads]:
             try:
                 await self.parts.lists.get(self.realm, path, {}, token)
             except LookupFailed as error:

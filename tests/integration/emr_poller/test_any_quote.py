@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import structlog
+from any_text import any_text, signs, untakeable
 from bookrelay import topics
 from bookrelay.db import close_pool, open_pool
 from bookrelay.errors import Code
@@ -32,13 +33,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.slow, pytest.
 EXAMPLES = int(os.environ.get("POISON_EXAMPLES", "12"))
 FIRST_GOOD, FIRST_STRANGE = 7_000_000, 8_000_000
 
-signs = st.characters(codec=None)  # every code point
-some = st.text(signs, max_size=20)
-# One sign in a million is none that Postgres, UTF-8 or a line of log takes: more of those.
-untakeable = st.sampled_from("\x00\x01\x0b\x1b\x7f\x85\ud83d\udc00\ufffe\uffff\u2028\u202e\U0001f600")
 texts = st.one_of(
-    some,
-    st.tuples(some, untakeable, some).map("".join),
+    any_text,
     st.builds(lambda before, after: f"{before}{CANARY}{after}", st.text(signs, max_size=3), st.text(signs, max_size=9)),
     st.builds(
         lambda text, count: text * count,

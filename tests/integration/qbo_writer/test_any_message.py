@@ -21,6 +21,7 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from any_text import any_text, signs, untakeable
 from bookrelay import dead_letters, messages, topics
 from bookrelay.db import close_pool, open_pool
 from bookrelay.kafka import Publisher, new_broker
@@ -42,13 +43,8 @@ AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 NAME, DIGITS = "Zzcanary", "424242"  # a patient's name and number: they stand in most records, and in no reason
 
-signs = st.characters(codec=None)  # every code point
-some = st.text(signs, max_size=20)
-# One sign in a million is none that Postgres, UTF-8 or a line of log takes: more of those.
-untakeable = st.sampled_from("\x00\x01\x0b\x1b\x7f\x85\ud83d\udc00\ufffe\uffff\u2028\u202e\U0001f600")
 texts = st.one_of(
-    some,
-    st.tuples(some, untakeable, some).map("".join),
+    any_text,
     st.builds(
         lambda text, count: text * count,
         st.one_of(untakeable, st.text(signs, min_size=1, max_size=2)),

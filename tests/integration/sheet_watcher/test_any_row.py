@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from any_text import any_text, signs, untakeable
 from bookrelay import topics
 from bookrelay.db import close_pool, open_pool
 from bookrelay.kafka import Publisher
@@ -28,13 +29,8 @@ MORE = ("end_client", "job_name", "inv_link", "thread", "inv_total", "inv_paid_d
 COLUMNS = (*HEADERS, *MORE, MARK, *OWN_COLUMNS)
 NOT_OURS = {"status", "qb_invoice_id", "qb_bill_id"}  # what a row is left alone for
 
-signs = st.characters(codec=None)  # every code point
-some = st.text(signs, max_size=20)
-# One sign in a million is none that Postgres, UTF-8 or a line of log takes: more of those.
-untakeable = st.sampled_from("\x00\x01\x0b\x1b\x7f\x85\ud83d\udc00\ufffe\uffff\u2028\u202e\U0001f600")
 texts = st.one_of(
-    some,
-    st.tuples(some, untakeable, some).map("".join),
+    any_text,
     st.builds(
         lambda text, length: (text * length)[:length],  # a cell holds 50,000 characters
         st.one_of(untakeable, st.text(signs, min_size=1, max_size=3)), st.sampled_from([101, 501, 2001, 4001, 50_000]),

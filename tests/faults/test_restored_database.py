@@ -24,8 +24,4 @@ def test_what_was_posted_since_the_backup_is_taken_over(
 ) -> None:
     result = faults_loop.run(restoring.run(lanes[0], f"restored-{kafka}-{crash}", kafka, crash), 280)
     assert (result.verdict.doubles, result.verdict.lost) == (0, 0)
-    problems = result.problems()
-    if problems and all(problem.startswith("told as a person's") for problem in problems):
-        # Seen once in a whole run, not understood yet: our own write was also told as a person's edit. No book was wrong.
-        pytest.xfail(problems[0])
-    assert problems == []
+    assert result.problems() == []

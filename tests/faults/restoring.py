@@ -71,7 +71,7 @@ class Restored:
 async def run(lane: Lane, seed: str, kafka: Kafka, crash: Place | None = None, documents: int = 24) -> Restored:
     """Play it: half a run, a backup while the writer works, the rest, a person's edits, the restore, the recovery, go on."""
     company = await lane.company(pays=True)
-    load = workload.make(seed, company.realm, documents, waves=3, bills_change=False)
+    load = workload.make(seed, company.realm, documents, waves=3)
     writer = await lane.writer([company])
     await lane.publish(load.waves[0])
     await lane.settled(load.waves[0])

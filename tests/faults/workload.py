@@ -107,11 +107,10 @@ def make(
     prefix: str = "F",
     new_names: int = 3,
     bills: float = 0.3,
-    bills_change: bool = True,
 ) -> Workload:
     """Return a workload: each document gets one to three versions; some versions arrive swapped, some messages twice.
 
-    `bills`: how many of the documents are bills. Without `bills_change` each of them has one version.
+    `bills`: how many of the documents are bills.
     """
     rng = random.Random(f"{seed}:{realm}")
     parties = [f"{prefix} New {i} O'Brien {realm[-4:]}" for i in range(new_names)]
@@ -120,7 +119,7 @@ def make(
         kind: Literal[Kind.INVOICE, Kind.BILL] = Kind.BILL if rng.random() < bills else Kind.INVOICE
         key = Key(realm, f"{prefix}{number:05d}x", kind)
         count = rng.choice((1, 1, 2, 2, 3))
-        at = sorted(rng.randrange(waves) for _ in range(1 if kind is Kind.BILL and not bills_change else count))
+        at = sorted(rng.randrange(waves) for _ in range(count))
         versions = _versions(key, rng, [f"{party} {kind.value}" for party in parties], len(at))
         if len(versions) > 1 and rng.random() < 0.25:
             versions[0], versions[-1] = versions[-1], versions[0]

@@ -66,6 +66,7 @@ class Recoverer:
         self.realm, self._poster, self._pool, self._tenure = poster.realm, poster, pool, tenure
         self._ledger, self._books, self._sender = poster.parts.ledger, poster.parts.books, poster.sender
         self.found = Recovered(poster.realm)
+        self._payments_gone: dict[int, tuple[Known, Deleted]] = {}  # of bills: by whom, shows when all else is compared
 
     async def run(self, since: datetime) -> Recovered:
         """Compare everything that changed since then. Raises LookupFailed, HaltError, LeaseLost: the company stays halted."""
@@ -77,6 +78,7 @@ class Recoverer:
                 page = await self._page(entity, *page.next)
                 await self._compare(page.seen)
                 reach(Place.RECOVERY_COMPARING)
+        await self._judge_payments_gone()
         log.info("recovery.compared", **asdict(self.found))
         return self.found
 
@@ -125,6 +127,8 @@ class Recoverer:
             await self._commit(self._sender.effects(attempt, When.READ_GONE))
         elif any(asked.operation == "retract" and asked.state in WAITING for asked in versions):
             await self._commit(self._poster.adopter.gone(known, versions[0], deleted.entity))  # by us: its commit is lost
+        elif known.kind is LedgerKind.BILL_PAYMENT and self._poster.parts.rules.paid_by_us == "unpay":
+            self._payments_gone[known.id] = known, deleted
         else:
             await self._tell(known, deleted, judge(known, deleted))
 
@@ -136,7 +140,7 @@ class Recoverer:
 
     async def _compare_some(self, seen: Sequence[Seen]) -> None:
         marked = await self._ledger.marked(self.realm, list({s.marker for s in seen if s.marker}))
-        if await self._record_payments([s for s in seen if s.entity == "BillPayment" and s.marker not in marked]):
+        if await self._payments([s for s in seen if s.entity == "BillPayment"], marked):
             marked = await self._ledger.marked(self.realm, list({s.marker for s in seen if s.marker}))
         by_id = await self._ledger.known_by_qbo_id(self.realm, [(mapping.KIND[s.entity], s.qbo_id) for s in seen])
         pairs: list[tuple[Seen, Known]] = []
@@ -216,13 +220,19 @@ class Recoverer:
 
     # ---------------------------------------------------------------------------------------------------------- payments
 
-    async def _record_payments(self, payments: Sequence[Seen]) -> bool:
-        """A bill's payment is a document of the writer's own: no source sends its command again, its bill tells what it was."""
+    async def _payments(self, payments: Sequence[Seen], marked: dict[str, Marked]) -> bool:
+        """A bill's payment is a document of the writer's own: no source sends its command again, its bill tells what it was.
+
+        One that stands for another, which is gone, was made by the writer after it had withdrawn that. Returns whether anything
+        was recorded.
+        """
         bills = await self._ledger.known_by_qbo_id(self.realm, [(LedgerKind.BILL, _bill(p)) for p in payments if _bill(p)])
-        wanted = []
+        changed = False
         for payment in payments:
             bill = bills.get(("Bill", _bill(payment)))
-            if bill is None:
+            there = marked.get(payment.marker or "")
+            known, gone = (there.known, self._payments_gone.get(there.known.id)) if there else (None, None)
+            if bill is None or (there and gone is None and (there.known.live or there.open)):
                 continue
             if payment.marker != mapping.marker(self.realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT):
                 continue
@@ -230,13 +240,28 @@ class Recoverer:
                 "vendor_id": payment.fields.get("vendor", ""), "bill_id": _bill(payment),
                 "txn_date": payment.fields.get("txn_date", ""), "amount": format(payment.total, "f"),
             }  # fmt: skip
-            version = max(0, bill.newest_version)
-            wanted.append(FollowUp(
+            version = max(0, bill.newest_version, known.newest_version if known is not None else 0)
+            asked = FollowUp(
                 self.realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT, version, content, hash_of(content)
-            ))  # fmt: skip
-        if wanted:
-            await self._commit(Effects(follow_ups=tuple(wanted)))
-        return bool(wanted)
+            )
+            await self._commit(Effects(document=_withdrawn(gone[0]) if gone else None, follow_ups=(asked,)))
+            self._payments_gone.pop(known.id if known else 0, None)
+            changed = True
+        return changed
+
+    async def _judge_payments_gone(self) -> None:
+        """A payment of ours was withdrawn by us if its bill has changed or is to change since; else a person has deleted it."""
+        gone = list(self._payments_gone.values())
+        bill_of = {known.id: mapping.marker(self.realm, known.source, known.source_key, LedgerKind.BILL) for known, _ in gone}
+        bills = await self._ledger.marked(self.realm, list(bill_of.values()))
+        versions = await self._ledger.versions([*bill_of, *(marked.known.id for marked in bills.values())])
+        for known, deleted in gone:
+            bill = bills[bill_of[known.id]].known
+            asked = (*versions.get(known.id, ()), *versions.get(bill.id, ()))
+            if bill.diverged or not bill.live or any(version.state in WAITING for version in asked):
+                await self._commit(Effects(document=_withdrawn(known)))
+            else:
+                await self._tell(known, deleted, judge(known, deleted))
 
     # ------------------------------------------------------------------------------------------------------------ ledger
 
@@ -260,6 +285,10 @@ class Recoverer:
 def _ours(seen: Seen, marked: dict[str, Marked]) -> Known | None:
     found = marked.get(seen.marker or "")
     return found.known if found is not None and mapping.ENTITY[found.known.kind] == seen.entity else None
+
+
+def _withdrawn(known: Known) -> DocumentChange:
+    return DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
 
 
 def _bill(payment: Seen) -> str:

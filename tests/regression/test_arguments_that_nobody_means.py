@@ -2,7 +2,7 @@
 
 import pytest
 from bookrelay.errors import BookrelayError
-from emr_poller.emr_client import retry_after
+from bookrelay.source.answers import retry_after
 from qbo_writer import cli
 from qbo_writer.listing import number_of
 

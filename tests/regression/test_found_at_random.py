@@ -12,7 +12,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from bookrelay import blame, messages, money
-from emr_poller.domain import ListedQuote, Quote, QuoteRefusedError
+from bookrelay.source.documents import Origin
+from bookrelay.source.errors import RefusedError
+from emr_poller.domain import ListedQuote, Quote
 from emr_poller.emr_client import EmrClient, quote_of
 from emr_poller.handlers import Decided, decide
 from emr_poller.settings import Settings
@@ -62,9 +64,7 @@ def quote(**changes: Any) -> Quote:
 
 @pytest.mark.parametrize("name", ["ab " * 30_000, "x" * 501])
 def test_a_name_that_no_pattern_can_be_made_of_parks_its_quote(name: str) -> None:
-    with pytest.raises(
-        QuoteRefusedError, match=r"^The patient's name of quote 1 has [\d,]+ characters; at most 500 are taken\.$"
-    ):
+    with pytest.raises(RefusedError, match=r"^The patient's name of quote 1 has [\d,]+ characters; at most 500 are taken\.$"):
         quote(Patient={"Id": 1, "Name": name})
 
 
@@ -92,7 +92,7 @@ def test_a_supply_that_is_not_charged_may_cost_anything() -> None:
     supply = {"ItemTitle": "B", "UnitCost": 999999999999999, "Quantity": 999999999999999, "ShowOnQuote": False}
     found = quote(Supplies=[supply])
     listed = ListedQuote(number=found.number, version=found.version, modified_at=found.modified_at)
-    outcome = decide(listed, found, realm="r", source="s", time_zone=ZoneInfo("America/New_York"))
+    outcome = decide(listed, found, origin=Origin("r", "s", "emr-poller"), time_zone=ZoneInfo("America/New_York"))
     assert isinstance(outcome, Decided)
     assert isinstance(outcome.command, messages.UpsertInvoice)
     assert outcome.command.data.content.total == 5
@@ -130,5 +130,5 @@ def test_the_reason_of_a_dead_letter_repeats_nothing_of_its_record(place: str, v
 
 @pytest.mark.parametrize("id_", ["30\N{REPLACEMENT CHARACTER}", "30\x00", "30\x7f"], ids=ascii)
 def test_a_patients_id_that_cannot_be_read_parks_its_quote(id_: str) -> None:
-    with pytest.raises(QuoteRefusedError, match="Id of quote 1 holds characters that cannot be read"):
+    with pytest.raises(RefusedError, match="Id of quote 1 holds characters that cannot be read"):
         quote(Patient={"Id": id_, "Name": "Jane Q Sample"})

@@ -1,4 +1,4 @@
-"""A poller's cursor: how far its source was read. It moves only after what was read has been acknowledged by the broker."""
+"""A poller's cursor: how far its source was read. It moves in the transaction that commits what was read."""
 
 from datetime import datetime
 

@@ -10,8 +10,12 @@ import httpx
 from bookrelay.db import Pool
 from bookrelay.kafka import Publisher
 from bookrelay.messages import AnyMessage
+from bookrelay.source.outgoing import Outgoing
+from bookrelay.source.schedule import Schedule
 from bookrelay.topics import Topic
+from emr_poller.domain import SCHEMA
 from emr_poller.emr_client import EmrClient
+from emr_poller.main import schedule_of
 from emr_poller.polling import Polling
 from emr_poller.settings import Settings
 from emr_poller.store import Store
@@ -47,13 +51,21 @@ class Practice:
 
 @dataclass
 class Poller:
-    """The poller's parts in this process: `step` polls once."""
+    """The poller's parts in this process: `step` polls once and publishes what that committed."""
 
     settings: Settings
-    polling: Polling
+    schedule: Schedule
+    outgoing: Outgoing
     pool: Pool
     publisher: Publisher
     client: EmrClient
+
+    async def step(self) -> float:
+        """Return in how many seconds the next poll is due."""
+        try:
+            return await self.schedule.take_turn()
+        finally:
+            await self.outgoing.step()
 
     async def messages(self, topic: Topic) -> list[AnyMessage]:
         return await read_topic(self.settings.kafka_bootstrap_servers, topic, self.settings.qbo_realm_id)
@@ -72,9 +84,11 @@ async def poller_of(environment: Mapping[str, str], pool: Pool, publisher: Publi
     """The poller in this process."""
     settings = Settings.load(environment)
     client = EmrClient(settings)
-    store = Store(pool, settings.qbo_realm_id, settings.emr_source, settings.emr_retry_seconds)
+    outgoing = Outgoing(pool, SCHEMA, publisher)
+    store = Store(outgoing, settings.qbo_realm_id, settings.emr_source, settings.emr_retry_seconds)
+    schedule = schedule_of(settings, Polling(settings, client, store))
     try:
-        yield Poller(settings, Polling(settings, client, store, publisher), pool, publisher, client)
+        yield Poller(settings, schedule, outgoing, pool, publisher, client)
     finally:
         await client.close()
 

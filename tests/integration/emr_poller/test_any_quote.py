@@ -227,8 +227,8 @@ def realm_of(poller: Poller) -> str:
 
 async def poll(poller: Poller) -> None:
     """Poll until everything that the list shows is settled; it is one poll, for there are fewer than a hundred quotes."""
-    assert await poller.polling.step() == poller.settings.emr_poll_seconds
-    assert poller.polling.not_ready_because() is None
+    assert await poller.step() == poller.settings.emr_poll_seconds
+    assert poller.schedule.not_ready_because() is None
 
 
 def is_plain(reason: str) -> bool:

@@ -40,7 +40,7 @@ async def test_every_neighbour_is_published_and_every_poison_is_parked_with_its_
     practice.load(*(quote(number, **changes) for number, (changes, _) in PARKED.items()))
     practice.load(*(quote(number) for number in range(100, 110)))
     for _ in range(3):  # again, as after a restart: what is parked stays parked, and is told once
-        await poller.polling.step()
+        await poller.step()
         await poller.pool.execute("UPDATE emr_poller.parked SET due_at = now()")
     commands = {int(command.data.source_key): command for command in await poller.messages(topics.COMMANDS)}
     assert set(commands) == set(CLEANED) | set(range(100, 110))
@@ -53,7 +53,7 @@ async def test_every_neighbour_is_published_and_every_poison_is_parked_with_its_
     told = [event.data for event in await poller.messages(topics.EVENTS)]
     assert sorted(int(data.source_key) for data in told) == sorted(PARKED)
     assert all(data.fix for data in told)
-    assert poller.polling.not_ready_because() is None
+    assert poller.schedule.not_ready_because() is None
 
 
 async def test_a_defect_of_ours_that_one_quote_shows_parks_that_quote(
@@ -70,6 +70,6 @@ async def test_a_defect_of_ours_that_one_quote_shows_parks_that_quote(
 
     monkeypatch.setattr(handlers, "decide", broken)
     practice.load(*(quote(number) for number in range(1, 5)))
-    await poller.polling.step()
+    await poller.step()
     assert {c.data.source_key for c in await poller.messages(topics.COMMANDS)} == {"1", "3", "4"}
     assert await poller.parked() == {2: "Quote 2 cannot be read by the poller (KeyError)."}

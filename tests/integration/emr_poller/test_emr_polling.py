@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
 import pytest
+from aiokafka.errors import KafkaError
 from bookrelay import topics
 from bookrelay.messages import RetractDocument, UpsertInvoice
 from emr_support import Poller, Practice, rows_as_text
@@ -31,7 +33,7 @@ def quote(number: int, *, status: int = 4, version: int = 1, modified: datetime 
 
 async def test_sixty_quotes_in_all_states_become_what_their_labels_say(poller: Poller, practice: Practice) -> None:
     labels = practice.control("POST", "quotes", {"generate": {"count": 60, "seed": 5}})["labels"]
-    await poller.polling.step()
+    await poller.step()
     said = {m.data.source_key: m for m in await poller.messages(topics.COMMANDS)}
     rejected = {m.data.source_key: m.data for m in await poller.messages(topics.EVENTS)}
     for label in labels:
@@ -46,14 +48,14 @@ async def test_sixty_quotes_in_all_states_become_what_their_labels_say(poller: P
             assert rejected[key].reason, label
             assert rejected[key].fix, label
     assert len(said) + len(rejected) == 60
-    assert poller.polling.not_ready_because() is None
+    assert poller.schedule.not_ready_because() is None
 
 
 async def test_second_poll_of_the_overlap_costs_no_detail_and_no_message(poller: Poller, practice: Practice) -> None:
     practice.load(quote(1), quote(2, status=1))
-    await poller.polling.step()
+    await poller.step()
     before = len(practice.details_read())
-    await poller.polling.step()
+    await poller.step()
     assert before == 2
     assert len(practice.details_read()) == 2
     assert len(await poller.messages(topics.COMMANDS)) == 2
@@ -61,9 +63,9 @@ async def test_second_poll_of_the_overlap_costs_no_detail_and_no_message(poller:
 
 async def test_changed_quote_is_published_again_with_its_new_version(poller: Poller, practice: Practice) -> None:
     practice.load(quote(1))
-    await poller.polling.step()
+    await poller.step()
     practice.edit(1, PriceQuoteStatus={"Id": 0, "Name": "Inactive"})
-    await poller.polling.step()
+    await poller.step()
     commands = await poller.messages(topics.COMMANDS)
     assert [(type(c), c.data.version) for c in commands] == [(UpsertInvoice, 1), (RetractDocument, 2)]
 
@@ -75,7 +77,7 @@ async def test_list_with_one_row_for_each_version_lets_the_newest_win(poller: Po
         quote(1, version=2, status=0, modified=now - timedelta(minutes=3)),
         quote(1, version=3, modified=now - timedelta(minutes=4)),
     )
-    await poller.polling.step()
+    await poller.step()
     commands = await poller.messages(topics.COMMANDS)
     assert [(type(c), c.data.version) for c in commands] == [(UpsertInvoice, 3)]
 
@@ -90,7 +92,7 @@ async def test_list_as_array_and_as_pages_of_items_are_read_whole(poller: Poller
 
 async def until_complete(poller: Poller) -> None:
     deadline = asyncio.get_running_loop().time() + 90
-    while await poller.polling.step() == 0:
+    while await poller.step() == 0:
         assert asyncio.get_running_loop().time() < deadline
 
 
@@ -103,7 +105,7 @@ async def test_poison_quote_is_parked_and_told_once_while_the_others_and_the_cur
         quote(2, modified=now - timedelta(minutes=4)),
     )
     for _ in range(4):
-        await poller.polling.step()
+        await poller.step()
         await poller.pool.execute("UPDATE emr_poller.parked SET due_at = now()")  # it is really tried again
     assert set(await poller.parked()) == {1}
     assert [c.data.source_key for c in await poller.messages(topics.COMMANDS)] == ["2"]
@@ -113,7 +115,7 @@ async def test_poison_quote_is_parked_and_told_once_while_the_others_and_the_cur
     position = await poller.pool.fetchval("SELECT position FROM emr_poller.cursor")
     assert position >= now - timedelta(minutes=4, seconds=1)
     practice.edit(1, Procedures=[{"ProcedureName": "A", "Amount": "12"}])
-    await poller.polling.step()
+    await poller.step()
     assert await poller.parked() == {}
     assert [c.data.source_key for c in await poller.messages(topics.COMMANDS) if c.data.source_key == "1"] == ["1"]
 
@@ -123,19 +125,19 @@ async def test_detail_that_always_fails_is_parked_told_after_three_tries_and_pub
 ) -> None:
     practice.load(quote(1), quote(2))
     practice.fault(path="/quotes$", query={"quoteNumber": "1"}, status=500, times=-1)
-    await poller.polling.step()
+    await poller.step()
     assert [c.data.source_key for c in await poller.messages(topics.COMMANDS)] == ["2"]
     assert await poller.messages(topics.EVENTS) == []
 
     async def told() -> bool:
-        await poller.polling.step()
+        await poller.step()
         return len(await poller.messages(topics.EVENTS)) == 1
 
     await until(told)
     practice.control("DELETE", "faults")
 
     async def published() -> bool:
-        await poller.polling.step()
+        await poller.step()
         return not await poller.parked()
 
     await until(published)
@@ -145,7 +147,7 @@ async def test_detail_that_always_fails_is_parked_told_after_three_tries_and_pub
 async def test_quote_that_is_listed_but_answers_404_is_parked_with_its_reason(poller: Poller, practice: Practice) -> None:
     practice.load(quote(1), quote(2))
     practice.fault(path="/quotes$", query={"quoteNumber": "1"}, status=404, times=-1)
-    await poller.polling.step()
+    await poller.step()
     assert "404" in (await poller.parked())[1]
     assert [e.data.source_key for e in await poller.messages(topics.EVENTS)] == ["1"]
 
@@ -153,13 +155,13 @@ async def test_quote_that_is_listed_but_answers_404_is_parked_with_its_reason(po
 async def test_too_many_requests_waits_as_told_and_keeps_what_was_read(poller: Poller, practice: Practice) -> None:
     practice.load(*(quote(number) for number in range(1, 9)))
     practice.fault(path="/quotes$", query={"quoteNumber": "5"}, status=429, headers={"Retry-After": "17"}, times=1)
-    assert await poller.polling.step() == 17
-    assert "17 s" in (poller.polling.not_ready_because() or "")
+    assert await poller.step() == 17
+    assert "17 s" in (poller.schedule.not_ready_because() or "")
     assert len(await poller.messages(topics.COMMANDS)) == 7
     assert await poller.parked() == {}
-    await poller.polling.step()
+    await poller.step()
     assert Counter(c.data.source_key for c in await poller.messages(topics.COMMANDS)) == {str(n): 1 for n in range(1, 9)}
-    assert poller.polling.not_ready_because() is None
+    assert poller.schedule.not_ready_because() is None
 
 
 async def test_regenerated_secret_pauses_with_what_to_do_and_goes_on_when_it_fits_again(
@@ -167,31 +169,78 @@ async def test_regenerated_secret_pauses_with_what_to_do_and_goes_on_when_it_fit
 ) -> None:
     practice.load(quote(1))
     practice.control("POST", "settings", {"credentials": {"client-secret": "regenerated"}})
-    assert await poller.polling.step() == poller.settings.emr_paused_seconds
-    assert "EMR_CLIENT_SECRET" in (poller.polling.not_ready_because() or "")
+    assert await poller.step() == poller.settings.emr_paused_seconds
+    assert "EMR_CLIENT_SECRET" in (poller.schedule.not_ready_because() or "")
     practice.control("POST", "settings", {"credentials": {"client-secret": practice.headers["client-secret"]}})
-    await poller.polling.step()
-    assert poller.polling.not_ready_because() is None
+    await poller.step()
+    assert poller.schedule.not_ready_because() is None
     assert len(await poller.messages(topics.COMMANDS)) == 1
 
 
 async def test_quote_dated_in_the_far_future_does_not_hide_those_that_follow(poller: Poller, practice: Practice) -> None:
     practice.load(quote(1, modified=datetime(2099, 1, 1, tzinfo=UTC)))
-    await poller.polling.step()
+    await poller.step()
     practice.load(quote(2, modified=datetime.now(UTC)))
-    await poller.polling.step()
+    await poller.step()
     assert sorted(c.data.source_key for c in await poller.messages(topics.COMMANDS)) == ["1", "2"]
 
 
-async def test_broker_away_while_publishing_moves_no_cursor_and_loses_nothing(poller: Poller, practice: Practice) -> None:
-    practice.load(quote(1))
+async def test_broker_away_the_outbox_keeps_what_was_read_and_publishes_it_in_order(poller: Poller, practice: Practice) -> None:
+    practice.load(quote(1), quote(2, status=2))
     await poller.publisher.stop()
-    with pytest.raises(Exception, match="not connected"):
-        await poller.polling.step()
-    assert await poller.pool.fetchval("SELECT count(*) FROM emr_poller.cursor") == 0
+    for fee in (1, 2, 3):
+        with pytest.raises(KafkaError, match="not connected"):
+            await poller.step()
+        practice.edit(1, FacilityAmt=fee, TotalAmt=1000 + fee)
+    assert await poller.pool.fetchval("SELECT count(*) FROM emr_poller.outbox WHERE published_at IS NULL") == 4
+    assert poller.schedule.not_ready_because() is None  # reading goes on
     await poller.publisher.start()
-    await poller.polling.step()
-    assert len(await poller.messages(topics.COMMANDS)) == 1
+    await poller.step()
+    versions = [command.data.version for command in await poller.messages(topics.COMMANDS)]
+    assert versions == [1, 2, 3, 4]
+    assert [event.data.source_key for event in await poller.messages(topics.EVENTS)] == ["2"]
+
+
+@pytest.mark.parametrize("refused", ["quotes", "parked", "cursor"])
+async def test_messages_memory_and_cursor_are_committed_together_or_not_at_all(
+    poller: Poller, practice: Practice, refused: str
+) -> None:
+    practice.load(quote(1), quote(2, status=2))
+    await poller.pool.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '53100'; END $$;"  # a full disk
+        f"CREATE TRIGGER refuse BEFORE INSERT ON emr_poller.{refused} FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    with pytest.raises(asyncpg.DiskFullError):
+        await poller.step()
+    for table in ("outbox", "quotes", "parked", "cursor"):
+        assert await poller.pool.fetchval(f"SELECT count(*) FROM emr_poller.{table}") == 0, table
+    await poller.pool.execute(f"DROP TRIGGER refuse ON emr_poller.{refused}")
+    await poller.step()
+    assert [command.data.source_key for command in await poller.messages(topics.COMMANDS)] == ["1"]
+    assert [event.data.source_key for event in await poller.messages(topics.EVENTS)] == ["2"]
+
+
+async def test_the_relay_killed_before_it_marks_publishes_the_same_messages_again(poller: Poller, practice: Practice) -> None:
+    practice.load(quote(1), quote(2))
+    await poller.step()
+    await poller.pool.execute("UPDATE emr_poller.outbox SET published_at = NULL")  # as if it had not come to mark them
+    await poller.step()
+    ids = Counter(command.id for command in await poller.messages(topics.COMMANDS))
+    assert sorted(ids.values()) == [2, 2]
+
+
+async def test_a_long_list_is_committed_in_parts_and_the_cursor_goes_with_each(poller: Poller, practice: Practice) -> None:
+    began = datetime.now(UTC) - timedelta(hours=5)
+    practice.load(*(quote(number, modified=began + timedelta(minutes=number)) for number in range(1, 251)))
+    practice.fault(path="/quotes$", query={"quoteNumber": "230"}, status=429, headers={"Retry-After": "17"}, times=1)
+    assert await poller.step() == 17
+    assert len(await poller.messages(topics.COMMANDS)) == 249
+    assert await poller.pool.fetchval("SELECT position FROM emr_poller.cursor") == began + timedelta(minutes=200)
+    transactions = await poller.pool.fetch("SELECT count(*) FROM emr_poller.outbox GROUP BY created_at ORDER BY 1")
+    assert [row["count"] for row in transactions] == [49, 100, 100]
+    await poller.step()
+    assert await poller.pool.fetchval("SELECT position FROM emr_poller.cursor") == began + timedelta(minutes=250)
+    assert len(await poller.messages(topics.COMMANDS)) == 250
 
 
 async def test_no_patient_name_stands_in_logs_topics_or_tables(

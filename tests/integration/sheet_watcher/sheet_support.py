@@ -22,7 +22,7 @@ from bookrelay.messages import (
     UpsertInvoice,
     adapter,
 )
-from bookrelay.outbox import Relay
+from bookrelay.source.outgoing import Outgoing
 from bookrelay.topics import Topic
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
@@ -159,7 +159,7 @@ class Watcher:
     settings: Settings
     polling: Polling
     store: Store
-    relay: Relay
+    relay: Outgoing
     pool: Pool
 
     async def settle(self) -> None:
@@ -192,10 +192,11 @@ async def watcher_of(environment: Mapping[str, str], pool: Pool, publisher: Publ
     """The watcher in this process."""
     settings = Settings.load(environment)
     client = SheetsClient(settings, settings.service_account())
-    store = Store(pool, settings.qbo_realm_id, settings.sheets_source, settings.sheets_spreadsheet_id)
+    outgoing = Outgoing(pool, SCHEMA, publisher)
+    store = Store(outgoing, settings.qbo_realm_id, settings.sheets_source, settings.sheets_spreadsheet_id)
     polling = Polling(settings, rules_of(settings), client, store)
     try:
-        yield Watcher(settings, polling, store, Relay(pool, SCHEMA, publisher), pool)
+        yield Watcher(settings, polling, store, outgoing, pool)
     finally:
         await client.close()
 

@@ -14,11 +14,11 @@ from bookrelay import topics
 from bookrelay.errors import BookrelayError
 from bookrelay.kafka import Publisher
 from bookrelay.messages import AnyMessage, Difference, RetractDocument, UpsertBill, UpsertInvoice
+from bookrelay.source.errors import PausedError, ThrottledError
 from running import ServiceProcess, read_topic, until
 from sheet_support import Book, Watcher, posted, qbo_id, row
 from sheet_watcher.domain import Result
 from sheet_watcher.handlers import on_event
-from sheet_watcher.sheets_client import PausedError, ThrottledError
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from bookrelay.errors import Code
-from bookrelay.messages import AnyMessage
-from bookrelay.topics import Topic
+from bookrelay.source.documents import Origin
 from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote
 from emr_poller.handlers import Failed, Memory, choose, park, settle
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+ORIGIN = Origin("r", "s", "emr-poller")
 
 
 def listed(number: int, version: int = 1, minute: int = 0) -> ListedQuote:
@@ -58,7 +58,7 @@ def told(failures: Sequence[Failed]) -> list[tuple[int, int]]:
     """Park the same quote again and again; return (version, occurrence) of each event."""
     before, events = None, []
     for one in failures:
-        before, event = park(one, before, realm="r", source="s", now=NOW)
+        before, event = park(one, before, origin=ORIGIN, now=NOW)
         events += [(event.data.version, event.data.occurrence)] if event else []
     return events
 
@@ -74,27 +74,9 @@ def test_passing_failure_is_told_at_the_third_try() -> None:
     assert told([failure(passing=True)] * 5) == [(1, 0)]
 
 
-class Recorder:
-    """Stands for the bus and the memory: what came, in order; `fails` at the bus."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.calls: list[str] = []
-        self._fails = fails
-
-    async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
-        if self._fails:
-            raise ConnectionError("away")
-        self.calls.append(f"{topic.name} {len(messages)}")
-
-    async def remember(self, published: Sequence[PublishedQuote], parked: Sequence[ParkedQuote]) -> None:
-        self.calls.append(f"remember {len(published)} {len(parked)}")
-
-
-async def test_nothing_is_remembered_before_it_was_acknowledged() -> None:
-    good, bad = Recorder(), Recorder(fails=True)
-    arguments = {"realm": "r", "source": "s", "now": NOW}
-    await settle([failure()], Memory(), publisher=good, store=good, **arguments)  # type: ignore[arg-type]
-    assert good.calls == ["billing.events.v1 1", "remember 0 1"]
-    with pytest.raises(ConnectionError):
-        await settle([failure()], Memory(), publisher=bad, store=bad, **arguments)  # type: ignore[arg-type]
-    assert bad.calls == []
+def test_what_is_said_and_what_is_remembered_of_it_come_together() -> None:
+    settled = settle([failure()], Memory(), origin=ORIGIN, now=NOW)
+    assert [event.data.reason for event in settled.messages] == ["wrong"]
+    assert [(row.number, row.told) for row in settled.parked] == [(1, 1)]
+    again = settle([failure()], Memory(parked={1: settled.parked[0]}), origin=ORIGIN, now=NOW)
+    assert (list(again.messages), [row.attempts for row in again.parked]) == ([], [2])

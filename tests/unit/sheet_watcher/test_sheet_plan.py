@@ -28,6 +28,7 @@ from bookrelay.messages import (
     UpsertInvoice,
     content_hash,
 )
+from bookrelay.source.documents import Origin
 from sheet_watcher import handlers
 from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Layout, Result, SheetRow, Snapshot, State
 from sheet_watcher.handlers import Plan, Rules, Superseded, on_event
@@ -48,7 +49,7 @@ HEADERS = (
     *OWN_COLUMNS,
 )
 RULES = Rules(
-    realm="r", source="sheet", directions=Directions(money_in=("ACD",), money_out=("XYZ",)),
+    origin=Origin("r", "sheet", "sheet-watcher"), directions=Directions(money_in=("ACD",), money_out=("XYZ",)),
     eligible=frozenset(("submitted", "pending")), missing_seconds=60, retract_limit=3,
 )  # fmt: skip
 
@@ -95,7 +96,7 @@ class Sheet:
             self.rows |= {key: change.after for key, change in made.changes.items()}
             for result in made.results:
                 self.record(result)
-            self.said += [message for _, message in made.messages]
+            self.said += made.messages
         return made
 
     def settle(self) -> None:

@@ -8,9 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
 
-from bookrelay.errors import Code, PermanentError
+from bookrelay.errors import Code
 from pydantic import BaseModel, ConfigDict
 
+NAME = "emr-poller"
 SCHEMA = "emr_poller"  # of this service's tables in Postgres
 
 
@@ -85,13 +86,6 @@ class Quote(Value):
         return self.version, self.modified_at
 
 
-class QuoteRefusedError(PermanentError):
-    """This quote cannot become a command as it is: it is parked and its operator is told."""
-
-    def __init__(self, reason: str, fix: str, code: Code = Code.VALIDATION) -> None:
-        super().__init__(reason, fix, code)
-
-
 class ParkedQuote(Value):
     """A quote that is put aside, with the reason; it is tried again, and told once for each reason."""
 
@@ -112,7 +106,7 @@ class ParkedQuote(Value):
 
 
 class PublishedQuote(Value):
-    """The newest revision of a quote that the broker has acknowledged."""
+    """The newest revision of a quote whose command was committed; the outbox publishes it."""
 
     number: int
     version: int

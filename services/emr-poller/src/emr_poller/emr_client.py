@@ -1,7 +1,7 @@
 """The 4D EMR's API: list and detail of quotes. The only place that sees a patient's name: it leaves as initials.
 
-What it raises says what to do next: `PausedError` (an operator is needed), `ThrottledError` (wait so long), TransientError (again
-later), `QuoteRefusedError` (this quote alone is wrong). Answers' bodies are never logged: they hold names.
+What it raises says what to do next: PausedError (an operator is needed), ThrottledError (wait so long), TransientError (again
+later), RefusedError (this quote alone is wrong). Answers' bodies are never logged: they hold names.
 """
 
 import json
@@ -10,35 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 from bookrelay import limits, money
-from bookrelay.errors import BookrelayError, Code, TransientError
+from bookrelay.errors import Code, TransientError
+from bookrelay.source.answers import retry_after
+from bookrelay.source.errors import PausedError, RefusedError, ThrottledError
 from bookrelay.texts import clean, without_depths
 
-from emr_poller.domain import ListedQuote, Procedure, Quote, QuoteRefusedError, Supply
+from emr_poller.domain import ListedQuote, Procedure, Quote, Supply
 from emr_poller.settings import Settings
 
+VENDOR = "4D EMR"
+THROTTLED_SECONDS = 60.0  # where the EMR does not say how long
 MAX_PAGES = 1000
 DEEPEST = 50  # levels of an answer that are read; a quote has four
 LARGEST_READ = (
     100 * money.LARGEST
 )  # what is larger than QuickBooks takes is refused where it is used, as long as sums can be made
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
-
-
-class PausedError(BookrelayError):
-    """Only an operator can make this go on: credentials, subscription, address."""
-
-
-class ThrottledError(TransientError):
-    """The EMR asked us to wait."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"4D EMR asks for a pause of {seconds:.0f} s.", code=Code.RATE_LIMIT)
-        self.seconds = seconds
 
 
 class QuoteUnavailableError(TransientError):
@@ -98,12 +89,12 @@ class EmrClient:
         try:
             raw = await self._get("/quotes", {"quoteNumber": str(number)})
         except _NotFoundError:
-            raise QuoteRefusedError(
+            raise RefusedError(
                 f"4D lists quote {number} but answers 404 for it.",
                 "Look whether the quote was deleted in 4D; if it was, nothing is left to do here.",
             ) from None
         except _BadRequestError as error:
-            raise QuoteRefusedError(
+            raise RefusedError(
                 f"4D refuses to show quote {number} (HTTP {error.status}).", "Open the quote in 4D and save it again."
             ) from None
         except (ThrottledError, PausedError):
@@ -131,10 +122,8 @@ class EmrClient:
                 "(4D: Practice > Settings > Integrations), then restart.",
                 Code.OAUTH_FAILED,
             )
-        if status in (429, 503) and "retry-after" in response.headers:
-            raise ThrottledError(retry_after(response.headers["retry-after"]))
-        if status == 429:
-            raise ThrottledError(60)
+        if status == 429 or (status == 503 and "retry-after" in response.headers):
+            raise ThrottledError(VENDOR, retry_after(response.headers.get("retry-after")) or THROTTLED_SECONDS)
         if status == 403:
             raise PausedError(
                 "4D EMR forbids the access (403): the subscription is missing, ended or its quota is used up.",
@@ -155,18 +144,6 @@ class _NotFoundError(Exception):
 class _BadRequestError(Exception):
     def __init__(self, status: int) -> None:
         self.status = status
-
-
-def retry_after(header: str) -> float:
-    """Return the seconds that a Retry-After header asks for, between 1 and 3600; 60 if it cannot be read."""
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            seconds = 60
-    return min(max(1.0, seconds), 3600.0)  # in this order NaN is 1
 
 
 # --------------------------------------------------------------------------------------------------------------- reading
@@ -191,9 +168,9 @@ def listing_of(items: list[Any]) -> Listing:
 
 
 def quote_of(raw: Any, asked: int) -> Quote:
-    """Reduce the EMR's answer to a Quote: nulls normalised, names to initials. Raises QuoteRefusedError."""
+    """Reduce the EMR's answer to a Quote: nulls normalised, names to initials. Raises RefusedError."""
     if not isinstance(raw, dict):
-        raise QuoteRefusedError(f"4D's answer for quote {asked} is not a quote.", "Open the quote in 4D and save it again.")
+        raise RefusedError(f"4D's answer for quote {asked} is not a quote.", "Open the quote in 4D and save it again.")
     number, version, modified_at = (
         _whole(raw.get("PriceQuoteNo")),
         _whole(raw.get("Version")),
@@ -201,18 +178,18 @@ def quote_of(raw: Any, asked: int) -> Quote:
     )
     if number is None or version is None or version < 0 or modified_at is None:
         missing = "PriceQuoteNo" if number is None else "ModifiedDate" if modified_at is None else "Version"
-        raise QuoteRefusedError(f"Quote {asked} has a {missing} that cannot be read.", "Open the quote in 4D and save it again.")
+        raise RefusedError(f"Quote {asked} has a {missing} that cannot be read.", "Open the quote in 4D and save it again.")
     patient = _object(raw, "Patient")
     where = f"quote {number}"
     name = _text(patient.get("Name"))
     if name and len(name) > limits.NAME:  # it could not be looked for in the descriptions: a pattern of it takes all the memory
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"The patient's name of {where} has {len(name):,} characters; at most {limits.NAME} are taken.",
             "Enter the patient's name again in 4D.",
         )
     patient_id = patient.get("Id")
     if isinstance(patient_id, str) and ("\N{REPLACEMENT CHARACTER}" in patient_id or clean(patient_id) != patient_id):
-        raise QuoteRefusedError(  # two patients' ids could become one
+        raise RefusedError(  # two patients' ids could become one
             f"The patient's Id of {where} holds characters that cannot be read.", "Correct the patient's Id in 4D."
         )
     hide = _Hiding(name)
@@ -332,7 +309,7 @@ def _quoted_at(raw: Mapping[str, Any], where: str) -> datetime | None:
         return None
     moment = parse_time(value)
     if moment is None:
-        raise QuoteRefusedError(f"The date of {where} cannot be read.", "Enter the date of the quote again in 4D.")
+        raise RefusedError(f"The date of {where} cannot be read.", "Enter the date of the quote again in 4D.")
     return moment
 
 
@@ -346,10 +323,10 @@ def _amount(raw: Mapping[str, Any], name: str, where: str) -> Decimal | None:
         except InvalidOperation:
             number = Decimal("NaN")
         if number.is_finite() and number.copy_abs() > LARGEST_READ:
-            raise QuoteRefusedError(f"{name} of {where} is larger than QuickBooks takes ({money.LARGEST}).", "Correct it in 4D.")
+            raise RefusedError(f"{name} of {where} is larger than QuickBooks takes ({money.LARGEST}).", "Correct it in 4D.")
         if number.is_finite():
             return number
-    raise QuoteRefusedError(f"{name} of {where} is not a number.", "Enter it again in 4D.")
+    raise RefusedError(f"{name} of {where} is not a number.", "Enter it again in 4D.")
 
 
 def _whole(value: Any) -> int | None:

@@ -1,47 +1,24 @@
-"""What is done with quotes: choose which to read, decide what each means, tell the bus, remember. Ports only, no I/O."""
+"""What is done with quotes: choose which to read, decide what each means, work out what is said and remembered. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from bookrelay import blame, limits, topics
+from bookrelay import blame, limits
 from bookrelay.errors import Code
-from bookrelay.messages import (
-    AnyMessage,
-    Command,
-    DocumentRejected,
-    DocumentRejectedData,
-    Kind,
-    RetractDocument,
-    UpsertInvoice,
-    content_hash,
-)
-from bookrelay.topics import Topic
+from bookrelay.messages import AnyMessage, Command, DocumentRejected, Kind, RetractDocument, UpsertInvoice, content_hash
+from bookrelay.source.documents import Origin, Rejection
+from bookrelay.source.errors import RefusedError
 from pydantic import ValidationError
 
-from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, Quote, QuoteRefusedError
-from emr_poller.mapping import SENDER, command_of, total_finding
+from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, Quote
+from emr_poller.mapping import command_of, total_finding
 
 HEADROOM_BYTES = 2_000  # of a record, for its key and headers
 FIX = "Correct it in 4D; if it looks right there, tell the developers."
 TELL_UNAVAILABLE_AFTER = 3  # tries: a blip of the EMR is not worth an event
 UNREAD = datetime(1970, 1, 1, tzinfo=UTC)  # stands for the time of a quote that could not be read at all
-
-
-class PublishesMessages(Protocol):
-    """Tells the bus."""
-
-    async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
-        """Return when every message is acknowledged; raise otherwise."""
-
-
-class RemembersQuotes(Protocol):
-    """Remembers what was published and what is parked."""
-
-    async def remember(self, published: Sequence[PublishedQuote], parked: Sequence[ParkedQuote]) -> None:
-        """Store both in one transaction; a published quote is no longer parked."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +54,15 @@ class Decided:
 Outcome = Decided | Failed
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What outcomes lead to: what is said, and what is remembered of it. All of it is committed together, or nothing."""
+
+    messages: Sequence[AnyMessage] = ()
+    published: Sequence[PublishedQuote] = ()
+    parked: Sequence[ParkedQuote] = ()
+
+
 def choose(rows: Sequence[ListedQuote], unreadable: Collection[int], memory: Memory, due: Collection[int]) -> list[ListedQuote]:
     """Return what must be read in detail: new, changed, due again, or listed in a way that says nothing. Oldest change first."""
     chosen = {row.number: row for row in rows if _is_news(row, memory)}
@@ -96,14 +82,14 @@ def _is_news(row: ListedQuote, memory: Memory) -> bool:
     return published is None or row.stamp > published.stamp
 
 
-def decide(listed: ListedQuote, quote: Quote, *, realm: str, source: str, time_zone: ZoneInfo) -> Outcome:
+def decide(listed: ListedQuote, quote: Quote, *, origin: Origin, time_zone: ZoneInfo) -> Outcome:
     """Say what the quote means for the books."""
     if quote.stamp < listed.stamp:
         return failed(listed, f"4D listed a newer version of quote {quote.number} than it shows.", passing=True)
     try:
-        command = command_of(quote, realm=realm, source=source, time_zone=time_zone)
+        command = command_of(quote, origin=origin, time_zone=time_zone)
         _check_size(quote, command)
-    except QuoteRefusedError as error:
+    except RefusedError as error:
         return Failed(quote.number, quote.version, quote.modified_at, error.reason, error.fix, error.code, False)
     except ValidationError as error:
         reason = f"Quote {quote.number} cannot become an invoice: {blame.describe(error)}."
@@ -115,7 +101,7 @@ def decide(listed: ListedQuote, quote: Quote, *, realm: str, source: str, time_z
 def _check_size(quote: Quote, command: Command) -> None:
     size, most = len(command.encode()), limits.RECORD_BYTES - HEADROOM_BYTES
     if size > most:
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"Quote {quote.number} has {size:,} bytes as an invoice; at most {most:,} are taken.",
             "Shorten the names of its procedures and supplies in 4D, or split the quote.",
         )
@@ -127,40 +113,27 @@ def failed(listed: ListedQuote, reason: str, fix: str = "", code: Code = Code.AU
 
 
 def refused(outcome: Outcome, reason: str) -> Failed:
-    """Return what becomes of a quote that the broker or the database refuses."""
+    """Return what becomes of a quote that the database refuses."""
     about = outcome.quote if isinstance(outcome, Decided) else outcome
     said = f"Quote {about.number} cannot be sent on: {reason}"
     return Failed(about.number, about.version, about.modified_at, said, FIX, Code.VALIDATION, False)
 
 
-async def settle(
-    outcomes: Sequence[Outcome],
-    memory: Memory,
-    *,
-    realm: str,
-    source: str,
-    now: datetime,
-    publisher: PublishesMessages,
-    store: RemembersQuotes,
-) -> None:
-    """Publish commands and rejections, acknowledged, then remember. A crash in between publishes the same messages again."""
+def settle(outcomes: Sequence[Outcome], memory: Memory, *, origin: Origin, now: datetime) -> Settled:
+    """Work out what is said about these quotes and remembered of them."""
     decided = [o for o in outcomes if isinstance(o, Decided) and _newer(o.quote, memory)]
+    known = [memory.published[o.quote.number] for o in outcomes if isinstance(o, Decided) and not _newer(o.quote, memory)]
     parked, events = [], []
     for outcome in outcomes:
         if isinstance(outcome, Failed):
-            row, event = park(outcome, memory.parked.get(outcome.number), realm=realm, source=source, now=now)
+            row, event = park(outcome, memory.parked.get(outcome.number), origin=origin, now=now)
             parked.append(row)
             events += [event] if event else []
-    if decided:
-        await publisher.publish(topics.COMMANDS, [o.command for o in decided])
-    if events:
-        await publisher.publish(topics.EVENTS, events)
-    known = [memory.published[o.quote.number] for o in outcomes if isinstance(o, Decided) and not _newer(o.quote, memory)]
-    await store.remember([*(_published(o) for o in decided), *known], parked)
+    return Settled([*(o.command for o in decided), *events], [*(_published(o) for o in decided), *known], parked)
 
 
 def park(
-    failure: Failed, before: ParkedQuote | None, *, realm: str, source: str, now: datetime
+    failure: Failed, before: ParkedQuote | None, *, origin: Origin, now: datetime
 ) -> tuple[ParkedQuote, DocumentRejected | None]:
     """Return the parked quote, and the event that tells about it: once for each reason and version."""
     attempts = before.attempts + 1 if before else 1
@@ -168,11 +141,10 @@ def park(
     news = before is None or told_reason != failure.reason or before.version != failure.version
     event = None
     if news and (not failure.passing or attempts >= TELL_UNAVAILABLE_AFTER):
-        data = DocumentRejectedData(
-            realm=realm, source=source, source_key=str(failure.number), kind=Kind.INVOICE, version=failure.version,
-            occurrence=told, code=failure.code.value, reason=failure.reason, fix=failure.fix,
-        )  # fmt: skip
-        event = DocumentRejected.of(data, sender=SENDER, time=now)
+        rejection = Rejection(failure.reason, failure.fix, failure.code)
+        event = origin.reject(
+            rejection, kind=Kind.INVOICE, key=str(failure.number), version=failure.version, occurrence=told, at=now
+        )
         told, told_reason = told + 1, failure.reason
     row = ParkedQuote(
         number=failure.number, version=failure.version, modified_at=failure.modified_at, reason=failure.reason,

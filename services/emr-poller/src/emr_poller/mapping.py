@@ -4,70 +4,52 @@ from datetime import date
 from decimal import Context, Decimal, localcontext
 from zoneinfo import ZoneInfo
 
-from bookrelay.messages import (
-    Command,
-    CustomField,
-    Discount,
-    InvoiceContent,
-    InvoiceLine,
-    Kind,
-    Party,
-    RetractDocument,
-    RetractDocumentData,
-    UpsertInvoice,
-    UpsertInvoiceData,
-)
+from bookrelay.messages import Command, CustomField, Discount, InvoiceContent, InvoiceLine, Kind, Party
 from bookrelay.money import LARGEST, to_cents
+from bookrelay.source.documents import Origin
+from bookrelay.source.errors import RefusedError
 
-from emr_poller.domain import Quote, QuoteRefusedError, QuoteStatus
+from emr_poller.domain import Quote, QuoteStatus
 
-SENDER = "emr-poller"
 MAX_LINES = 750  # QuickBooks' limit for one invoice
 MAX_DESCRIPTION = 4000
 _WIDE = Context(prec=60)  # what is not on the invoice may be any number that was read, times another
 
 
-def command_of(quote: Quote, *, realm: str, source: str, time_zone: ZoneInfo) -> Command:
-    """Return what should be true for this quote; raise QuoteRefusedError with reason and remedy.
+def command_of(quote: Quote, *, origin: Origin, time_zone: ZoneInfo) -> Command:
+    """Return what should be true for this quote; raise RefusedError with reason and remedy.
 
     Completed quotes shall be invoices. Active and inactive ones shall not, and that is said for every one of them, also if we
     never saw it completed: a retraction of nothing costs the writer no call, and no memory of ours can then be wrong.
     """
     if quote.status_id == QuoteStatus.COMPLETED:
         content = content_of(quote, time_zone)
-        return UpsertInvoice.of(
-            UpsertInvoiceData(
-                realm=realm, source=source, source_key=str(quote.number), version=quote.version,
-                modified_at=quote.modified_at, content=content, total=_total(quote),
-            ),
-            sender=SENDER,
-        )  # fmt: skip
+        return origin.upsert(
+            content, key=str(quote.number), version=quote.version, modified_at=quote.modified_at, total=_total(quote)
+        )
     if quote.status_id in (QuoteStatus.ACTIVE, QuoteStatus.INACTIVE):
         name = QuoteStatus(quote.status_id).name.lower()
-        return RetractDocument.of(
-            RetractDocumentData(
-                realm=realm, source=source, source_key=str(quote.number), kind=Kind.INVOICE, version=quote.version,
-                modified_at=quote.modified_at, reason=f"Quote {quote.number} is {name}.",
-            ),
-            sender=SENDER,
+        return origin.retract(
+            Kind.INVOICE, key=str(quote.number), version=quote.version, modified_at=quote.modified_at,
+            reason=f"Quote {quote.number} is {name}.",
         )  # fmt: skip
     shown = "no status" if quote.status_id is None else f"status {quote.status_id}"
-    raise QuoteRefusedError(
+    raise RefusedError(
         f"Quote {quote.number} has {shown}; only completed (4), active (1) and inactive (0) are known.",
         "Set the quote to one of these in 4D, or tell the developers what the status means.",
     )
 
 
 def content_of(quote: Quote, time_zone: ZoneInfo) -> InvoiceContent:
-    """Return the invoice of a completed quote; raise QuoteRefusedError."""
+    """Return the invoice of a completed quote; raise RefusedError."""
     lines = (*_procedure_lines(quote), *_supply_lines(quote), *_fee_lines(quote))
     if not lines:
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"Quote {quote.number} is completed but has no lines: no procedure, no shown supply, no fee.",
             "Add its procedures in 4D, or set it to inactive.",
         )
     if len(lines) > MAX_LINES:
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"Quote {quote.number} has {len(lines)} lines; QuickBooks takes {MAX_LINES}.", "Split the quote in 4D."
         )
     whole = sum((line.amount for line in lines), Decimal(0))
@@ -75,7 +57,7 @@ def content_of(quote: Quote, time_zone: ZoneInfo) -> InvoiceContent:
     if credit:
         lines = (*lines, InvoiceLine(item="credit", description="Credit", amount=-credit))
     if (rest := whole - discount - credit) < 0:
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"The lines of quote {quote.number} add up to {rest}: less than nothing.", "Correct its amounts in 4D."
         )
     by = (CustomField(name="Quoted By", value=quote.quoted_by[:31]),) if quote.quoted_by else ()
@@ -99,7 +81,7 @@ def _taken_off(quote: Quote, lines: Decimal) -> tuple[Decimal, Decimal]:
     if not discount and not credit:
         return discount, credit
     if quote.total is None:
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"Quote {quote.number} has a discount of {discount} and a credit of {credit} but no total, so nobody can say whether "
             "they come off its lines.",
             "Enter its total in 4D.",
@@ -137,7 +119,7 @@ def _procedure_lines(quote: Quote) -> list[InvoiceLine]:
     for position, procedure in enumerate(quote.procedures, 1):
         where = f"Procedure {position} of quote {quote.number}"
         if procedure.amount is None:
-            raise QuoteRefusedError(f"{where} has no amount.", "Enter its amount in 4D.")
+            raise RefusedError(f"{where} has no amount.", "Enter its amount in 4D.")
         amount = procedure.amount - procedure.discount
         lines.append(_line("procedure", procedure.name, amount, where, negative=procedure.amount < 0))
     return lines
@@ -151,7 +133,7 @@ def _supply_lines(quote: Quote) -> list[InvoiceLine]:
         where = f"Supply {position} of quote {quote.number}"
         if supply.unit_cost is None or supply.quantity is None:
             missing = "unit cost" if supply.unit_cost is None else "quantity"
-            raise QuoteRefusedError(f"{where} has no {missing}.", f"Enter its {missing} in 4D.")
+            raise RefusedError(f"{where} has no {missing}.", f"Enter its {missing} in 4D.")
         amount = supply.unit_cost * supply.quantity
         lines.append(_line("supply", supply.title, amount, where, negative=supply.unit_cost < 0 and supply.quantity > 0))
     return lines
@@ -174,7 +156,7 @@ def _total(quote: Quote) -> Decimal | None:
     if quote.total is None:
         return None
     if abs(quote.total) > LARGEST:
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"The total of quote {quote.number} is larger than QuickBooks takes ({LARGEST}).", "Correct its total in 4D."
         )
     return to_cents(quote.total)
@@ -184,18 +166,18 @@ def _line(item: str, description: str | None, amount: Decimal, where: str, *, ne
     """Return a line. `negative`: it was entered as an amount below zero (a rebate), not made so by a discount or quantity."""
     cents = to_cents(amount) if abs(amount) <= LARGEST else amount
     if cents < 0 and not (negative and cents >= -LARGEST):
-        raise QuoteRefusedError(f"{where} comes to {cents}: less than nothing.", "Correct its amount or discount in 4D.")
+        raise RefusedError(f"{where} comes to {cents}: less than nothing.", "Correct its amount or discount in 4D.")
     if cents > LARGEST:
-        raise QuoteRefusedError(f"{where} is larger than QuickBooks takes ({LARGEST}).", "Correct its amount in 4D.")
+        raise RefusedError(f"{where} is larger than QuickBooks takes ({LARGEST}).", "Correct its amount in 4D.")
     text = (description or "").strip()[:MAX_DESCRIPTION]
     return InvoiceLine(item=item, description=text or None, amount=cents)
 
 
 def _customer(quote: Quote) -> str:
     if not quote.patient_id:
-        raise QuoteRefusedError(f"Quote {quote.number} has no patient.", "Choose the patient of the quote in 4D.")
+        raise RefusedError(f"Quote {quote.number} has no patient.", "Choose the patient of the quote in 4D.")
     if not quote.patient_initials:
-        raise QuoteRefusedError(
+        raise RefusedError(
             f"The patient of quote {quote.number} has no readable name, so the customer's name cannot be made.",
             "Enter the patient's name in 4D.",
         )
@@ -204,5 +186,5 @@ def _customer(quote: Quote) -> str:
 
 def _txn_date(quote: Quote, time_zone: ZoneInfo) -> date:
     if quote.quoted_at is None:
-        raise QuoteRefusedError(f"Quote {quote.number} has no date.", "Enter the date of the quote in 4D.")
+        raise RefusedError(f"Quote {quote.number} has no date.", "Enter the date of the quote in 4D.")
     return quote.quoted_at.astimezone(time_zone).date()

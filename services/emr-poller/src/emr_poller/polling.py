@@ -1,4 +1,4 @@
-"""The polling loop: list since the cursor, read what changed, hand it to the handlers, then move the cursor."""
+"""One turn of the poller: list since the cursor, read what changed, hand it to the handlers, commit; the cursor moves with it."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -7,57 +7,31 @@ from datetime import UTC, datetime, timedelta
 from bookrelay import blame, metrics, telemetry
 from bookrelay.errors import TransientError
 from bookrelay.service import TRANSIENT
+from bookrelay.source.documents import Origin
+from bookrelay.source.errors import PausedError, RefusedError
 
 from emr_poller import handlers
-from emr_poller.domain import ListedQuote, QuoteRefusedError, fold
-from emr_poller.emr_client import EmrClient, Listing, PausedError, QuoteUnavailableError, ThrottledError
-from emr_poller.handlers import Decided, Failed, Memory, Outcome, PublishesMessages
+from emr_poller.domain import NAME, ListedQuote, fold
+from emr_poller.emr_client import EmrClient, Listing, QuoteUnavailableError
+from emr_poller.handlers import Decided, Failed, Memory, Outcome, Settled
 from emr_poller.settings import Settings
 from emr_poller.store import Store
 
 log = telemetry.get_logger(__name__)
 
-CHUNK = 100  # quotes published together; the cursor may move after each
-CHUNKS_A_STEP = 5  # then the list is read anew, so that a long backlog never looks like a hanging loop
+CHUNK = 100  # quotes committed together, and the cursor with them
+CHUNKS_A_TURN = 5  # then the list is read anew, so that a long backlog never looks like a hanging loop
 
 
 class Polling:
-    """One source of quotes. `step` is the loop's unit of work; `not_ready_because` tells an operator what is needed."""
+    """One source of quotes. `turn` reads once."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        client: EmrClient,
-        store: Store,
-        publisher: PublishesMessages,
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._settings, self._client, self._store, self._publisher = settings, client, store, publisher
-        self._stopping = stopping
-        self._problem: str | None = None
+    def __init__(self, settings: Settings, client: EmrClient, store: Store, stopping: Callable[[], bool] = lambda: False) -> None:
+        self._settings, self._client, self._store, self._stopping = settings, client, store, stopping
+        self._origin = Origin(settings.qbo_realm_id, settings.emr_source, NAME)
 
-    def not_ready_because(self) -> str | None:
-        """Return why no quotes are read now; None if they are."""
-        return self._problem
-
-    async def step(self) -> float:
-        """Poll once. Return how long to wait before the next poll."""
-        try:
-            with metrics.SOURCE_POLL_SECONDS.labels(self._settings.emr_source).time():
-                complete = await self._poll()
-        except PausedError as error:
-            self._problem = error.sentence()
-            log.error("poll.paused", code=error.code.value, reason=error.reason, fix=error.fix)
-            return self._settings.emr_paused_seconds
-        except ThrottledError as error:
-            self._problem = error.sentence()
-            log.warning("poll.throttled", wait_seconds=error.seconds)
-            return error.seconds
-        self._problem = None
-        return self._settings.emr_poll_seconds if complete else 0
-
-    async def _poll(self) -> bool:
-        """Return whether everything that the list showed is settled."""
+    async def turn(self) -> bool:
+        """Read once; return whether another turn should follow at once: not everything that the list showed is settled."""
         started = datetime.now(UTC)
         position = await self._store.position() or self._settings.emr_start_from or started - timedelta(days=1)
         listing = await self._client.list_since(position - timedelta(seconds=self._settings.emr_overlap_seconds))
@@ -66,50 +40,52 @@ class Polling:
         memory = await self._store.recall([*(row.number for row in rows), *listing.unreadable, *due])
         todo = handlers.choose(rows, listing.unreadable.keys(), memory, due)
         chunks = [todo[at : at + CHUNK] for at in range(0, len(todo), CHUNK)]
+        end = min(rows[-1].modified_at, started) if rows else None
         counts = {"published": 0, "parked": 0}
         settled = 0
-        for chunk in chunks[:CHUNKS_A_STEP]:
+        for chunk in chunks[:CHUNKS_A_TURN]:
             if self._stopping():
                 break
-            await self._settle(chunk, listing.unreadable, memory, counts)
             settled += 1
-            if settled < len(chunks):
-                await self._move(max(row.modified_at for row in chunk), started)
+            # Never beyond our own clock, or one quote dated 2099 would hide all that follow.
+            read = end if settled == len(chunks) else min(chunk[-1].modified_at, started)
+            await self._settle(chunk, listing.unreadable, memory, read, counts)
         complete = settled == len(chunks)
-        if complete and rows:
-            await self._move(rows[-1].modified_at, started)
+        if not chunks and end:
+            await self._store.move(end)
         metrics.SOURCE_CURSOR_AGE.labels(self._settings.emr_source).set(
             0 if complete else max(0.0, (started - chunks[settled][0].modified_at).total_seconds())
         )
         if todo or listing.nameless:
             self._report(listing, rows, counts, complete)
-        return complete
-
-    async def _move(self, position: datetime, started: datetime) -> None:
-        """Move the cursor; never beyond our own clock, or one quote dated 2099 would hide all that follow."""
-        await self._store.move(min(position, started))
+        return not complete
 
     async def _settle(
-        self, chunk: Sequence[ListedQuote], unreadable: Mapping[int, str], memory: Memory, counts: dict[str, int]
+        self,
+        chunk: Sequence[ListedQuote],
+        unreadable: Mapping[int, str],
+        memory: Memory,
+        position: datetime | None,
+        counts: dict[str, int],
     ) -> None:
+        """Read and settle some quotes; the cursor moves to `position` in the same transaction, unless one is left over."""
         gate = asyncio.Semaphore(self._settings.emr_detail_concurrency)
         results = await asyncio.gather(*(self._read(row, unreadable, gate) for row in chunk), return_exceptions=True)
         outcomes = [result for result in results if not isinstance(result, BaseException)]
         errors = [result for result in results if isinstance(result, BaseException)]
         passing = [outcome for outcome in outcomes if isinstance(outcome, Failed) and outcome.passing]
-        outcomes = await self._publish(outcomes, memory)
-        for outcome in outcomes:
+        if len(passing) == len(chunk) > 1:  # not the quotes are ill: the EMR is. They are parked, so this cannot go on for ever.
+            errors.append(TransientError(f"None of {len(chunk)} quotes could be read. {passing[0].reason}"))
+        for outcome in await self._commit(outcomes, memory, None if errors else position):
             self._tell(outcome)
             counts["published" if isinstance(outcome, Decided) else "parked"] += 1
         if errors:
             raise errors[0]
-        if len(passing) == len(chunk) > 1:  # not the quotes are ill: the EMR is. They are parked, so this cannot go on for ever.
-            raise TransientError(f"None of {len(chunk)} quotes could be read. {passing[0].reason}")
 
-    async def _publish(self, outcomes: Sequence[Outcome], memory: Memory) -> list[Outcome]:
-        """Publish and remember together; where one of them is refused by the broker or the database, one by one."""
+    async def _commit(self, outcomes: Sequence[Outcome], memory: Memory, position: datetime | None) -> list[Outcome]:
+        """Commit what outcomes lead to together; where the database refuses one of them, one by one, the cursor last."""
         try:
-            await self._settle_outcomes(outcomes, memory)
+            await self._store.commit(self._settled(outcomes, memory), position)
             return list(outcomes)
         except Exception as error:
             if not blame.of_record(error):
@@ -117,27 +93,26 @@ class Polling:
         done: list[Outcome] = []
         for outcome in outcomes:
             try:
-                await self._settle_outcomes([outcome], memory)
+                await self._store.commit(self._settled([outcome], memory), None)
                 done.append(outcome)
             except Exception as error:
                 if not blame.of_record(error):
                     raise
                 parked = handlers.refused(outcome, blame.reason(error))
-                await self._settle_outcomes([parked], memory)
+                await self._store.commit(self._settled([parked], memory), None)
                 done.append(parked)
+        if position:
+            await self._store.move(position)
         return done
 
-    async def _settle_outcomes(self, outcomes: Sequence[Outcome], memory: Memory) -> None:
-        await handlers.settle(
-            outcomes, memory, realm=self._settings.qbo_realm_id, source=self._settings.emr_source, now=datetime.now(UTC),
-            publisher=self._publisher, store=self._store,
-        )  # fmt: skip
+    def _settled(self, outcomes: Sequence[Outcome], memory: Memory) -> Settled:
+        return handlers.settle(outcomes, memory, origin=self._origin, now=datetime.now(UTC))
 
     async def _read(self, row: ListedQuote, unreadable: Mapping[int, str], gate: asyncio.Semaphore) -> Outcome:
         async with gate:
             try:
                 quote = await self._client.detail(row.number)
-            except QuoteRefusedError as refused:
+            except RefusedError as refused:
                 reason = unreadable.get(row.number, refused.reason)
                 return handlers.failed(row, reason, refused.fix, refused.code, passing=False)
             except QuoteUnavailableError as unavailable:
@@ -147,10 +122,7 @@ class Polling:
                     raise
                 return self._unforeseen(row, error)  # a defect of ours that one quote shows must not stop the others
         try:
-            return handlers.decide(
-                row, quote, realm=self._settings.qbo_realm_id, source=self._settings.emr_source,
-                time_zone=self._settings.time_zone,
-            )  # fmt: skip
+            return handlers.decide(row, quote, origin=self._origin, time_zone=self._settings.time_zone)
         except Exception as error:
             return self._unforeseen(row, error)
 

@@ -1,26 +1,22 @@
 """Settings of the EMR poller."""
 
 from datetime import UTC, datetime
-from typing import ClassVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from bookrelay.settings import RealmId, ServiceSettings
+from bookrelay.source.settings import SourceName, SourceSettings, ZoneName
 from pydantic import Field, SecretStr, field_validator
 
 
-class Settings(ServiceSettings):
+class Settings(SourceSettings):
     """What the EMR poller needs. The environment variable is the field's name in capitals."""
 
-    of_others: ClassVar[frozenset[str]] = frozenset({"QBO_REALM_IDS"})
-
-    qbo_realm_id: RealmId = Field(description="The QuickBooks company (realm) that the quotes belong to.")
     emr_base_url: str = Field(
         default="https://api.4d-emr.com/api/public", pattern=r"^https?://", description="Address of the 4D EMR API."
     )
     emr_client_id: str = Field(min_length=1, description="client-id of the practice's integration in 4D.")
     emr_client_secret: SecretStr = Field(min_length=1, description="client-secret of the practice's integration in 4D.")
     emr_subscription_key: SecretStr | None = Field(default=None, description="subscription-key, where the gateway wants one.")
-    emr_source: str = Field(default="4d-emr", pattern=r"^[a-z0-9-]{1,40}$", description="Name of this source in commands.")
+    emr_source: SourceName = Field(default="4d-emr", description="Name of this source in commands.")
     emr_start_from: datetime | None = Field(
         default=None,
         description="First start only: carry quotes modified since then, like 2026-01-01T00:00:00Z; none: the last 24 hours.",
@@ -31,7 +27,9 @@ class Settings(ServiceSettings):
     emr_timeout_seconds: float = Field(default=30, gt=0, description="How long one answer may take.")
     emr_paused_seconds: float = Field(default=60, gt=0, description="Pause between tries while the EMR refuses us.")
     emr_retry_seconds: float = Field(default=60, gt=0, description="First pause before a parked quote is tried again; doubles.")
-    emr_time_zone: str = Field(default="America/New_York", description="The practice's time zone: it gives an invoice its date.")
+    emr_time_zone: ZoneName = Field(
+        default="America/New_York", description="The practice's time zone: it gives an invoice its date."
+    )
 
     @field_validator("emr_client_id", "emr_client_secret", "emr_subscription_key")
     @classmethod
@@ -47,15 +45,6 @@ class Settings(ServiceSettings):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-    @field_validator("emr_time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"{value!r} is not a time zone; write it like America/New_York") from None
-        return value
 
     @property
     def time_zone(self) -> ZoneInfo:

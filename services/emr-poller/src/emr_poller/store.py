@@ -1,15 +1,15 @@
-"""The poller's memory in Postgres: what was published, what is parked, the cursor."""
+"""The poller's memory in Postgres: what was said, what is parked, the cursor; committed together with the outbox."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from bookrelay import cursor
-from bookrelay.db import Pool, transaction
 from bookrelay.errors import Code
+from bookrelay.source.outgoing import Outgoing
 
 from emr_poller.domain import SCHEMA, ParkedQuote, PublishedQuote
-from emr_poller.handlers import Memory
+from emr_poller.handlers import Memory, Settled
 
 LONGEST_PAUSE_SECONDS = 6 * 3600  # a quote that is wrong as it is: a change in the EMR brings it back at once
 LONGEST_PASSING_SECONDS = 600  # one that could merely not be read
@@ -18,8 +18,9 @@ LONGEST_PASSING_SECONDS = 600  # one that could merely not be read
 class Store:
     """Memory of one source of one company."""
 
-    def __init__(self, pool: Pool, realm: str, source: str, retry_seconds: float) -> None:
-        self._pool, self._realm, self._source, self._retry = pool, realm, source, retry_seconds
+    def __init__(self, outgoing: Outgoing, realm: str, source: str, retry_seconds: float) -> None:
+        self._outgoing, self._pool = outgoing, outgoing.pool
+        self._realm, self._source, self._retry = realm, source, retry_seconds
         self._cursor = f"quotes:{realm}:{source}"
 
     async def position(self) -> datetime | None:
@@ -27,7 +28,7 @@ class Store:
         return await cursor.read(self._pool, SCHEMA, self._cursor)
 
     async def move(self, position: datetime) -> None:
-        """Move the cursor forward."""
+        """Move the cursor forward, where nothing else is to be committed."""
         await cursor.move(self._pool, SCHEMA, self._cursor, position)
 
     async def due(self, limit: int) -> list[int]:
@@ -56,20 +57,26 @@ class Store:
             {row["number"]: _parked(row) for row in parked},
         )
 
-    async def remember(self, published: Sequence[PublishedQuote], parked: Sequence[ParkedQuote]) -> None:
-        """Store both in one transaction; a published quote is no longer parked. Older revisions never win."""
-        async with transaction(self._pool) as connection:
+    async def commit(self, settled: Settled, position: datetime | None) -> None:
+        """Store messages, memory and, if given, the cursor's position in one transaction.
+
+        A published quote is no longer parked. Older revisions never win.
+        """
+        async with self._outgoing.committing(settled.messages) as connection:
             await connection.executemany(
                 "INSERT INTO emr_poller.quotes AS q (realm, source, number, version, modified_at, content_hash, operation) "
                 "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (realm, source, number) DO UPDATE SET "
                 "version = excluded.version, modified_at = excluded.modified_at, content_hash = excluded.content_hash, "
                 "operation = excluded.operation, published_at = now() "
                 "WHERE (q.version, q.modified_at) < (excluded.version, excluded.modified_at)",
-                [(self._realm, self._source, q.number, q.version, q.modified_at, q.content_hash, q.operation) for q in published],
+                [
+                    (self._realm, self._source, q.number, q.version, q.modified_at, q.content_hash, q.operation)
+                    for q in settled.published
+                ],
             )
             await connection.execute(
                 "DELETE FROM emr_poller.parked WHERE realm = $1 AND source = $2 AND number = ANY($3::bigint[])",
-                self._realm, self._source, [q.number for q in published],
+                self._realm, self._source, [q.number for q in settled.published],
             )  # fmt: skip
             await connection.executemany(
                 "INSERT INTO emr_poller.parked (realm, source, number, version, modified_at, code, reason, fix, attempts, told, "
@@ -78,8 +85,10 @@ class Store:
                 "modified_at = excluded.modified_at, code = excluded.code, reason = excluded.reason, fix = excluded.fix, "
                 "attempts = excluded.attempts, told = excluded.told, told_reason = excluded.told_reason, "
                 "due_at = excluded.due_at",
-                [self._parked_values(q) for q in parked],
+                [self._parked_values(q) for q in settled.parked],
             )
+            if position:
+                await cursor.move(connection, SCHEMA, self._cursor, position)
 
     def _parked_values(self, quote: ParkedQuote) -> tuple[Any, ...]:
         longest = LONGEST_PASSING_SECONDS if quote.code == Code.AUTOMATION_FAILED else LONGEST_PAUSE_SECONDS

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from bookrelay.tables import CursorRow
+from bookrelay.tables import CursorRow, OutboxRow, pending_index
 from sqlalchemy import BigInteger, DateTime, Index, Integer, Text, text
 from sqlmodel import Field, SQLModel
 
@@ -21,7 +21,7 @@ class Cursor(CursorRow, table=True):
 
 
 class QuoteRow(SQLModel, table=True):
-    """The newest revision of a quote that was published: the overlap then costs no detail and no message."""
+    """The newest revision of a quote whose command was committed: the overlap then costs no detail and no message."""
 
     __tablename__ = "quotes"
     __table_args__ = ({"schema": SCHEMA},)
@@ -55,3 +55,10 @@ class ParkedRow(SQLModel, table=True):
     told_reason: str | None = Field(default=None, sa_type=Text)
     due_at: datetime = Field(sa_type=_TIME)
     parked_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
+
+
+class Outbox(OutboxRow, table=True):
+    """Commands and rejections that wait to be published."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (pending_index(SCHEMA), {"schema": SCHEMA})

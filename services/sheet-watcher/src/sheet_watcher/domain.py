@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 Cell: TypeAlias = str | int | Decimal | bool | None
 
+NAME = "sheet-watcher"
 SCHEMA = "sheet_watcher"  # of this service's tables in Postgres
 
 KEY = "qb_row_key"

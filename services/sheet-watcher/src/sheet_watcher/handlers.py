@@ -10,18 +10,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from bookrelay import topics
 from bookrelay.errors import Code
 from bookrelay.messages import (
     AnyMessage,
-    BillContent,
     BillPosted,
     CommandDeadLettered,
     Difference,
     DocumentDiverged,
     DocumentHeld,
     DocumentRejected,
-    DocumentRejectedData,
     DocumentRetracted,
     DocumentSkipped,
     DocumentSuperseded,
@@ -30,15 +27,9 @@ from bookrelay.messages import (
     EventData,
     InvoicePosted,
     Kind,
-    RetractDocument,
-    RetractDocumentData,
-    UpsertBill,
-    UpsertBillData,
-    UpsertInvoice,
-    UpsertInvoiceData,
     content_hash,
 )
-from bookrelay.topics import Topic
+from bookrelay.source.documents import Origin, Rejection
 
 from sheet_watcher.domain import (
     BILL_ID,
@@ -62,7 +53,6 @@ from sheet_watcher.domain import (
 from sheet_watcher.layout import runs
 from sheet_watcher.mapping import Invalid, Valid, cells_of, failure, map_row
 
-SENDER = "sheet-watcher"
 NUMBERED = "2:"  # begins a state hash that counts the row's number and total
 MAX_ROWS_WRITTEN = 500  # in one request: well under the 2 MB that Google advises; the rest follows a fresh read
 
@@ -71,8 +61,7 @@ MAX_ROWS_WRITTEN = 500  # in one request: well under the 2 MB that Google advise
 class Rules:
     """What the settings say about rows."""
 
-    realm: str
-    source: str
+    origin: Origin
     directions: Directions
     eligible: frozenset[str]
     missing_seconds: float
@@ -94,7 +83,7 @@ class Plan:
     writes: list[CellWrite] = field(default_factory=list)
     changes: dict[str, RowChange] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
-    messages: list[tuple[Topic, AnyMessage]] = field(default_factory=list)
+    messages: list[AnyMessage] = field(default_factory=list)
     log: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     rows_written: int = 0
     keys_written: int = 0
@@ -261,34 +250,18 @@ class _Planner:
         return True
 
     def _upsert(self, key: str, outcome: Valid, version: int) -> None:
-        content = outcome.content
-        common: dict[str, Any] = {
-            "realm": self._rules.realm, "source": self._rules.source, "source_key": key, "version": version,
-            "modified_at": self._now, "total": outcome.total,
-        }  # fmt: skip
-        command: AnyMessage
-        if isinstance(content, BillContent):
-            command = UpsertBill.of(UpsertBillData(**common, content=content), sender=SENDER)
-        else:
-            command = UpsertInvoice.of(UpsertInvoiceData(**common, content=content), sender=SENDER)
-        self._publish(topics.COMMANDS, command, key, version)
+        command = self._rules.origin.upsert(outcome.content, key=key, version=version, modified_at=self._now, total=outcome.total)
+        self._publish(command, key, version)
 
     def _retract(self, key: str, kind: Kind, version: int, reason: str) -> None:
-        data = RetractDocumentData(
-            realm=self._rules.realm, source=self._rules.source, source_key=key, kind=kind, version=version,
-            modified_at=self._now, reason=reason,
-        )  # fmt: skip
-        self._publish(topics.COMMANDS, RetractDocument.of(data, sender=SENDER), key, version)
+        command = self._rules.origin.retract(kind, key=key, version=version, modified_at=self._now, reason=reason)
+        self._publish(command, key, version)
 
     def _reject(self, key: str, invalid: Invalid, version: int) -> None:
-        data = DocumentRejectedData(
-            realm=self._rules.realm, source=self._rules.source, source_key=key, kind=invalid.kind, version=version,
-            code=Code.VALIDATION.value, reason=invalid.reason, fix=invalid.fix,
-        )  # fmt: skip
-        self._publish(
-            topics.EVENTS, DocumentRejected.of(data, sender=SENDER, time=self._now), key, version, reason=invalid.reason
-        )
-        error = failure(Code.VALIDATION.value, invalid.reason, invalid.fix)
+        rejection = Rejection(invalid.reason, invalid.fix)
+        event = self._rules.origin.reject(rejection, kind=invalid.kind, key=key, version=version, at=self._now)
+        self._publish(event, key, version, reason=invalid.reason)
+        error = failure(rejection.code.value, invalid.reason, invalid.fix)
         self._plan.results.append(Result(key=key, kind=invalid.kind, version=version, status=FAILED, error=error))
 
     # ------------------------------------------------------------------------------------------------------ deleted rows
@@ -360,8 +333,8 @@ class _Planner:
         if before != after:
             self._plan.changes[after.key] = RowChange(before, after)
 
-    def _publish(self, topic: Topic, message: AnyMessage, key: str, version: int, **fields: str) -> None:
-        self._plan.messages.append((topic, message))
+    def _publish(self, message: AnyMessage, key: str, version: int, **fields: str) -> None:
+        self._plan.messages.append(message)
         self._plan.log.append(("row.published", {"key": key, "version": version, "type": message.type, **fields}))
 
     def _note(self, event: str, row: SheetRow, **fields: str) -> None:

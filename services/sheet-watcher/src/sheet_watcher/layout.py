@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from bookrelay.errors import BookrelayError, Code, TransientError
+from bookrelay.errors import Code, TransientError
+from bookrelay.source.errors import PausedError
 from bookrelay.texts import clean
 
 from sheet_watcher.domain import (
@@ -23,8 +24,8 @@ HEADER_SEARCH_ROWS = 10  # a sheet may have a title above its table
 USED_COLUMNS = frozenset((*REQUIRED_COLUMNS, *CUSTOMER_COLUMNS, *OPTIONAL_COLUMNS, *OWN_COLUMNS))
 
 
-class LayoutError(BookrelayError):
-    """The worksheet is not one that the watcher can read; nothing is done with it."""
+class LayoutError(PausedError):
+    """The worksheet is not one that the watcher can read; nothing is done with it until somebody corrects it."""
 
 
 def snapshot_of(values: Sequence[Sequence[Cell]], worksheet: str) -> Snapshot:

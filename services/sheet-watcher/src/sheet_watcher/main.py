@@ -1,17 +1,19 @@
 """The sheet watcher as a process: settings, parts, loops."""
 
 from bookrelay import service
-from bookrelay.outbox import Relay
 from bookrelay.service import Service
+from bookrelay.source.outgoing import Outgoing
+from bookrelay.source.running import add_source
+from bookrelay.source.schedule import Schedule
 
 from sheet_watcher import consumers
-from sheet_watcher.domain import SCHEMA
+from sheet_watcher.domain import NAME, SCHEMA
 from sheet_watcher.polling import Polling, rules_of
 from sheet_watcher.settings import Settings
 from sheet_watcher.sheets_client import SheetsClient
 from sheet_watcher.store import Store
 
-NAME = "sheet-watcher"
+PAUSED_SECONDS = 30.0  # between tries while an operator is needed
 
 
 def build_app(settings: Settings) -> Service:
@@ -19,17 +21,19 @@ def build_app(settings: Settings) -> Service:
     rules, account = rules_of(settings), settings.service_account()
 
     async def prepare(app: Service) -> None:
-        store = Store(app.pool, settings.qbo_realm_id, settings.sheets_source, settings.sheets_spreadsheet_id)
+        outgoing = Outgoing(app.pool, SCHEMA, app.publisher)
+        store = Store(outgoing, settings.qbo_realm_id, settings.sheets_source, settings.sheets_spreadsheet_id)
         await store.load()  # the tables must be there before anything starts
         client = SheetsClient(settings, account)
         app.add_cleanup(client.close)
-        relay = Relay(app.pool, SCHEMA, app.publisher)
-        polling = Polling(settings, rules, client, store, committed=relay.wake)
+        polling = Polling(settings, rules, client, store)
+        schedule = Schedule(
+            settings.sheets_source, polling.turn, every_seconds=settings.sheets_poll_seconds, paused_seconds=PAUSED_SECONDS
+        )
         app.add_ready_check(polling.not_ready_because)
-        app.add_loop("polling", polling.step)
-        app.add_loop("relay", relay.step)
+        add_source(app, schedule, outgoing)
         consumers.subscribe(
-            app.broker, app.publisher, store, realm=settings.qbo_realm_id, source=settings.sheets_source, wake=polling.wake
+            app.broker, app.publisher, store, realm=settings.qbo_realm_id, source=settings.sheets_source, wake=schedule.wake
         )
 
     return Service(NAME, settings, prepare)

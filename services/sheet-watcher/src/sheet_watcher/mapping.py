@@ -10,6 +10,7 @@ from typing import TypeVar
 from bookrelay import blame, limits
 from bookrelay.messages import BillContent, BillLine, Content, InvoiceContent, InvoiceLine, Kind, Party
 from bookrelay.money import LARGEST, parse_amount, to_cents
+from bookrelay.source.errors import RefusedError
 from bookrelay.texts import shorten
 from pydantic import ValidationError
 
@@ -57,23 +58,17 @@ class Valid:
         return Kind.INVOICE if isinstance(self.content, InvoiceContent) else Kind.BILL
 
 
-class _ProblemError(Exception):
-    def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
-        self.reason, self.fix = reason, fix
-
-
 T = TypeVar("T")
 
 
 def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_kind: Kind | None) -> Valid | Invalid:
     """Return the row's document, or everything that is wrong with it at once. `last_kind` stands in for an unknown direction."""
-    problems: list[_ProblemError] = []
+    problems: list[RefusedError] = []
 
     def attempt(read: Callable[[], T], instead: T) -> T:
         try:
             return read()
-        except _ProblemError as problem:
+        except RefusedError as problem:
             problems.append(problem)
             return instead
 
@@ -120,10 +115,10 @@ def _number(row: SheetRow) -> str | None:
 def _direction(row: SheetRow, directions: Directions) -> tuple[Kind, str]:
     name = row.text("inv_from")
     if not name:
-        raise _ProblemError("inv_from is empty: nobody knows whether money comes in or goes out.", "Fill in inv_from.")
+        raise RefusedError("inv_from is empty: nobody knows whether money comes in or goes out.", "Fill in inv_from.")
     if found := directions.look_up(name):
         return found
-    raise _ProblemError(
+    raise RefusedError(
         f"inv_from {name[:100]!r} is not known as money in or money out.",
         "Correct inv_from, or add the name to the directions file (QB_DIRECTIONS_FILE).",
     )
@@ -135,9 +130,9 @@ def _party(row: SheetRow, kind: Kind, spelled: str) -> str:
         return spelled
     name = " ".join((row.text("to_client") or row.text("end_client")).split())
     if not name:
-        raise _ProblemError("to_client and end_client are empty: there is no customer.", "Fill in to_client or end_client.")
+        raise RefusedError("to_client and end_client are empty: there is no customer.", "Fill in to_client or end_client.")
     if len(name) > MAX_NAME:
-        raise _ProblemError(f"The customer's name has {len(name)} characters; QuickBooks takes {MAX_NAME}.", "Shorten it.")
+        raise RefusedError(f"The customer's name has {len(name)} characters; QuickBooks takes {MAX_NAME}.", "Shorten it.")
     return name
 
 
@@ -149,23 +144,23 @@ def _total(row: SheetRow) -> Decimal | None:
 def _amount(cell: Cell, column: str) -> Decimal:
     fix = f"Enter the amount in {column}, like 1234.50."
     if cell_text(cell) == "":
-        raise _ProblemError(f"{column} is empty.", fix)
+        raise RefusedError(f"{column} is empty.", fix)
     if isinstance(cell, bool):
-        raise _ProblemError(f"{column} is TRUE or FALSE and not an amount.", fix)
+        raise RefusedError(f"{column} is TRUE or FALSE and not an amount.", fix)
     try:
         value = parse_amount(cell) if isinstance(cell, str) else _SIGNIFICANT.create_decimal(cell or 0)
     except ValueError as error:
-        raise _ProblemError(f"{column} {str(error)[:200]}.", fix) from None
+        raise RefusedError(f"{column} {str(error)[:200]}.", fix) from None
     except DecimalException:
         value = Decimal("NaN")
     if not value.is_finite():
-        raise _ProblemError(f"{column} is not an amount.", fix)
+        raise RefusedError(f"{column} is not an amount.", fix)
     if value <= 0:
-        raise _ProblemError(f"{column} is {shorten(str(value), 40)}: an invoice or a bill needs more than zero.", fix)
+        raise RefusedError(f"{column} is {shorten(str(value), 40)}: an invoice or a bill needs more than zero.", fix)
     if value > LARGEST:
-        raise _ProblemError(f"{column} is larger than QuickBooks takes.", fix)
+        raise RefusedError(f"{column} is larger than QuickBooks takes.", fix)
     if not (cents := to_cents(value)):
-        raise _ProblemError(f"{column} is less than a cent.", fix)
+        raise RefusedError(f"{column} is less than a cent.", fix)
     return cents
 
 
@@ -176,7 +171,7 @@ def _date(row: SheetRow, column: str) -> date | None:
         return None
     found = parse_date(cell)
     if found is None or not EARLIEST <= found <= LATEST:
-        raise _ProblemError(
+        raise RefusedError(
             f"{column} {text[:60]!r} cannot be read as a date.", f"Write {column} as YYYY-MM-DD or MM/DD/YYYY, or leave it empty."
         )
     return found

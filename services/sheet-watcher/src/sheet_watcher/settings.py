@@ -2,31 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from bookrelay.errors import SettingsError
-from bookrelay.settings import CommaSeparated, RealmId, ServiceSettings, split_commas
+from bookrelay.settings import CommaSeparated, split_commas
+from bookrelay.source.settings import SourceName, SourceSettings, ZoneName
 from pydantic import Field, ValidationError, field_validator
 
 from sheet_watcher.domain import Directions
 
 
-class Settings(ServiceSettings):
+class Settings(SourceSettings):
     """What the sheet watcher needs. The environment variable is the field's name in capitals."""
 
-    of_others: ClassVar[frozenset[str]] = frozenset({"QBO_REALM_IDS"})
-
-    qbo_realm_id: RealmId = Field(description="The QuickBooks company (realm) that the sheet belongs to.")
     sheets_spreadsheet_id: str = Field(min_length=1, description="The spreadsheet's id: the long part of its address.")
     sheets_worksheet: str = Field(default="inv_tbl", min_length=1, description="The worksheet (tab) with the rows.")
     sheets_base_url: str = Field(
         default="https://sheets.googleapis.com", pattern=r"^https?://", description="Address of the Google Sheets API."
     )
     google_credentials_file: str = Field(min_length=1, description="JSON key file of the Google service account.")
-    sheets_source: str = Field(default="sheet", pattern=r"^[a-z0-9-]{1,40}$", description="Name of this source in commands.")
+    sheets_source: SourceName = Field(default="sheet", description="Name of this source in commands.")
     sheets_poll_seconds: float = Field(default=15, gt=0, description="Pause between two reads of the sheet.")
-    sheets_time_zone: str = Field(default="America/New_York", description="Time zone of the sheet: it says what today is.")
+    sheets_time_zone: ZoneName = Field(default="America/New_York", description="Time zone of the sheet: it says what today is.")
     sheets_missing_seconds: float = Field(
         default=60, gt=0, description="How long a row must be missing, in every read, before its document is retracted."
     )
@@ -45,15 +43,6 @@ class Settings(ServiceSettings):
     )
 
     _split = field_validator("qb_eligible_statuses", mode="before")(split_commas)
-
-    @field_validator("sheets_time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"{value!r} is not a time zone; write it like America/New_York") from None
-        return value
 
     @property
     def time_zone(self) -> ZoneInfo:

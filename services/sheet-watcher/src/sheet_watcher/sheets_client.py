@@ -1,6 +1,6 @@
 """Google Sheets: read a worksheet whole, write cells RAW, append columns; tokens of a service account, off the event loop.
 
-What it raises says what to do next: `PausedError` (an operator is needed), `ThrottledError` (wait so long), TransientError.
+What it raises says what to do next: PausedError (an operator is needed), ThrottledError (wait so long), TransientError.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ import google.auth.exceptions
 import httpx
 from bookrelay import money
 from bookrelay.errors import BookrelayError, Code, TransientError
+from bookrelay.source.answers import retry_after
+from bookrelay.source.errors import PausedError, ThrottledError
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
@@ -25,18 +27,6 @@ from sheet_watcher.settings import Settings
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets"
 LONGEST_BACKOFF_SECONDS = 64.0  # Google's own advice for truncated exponential backoff
-
-
-class PausedError(BookrelayError):
-    """Only an operator can make this go on: credentials, sharing, ids."""
-
-
-class ThrottledError(TransientError):
-    """Google's quota is used up for now."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"Google Sheets' quota is used up; trying again in {seconds:.0f} s.", code=Code.RATE_LIMIT)
-        self.seconds = seconds
 
 
 class Quota:
@@ -131,7 +121,7 @@ class SheetsClient:
             response = await self._send(method, path, params, body, await self._token(renew=True))
         if response.status_code == 429:
             self._refused += 1
-            raise ThrottledError(self._backoff(response.headers.get("retry-after")))
+            raise ThrottledError("Google Sheets", retry_after(response.headers.get("retry-after")) or self._backoff())
         self._refused = 0
         if response.status_code >= 400:
             raise self._error(response)
@@ -151,9 +141,7 @@ class SheetsClient:
         except httpx.TransportError as error:
             raise TransientError(f"Google Sheets cannot be reached ({type(error).__name__}).") from None
 
-    def _backoff(self, header: str | None) -> float:
-        if header and header.isdecimal():
-            return min(max(float(header), 1.0), 600.0)
+    def _backoff(self) -> float:
         return min(2.0 ** min(self._refused, 6), LONGEST_BACKOFF_SECONDS) + random.random()  # noqa: S311 (jitter)
 
     def _error(self, response: httpx.Response) -> BookrelayError:

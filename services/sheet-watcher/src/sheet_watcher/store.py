@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bookrelay import outbox, telemetry
-from bookrelay.db import Connection, Pool, transaction
+from bookrelay.db import Connection, transaction
 from bookrelay.errors import TransientError
 from bookrelay.messages import Kind
+from bookrelay.source.outgoing import Outgoing
 
-from sheet_watcher.domain import SCHEMA, KnownRow, Result, State
+from sheet_watcher.domain import KnownRow, Result, State
 from sheet_watcher.handlers import Plan, RowChange, Superseded
 
 _ROW_FIELDS = (
@@ -37,8 +37,9 @@ _SAVE_RESULT = """
 class Store:
     """Memory of one spreadsheet of one company."""
 
-    def __init__(self, pool: Pool, realm: str, source: str, spreadsheet: str) -> None:
-        self._pool, self._realm, self._source, self._spreadsheet = pool, realm, source, spreadsheet
+    def __init__(self, outgoing: Outgoing, realm: str, source: str, spreadsheet: str) -> None:
+        self._outgoing, self._pool = outgoing, outgoing.pool
+        self._realm, self._source, self._spreadsheet = realm, source, spreadsheet
 
     async def load(self) -> State:
         """Return everything remembered."""
@@ -60,13 +61,10 @@ class Store:
         """Store rows, results and messages in one transaction; raises TransientError if a row has moved on meanwhile."""
         if not (plan.changes or plan.results or plan.messages):
             return
-        async with transaction(self._pool) as connection:
+        async with self._outgoing.committing(plan.messages) as connection:
             await self._check(connection, list(plan.changes.values()))
             await connection.executemany(_SAVE_ROW, [self._row_values(change.after) for change in plan.changes.values()])
             await connection.executemany(_SAVE_RESULT, [self._result_values(result) for result in plan.results])
-            for topic, message in plan.messages:
-                with telemetry.span("row.publish", type=message.type):  # one trace for each document
-                    await outbox.add(connection, SCHEMA, topic, [message])
 
     async def record(self, ends: Sequence[Result | Superseded]) -> None:
         """Store what events said, in their order."""

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_a7817d9c'
+revision = '0001_33852a7c'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -19,6 +19,20 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('name'),
     schema='emr_poller'
     )
+    op.create_table('outbox',
+    sa.Column('id', sa.BigInteger(), nullable=False),
+    sa.Column('topic', sa.Text(), nullable=False),
+    sa.Column('key', sa.Text(), nullable=False),
+    sa.Column('value', sa.Text(), nullable=False),
+    sa.Column('headers', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
+    sa.Column('published_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('parked_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('parked_reason', sa.Text(), nullable=True),
+    sa.PrimaryKeyConstraint('id'),
+    schema='emr_poller'
+    )
+    op.create_index('ix_emr_poller_outbox_pending', 'outbox', ['id'], unique=False, schema='emr_poller', postgresql_where=sa.text('published_at IS NULL AND parked_at IS NULL'))
     op.create_table('parked',
     sa.Column('realm', sa.Text(), nullable=False),
     sa.Column('source', sa.Text(), nullable=False),

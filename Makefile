@@ -52,9 +52,9 @@ test: .bootstrap/synced-dev ## Set up and run the whole suite
 lint: .bootstrap/synced-dev
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 types: .bootstrap/synced-dev
-	@.venv/bin/mypy shared/src services/*/src sandbox/src deploy/src
+	@MYPYPATH=$(subst $() ,:,$(wildcard services/*/src)) .venv/bin/mypy shared/src services/*/src sandbox/src deploy/src
 contracts: .bootstrap/synced-dev
-	@.venv/bin/lint-imports
+	@$(RUN) -m bookrelay_deploy.import_contracts
 	@$(RUN) -m bookrelay_deploy.asyncapi --check
 	@$(RUN) -m bookrelay_deploy.compatibility
 	@.venv/bin/bookrelay-deploy faults --check docs/faults.md

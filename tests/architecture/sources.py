@@ -5,16 +5,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from bookrelay.settings import ServiceSettings
+
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT / "shared/src/bookrelay"
 DEPLOY = ROOT / "deploy/src/bookrelay_deploy"
 SANDBOX = ROOT / "sandbox/src/sandbox"
-SERVICES = {
-    "emr-poller": ROOT / "services/emr-poller/src/emr_poller",
-    "sheet-watcher": ROOT / "services/sheet-watcher/src/sheet_watcher",
-    "qbo-writer": ROOT / "services/qbo-writer/src/qbo_writer",
-    "webhook-gateway": ROOT / "services/webhook-gateway/src/webhook_gateway",
-}
+SERVICES = {path.parents[2].name: path.parent for path in sorted(ROOT.glob("services/*/src/*/__init__.py"))}
 
 
 def python_files(*folders: Path) -> list[Path]:
@@ -63,3 +60,10 @@ def tracked() -> list[Path]:
     )
     paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
     return [path for path in paths if path.is_file()]
+
+
+def placeholders(settings: type[ServiceSettings]) -> dict[str, str]:
+    """Return a value for each setting that must be set: what its field gives as an example, or some text."""
+    return {
+        name.upper(): str((field.examples or ["1"])[0]) for name, field in settings.model_fields.items() if field.is_required()
+    }

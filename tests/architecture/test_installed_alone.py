@@ -9,7 +9,8 @@ import tomllib
 from typing import Any
 
 import pytest
-from sources import ROOT, SERVICES
+from bookrelay_deploy.env_example import settings_classes
+from sources import ROOT, SERVICES, placeholders
 
 LOCK: dict[str, dict[str, Any]] = {
     package["name"]: package for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]
@@ -61,7 +62,7 @@ def test_a_service_starts_with_what_it_is_installed_with(service: str) -> None:
     assert "pytest" in hidden
     code = ALONE.format(hidden=hidden, module=service.replace("-", "_"))
     with subprocess.Popen(
-        [sys.executable, "-c", code], env={"PATH": os.environ["PATH"], **GIVEN},
+        [sys.executable, "-c", code], env={"PATH": os.environ["PATH"], **placeholders(settings_classes()[service]), **GIVEN},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:

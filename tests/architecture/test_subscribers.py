@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from faststream import AckPolicy
-from sources import SERVICES
+from sources import SERVICES, placeholders
 
 pytestmark = pytest.mark.postgres
 
@@ -51,7 +51,7 @@ async def built(name: str, given: dict[str, str]) -> Service:
     from importlib import import_module
 
     build: Callable[[Any], Service] = import_module(f"{SERVICES[name].name}.main").build_app
-    service = build(settings_classes()[name].load(given))
+    service = build(settings_classes()[name].load(placeholders(settings_classes()[name]) | given))
     assert service.name == name
     if service._needs_database:
         service._pool = await open_pool(service.settings, application_name="test")

@@ -9,7 +9,8 @@ import yaml
 from bookrelay import topics
 from bookrelay.messages import REGISTRY
 from bookrelay_deploy import asyncapi
-from bookrelay_deploy.asyncapi import document, written
+from bookrelay_deploy.asyncapi import document, publications, written
+from bookrelay_deploy.env_example import sources
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = document()
@@ -64,7 +65,7 @@ def test_every_subscription_and_publication_is_an_operation() -> None:
     receives = {name for name, operation in DOCUMENT["operations"].items() if operation["action"] == "receive"}
     assert receives == {f"{group}.receive.{topic.name}" for topic, group in topics.SUBSCRIPTIONS}
     sends = {name for name, operation in DOCUMENT["operations"].items() if operation["action"] == "send"}
-    assert {f"{service}.send.{topic.name}" for topic, service in topics.PUBLICATIONS} <= sends
+    assert {f"{service}.send.{topic.name}" for topic, service in publications()} <= sends
     assert {f"{group}.send.{topic.dead_letters(group).name}" for topic, group in topics.DEAD_LETTERS} <= sends
 
 
@@ -83,14 +84,19 @@ def test_every_message_has_a_payload_and_an_example_that_fits_it(type_: str) -> 
 
 
 def test_the_kinds_of_message_that_a_service_publishes_are_declared() -> None:
-    """By the source: who calls publish, or writes into an outbox, with which topic."""
+    """By the source: who calls publish, or writes into an outbox, with which topic. A source's way out knows its topics."""
     import re
 
     found = set()
     for folder in sorted((ROOT / "services").glob("*")):
+        text = "".join(path.read_text() for path in folder.rglob("src/*/*.py"))
+        assert (folder.name in sources()) == ("import Outgoing" in text), folder.name
+        if folder.name in sources():
+            found |= {(topics.COMMANDS.name, folder.name), (topics.EVENTS.name, folder.name)}
+            assert not re.search(r"outbox\.add|\.publish\(", text), folder.name
         for path in folder.rglob("src/*/*.py"):
             text = path.read_text()
             for name in re.findall(r"\b(?:topics\.)?(COMMANDS|EVENTS|CHANGES|WEBHOOKS)\b", text):
                 if re.search(rf"(?:publish|outbox\.add|add)\([^)]*\b{name}\b", text, re.DOTALL):
                     found.add((getattr(topics, name).name, folder.name))
-    assert found == {(topic.name, service) for topic, service in topics.PUBLICATIONS}
+    assert found == {(topic.name, service) for topic, service in publications()}

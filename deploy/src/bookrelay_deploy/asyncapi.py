@@ -12,10 +12,11 @@ from typing import Any
 import yaml
 from bookrelay.errors import BookrelayError
 from bookrelay.messages import REGISTRY, AnyMessage
-from bookrelay.topics import DEAD_LETTERS, PUBLICATIONS, SUBSCRIPTIONS, TOPICS, Topic
+from bookrelay.topics import COMMANDS, DEAD_LETTERS, EVENTS, PUBLICATIONS, SUBSCRIPTIONS, TOPICS, Topic
 from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
+from bookrelay_deploy.env_example import sources
 from bookrelay_deploy.examples import examples
 from bookrelay_deploy.json_schemas import as_on_the_wire
 
@@ -50,7 +51,7 @@ def document() -> Doc:
     channels = {_channel_id(topic): _channel(topic) for topic in TOPICS}
     channels |= {_channel_id(topic): _channel(topic, dead_letters=True) for topic, _ in dead}
     operations: Doc = {}
-    for topic, service in PUBLICATIONS:
+    for topic, service in publications():
         operations[_operation_id(service, "send", topic)] = _operation("send", topic, f"{service} publishes.")
     for topic, group in dead:
         operations[_operation_id(group, "send", topic)] = _operation("send", topic, f"{group} puts aside what it cannot read.")
@@ -67,6 +68,11 @@ def document() -> Doc:
         "operations": operations,
         "components": {"messages": _messages(), "schemas": _payloads()},
     }
+
+
+def publications() -> tuple[tuple[Topic, str], ...]:
+    """Return who publishes what: every source says what should be true, and what it refused; the others as they are declared."""
+    return (*((topic, source) for topic in (COMMANDS, EVENTS) for source in sources()), *PUBLICATIONS)
 
 
 def _channel_id(topic: Topic) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from bookrelay.kafka_settings import KafkaSettings
 from bookrelay.postgres_settings import PostgresSettings
 from bookrelay.settings import ServiceSettings
+from bookrelay.source.settings import SourceSettings
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -36,6 +37,11 @@ def settings_classes() -> dict[str, type[ServiceSettings]]:
     """Return each service's settings class by the service's name, deploy's included."""
     found = {name.replace("_", "-"): _declared_in(f"{name}.settings") for name in SERVICES if find_spec(f"{name}.settings")}
     return {**found, "bookrelay-deploy": DeploySettings}
+
+
+def sources() -> tuple[str, ...]:
+    """Return the names of the services that are sources of documents: their settings are `SourceSettings`."""
+    return tuple(name for name, settings in settings_classes().items() if issubclass(settings, SourceSettings))
 
 
 def _declared_in(module: str) -> type[ServiceSettings]:

@@ -1,13 +1,17 @@
-"""Which service owns which Postgres schema: a service with a `tables` module owns the schema that bears its name."""
+"""Which services there are; one with a `tables` module owns the Postgres schema that bears its name."""
 
+import re
 from collections.abc import Iterable
 from importlib import import_module
+from importlib.metadata import requires
 from importlib.util import find_spec
 
 from sqlalchemy import MetaData
 from sqlmodel import SQLModel
 
-SERVICES = ("emr_poller", "sheet_watcher", "qbo_writer", "webhook_gateway")
+# What this package depends on (deploy/pyproject.toml): the one place where a service is made known to the deployment.
+_SERVICE = re.compile(r"bookrelay-([a-z-]+)")
+SERVICES = tuple(found[1].replace("-", "_") for line in requires("bookrelay-deploy") or () if (found := _SERVICE.match(line)))
 
 
 def owners() -> tuple[str, ...]:

@@ -56,13 +56,10 @@ SUBSCRIPTIONS: tuple[tuple[Topic, str], ...] = (
     (WEBHOOKS, WRITER_NOTICES_GROUP),
 )
 
-# Who publishes what. Relays of a dead letter and the dead-letter topics themselves are not repeated here.
-POLLER, GATEWAY = "emr-poller", "webhook-gateway"
+# Who publishes what, beside the sources: each of them publishes commands, and events about what it refuses. Relays of a dead
+# letter and the dead-letter topics themselves are not repeated here.
+GATEWAY = "webhook-gateway"
 PUBLICATIONS: tuple[tuple[Topic, str], ...] = (
-    (COMMANDS, POLLER),
-    (COMMANDS, SHEET_GROUP),
-    (EVENTS, POLLER),  # what a source refuses before it becomes a command
-    (EVENTS, SHEET_GROUP),
     (EVENTS, WRITER_GROUP),
     (CHANGES, WRITER_GROUP),
     (WEBHOOKS, GATEWAY),

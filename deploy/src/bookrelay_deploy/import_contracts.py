@@ -1,0 +1,57 @@
+"""`python -m bookrelay_deploy.import_contracts`: the design's import rules, checked by import-linter for every service there is.
+
+`.importlinter` has the rules; a line `{services}` in it stands for each service, `{services}.domain` for that module of those
+that have it, `{services but qbo_writer}` for all but one. A service's own layers stand in `services/<name>/.importlinter`.
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+_LINE = re.compile(r"^( *)\{services(?: but (\w+))?\}(.*)$", re.MULTILINE)
+
+
+def services_in(root: Path) -> dict[str, Path]:
+    """Return the package of every service below `root` and its folder, by the package's name."""
+    return {path.parent.name: path.parent for path in sorted(root.glob("services/*/src/*/__init__.py"))}
+
+
+def composed(root: Path) -> str:
+    """Return the configuration for import-linter."""
+    services = services_in(root)
+
+    def lines(found: re.Match[str]) -> str:
+        indent, left_out, rest = found.groups()
+        return "\n".join(f"{indent}{name}{rest}" for name, folder in services.items() if name != left_out and _has(folder, rest))
+
+    own = [folder.parents[1] / ".importlinter" for folder in services.values()]
+    parts = [root / ".importlinter", *(path for path in own if path.exists())]
+    return "\n".join(_LINE.sub(lines, path.read_text()) for path in parts)
+
+
+def _has(folder: Path, module: str) -> bool:
+    return not module or folder.joinpath(f"{module[1:]}.py").exists() or folder.joinpath(module[1:]).is_dir()
+
+
+def without_layers(root: Path) -> list[str]:
+    """Return the services whose layers are written nowhere."""
+    config = composed(root)
+    return [name for name in services_in(root) if not re.search(rf"^containers =\n    {name}$", config, re.MULTILINE)]
+
+
+def main(root: Path) -> int:
+    """Check the rules; return the exit status."""
+    from importlinter.cli import lint_imports  # a tool of developers: no image has it
+
+    if missing := without_layers(root):
+        print(f"{', '.join(missing)}: no layers. Write them into services/<name>/.importlinter, as in services/emr-poller.")  # noqa: T201
+        return 1
+    with tempfile.NamedTemporaryFile("w", suffix=".ini") as config:
+        config.write(composed(root))
+        config.flush()
+        return int(lint_imports(config_filename=config.name, no_logo=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path.cwd()))

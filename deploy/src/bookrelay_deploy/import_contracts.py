@@ -45,7 +45,7 @@ def main(root: Path) -> int:
     from importlinter.cli import lint_imports  # a tool of developers: no image has it
 
     if missing := without_layers(root):
-        print(f"{', '.join(missing)}: no layers. Write them into services/<name>/.importlinter, as in services/emr-poller.")  # noqa: T201
+        print(f"{', '.join(missing)}: no layers. Write them into services/<name>/.importlinter, as the other services do.")  # noqa: T201
         return 1
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as config:
         config.write(composed(root))

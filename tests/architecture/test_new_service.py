@@ -9,7 +9,7 @@ import pytest
 from registrations import COMPOSE, DEPLOYMENT, MIGRATIONS, REGISTRATIONS, TOPICS, WRITTEN, forgotten
 from sources import ROOT, tracked
 
-NAME, PACKAGE = "rent-poller", "rent_poller"
+NAME, PACKAGE = "dummy-poller", "dummy_poller"
 LAYERS = f"\n[importlinter:contract:{NAME}-layers]\nname = x\ntype = layers\ncontainers =\n    {PACKAGE}\nlayers =\n    main\n"
 
 
@@ -51,7 +51,7 @@ def deploy(root: Path) -> None:
 
 
 def subscribe(root: Path) -> None:
-    replace(root / TOPICS, 'SHEET_GROUP = "', f'RENT_GROUP = "{NAME}"\nSHEET_GROUP = "')
+    replace(root / TOPICS, 'SHEET_GROUP = "', f'DUMMY_GROUP = "{NAME}"\nSHEET_GROUP = "')
 
 
 def lock(root: Path) -> None:

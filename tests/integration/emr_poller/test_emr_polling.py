@@ -1,6 +1,7 @@
 """The poller against the EMR's stand-in, real Postgres and a real broker."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,9 +12,14 @@ import asyncpg
 import pytest
 from aiokafka.errors import KafkaError
 from bookrelay import topics
+from bookrelay.db import close_pool, open_pool
+from bookrelay.errors import TransientError
+from bookrelay.kafka import Publisher
 from bookrelay.messages import RetractDocument, UpsertInvoice
-from emr_support import Poller, Practice, rows_as_text
+from emr_poller.settings import Settings
+from emr_support import Poller, Practice, poller_of, rows_as_text
 from running import ServiceProcess, read_topic, until
+from told_emr import emr_told
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
@@ -270,6 +276,42 @@ async def test_no_patient_name_stands_in_logs_topics_or_tables(
         assert CANARY.casefold() not in text.casefold(), place
         assert practice.headers["client-secret"] not in text, place
     assert any(m.data.content.lines[0].description == "For ZQS" for m in said if m.data.source_key == "2")
+
+
+async def test_quotes_whose_list_rows_say_nothing_do_not_set_the_first_cursor_back(environment: dict[str, str]) -> None:
+    """They are read before all others, as if changed in 1970: every quote since then would have been carried."""
+    begins = datetime.now(UTC) - timedelta(days=1)
+    with emr_told() as emr:
+        quotes = [quote(number) for number in range(1, 103)]
+        emr.listed = json.dumps([q | {"ModifiedDate": None} for q in quotes[:101]] + quotes[101:]).encode()
+        emr.details = {str(q["PriceQuoteNo"]): (200, json.dumps(q).encode()) for q in quotes[:100]}
+        emr.details |= {str(number): (500, b"") for number in (101, 102)}
+        given = environment | {"EMR_BASE_URL": emr.url, "EMR_START_FROM": begins.isoformat()}
+        pool = await open_pool(Settings.load(given), application_name="test")
+        publisher = Publisher(given["KAFKA_BOOTSTRAP_SERVERS"], "test")
+        await publisher.start()
+        try:
+            async with poller_of(given, pool, publisher) as poller:
+                with pytest.raises(TransientError, match="None of 2 quotes"):  # the second transaction moves no cursor
+                    await poller.step()
+                assert len(await poller.messages(topics.COMMANDS)) == 100
+                assert await pool.fetchval("SELECT position FROM emr_poller.cursor") == begins
+        finally:
+            await publisher.stop()
+            await close_pool(pool)
+
+
+async def test_two_pollers_at_once_lose_nothing_and_repeat_only_the_same_messages(
+    poller: Poller, practice: Practice, environment: dict[str, str]
+) -> None:
+    practice.load(*(quote(number) for number in range(1, 41)), *(quote(number, status=3) for number in range(41, 61)))
+    async with poller_of(environment, poller.pool, poller.publisher) as other:
+        await asyncio.gather(poller.step(), other.step())
+    await poller.step()
+    commands, events = await poller.messages(topics.COMMANDS), await poller.messages(topics.EVENTS)
+    assert {c.data.source_key for c in commands} == {str(number) for number in range(1, 41)}
+    assert {e.data.source_key for e in events} == {str(number) for number in range(41, 61)}
+    assert len({m.id for m in [*commands, *events]}) == 60
 
 
 @pytest.mark.slow

@@ -40,15 +40,14 @@ class Polling:
         memory = await self._store.recall([*(row.number for row in rows), *listing.unreadable, *due])
         todo = handlers.choose(rows, listing.unreadable.keys(), memory, due)
         chunks = [todo[at : at + CHUNK] for at in range(0, len(todo), CHUNK)]
-        end = min(rows[-1].modified_at, started) if rows else None
+        end = _between(position, rows[-1].modified_at, started) if rows else None
         counts = {"published": 0, "parked": 0}
         settled = 0
         for chunk in chunks[:CHUNKS_A_TURN]:
             if self._stopping():
                 break
             settled += 1
-            # Never beyond our own clock, or one quote dated 2099 would hide all that follow.
-            read = end if settled == len(chunks) else min(chunk[-1].modified_at, started)
+            read = end if settled == len(chunks) else _between(position, chunk[-1].modified_at, started)
             await self._settle(chunk, listing.unreadable, memory, read, counts)
         complete = settled == len(chunks)
         if not chunks and end:
@@ -157,3 +156,10 @@ class Polling:
                 reason="4D listed quotes without a PriceQuoteNo.", fix="Ask the vendor: they cannot be carried.",
             )  # fmt: skip
         log.info("poll.finished", listed=len(rows), complete=complete, **counts)
+
+
+def _between(position: datetime, moment: datetime, now: datetime) -> datetime:
+    """Return where the cursor may move to: never back (a quote that could not be read stands at 1970), nor beyond our own clock,
+    or one quote dated 2099 would hide all that follow.
+    """
+    return min(max(position, moment), now)

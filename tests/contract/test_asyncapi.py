@@ -88,7 +88,7 @@ def test_the_kinds_of_message_that_a_service_publishes_are_declared() -> None:
 
     found = set()
     for folder in sorted((ROOT / "services").glob("*")):
-        for path in folder.rglob("src/*/*.py"):
+        for path in (folder / "src").rglob("*.py"):
             text = path.read_text()
             for name in re.findall(r"\b(?:topics\.)?(COMMANDS|EVENTS|CHANGES|WEBHOOKS)\b", text):
                 if re.search(rf"(?:publish|outbox\.add|add)\([^)]*\b{name}\b", text, re.DOTALL):

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from bookrelay.errors import HaltError
-from qbo_writer import faults, feed_refusals, reporting
+from qbo_writer import reporting
 from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
-from qbo_writer.feeding import ENTITIES
 from qbo_writer.halving import READS_MOST
-from qbo_writer.qbo_client import ReadRefused
+from qbo_writer.protocol import feed_refusals
+from qbo_writer.protocol.feeding import ENTITIES
+from qbo_writer.quickbooks import faults
+from qbo_writer.quickbooks.client import ReadRefused
 from writer_support import Desk, QboSandbox, desk, invoice
 
 pytestmark = pytest.mark.postgres

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from bookrelay.errors import HaltError
-from qbo_writer.main import Writer
-from qbo_writer.oauth_client import TokenPair
+from qbo_writer.quickbooks.oauth_client import TokenPair
+from qbo_writer.writer import Writer
 from writer_support import Desk, QboSandbox, bill, desk, invoice, running
 
 pytestmark = [pytest.mark.postgres]

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
-from qbo_writer.sending import Sender
-from qbo_writer.settling import Attempt
-from qbo_writer.transitions import Sent, When
+from qbo_writer.ledger.records import Asked, Attempt, Known, Sent
+from qbo_writer.protocol.sending import Sender
+from qbo_writer.protocol.transitions import When
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BEFORE = {"TxnDate": "2026-11-01", "DueDate": "2026-12-01"}

@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 import pytest
-from qbo_writer import decisions, halting
-from qbo_writer.main import Writer
+from qbo_writer.ledger import decisions, halting
+from qbo_writer.writer import Writer
 from test_service import environment
 from writer_support import Desk, QboSandbox, desk, invoice, running
 

@@ -132,6 +132,9 @@ class Seen:
     fields: dict[str, str]
     raw: dict[str, Any] = field(repr=False, default_factory=dict)
     emailed: bool = False  # the invoice was e-mailed to its customer
+    kind: LedgerKind | None = None  # None: nothing that bookrelay makes
+    tax: Decimal = Decimal(0)  # within the total
+    updated_at: str = ""  # when it changed last, as QuickBooks writes it
 
 
 @dataclass(frozen=True)
@@ -277,10 +280,11 @@ class UpdatedPage:
 
 @dataclass(frozen=True)
 class Deleted:
-    """A stub of the change feed: the entity was deleted."""
+    """A stub of the change feed: the entity was deleted. `kind` None: nothing that bookrelay makes."""
 
     entity: str
     qbo_id: str
+    kind: LedgerKind | None = None
 
 
 @dataclass(frozen=True)
@@ -346,3 +350,12 @@ class Comparison:
     def equal(self) -> bool:
         """Whether the entity holds what we compared."""
         return not self.differences
+
+
+SENDER = "qbo-writer"
+
+NAMES = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
+
+NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
+
+WAITED_FOR = (*NAMES, LedgerKind.BILL_PAYMENT)  # documents whose end others wait for

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from qbo_parts import Company, invoice, request_for, settings_for, wanted_of
-from qbo_writer import mapping, probe
 from qbo_writer.domain import BatchItem, BatchRequest, LedgerKind, Operation, Request
-from qbo_writer.probe import Probe, Sample, Verdict
-from qbo_writer.qbo_client import QboClient
+from qbo_writer.ledger.records import Sample
+from qbo_writer.protocol import probe
+from qbo_writer.protocol.probe import Probe, Verdict
+from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.client import QboClient
 
 NOW = 1000.0
 

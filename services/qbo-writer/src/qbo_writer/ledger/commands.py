@@ -12,7 +12,7 @@ from qbo_writer.domain import LedgerKind
 from qbo_writer.ledger.changes import NewCommand
 from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Asked, Candidate, Known
-from qbo_writer.ledger.rows import ASKED, KNOWN, NEWEST_FIRST, asked_of, known_of
+from qbo_writer.ledger.rows import ASKED, IN_TURN, KNOWN, NEWEST_FIRST, asked_of, known_of
 
 
 class Commands:
@@ -41,15 +41,19 @@ class Commands:
               WHERE c.realm = $1 AND c.state = 'due' AND c.due_at <= now() AND NOT c.document_id = ANY($3::bigint[])
                 AND ($4::bigint[] IS NULL OR c.document_id = ANY($4))
                 AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
+                AND {IN_TURN}
               ORDER BY c.priority, c.due_at LIMIT $2
             ), picked AS (
               SELECT document_id, min(priority) AS priority, min(due_at) AS due_at FROM due GROUP BY document_id
             )
             SELECT {KNOWN}, {ASKED}, c.older, CASE WHEN d.qbo_id IS NULL THEN (
               SELECT o.qbo_id FROM qbo_writer.discrepancies o WHERE o.realm = d.realm AND o.marker = d.marker
-                AND o.resolved_at IS NULL ORDER BY o.found_at LIMIT 1) END AS stray
+                AND o.resolved_at IS NULL ORDER BY o.found_at LIMIT 1) END AS stray,
+              b.qbo_id AS bill_id, b.newest_version AS bill_version
             FROM picked p
             JOIN qbo_writer.documents d ON d.id = p.document_id
+            LEFT JOIN qbo_writer.documents b ON d.kind = 'bill_payment' AND b.realm = d.realm AND b.source = d.source
+              AND b.source_key = d.source_key AND b.kind = 'bill' AND b.status = 'present'
             CROSS JOIN LATERAL (
               SELECT n.*, (
                 SELECT jsonb_agg(o.id ORDER BY o.version, o.modified_at) FROM qbo_writer.commands o
@@ -72,7 +76,7 @@ class Commands:
         return [
             Candidate(
                 known_of(row), asked_of(row), tuple(older_rows[id_] for id_ in row["older"] or () if id_ in older_rows),
-                row["stray"],
+                row["stray"], (row["bill_id"], row["bill_version"]) if row["bill_id"] else None,
             )
             for row in rows
         ]  # fmt: skip
@@ -165,7 +169,8 @@ class Commands:
             f"""
             SELECT extract(epoch FROM least(
               (SELECT min(c.due_at) FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND NOT EXISTS
-                (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')),
+                (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
+                AND {IN_TURN}),
               (SELECT min(due_at) FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved'),
               clock_timestamp() + interval '60 seconds') - clock_timestamp())
             """,  # noqa: S608

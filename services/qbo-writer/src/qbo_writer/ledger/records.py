@@ -138,6 +138,7 @@ class Candidate:
     newest: Asked
     older: tuple[Asked, ...]
     stray: str | None = None  # Id of the document in QuickBooks that carries its marker, found while nothing was known of it
+    bill: tuple[str, int] | None = None  # of a payment: Id and newest version of its bill, where that is in QuickBooks
 
 
 @dataclass(frozen=True)

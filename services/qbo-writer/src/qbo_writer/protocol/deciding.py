@@ -10,7 +10,7 @@ from bookrelay.messages import Difference
 
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
 from qbo_writer.ledger.changes import End
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.records import Asked, Candidate, Known
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,16 @@ def newest(commands: Sequence[Asked]) -> Asked:
 def superseded(by: Asked) -> End:
     """Return the end of every due command that is older than `by`."""
     return End(CommandState.SUPERSEDED, f"Version {by.version} was recorded first.", by_version=by.version)
+
+
+def of_an_earlier_bill(candidate: Candidate) -> End | None:
+    """Return why a payment is not made: its bill was withdrawn, or made anew, since it was asked for."""
+    asked, bill = candidate.newest, candidate.bill
+    if candidate.known.kind is not LedgerKind.BILL_PAYMENT or asked.operation == "retract" or asked.forced:
+        return None
+    if bill and bill[0] == (asked.content or {}).get("bill_id"):
+        return None
+    return End(CommandState.SUPERSEDED, "Its bill was withdrawn or made anew.", by_version=bill[1] if bill else asked.version)
 
 
 def decide(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:

@@ -47,7 +47,7 @@ from qbo_writer.names import alike, fold, spellings
 from qbo_writer.policy import Policy
 from qbo_writer.protocol import differing, numbering, totals
 from qbo_writer.protocol.adopting import Adopter
-from qbo_writer.protocol.deciding import Rules, Unpay, Write, decide, in_closed_period, superseded
+from qbo_writer.protocol.deciding import Rules, Unpay, Write, decide, in_closed_period, of_an_earlier_bill, superseded
 from qbo_writer.protocol.feeding import Feeder
 from qbo_writer.protocol.numbering import Numbering, Outcome
 from qbo_writer.protocol.resolving import Resolver
@@ -600,6 +600,8 @@ class Poster:
             numbers = await self._numbers([candidate], token)
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
+        if isinstance(choice, Write) and (end := of_an_earlier_bill(candidate)):
+            return end
         if isinstance(choice, Write | Unpay) and asked.failures >= FAILURES:
             return End(
                 CommandState.HELD,

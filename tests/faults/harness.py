@@ -419,6 +419,16 @@ class Lane:
                 verdict.problems.append(f"{company.realm} {command.data.source_key} v{command.data.version}: {ends}: {why}")
         return verdict
 
+    async def at_rest(self, company: Company) -> bool:
+        """Whether nothing is due for it and no attempt is open: payments of bills included."""
+        return bool(
+            await self.pool.fetchval(
+                "SELECT NOT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state IN ('due', 'received')) "
+                "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved')",
+                company.realm,
+            )
+        )
+
     def _payments_told(self, company: Company, commands: Sequence[Command]) -> Verdict:
         """Of each bill's payment was told: posted, retracted, posted, ...; at last posted where the bill is in force."""
         verdict = Verdict()

@@ -179,16 +179,7 @@ def _later(commands: list[Command], frozen: dict[Key, Any]) -> list[Command]:
 
 
 async def _at_rest(lane: Lane, company: Company) -> None:
-    async def so() -> bool:
-        return bool(
-            await lane.pool.fetchval(
-                "SELECT NOT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state IN ('due', 'received')) "
-                "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved')",
-                company.realm,
-            )
-        )
-
-    await until(so, "nothing is due, no attempt is open", 90)
+    await until(lambda: lane.at_rest(company), "nothing is due, no attempt is open", 90)
 
 
 # ----------------------------------------------------------------------------------------------------------------- servers

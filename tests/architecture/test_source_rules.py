@@ -12,7 +12,8 @@ ALWAYS = {"__init__.py", "domain.py", "handlers.py", "main.py", "mapping.py", "s
 ALLOWED = ALWAYS | {
     "__main__.py", "consumers.py", "routes.py", "polling.py", "tables.py", "store.py", "layout.py",
     # of the writer alone, below its packages and above them
-    "comparing.py", "crashpoints.py", "halving.py", "identity.py", "lists.py", "names.py", "policy.py", "policy_watching.py",
+    "comparing.py", "contents.py", "crashpoints.py", "halving.py", "identity.py", "lists.py", "names.py", "policy.py",
+    "policy_watching.py", "ports.py",
     "redacting.py", "reporting.py", "writer.py",
 }  # fmt: skip
 PACKAGES = {"qbo-writer": {"ledger", "operations", "protocol", "quickbooks"}}

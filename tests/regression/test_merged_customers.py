@@ -13,8 +13,7 @@ from bookrelay.messages import EntityChanged, EntityChangedData
 from qbo_writer import handlers
 from qbo_writer.domain import Deleted, Seen
 from qbo_writer.protocol import merging
-from qbo_writer.protocol.feeding import DOCUMENTS, LISTS
-from qbo_writer.quickbooks.mapping import seen
+from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS, seen
 from writer_support import Desk, QboSandbox, bill, desk, invoice
 
 pytestmark = pytest.mark.postgres

@@ -16,10 +16,10 @@ from bookrelay.money import loads, to_cents
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qbo_writer import comparing, identity
-from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolved
+from qbo_writer.contents import BillPaymentContent, NameContent
+from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolved, Wanted
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
-from qbo_writer.quickbooks.mapping import BillPaymentContent, NameContent, Wanted
 from qbo_writer.settings import WriterSettings
 
 POLICY = Policy.parse({"prefixes": {"emr": "Q", "sheet": "S1"}, "custom_fields": {"v": "1", "w": "2"}}, Path("p.toml"))

@@ -79,4 +79,4 @@ def taxed(fields: Mapping[str, str]) -> bool:
 
 def tax_on_top(fields: Mapping[str, str]) -> bool:
     """Whether QuickBooks adds the tax to our amounts; gross ones hold it already."""
-    return taxed(fields) and fields.get("tax_calculation") != "TaxInclusive"
+    return taxed(fields) and fields.get("tax_calculation") != "gross"

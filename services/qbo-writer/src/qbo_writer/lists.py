@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
-from qbo_writer.domain import LedgerKind
+from qbo_writer.domain import NAMES, LedgerKind
 
 Entry = tuple[str, str]  # entity, Id
 
-# The last word of a field that names an entry, and of which list: "vendor", "line.2.item", "ap_account".
-_LISTS = {"customer": "Customer", "vendor": "Vendor", "item": "Item", "account": "Account", "class": "Class",
-          "department": "Department", "term": "Term"}  # fmt: skip
-
-ENTITIES = frozenset(_LISTS.values())
+# The last word of a field that names an entry says of which list: "vendor", "line.2.item", "ap_account"; capitalised it is the
+# list's entity.
+_WORDS = ("customer", "vendor", "item", "account", "class", "department", "term")
+ENTITIES = frozenset(word.capitalize() for word in _WORDS)
+MOSTLY_REFUSED = frozenset(word.capitalize() for word in ("customer", "vendor", "item"))
+"""What requests are refused for when it was merged away: parties, and what lines are of."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,18 @@ class Merge:
 
 def kind_of(entity: str) -> LedgerKind | None:
     """Return which documents stand for entries of a list in the ledger; None: entries of this one are never made."""
-    return {"Customer": LedgerKind.CUSTOMER, "Vendor": LedgerKind.VENDOR}.get(entity)
+    word = entity.lower()
+    return LedgerKind(word) if word in set(NAMES) else None
 
 
 def pattern(entity: str) -> str:
     """Return the regular expression of the fields that name entries of this list."""
-    (word,) = [word for word, named in _LISTS.items() if named == entity]
-    return rf"(^|[._]){word}$"
+    if entity not in ENTITIES:
+        raise ValueError(f"{entity} is no list that a field names")
+    return rf"(^|[._]){entity.lower()}$"
 
 
 def list_of(field: str) -> str | None:
-    return _LISTS.get(field.replace("_", ".").rpartition(".")[2])
+    """Return the entity of the list that a field names an entry of."""
+    word = field.replace("_", ".").rpartition(".")[2]
+    return word.capitalize() if word in _WORDS else None

@@ -21,6 +21,7 @@ from qbo_writer.protocol.settling import Links
 from qbo_writer.protocol.transitions import Waits
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.forms import QboForms
 from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.quickbooks.pacing import Pacer
 from qbo_writer.quickbooks.references import Lists, References
@@ -103,7 +104,7 @@ class Writer:
         )
         self.parts = Parts(
             settings, policy, rules_of(policy, settings), waits_of(settings), links_of(settings), self.ledger, self.leases,
-            self.tokens, self.pacer, self.client, self.references, self.client, relay or NoRelay(),
+            self.tokens, self.pacer, self.client, QboForms(), self.references, relay or NoRelay(),
         )  # fmt: skip
         self.posters = {realm: Poster(realm, self._parts_of(realm)) for realm in settings.qbo_realm_ids}
         self.leases.on_change = lambda realm: self.wake([realm])

@@ -18,11 +18,10 @@ from bookrelay.db import Pool, close_pool, open_pool
 from bookrelay.messages import BillContent, BillLine, InvoiceContent, InvoiceLine, Party
 from cryptography.fernet import Fernet
 from qbo_writer import identity
-from qbo_writer.domain import AccessToken, LedgerKind, Operation, Request, Resolved
+from qbo_writer.domain import AccessToken, LedgerKind, Operation, Request, Resolved, Wanted
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient
-from qbo_writer.quickbooks.mapping import Wanted
 from qbo_writer.settings import WriterSettings
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine

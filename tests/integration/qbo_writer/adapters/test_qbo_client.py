@@ -10,6 +10,7 @@ from bookrelay.errors import Code, Disposition, HaltError
 from bookrelay.messages import CustomField, InvoiceLine
 from qbo_parts import POLICY, Company, bill, ids_of, invoice, request_for, settings_for, wanted_of
 from qbo_writer import comparing, identity
+from qbo_writer.contents import BillPaymentContent, NameContent
 from qbo_writer.domain import (
     AccessToken,
     Answer,
@@ -23,10 +24,10 @@ from qbo_writer.domain import (
     Operation,
     Request,
     Seen,
+    Wanted,
 )
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient, ReadRefused
-from qbo_writer.quickbooks.mapping import BillPaymentContent, NameContent, Wanted
 
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 

@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qbo_parts import Sandbox, ids_of, request_for, settings_for, wanted_of
 from qbo_writer import comparing
-from qbo_writer.domain import AnswerKind, LedgerKind, Operation, Resolved, Seen
+from qbo_writer.domain import AnswerKind, LedgerKind, Operation, Resolved, Seen, Wanted
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient
-from qbo_writer.quickbooks.mapping import Wanted
 
 NUMBER = itertools.count(1)
 texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=60)

@@ -13,7 +13,7 @@ from bookrelay import telemetry
 from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import BookrelayError, Code
 
-from qbo_writer.domain import SENDER
+from qbo_writer.domain import SENDER, LedgerKind
 from qbo_writer.ledger import decisions
 from qbo_writer.ledger.decisions import Person
 from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy
@@ -37,12 +37,14 @@ def told(realm: str, d: Discrepancy) -> m.AnyMessage:
 async def still_open(pool: Pool, realm: str) -> list[Discrepancy]:
     """Read what was found and is not known to be mended."""
     rows = await pool.fetch(
-        "SELECT * FROM qbo_writer.discrepancies WHERE realm = $1 AND resolved_at IS NULL ORDER BY found_at", realm
+        "SELECT o.*, d.kind FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
+        "WHERE o.realm = $1 AND o.resolved_at IS NULL ORDER BY o.found_at",
+        realm,
     )
     return [
         Discrepancy(
             r["what"], r["entity"], r["qbo_id"], r["doc_number"], r["reason"], r["fix"], r["document_id"], r["found_at"],
-            amount=r["amount"], asked=r["asked"],
+            amount=r["amount"], asked=r["asked"], kind=LedgerKind(r["kind"]) if r["kind"] else None,
         )
         for r in rows
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from bookrelay.db import Connection, Pool
 
-from qbo_writer.domain import NAMES_SOURCE
+from qbo_writer.domain import NAMES_SOURCE, LedgerKind
 from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Known
 from qbo_writer.ledger.rows import KNOWN, known_of
@@ -98,7 +98,7 @@ async def apply(connection: Connection, realm: str, merge: Merge) -> None:
         "updated_at = clock_timestamp() WHERE realm = $1 AND source = $5 AND kind = $2 AND qbo_id = $3",
         realm, kind, loser, winner, NAMES_SOURCE,
     )  # fmt: skip
-    if entity == "Vendor":
+    if kind is LedgerKind.VENDOR:
         await connection.execute(
             "UPDATE qbo_writer.commands SET content = jsonb_set(content, '{vendor_id}', to_jsonb($3::text)) WHERE realm = $1 "
             "AND kind = 'bill_payment' AND state IN ('due', 'received', 'held', 'waiting', 'rejected') "

@@ -232,6 +232,7 @@ class Discrepancy:
     amount: Decimal | None = None  # not_as_asked: QuickBooks' total less the command's own
     asked: dict[str, str] | None = None  # not_as_asked: the fields that differ, as they were asked
     marker: str | None = None  # unknown_marker
+    kind: LedgerKind | None = None  # of its document, where it is read
 
 
 Telling = Callable[[Discrepancy], m.AnyMessage]

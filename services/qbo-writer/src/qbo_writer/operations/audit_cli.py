@@ -9,6 +9,7 @@ from bookrelay.db import Pool
 
 from qbo_writer.ledger import audit, decisions, discrepancies
 from qbo_writer.operations.cli_support import at_most, number, person_arguments, remark, served
+from qbo_writer.quickbooks import mapping
 from qbo_writer.settings import WriterSettings
 
 
@@ -28,7 +29,7 @@ def register(subparsers: Any) -> None:
     found.set_defaults(action=audit_discrepancies)
     accept = log.add_parser("accept", help="a document that is not as asked is in order: what was held for it goes on")
     accept.add_argument("realm", help="the company")
-    accept.add_argument("entity", choices=("Invoice", "Bill", "BillPayment"), help="which kind of document")
+    accept.add_argument("entity", choices=mapping.DOCUMENTS, help="which kind of document")
     accept.add_argument("qbo_id", help="its Id in QuickBooks, as `audit discrepancies` shows it")
     person_arguments(accept)
     accept.set_defaults(action=audit_accept)

@@ -128,6 +128,10 @@ class NoCalls:
         """Refuse."""
         raise LookupFailed("a dry run makes no calls")
 
+    async def read(self, realm: str, entity: str, qbo_id: str, token: Any) -> Any:
+        """Refuse."""
+        raise LookupFailed("a dry run makes no calls")
+
     async def find_names(self, realm: str, name: str, token: Any, entities: tuple[str, ...] = ()) -> list[Any]:
         """Refuse."""
         raise LookupFailed("a dry run makes no calls")

@@ -10,7 +10,7 @@ from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError, HaltError, PermanentError
 from bookrelay.messages import Difference
 
-from qbo_writer import comparing
+from qbo_writer import comparing, domain
 from qbo_writer.domain import AccessToken, LookupFailed, Seen, Skipped
 from qbo_writer.ledger import operating
 from qbo_writer.ledger.records import Asked, Known
@@ -61,6 +61,6 @@ async def _differences(poster: Poster, known: Known, asked: Asked, seen: Seen, t
             wanted = await poster.wanted(known, asked, token)
         except (LookupFailed, Skipped, PermanentError):
             wanted = None  # a reference is not in the cache: what was last sent is shown
-        if isinstance(wanted, mapping.Wanted):
+        if isinstance(wanted, domain.Wanted):
             fields = wanted.fields
     return comparing.compare(fields, seen).differences

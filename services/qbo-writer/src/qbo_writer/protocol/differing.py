@@ -7,7 +7,6 @@ from bookrelay.errors import Code
 from qbo_writer.domain import CommandState
 from qbo_writer.ledger.changes import End, Unlike
 from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, Known
-from qbo_writer.quickbooks.mapping import ENTITY
 
 SHOWN_AT_MOST = 10
 
@@ -33,14 +32,15 @@ def of_unlike(known: Known, unlike: Unlike) -> Discrepancy:
 
 def held_for(before: Sequence[Discrepancy], known: Known) -> End | None:
     """Return why a document waits for a person to look at another of its kind (policy on_difference = "hold")."""
-    entity = ENTITY[known.kind]
-    first = next((d for d in before if d.what == NOT_AS_ASKED and d.entity == entity and d.document_id != known.id), None)
+    unlike = (d for d in before if d.what == NOT_AS_ASKED and d.kind is known.kind and d.document_id != known.id)
+    first = next(unlike, None)
     if first is None:
         return None
     return End(
         CommandState.HELD,
-        f"{entity} {first.qbo_id} in QuickBooks is not what was asked, and the company policy (on_difference) holds the next.",
+        f"{first.entity} {first.qbo_id} in QuickBooks is not what was asked, and the company policy (on_difference) holds the "
+        "next.",
         "`qbo-writer audit discrepancies` shows the difference. Correct it, or say that it is in order: `qbo-writer audit accept"
-        f" {known.realm} {entity} {first.qbo_id}`; then this document goes on by itself.",
+        f" {known.realm} {first.entity} {first.qbo_id}`; then this document goes on by itself.",
         Code.DISCREPANCY,
     )

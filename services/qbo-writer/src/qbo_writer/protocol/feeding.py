@@ -23,18 +23,14 @@ from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_refusals import Refusal, Refusals
 from qbo_writer.protocol.resolving import Resolver
 from qbo_writer.protocol.sending import Parts, Sender, Tenure
-from qbo_writer.quickbooks import mapping
 
 log = telemetry.get_logger(__name__)
 
-DOCUMENTS = ("Invoice", "Bill", "BillPayment")
-LISTS = ("Customer", "Vendor", "Item", "Account", "Term", "Class", "Department")
 OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows a change a little late
 FIRST_LOOK_BACK = timedelta(hours=1)
 FURTHEST = timedelta(days=29)  # the feed looks back 30 days
 MORE_SECONDS = 5.0  # between two runs while there are pages left
 ERROR_LENGTH = 500
-ENTITIES = (*DOCUMENTS, *LISTS)
 _DIGITS = 19  # of a SyncToken, at most
 CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
 
@@ -79,6 +75,7 @@ class Feeder:
 
     def __init__(self, realm: str, parts: Parts, sender: Sender, resolver: Resolver) -> None:
         self.realm, self.parts, self.sender, self.resolver = realm, parts, sender, resolver
+        self._entities = (*parts.forms.documents, *parts.forms.lists)
         self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
         self.busy = False
         self._paging = False  # pages are left: the next run is soon anyway
@@ -165,7 +162,7 @@ class Feeder:
 
         Return what it shows, and from when on which entities are to be read by queries. `refused` is brought up to date.
         """
-        others = [entity for entity in ENTITIES if entity not in refused]
+        others = [entity for entity in self._entities if entity not in refused]
         due = sorted((one.again_at, entity) for entity, one in refused.items() if one.again_at <= now)
         parts = [(others, since)] if others else []
         # Where it is refused for everything, one of them is asked: while that is refused, the others are, too.
@@ -209,12 +206,12 @@ class Feeder:
         for change in changes:
             known = mine.get((change.kind, change.qbo_id)) if change.kind else None
             judged.append(self.told(known, change, judge(known, change) if known else Judged(None), now))
-        listed = [c for c in changes if isinstance(c, Seen) and c.entity in LISTS]
+        listed = [c for c in changes if isinstance(c, Seen) and c.entity in self.parts.forms.lists]
         kept = feed_refusals.plain(refused)
         await ledger.feed.keep(
             self.realm, tenure.fencing_token, judged, listed, (None, paging.plain(), kept) if paging else (position, {}, kept)
         )
-        removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in LISTS]
+        removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in self.parts.forms.lists]
         others = any(c.marker is None for c in listed)  # what we made ourselves is what nobody waits for
         if others and await ledger.commands.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=True):
             self.sender.wake()  # what they wait for may be among it
@@ -290,7 +287,7 @@ class Feeder:
         """
         if seen is not None:
             known = await self.sender.follower.known(tenure.fencing_token, known, seen, token)
-        change = seen or Deleted(mapping.ENTITY[known.kind], known.qbo_id or "", known.kind)
+        change = seen or Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
         told = replace(self.told(known, change, judge(known, change), datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
 
@@ -319,7 +316,7 @@ class Feeder:
                 single = probe.offer(single, sample, settings)
         if probe.due(single, time.time()) or probe.due(batch, time.time()):
             async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
-                single, batch = await probe.step(self.parts.books, single, batch, token, time.time(), settings)
+                single, batch = await probe.step(self.parts.books, self.parts.forms, single, batch, token, time.time(), settings)
         after = {"single": single.plain(), "batch": batch.plain()}
         if after != kept:
             await ledger.realms.keep_probe(self.realm, tenure.fencing_token, after, single.proven, batch.proven)

@@ -8,25 +8,23 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bookrelay import telemetry
 
-from qbo_writer.domain import AccessToken, Books, Deleted, LedgerKind, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, Deleted, LedgerKind, LookupFailed, Seen
 from qbo_writer.ledger.ledger import Ledger
 from qbo_writer.ledger.records import Known
-from qbo_writer.lists import ENTITIES, Entry, Merge
+from qbo_writer.lists import ENTITIES, MOSTLY_REFUSED, Entry, Merge
+from qbo_writer.ports import Books, Forms, References
 from qbo_writer.protocol.merging import Moves, follow, moved_to, moves, one_act
-from qbo_writer.quickbooks import mapping
-from qbo_writer.quickbooks.references import References, active
 
 log = telemetry.get_logger(__name__)
 
 SUSPECTS_MOST = 20  # entries that may have been merged, looked into in one read of the feed
-NAMED = frozenset({"Customer", "Vendor", "Item"})  # looked into when a request that names them is refused
 
 
 class Follower:
     """Follows the merges of one company."""
 
-    def __init__(self, realm: str, ledger: Ledger, references: References, books: Books) -> None:
-        self.realm, self._ledger, self._references, self._books = realm, ledger, references, books
+    def __init__(self, realm: str, ledger: Ledger, references: References, books: Books, forms: Forms) -> None:
+        self.realm, self._ledger, self._references, self._books, self._forms = realm, ledger, references, books, forms
 
     async def in_feed(
         self,
@@ -41,7 +39,7 @@ class Follower:
         gone: dict[Entry, Seen | None] = {
             (c.entity, c.qbo_id): c if isinstance(c, Seen) else None
             for c in changes
-            if c.entity in ENTITIES and (isinstance(c, Deleted) or not active(c))
+            if c.entity in ENTITIES and (isinstance(c, Deleted) or not c.active)
         }
         suspects = {entry: evidence.get(entry) for entry in (*evidence, *gone) if entry not in found}
         found |= await self._look_into(suspects, gone, changes, token)
@@ -50,7 +48,9 @@ class Follower:
     async def refused(self, fencing_token: int, named: Collection[Entry], token: AccessToken) -> bool:
         """A request was refused for something that it names: follow, if that was merged into something else."""
         found = {merge.entry: merge for merge in await self._ledger.merges.pending(self.realm)}
-        suspects: dict[Entry, set[str] | None] = {entry: None for entry in named if entry[0] in NAMED and entry not in found}
+        suspects: dict[Entry, set[str] | None] = {
+            entry: None for entry in named if entry[0] in MOSTLY_REFUSED and entry not in found
+        }
         found |= await self._look_into(suspects, {}, (), token, passing=False)
         return await self._apply(fencing_token, found)
 
@@ -103,11 +103,11 @@ class Follower:
     ) -> Merge | None:  # fmt: skip
         entity = entry[0]
         loser = gone[entry] if entry in gone else await self._books.read(self.realm, entity, entry[1], token)
-        if loser is not None and active(loser):
+        if loser is not None and loser.active:
             return None
         if winners is None:  # nothing shows yet what our documents name in its place
             known = await self._ledger.merges.naming(self.realm, entry)
-            there = known and await self._books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
+            there = known and await self._books.read(self.realm, self._forms.entity_of(known.kind), known.qbo_id or "", token)
             winners = moves(there, known.fields).places.get(entry, set()) if known and there else set()
         if len(winners) != 1:
             return None

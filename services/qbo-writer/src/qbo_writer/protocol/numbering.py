@@ -19,7 +19,7 @@ from qbo_writer.ledger.changes import End, Number
 from qbo_writer.ledger.records import Asked, Known
 from qbo_writer.names import tidy
 from qbo_writer.policy import Policy
-from qbo_writer.quickbooks import mapping
+from qbo_writer.ports import Forms
 
 KINDS = (LedgerKind.INVOICE, LedgerKind.BILL)  # the others get no number of ours
 FIX_LONG = "Shorten it at its source, or let the company policy choose another number (unusable_number)."
@@ -83,7 +83,7 @@ def too_long(number: str) -> str | None:
 
 def taken(number: str, kind: LedgerKind, holder: Known | Seen) -> str:
     """Return the sentence about a number that another document has. It names no party: that may be a patient."""
-    entity = mapping.ENTITY[kind].lower()
+    entity = kind.value.replace("_", " ")
     if isinstance(holder, Seen):
         day = holder.fields.get("txn_date")
         return f"The number '{number}' is taken: {entity} {holder.qbo_id} in QuickBooks{f' of {day}' if day else ''} has it."
@@ -114,8 +114,8 @@ Promised = dict[tuple[LedgerKind, str], Known]  # case-folded number -> who gets
 class Numbering:
     """Gives the documents of one company their numbers."""
 
-    def __init__(self, realm: str, policy: Policy, ledger: Holders, books: Numbered) -> None:
-        self.realm, self.policy, self._ledger, self._books = realm, policy, ledger, books
+    def __init__(self, realm: str, policy: Policy, ledger: Holders, books: Numbered, forms: Forms) -> None:
+        self.realm, self.policy, self._ledger, self._books, self._forms = realm, policy, ledger, books, forms
 
     async def of(
         self, documents: Sequence[tuple[Known, Asked]], token: AccessToken, promised: Promised | None = None
@@ -147,7 +147,7 @@ class Numbering:
         failed: dict[str, LookupFailed] = {}
         if to_ask:
             found, failed = await in_halves(
-                lambda part: self._books.numbered(self.realm, mapping.ENTITY[kind], part, token), sorted(to_ask)
+                lambda part: self._books.numbered(self.realm, self._forms.entity_of(kind), part, token), sorted(to_ask)
             )
             theirs = _by_number(found)
         outcomes: dict[int, Outcome] = {}

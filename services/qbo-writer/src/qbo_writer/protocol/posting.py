@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from uuid import UUID
 
 from bookrelay import metrics, telemetry
 from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import Code, HaltError, PermanentError
-from bookrelay.messages import BillContent, InvoiceContent, RealmData, RealmHalted, RealmResumed
+from bookrelay.messages import RealmData, RealmHalted, RealmResumed
 from pydantic import ValidationError
 
 from qbo_writer import comparing
+from qbo_writer.contents import CONTENT, AnyContent
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import (
     NAMES,
@@ -27,24 +27,25 @@ from qbo_writer.domain import (
     AccessToken,
     BatchItem,
     CommandState,
+    CompanyFacts,
     LedgerKind,
     LookupFailed,
     NameNeeded,
     Operation,
     OperatorAct,
-    Reference,
     Request,
     Resolved,
-    Seen,
     Skipped,
     Unmapped,
+    Wanted,
 )
 from qbo_writer.ledger.attempts import BatchChanged
 from qbo_writer.ledger.changes import Effects, End, FollowUp, NameWish, NewAttempt, Number, Requeue
 from qbo_writer.ledger.lease import LeaseLost
 from qbo_writer.ledger.records import Asked, BatchRow, Candidate, Known, RealmRow
-from qbo_writer.names import alike, fold, spellings
-from qbo_writer.policy import Policy
+from qbo_writer.names import alike, spellings
+from qbo_writer.policy import TAX_NOT_SAID, Policy, lacking, not_said
+from qbo_writer.ports import FACTS_SECONDS
 from qbo_writer.protocol import differing, numbering, totals
 from qbo_writer.protocol.adopting import Adopter
 from qbo_writer.protocol.deciding import Rules, Unpay, Write, decide, in_closed_period, of_an_earlier_bill, superseded
@@ -54,20 +55,10 @@ from qbo_writer.protocol.resolving import Resolver
 from qbo_writer.protocol.sending import NO_ANSWER, PASSING, STRANGE_TO_HALT, Parts, Sender, Tenure, log_end
 from qbo_writer.protocol.settling import backoff_seconds, ended, hash_of
 from qbo_writer.protocol.sweeping import Sweeper
-from qbo_writer.quickbooks import mapping, taxes
-from qbo_writer.quickbooks.mapping import AnyContent, BillPaymentContent, NameContent
-from qbo_writer.quickbooks.references import FACTS_SECONDS, CompanyFacts, alike_only
 from qbo_writer.redacting import names_in, veiled
 
 log = telemetry.get_logger(__name__)
 
-CONTENT: dict[LedgerKind, type[AnyContent]] = {
-    LedgerKind.INVOICE: InvoiceContent,
-    LedgerKind.BILL: BillContent,
-    LedgerKind.BILL_PAYMENT: BillPaymentContent,
-    LedgerKind.CUSTOMER: NameContent,
-    LedgerKind.VENDOR: NameContent,
-}
 Numbers = Mapping[int, Outcome]  # by the document's id
 IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
 IDLE_LIMITED_SECONDS = 3.0  # run-once waits for what becomes due so soon: a vendor's name that lets a customer's come first
@@ -134,7 +125,7 @@ class Poster:
         self.adopter = Adopter(self.sender, self.fields_of)
         self.feeder = Feeder(realm, parts, self.sender, self.resolver)
         self.sweeper = Sweeper(realm, parts, self.feeder)
-        self.numbering = Numbering(realm, parts.policy, parts.ledger.commands, parts.books)
+        self.numbering = Numbering(realm, parts.policy, parts.ledger.commands, parts.books, parts.forms)
         self.tenure: Tenure | None = None
         self.row: RealmRow | None = None
         self.limit: int | None = None  # run-once: how many documents may still be claimed
@@ -240,7 +231,7 @@ class Poster:
 
     async def _prove(self, token: AccessToken) -> None:
         with contextlib.suppress(LookupFailed):
-            await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
+            await self.parts.books.harmless(self.realm, token)
 
     async def _check_policy(self, tenure: Tenure, token: AccessToken) -> None:
         """At start: say what the policy of a company outside of the US must say; what waited for that goes on."""
@@ -250,13 +241,13 @@ class Poster:
             log.info("references.failed", realm=self.realm, error=repr(error))
             return
         self._policy_next = math.inf
-        if facts.names_taxes and (lacks := taxes.lacking(self.parts.policy)):
-            wanted = taxes.not_said(self.parts.policy)
+        if facts.names_taxes and (lacks := lacking(self.parts.policy)):
+            wanted = not_said(self.parts.policy)
             log.error("policy.tax_not_said", realm=self.realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
         if facts.names_taxes and not self.parts.policy.amounts:
             return
         # Lines may name their codes themselves: what still lacks one is held again, without a call.
-        if released := await self.parts.ledger.commands.release_for(self.realm, tenure.fencing_token, taxes.TAX_NOT_SAID):
+        if released := await self.parts.ledger.commands.release_for(self.realm, tenure.fencing_token, TAX_NOT_SAID):
             log.info("policy.tax_said", realm=self.realm, released=released)
             self.wake()
 
@@ -403,7 +394,7 @@ class Poster:
 
     async def _batch(self, tenure: Tenure, attempts: Sequence[NewAttempt], token: AccessToken) -> None:
         numbered = [replace(a, b_id=str(i)) for i, a in enumerate(attempts, 1)]
-        body = mapping.batch_body([BatchItem(a.b_id or "", a.request) for a in numbered])
+        body = self.parts.forms.batch([BatchItem(a.b_id or "", a.request) for a in numbered])
         requestid = batch_requestid_of([a.request.requestid for a in numbered])
         try:
             journalled = await self.parts.ledger.attempts.journal(self.realm, tenure.fencing_token, numbered, (requestid, body))
@@ -529,7 +520,7 @@ class Poster:
         bring the right one yet; X + S after this one was recorded it is a person's.
         """
         known, asked = candidate.known, candidate.newest
-        seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], qbo_id, token)
+        seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(known.kind), qbo_id, token)
         if seen is None or seen.marker != known.marker:
             return None
         versions = (await self.parts.ledger.commands.versions([known.id]))[known.id]
@@ -551,7 +542,7 @@ class Poster:
         After a restore the version may have been lost with its command, until its source sent it again.
         """
         known = candidate.known
-        seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
+        seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(known.kind), known.qbo_id or "", token)
         versions = (await self.parts.ledger.commands.versions([known.id]))[known.id]
         found = await self.adopter.version_there(seen, known, versions, token) if seen else None
         if seen is None or found is None:
@@ -629,25 +620,19 @@ class Poster:
             candidate = replace(candidate, known=known)
         fields: dict[str, str] = {}
         number: Number | None = None
-        if choice.operation is Operation.VOID:
-            body = mapping.void_body(known.qbo_id or "", known.sync_token or "")
-        elif choice.operation is Operation.DELETE:
-            body = mapping.delete_body(known.qbo_id or "", known.sync_token or "")
-        else:
+        wanted: Wanted | None = None
+        if choice.operation in (Operation.CREATE, Operation.UPDATE):
             content = await self._content(known, asked, token, numbers)
             if not isinstance(content, tuple):
                 return content
             wanted, number = content
             fields = wanted.fields
-            if choice.operation is Operation.CREATE:
-                body = mapping.create_body(wanted)
-            else:
-                body = mapping.update_body(wanted, known.qbo_id or "", known.sync_token or "")
+        body = self.parts.forms.body(choice.operation, wanted, known.qbo_id or "", known.sync_token or "")
         return self._attempt(candidate, choice, body, fields, token, number)
 
     async def _content(
         self, known: Known, asked: Asked, token: AccessToken, numbers: Numbers
-    ) -> tuple[mapping.Wanted, Number] | NameNeeded | End:
+    ) -> tuple[Wanted, Number] | NameNeeded | End:
         """Return what is to be sent, and the number that it asks for; else why nothing can be. Raises LookupFailed, Skipped."""
         outcome = numbers.get(known.id)
         if isinstance(outcome, LookupFailed):
@@ -656,7 +641,7 @@ class Poster:
             return outcome
         number = outcome or Number(None)
         wanted = await self.wanted(known, asked, token, number)
-        if not isinstance(wanted, mapping.Wanted):
+        if not isinstance(wanted, Wanted):
             return wanted
         return self._disagreement(asked, wanted.fields) or (wanted, number)
 
@@ -666,14 +651,14 @@ class Poster:
             wanted = await self.wanted(known, asked, token)
         except (Skipped, PermanentError, ValidationError):
             return None
-        if not isinstance(wanted, mapping.Wanted):
+        if not isinstance(wanted, Wanted):
             return None
         # Which number it got was decided when it was sent, and is not known here: the marker says whose it is.
         return {key: value for key, value in wanted.fields.items() if key != "doc_number"}
 
     async def wanted(
         self, known: Known, asked: Asked, token: AccessToken, number: Number | None = None
-    ) -> mapping.Wanted | NameNeeded | End:
+    ) -> Wanted | NameNeeded | End:
         """Return what a command's document shall be in QuickBooks, or why that cannot be said. Raises LookupFailed, Skipped.
 
         `number`: None shows the one that it should get, before anybody is asked whether it is free.
@@ -686,7 +671,7 @@ class Poster:
         if number is None and self._numbers_are_ours(known.kind, facts):
             number = numbering.wish(known, asked, self.parts.policy).number
         text = number.text if number else None
-        return mapping.wanted(known.kind, content, resolved, self.parts.policy, text, known.marker, facts.currency)
+        return self.parts.forms.wanted(known.kind, content, resolved, self.parts.policy, text, known.marker, facts.currency)
 
     @staticmethod
     def _numbers_are_ours(kind: LedgerKind, facts: CompanyFacts) -> bool:
@@ -728,7 +713,7 @@ class Poster:
             wanted = await self.wanted(known, asked, token)
         except (LookupFailed, Skipped, PermanentError):
             return end
-        if not isinstance(wanted, mapping.Wanted):
+        if not isinstance(wanted, Wanted):
             return end
         return replace(end, differences=(*end.differences, *comparing.differences(wanted.fields, known.fields or {})))
 
@@ -751,7 +736,7 @@ class Poster:
         sync_token = None if create else known.sync_token
         requestid = requestid_of(known, asked, choice.operation, sync_token, number)
         request = Request(
-            self.realm, known.kind, mapping.ENTITY[known.kind], choice.operation, requestid, body,
+            self.realm, known.kind, self.parts.forms.entity_of(known.kind), choice.operation, requestid, body,
             None if create else known.qbo_id, sync_token,
         )  # fmt: skip
         return NewAttempt(candidate, request, fields, asked.content_hash, number, token.expires_at, numbered)
@@ -807,7 +792,7 @@ class Poster:
             )  # fmt: skip
         elif step.state == "gone":  # the ledger has the bill as it was before: read what is open now
             try:
-                seen = await self.parts.books.read(self.realm, mapping.ENTITY[known.kind], known.qbo_id or "", token)
+                seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(known.kind), known.qbo_id or "", token)
                 moved = seen is None or (seen.balance, seen.sync_token) != (known.balance, known.sync_token)
                 if moved:
                     await self.feeder.saw(tenure, known, seen, token)
@@ -824,18 +809,14 @@ class Poster:
 
     async def _name_is_there(self, tenure: Tenure, needed: NameNeeded, known: Known, waiting: Sequence[Candidate]) -> None:
         """We created it, the cache has forgotten it, and a query does not show it (yet): what the ledger knows is enough."""
-        entity, made = mapping.ENTITY[needed.kind], (known.fields or {}).get("name") or needed.name
-        if fold(made) != fold(needed.name) and alike(made) == alike(needed.name):
-            why = alike_only(entity, needed.name, [Reference(entity, known.qbo_id or "", made)])
-            end = End(CommandState.WAITING, why.reason, why.fix, why.code)
+        name = (known.fields or {}).get("name") or needed.name
+        made = self.parts.references.made(needed, known.qbo_id or "", known.sync_token or "0", name, known.marker)
+        if isinstance(made, Unmapped):
+            end = End(CommandState.WAITING, made.reason, made.fix, made.code)
             await self.sender.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
             return
-        seen = Seen(
-            entity, known.qbo_id or "", known.sync_token or "0", None, known.marker,
-            Decimal(0), Decimal(0), False, known.fields or {}, {"Id": known.qbo_id, "DisplayName": needed.name},
-        )  # fmt: skip
         again = [Effects(requeue=Requeue(c.newest.id, backoff_seconds(c.newest.failures), failed=True)) for c in waiting]
-        again[0] = Effects(requeue=again[0].requeue, learned=(entity, seen))
+        again[0] = Effects(requeue=again[0].requeue, learned=(made.entity, made))
         await self.sender.commit(tenure, again)
 
     # -------------------------------------------------------------------------------------------------------------- halt
@@ -917,7 +898,7 @@ class Poster:
             await self._claim(tenure, token, 1, batches=False)
         if not self.sender.flying():  # no document needs a request: a harmless one is the trial
             with contextlib.suppress(LookupFailed):
-                await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
+                await self.parts.books.harmless(self.realm, token)
                 health.answered += 1
 
     async def _resume(self, tenure: Tenure) -> None:

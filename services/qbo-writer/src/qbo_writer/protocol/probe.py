@@ -10,17 +10,15 @@ from typing import Any, Self
 
 from bookrelay import telemetry
 
-from qbo_writer.domain import AccessToken, Answer, AnswerKind, BatchItem, BatchRequest, Books, Operation
+from qbo_writer.domain import AccessToken, Answer, AnswerKind, BatchItem, BatchRequest, Cause, Operation
 from qbo_writer.ledger.records import Sample
-from qbo_writer.quickbooks import mapping
+from qbo_writer.ports import Books, Forms
 from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)
 
 _AGAIN_SECONDS = 60.0  # after a repetition without a clear answer
 _TRIES = 5
-_WITNESS = "witness"  # bId of the second item, a query: executed if memory is kept for each item
-_WITNESS_ITEM = f'{{"bId":"{_WITNESS}","Query":"select count(*) from Term"}}'  # noqa: S608
 
 
 class Verdict(StrEnum):
@@ -97,7 +95,7 @@ async def repeat(books: Books, sample: Sample, token: AccessToken) -> Verdict:
     return _verdict(await books.send(sample.request, token), sample)
 
 
-async def repeat_in_batch(books: Books, sample: Sample, token: AccessToken) -> Verdict:
+async def repeat_in_batch(books: Books, forms: Forms, sample: Sample, token: AccessToken) -> Verdict:
     """Send the update again under its batch's requestid, with a second item beside it.
 
     Honoured means memory for each item: the update's answer comes again and the second item is executed. A batch whose answer is
@@ -106,19 +104,18 @@ async def repeat_in_batch(books: Books, sample: Sample, token: AccessToken) -> V
     assert sample.batch_requestid
     assert sample.b_id
     item = BatchItem(sample.b_id, sample.request)
-    witness = BatchItem(_WITNESS, replace(sample.request, entity="QueryResponse", operation=Operation.CREATE))
-    body = mapping.batch_body([item]).removesuffix("]}") + f",{_WITNESS_ITEM}]}}"
+    body, witness = forms.witnessed(item)
     answers = await books.send_batch(BatchRequest(sample.request.realm, sample.batch_requestid, body, (item, witness)), token)
     if isinstance(answers, Answer):
         return Verdict.IGNORED if answers.kind is AnswerKind.ERROR and not answers.halt else Verdict.UNCLEAR
     verdict = _verdict(answers[sample.b_id], sample)
-    if verdict is Verdict.HONOURED and "QueryResponse" not in answers[_WITNESS].body:
+    if verdict is Verdict.HONOURED and not forms.was_executed(answers[witness.b_id]):
         return Verdict.IGNORED
     return verdict
 
 
 async def step(
-    books: Books, single: Probe, batch: Probe, token: AccessToken, now: float, settings: WriterSettings
+    books: Books, forms: Forms, single: Probe, batch: Probe, token: AccessToken, now: float, settings: WriterSettings
 ) -> tuple[Probe, Probe]:
     """Make the repetitions that are due; the caller paces (as sweep) and keeps what is returned."""
     if due(single, now) and single.sample:
@@ -126,7 +123,7 @@ async def step(
         log.info("probe.repeated", realm=single.sample.request.realm, envelope="single", verdict=verdict, late=single.early)
         single = conclude(single, verdict, now, settings)
     if due(batch, now) and batch.sample:
-        verdict = await repeat_in_batch(books, batch.sample, token)
+        verdict = await repeat_in_batch(books, forms, batch.sample, token)
         log.info("probe.repeated", realm=batch.sample.request.realm, envelope="batch", verdict=verdict, late=batch.early)
         batch = conclude(batch, verdict, now, settings)
     return single, batch
@@ -136,4 +133,5 @@ def _verdict(answer: Answer, sample: Sample) -> Verdict:
     if answer.kind is AnswerKind.SUCCESS and answer.seen:
         same = (answer.seen.qbo_id, answer.seen.sync_token) == (sample.request.qbo_id, sample.answered_sync_token)
         return Verdict.HONOURED if same else Verdict.IGNORED
-    return Verdict.IGNORED if answer.intuit_code in ("5010", "610") else Verdict.UNCLEAR
+    used_up = answer.kind is AnswerKind.CONFLICT and answer.cause is not Cause.NUMBER_TAKEN
+    return Verdict.IGNORED if used_up else Verdict.UNCLEAR

@@ -20,7 +20,7 @@ from qbo_writer.ledger import recovery
 from qbo_writer.ledger.changes import DocumentChange, Effects, FollowUp
 from qbo_writer.ledger.records import Asked, Attempt, Discrepancy, Known, Marked
 from qbo_writer.protocol.adopting import WAITING
-from qbo_writer.protocol.feeding import DOCUMENTS, Judged, judge
+from qbo_writer.protocol.feeding import Judged, judge
 from qbo_writer.protocol.posting import Poster
 from qbo_writer.protocol.sending import Tenure
 from qbo_writer.protocol.settling import hash_of
@@ -30,7 +30,6 @@ from qbo_writer.protocol.transitions import When
 log = telemetry.get_logger(__name__)
 T = TypeVar("T")
 
-ENTITIES = ("Customer", "Vendor", *DOCUMENTS)  # payments last: they belong to bills
 AT_ONCE = 100  # documents that are compared side by side: the names that they need are looked up together
 TRIES = 6  # of a read
 
@@ -56,6 +55,7 @@ class Recoverer:
     def __init__(self, poster: Poster, pool: Pool, tenure: Tenure) -> None:
         self.realm, self._poster, self._pool, self._tenure = poster.realm, poster, pool, tenure
         self._ledger, self._books, self._sender = poster.parts.ledger, poster.parts.books, poster.sender
+        self._forms = poster.parts.forms
         self.found = Recovered(poster.realm)
         self._payments_gone: dict[int, tuple[Known, Deleted]] = {}  # of bills: by whom, shows when all else is compared
 
@@ -63,7 +63,7 @@ class Recoverer:
         """Compare everything that changed since then. Raises LookupFailed, HaltError, LeaseLost: the company stays halted."""
         await self._ledger.attempts.mark_lost(self.realm, self._tenure.fencing_token)
         await self._deletions(since)
-        for entity in ENTITIES:
+        for entity in (*self._forms.names, *self._forms.documents):  # payments last: they belong to bills
             page = UpdatedPage((), (since, 1))
             while page.next is not None:
                 page = await self._page(entity, *page.next)
@@ -96,7 +96,7 @@ class Recoverer:
     async def _deletions(self, since: datetime) -> None:
         """The change feed alone shows what is gone, up to 1,000 changes of each kind and 30 days."""
         gone: list[Deleted] = []
-        for entity in DOCUMENTS:
+        for entity in self._forms.documents:
             try:
                 changes = await self._asking(lambda token, e=entity: self._books.changes(self.realm, (e,), since, token))  # type: ignore[misc]
             except FeedFull as full:
@@ -131,7 +131,7 @@ class Recoverer:
 
     async def _compare_some(self, seen: Sequence[Seen]) -> None:
         marked = await self._ledger.sweeps.marked(self.realm, list({s.marker for s in seen if s.marker}))
-        if await self._payments([s for s in seen if s.entity == "BillPayment"], marked):
+        if await self._payments([s for s in seen if s.kind is LedgerKind.BILL_PAYMENT], marked):
             marked = await self._ledger.sweeps.marked(self.realm, list({s.marker for s in seen if s.marker}))
         by_id = await self._ledger.feed.known_by_qbo_id(self.realm, [(s.kind, s.qbo_id) for s in seen if s.kind])
         pairs: list[tuple[Seen, Known]] = []
@@ -140,7 +140,7 @@ class Recoverer:
             ours = _ours(s, marked) or (by_id.get((s.kind, s.qbo_id)) if s.kind else None)
             if ours is not None:
                 pairs.append((s, ours))
-            elif s.marker and s.marker not in marked and s.entity in DOCUMENTS:
+            elif s.marker and s.marker not in marked and s.entity in self._forms.documents:
                 strays.append(discrepancy(s, None))
         ids = [known.id for _, known in pairs]
         versions, attempts = await self._ledger.commands.versions(ids), await self._attempts(ids)

@@ -29,7 +29,7 @@ from qbo_writer.domain import (
     AnswerKind,
     BatchItem,
     BatchRequest,
-    Books,
+    Cause,
     LookupFailed,
     Operation,
     Seen,
@@ -39,16 +39,13 @@ from qbo_writer.ledger.lease import LeaseLost, Leases
 from qbo_writer.ledger.ledger import Ledger
 from qbo_writer.ledger.records import Attempt, BatchRow
 from qbo_writer.policy import Policy
+from qbo_writer.ports import Books, Forms, Pace, References, Tokens
 from qbo_writer.protocol import merging, numbering
 from qbo_writer.protocol.deciding import Rules
 from qbo_writer.protocol.following import Follower
 from qbo_writer.protocol.settling import Links, backoff_seconds, effects_of
 from qbo_writer.protocol.transitions import Envelope, Waits, When, when_answered
-from qbo_writer.quickbooks import mapping
-from qbo_writer.quickbooks.pacing import Pacer
-from qbo_writer.quickbooks.references import Lists, References, active, alike_only, named, reference_of, taken
-from qbo_writer.quickbooks.tokens import TokenStore
-from qbo_writer.redacting import names_in, redacted, veiled
+from qbo_writer.redacting import names_in, veiled
 from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)
@@ -57,11 +54,7 @@ GATHER_SECONDS = 0.004  # answers this close together share a commit; lanes that
 PRIORITIES = (Priority.INTERACTIVE, Priority.LIVE, Priority.BACKFILL, Priority.SWEEP)
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
 STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
-NAME_TAKEN = "6240"
-NUMBER_TAKEN = "6140"
-BY_FACTS = ("2020", "5030", "6000")  # may come of what the company is meanwhile: several currencies, no discounts, another plan
 BY_FACTS_TRIES = 3
-STALE = ("2500", "610", "6250")  # something that the request names is not there any more
 PASSING: tuple[type[BaseException], ...] = (TransientError, *TRANSIENT_POSTGRES)
 UNREAD: tuple[type[BaseException], ...] = (LookupFailed, HaltError, *PASSING)
 READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
@@ -85,11 +78,11 @@ class Parts:
     links: Links
     ledger: Ledger
     leases: Leases
-    tokens: TokenStore
-    pacer: Pacer
+    tokens: Tokens
+    pacer: Pace
     books: Books
+    forms: Forms
     references: References
-    lists: Lists
     relay: Wakes
 
 
@@ -138,7 +131,7 @@ class Sender:
     def __init__(self, realm: str, parts: Parts, wake: Any) -> None:
         self.realm, self.parts, self._wake = realm, parts, wake
         self.health = Health()
-        self.follower = Follower(realm, parts.ledger, parts.references, parts.books)
+        self.follower = Follower(realm, parts.ledger, parts.references, parts.books, parts.forms)
         self._queue: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -327,7 +320,7 @@ class Sender:
 
     async def _by_facts(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Answer:
         """Refused, perhaps by outdated facts: where the company has changed, the document is prepared anew by what it is."""
-        if answer.kind is not AnswerKind.ERROR or answer.intuit_code not in BY_FACTS or attempt.asked.failures >= BY_FACTS_TRIES:
+        if answer.kind is not AnswerKind.ERROR or answer.cause is not Cause.BY_FACTS or attempt.asked.failures >= BY_FACTS_TRIES:
             return answer
         try:
             changed = await self.parts.references.changed(self.realm, token)
@@ -351,14 +344,16 @@ class Sender:
 
     async def _stale(self, pairs: Sequence[tuple[Attempt, Answer]], token: AccessToken) -> None:
         """Refused for something that they name: forget that, and no more; a person may have merged it into something else."""
-        refused = [(a, answer) for a, answer in pairs if answer.intuit_code in STALE]
+        refused = [(a, answer) for a, answer in pairs if answer.cause is Cause.STALE]
         if not refused:
             return
         # What was refused in the same words before was looked into then.
         new = [a for a, answer in refused if a.asked.failures == 0 or a.asked.last_reason != answer.reason]
-        first = {entry for a in new for entry in mapping.named(a.request.body)}
+        first = {entry for a in new for entry in self.parts.forms.named(a.request.body)}
         await self.follower.refused(refused[0][0].fencing_token, first, token)  # before its name is forgotten
-        await self.parts.references.forget(self.realm, {entry for a, _ in refused for entry in mapping.named(a.request.body)})
+        await self.parts.references.forget(
+            self.realm, {entry for a, _ in refused for entry in self.parts.forms.named(a.request.body)}
+        )
 
     async def _taken(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Effects:
         """6240: somebody made the name since we looked. One of that kind is the one that was meant, else say whose it is.
@@ -366,24 +361,18 @@ class Sender:
         Who waits for the name is decided again then, and told the same as who comes later. Where nobody is found the name is
         asked for again: a query may not show yet what was just made.
         """
-        name, wanted = str((attempt.asked.content or {}).get("name") or ""), attempt.request.entity
+        name = str((attempt.asked.content or {}).get("name") or "")
         try:
-            found = await self.parts.lists.find_names(self.realm, name, token)
-            holder = min(found, key=lambda one: (not named(one, name), not active(one), one.entity != wanted), default=None)
-            if holder and named(holder, name) and holder.entity == wanted and active(holder):
-                # By Id: a query may show an old SyncToken.
-                holder = await self.parts.books.read(self.realm, wanted, holder.qbo_id, token)
-                if holder and active(holder):
-                    return self.effects(attempt, When.SUCCESS, answer=answer, seen=holder, adopted=True)
+            holder, why = await self.parts.references.holder(self.realm, attempt.known.kind, name, token)
+            if holder and why is None:
+                return self.effects(attempt, When.SUCCESS, answer=answer, seen=holder, adopted=True)
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            holder = None
-        if holder is None:
+            holder = why = None
+        if holder is None or why is None:
             effects = self.effects(attempt, When.ERROR, answer=replace(answer, disposition=Disposition.RETRY))
             again = Requeue(attempt.asked.id, backoff_seconds(attempt.asked.failures), failed=True, reason=answer.reason)
             return replace(effects, requeue=again)
-        held = reference_of(holder)
-        why = taken(wanted, name, held) if named(holder, name) else alike_only(wanted, name, [held])
         told = replace(answer, disposition=Disposition.REJECT, reason=why.reason, fix=why.fix, code=why.code)
         return replace(self.effects(attempt, When.ERROR, answer=told), learned=(holder.entity, holder))
 
@@ -402,9 +391,9 @@ class Sender:
                 if last:
                     return self.effects(attempt, When.SILENCE, answer=answer, due_in=self._silence_wait())
                 await asyncio.sleep(0.2)
-        if answer.intuit_code == NUMBER_TAKEN and seen is not None and _another(attempt, seen):
+        if answer.cause is Cause.NUMBER_TAKEN and seen is not None and _another(attempt, seen):
             return self._number_taken(attempt, answer, seen)
-        if answer.intuit_code == NUMBER_TAKEN and seen is None:
+        if answer.cause is Cause.NUMBER_TAKEN and seen is None:
             return self._number_of_nobody(attempt, answer)
         return self.read(attempt, seen, answer=answer, adopted=not attempt.sent.ambiguous)
 
@@ -521,7 +510,7 @@ class Sender:
 
     async def _settle(self, tenure: Tenure, effects: list[Effects], about: Iterable[tuple[Attempt, Answer]] = ()) -> None:
         pairs = list(about)
-        facts = {attempt.id: _facts(tenure, attempt, answer) for attempt, answer in pairs}
+        facts = {attempt.id: _facts(self.parts.forms, tenure, attempt, answer) for attempt, answer in pairs}
         effects = [replace(e, log=facts[e.attempt.id]) if e.attempt and e.attempt.id in facts else e for e in effects]
         await self.commit(tenure, effects)
         for effect in effects:
@@ -612,7 +601,7 @@ class Sender:
         if refusal is error and not error.definite:
             raise error
         try:
-            await self.parts.lists.get(self.realm, f"/companyinfo/{self.realm}", {}, token)
+            await self.parts.books.harmless(self.realm, token)
         except LookupFailed as other:
             raise (refusal if refusal is error else other) from None
         return refusal
@@ -622,9 +611,9 @@ class Sender:
 
         `of_reads`: two of them, for what the documents could not read may have been the first.
         """
-        for path in (f"/companyinfo/{self.realm}", "/preferences")[: 1 + of_reads]:
+        for number in range(1 + of_reads):
             try:
-                await self.parts.lists.get(self.realm, path, {}, token)
+                await self.parts.books.harmless(self.realm, token, number)
             except LookupFailed as error:
                 if error.definite:
                     continue
@@ -666,7 +655,7 @@ def _number_of_another(attempt: Attempt, answer: Answer, number: str) -> str:
     )
 
 
-def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
+def _facts(forms: Forms, tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
     """What the attempts log keeps of one send: facts, hashes, and both bodies without their texts."""
     request, seen = attempt.request, answer.seen
     return {
@@ -677,7 +666,7 @@ def _facts(tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
         "http_status": answer.http_status, "intuit_code": answer.intuit_code, "intuit_tid": answer.intuit_tid,
         "trace_id": telemetry.trace_id_of(attempt.asked.traceparent),
         "response_sha256": hashlib.sha256(answer.body.encode()).hexdigest() if answer.body else None,
-        "request": redacted(request.body), "response": redacted(answer.body) if answer.body else None,
+        "request": forms.redacted(request.body), "response": forms.redacted(answer.body) if answer.body else None,
     }  # fmt: skip
 
 
@@ -699,7 +688,7 @@ def log_end(realm: str, end: Any, attempt: Attempt | None = None, answer: Answer
 
 
 def _name_taken(attempt: Attempt, answer: Answer) -> bool:
-    return answer.kind is AnswerKind.ERROR and answer.intuit_code == NAME_TAKEN and attempt.known.kind in NAMES
+    return answer.kind is AnswerKind.ERROR and answer.cause is Cause.NAME_TAKEN and attempt.known.kind in NAMES
 
 
 EXPIRED = Answer(AnswerKind.REFUSAL, code=Code.OAUTH_FAILED, reason="the journalled access token has expired", unauthorized=True)

@@ -11,19 +11,17 @@ from bookrelay import messages as m
 from bookrelay import telemetry
 from bookrelay.errors import HaltError
 
-from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, Deleted, LedgerKind, LookupFailed, Seen
 from qbo_writer.ledger.discrepancies import told
 from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, Known, Marked
 from qbo_writer.protocol import asking
-from qbo_writer.protocol.feeding import DOCUMENTS, Feeder, judge
+from qbo_writer.protocol.feeding import Feeder, judge
 from qbo_writer.protocol.sending import Parts, Tenure
-from qbo_writer.quickbooks import mapping
 
 log = telemetry.get_logger(__name__)
 
 RECENT_DAYS = 7  # what was made since then is compared each time
 PARTS = 28  # older documents: each is looked for once in so many days
-IDS_AT_ONCE = 100
 AGAIN_SECONDS = 900.0  # after a failure
 FIX_UNKNOWN = (
     "A person may have copied a document with its memo: take the marker out of the copy. "
@@ -41,6 +39,7 @@ class Sweeper:
         self.realm, self.parts, self._feeder = realm, parts, feeder
         self._next = time.monotonic() + min(5.0, parts.settings.sweep_seconds)
         self._busy = False
+        self._kinds = {parts.forms.entity_of(kind): kind for kind in LedgerKind}
 
     def soon(self) -> None:
         """Look at the next round whether a sweep is due."""
@@ -92,21 +91,19 @@ class Sweeper:
         found: list[Discrepancy] = []
         missing: list[Known] = []
         async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
-            for entity in DOCUMENTS:
-                statement = f"select * from {entity} where MetaData.CreateTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"  # noqa: S608
-                rows = await self.parts.lists.query(self.realm, statement, token)
-                seen, odd = mapping.readable(entity, rows)
+            for entity in self.parts.forms.documents:
+                seen, odd = await self.parts.books.created(self.realm, entity, since, token)
                 for error in odd:
                     log.warning("entity.unreadable", realm=self.realm, error=error)
                 found += await self._not_ours(seen, token)
                 missing += await self._missing(entity, {s.qbo_id for s in seen}, since, token)
-            found += [_gone(known) for known in missing]
+            found += [_gone(self.parts.forms.entity_of(known.kind), known) for known in missing]
             mended = await self._mended(found, token)
         fresh = await self.parts.ledger.sweeps.keep(
             self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d)
         )
         for known in missing:
-            change = Deleted(mapping.ENTITY[known.kind], known.qbo_id or "", known.kind)
+            change = Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
             await self._feeder.gone(tenure, known, change, judge(known, change))
         for one in fresh:
             log.error("sweep.discrepancy", realm=self.realm, what=one.what, entity=one.entity, qbo_id=one.qbo_id, code="QB007")
@@ -135,21 +132,15 @@ class Sweeper:
     async def _missing(self, entity: str, there: set[str], since: datetime, token: AccessToken) -> list[Known]:
         """Documents of the ledger that QuickBooks no longer has. A query is a hint only; reading by Id decides."""
         part = datetime.now(UTC).toordinal() % PARTS
-        known = await self.parts.ledger.sweeps.to_look_for(self.realm, mapping.KIND[entity], since, part, PARTS)
-        there = there | await self._present(entity, [k.qbo_id for k in known if k.qbo_id and k.qbo_id not in there], token)
+        known = await self.parts.ledger.sweeps.to_look_for(self.realm, self._kinds[entity], since, part, PARTS)
+        there = there | await self.parts.books.present(
+            self.realm, entity, [k.qbo_id for k in known if k.qbo_id and k.qbo_id not in there], token
+        )
         return [
             k
             for k in known
             if k.qbo_id and k.qbo_id not in there and await self.parts.books.read(self.realm, entity, k.qbo_id, token) is None
         ]
-
-    async def _present(self, entity: str, ids: Sequence[str], token: AccessToken) -> set[str]:
-        present: set[str] = set()
-        for start in range(0, len(ids), IDS_AT_ONCE):
-            some = ", ".join(f"'{id_}'" for id_ in ids[start : start + IDS_AT_ONCE])
-            rows = await self.parts.lists.query(self.realm, f"select * from {entity} where Id in ({some})", token)  # noqa: S608
-            present |= {str(row.get("Id")) for row in rows}
-        return present
 
     # ------------------------------------------------------------------------------------------------------------- mended
 
@@ -179,8 +170,8 @@ def _unexpected(seen: Seen, ours: Marked | None) -> bool:
     return ours is None or (ours.known.qbo_id != seen.qbo_id and not ours.open)
 
 
-def _gone(known: Known) -> Discrepancy:
-    entity, id_ = mapping.ENTITY[known.kind], known.qbo_id or ""
+def _gone(entity: str, known: Known) -> Discrepancy:
+    id_ = known.qbo_id or ""
     reason = f"{entity} {id_} is in the ledger, but QuickBooks no longer has it."
     return Discrepancy(
         "missing", entity, id_, known.doc_number, reason, FIX_MISSING, known.id, None, known.source, known.source_key

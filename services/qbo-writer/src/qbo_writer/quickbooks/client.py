@@ -45,6 +45,7 @@ OVERLAP = 50  # rows that two pages share
 CDC_CAP = 1000  # objects in one answer of the change feed: at the cap something may be missing
 CDC_DAYS = 29  # it looks back 30 days
 _CLOCKS = timedelta(minutes=5)  # how far our clock and QuickBooks' may be apart in a window of CreateTime
+_IDS_AT_ONCE = 100
 _VOID_BY_UPDATE = frozenset({"Payment", "BillPayment", "SalesReceipt"})
 NAMES = ("Customer", "Vendor", "Employee")
 # Not taken by the lexer of the query: typographic quotes and dashes. LIKE with % in their place, filtered here.
@@ -360,6 +361,24 @@ class QboClient:
         if last > since:
             return UpdatedPage(seen, (last, 1))
         return UpdatedPage(seen, (since, start + PAGE - OVERLAP))
+
+    async def harmless(self, realm: str, token: AccessToken, number: int = 0) -> None:
+        """Read what every company can read: its CompanyInfo (0), its Preferences (1). Raises LookupFailed."""
+        await self.get(realm, (f"/companyinfo/{realm}", "/preferences")[number], {}, token)
+
+    async def created(self, realm: str, entity: str, since: datetime, token: AccessToken) -> tuple[list[Seen], list[str]]:
+        """Read what was made since then, and what is wrong with each that cannot be read. Raises LookupFailed."""
+        statement = f"select * from {entity} where MetaData.CreateTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"  # noqa: S608
+        return mapping.readable(entity, await self.query(realm, statement, token))
+
+    async def present(self, realm: str, entity: str, ids: Sequence[str], token: AccessToken) -> set[str]:
+        """Return which of these Ids a query shows. Raises LookupFailed."""
+        found: set[str] = set()
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = ", ".join(f"'{id_}'" for id_ in ids[start : start + _IDS_AT_ONCE])
+            rows = await self.query(realm, f"select * from {entity} where Id in ({some})", token)  # noqa: S608
+            found |= {str(row.get("Id")) for row in rows}
+        return found
 
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages. Raises LookupFailed.

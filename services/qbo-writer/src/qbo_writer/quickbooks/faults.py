@@ -15,7 +15,7 @@ from typing import Any
 from bookrelay.errors import Code, Disposition
 from bookrelay.money import loads
 
-from qbo_writer.domain import Answer, AnswerKind, Operation
+from qbo_writer.domain import Answer, AnswerKind, Cause, Operation
 
 _SUCCESS, _REFUSAL, _ERROR, _CONFLICT, _SILENCE = (
     AnswerKind.SUCCESS, AnswerKind.REFUSAL, AnswerKind.ERROR, AnswerKind.CONFLICT, AnswerKind.SILENCE,
@@ -449,11 +449,16 @@ def _answer(entry: Entry, fault: Fault | None) -> Answer:
         fix=entry.fix,
         conflicting_id=named.group(1) if named else None,
         conflicting_kind=kind.group(1) if named and kind and kind.group(1) in _TXN_TYPES else None,
+        cause=_CAUSES.get(fault.code) if fault else None,
         tries=entry.tries,
         unauthorized=entry.unauthorized,
         throttled=entry.throttled,
         halt=entry.disposition is _HALT,
     )
+
+
+_CAUSES = {"6240": Cause.NAME_TAKEN, "6140": Cause.NUMBER_TAKEN, **dict.fromkeys(("2500", "610", "6250"), Cause.STALE),
+           **dict.fromkeys(("2020", "5030", "6000"), Cause.BY_FACTS)}  # fmt: skip
 
 
 def _code(value: object) -> str:

@@ -3,17 +3,16 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
 from decimal import Decimal, InvalidOperation
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
-from bookrelay.messages import BillContent, BillLine, InvoiceContent, InvoiceLine, Model
-from bookrelay.money import Amount, loads, to_cents
+from bookrelay.messages import BillLine, InvoiceContent, InvoiceLine
+from bookrelay.money import loads, to_cents
 
 from qbo_writer.comparing import taxed
-from qbo_writer.domain import BatchItem, LedgerKind, LookupUnreadable, Operation, Resolved, Seen
+from qbo_writer.contents import AnyContent, BillPaymentContent, NameContent
+from qbo_writer.domain import BatchItem, LedgerKind, LookupUnreadable, Operation, Resolved, Seen, Wanted
 from qbo_writer.identity import MARKER
 from qbo_writer.names import fold
 from qbo_writer.policy import Policy
@@ -27,8 +26,12 @@ ENTITY: dict[LedgerKind, str] = {
     LedgerKind.VENDOR: "Vendor",
 }
 KIND: dict[str, LedgerKind] = {entity: kind for kind, entity in ENTITY.items()}
+DOCUMENTS = ("Invoice", "Bill", "BillPayment")
+NAMES = ("Customer", "Vendor")
+LISTS = (*NAMES, "Item", "Account", "Term", "Class", "Department")
 
 NOTE_LENGTH = 4000
+_TAX_WORDS = {"TaxInclusive": "gross", "TaxExcluded": "net"}
 _AMOUNT_BELOW = Decimal("1E+15")  # what is beyond it is no amount of money
 _PLACES = 5  # QuickBooks keeps five digits after the point of quantities and prices
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -43,41 +46,6 @@ _PARTY = {"Invoice": ("customer", "CustomerRef"), "Bill": ("vendor", "VendorRef"
 _DETAIL = {"Invoice": "SalesItemLineDetail", "Bill": "AccountBasedExpenseLineDetail"}
 # Fields of the header that a content may name or not: their key here, QuickBooks' name, whose ids they are.
 _HEADER_REFS = (("term", "SalesTermRef"), ("class", "ClassRef"), ("department", "DepartmentRef"), ("ap_account", "APAccountRef"))
-
-
-class BillPaymentContent(Model):
-    """A payment of one bill in full, by check from the policy's bank account (resolved key "bank_account")."""
-
-    vendor_id: str  # QuickBooks ids: the bill is posted already
-    bill_id: str
-    txn_date: date
-    amount: Amount
-    memo: str | None = None
-
-
-class NameContent(Model):
-    """A customer or vendor that a document needs. Its identity is the name, unique in QuickBooks."""
-
-    name: str
-    email: str | None = None
-
-
-AnyContent = InvoiceContent | BillContent | BillPaymentContent | NameContent
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a document shall be: JSON-ready owned fields, and the same in comparable form (as Seen.fields).
-
-    `cleared` is what an update sends besides: the owned fields that the content does not name. They are not compared, because
-    QuickBooks may fill them: that an update which only removes something was done, the SyncToken shows.
-    """
-
-    kind: LedgerKind
-    entity: str
-    body_fields: dict[str, Any]
-    fields: dict[str, str]
-    cleared: dict[str, Any] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------------------------------------------------------- identity
@@ -135,7 +103,7 @@ def _wanted(
     if "global_tax" in ids:
         body["GlobalTaxCalculation"] = ids["global_tax"]
         if ids["global_tax"] != "NotApplicable":
-            fields["tax_calculation"] = ids["global_tax"]
+            fields["tax_calculation"] = _TAX_WORDS.get(ids["global_tax"], ids["global_tax"])
     if "txn_tax" in ids:
         body["TxnTaxDetail"], fields["txn_tax"] = {"TxnTaxCodeRef": {"value": ids["txn_tax"]}}, ids["txn_tax"]
     return Wanted(kind, entity, body, fields, cleared)
@@ -396,6 +364,7 @@ def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
         emailed=_enum(raw.get("EmailStatus")) == "emailsent",
         kind=KIND.get(entity),
         tax=to_cents(tax),
+        active=_text(raw.get("Active", True)).lower() == "true",
         updated_at=_text(part(raw, "MetaData").get("LastUpdatedTime")),
     )
 
@@ -416,8 +385,8 @@ def _fields(entity: str, raw: Mapping[str, Any], memo: str) -> dict[str, str]:
     fields = {key: _ref(raw.get(name)), "memo": memo, "doc_number": _text(raw.get("DocNumber"))}
     fields["txn_date"], fields["due_date"] = _text(raw.get("TxnDate"))[:10], _text(raw.get("DueDate"))[:10]
     fields.update({key: value for key, name in _HEADER_REFS if (value := _ref(raw.get(name)))})
-    if raw.get("GlobalTaxCalculation"):
-        fields["tax_calculation"] = _text(raw["GlobalTaxCalculation"])
+    if calculation := _text(raw.get("GlobalTaxCalculation")):
+        fields["tax_calculation"] = _TAX_WORDS.get(calculation, calculation)
     for custom in rows(raw.get("CustomField")):
         if custom.get("StringValue"):
             fields[f"custom.{custom.get('DefinitionId')}"] = _clean(_text(custom["StringValue"]))

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 from bookrelay import telemetry
@@ -18,8 +19,10 @@ from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import BillContent, InvoiceContent
 
+from qbo_writer.contents import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.domain import (
     AccessToken,
+    CompanyFacts,
     LedgerKind,
     LookupFailed,
     LookupUnreadable,
@@ -33,9 +36,10 @@ from qbo_writer.domain import (
 )
 from qbo_writer.ledger import merges
 from qbo_writer.names import alike, fold, last, means, no_name, own, resembles, texts, tidy
-from qbo_writer.policy import Defaults, ItemTarget, Policy, Target
+from qbo_writer.policy import Defaults, ItemTarget, Policy, Target, lacking, not_said
+from qbo_writer.ports import FACTS_SECONDS
 from qbo_writer.quickbooks import taxes
-from qbo_writer.quickbooks.mapping import AnyContent, BillPaymentContent, NameContent, tax_of
+from qbo_writer.quickbooks.mapping import ENTITY, tax_of
 from qbo_writer.quickbooks.name_lists import BELIEVED_SECONDS, NameLists
 from qbo_writer.settings import WriterSettings
 
@@ -51,7 +55,6 @@ _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believe
 _LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has just answered
 _MERGES_SECONDS = 60.0
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
-FACTS_SECONDS = 60.0  # by older facts no document is refused that comes for the first time
 _FACTS_AGAIN_SECONDS = 10.0  # between two reads of the company because of refusals
 _FACTS_CHANGED_SECONDS = 120.0  # as long may a request that was prepared by older facts be on its way
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -71,6 +74,9 @@ class Lists(Protocol):
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages."""
 
+    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
+        """Read by Id; None if it is not there."""
+
     async def find_names(self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAMES) -> list[Seen]:
         """Return who holds a name, inactive ones included."""
 
@@ -79,36 +85,6 @@ class Lists(Protocol):
 
     async def get(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> Any:
         """Read one address."""
-
-
-@dataclass(frozen=True)
-class CompanyFacts:
-    """What the company can do: plan and preferences, read at connect and once a day."""
-
-    plan: str = "unknown"  # simple_start | essentials | plus | advanced | unknown
-    class_per: str | None = None  # "transaction" | "line"; None: classes are off
-    departments: bool = True
-    custom_numbers: bool = True  # document numbers are ours to give
-    closing_date: date | None = None  # books are closed up to it
-    sales_tax: bool = True  # the company uses sales tax, VAT or GST
-    discounts: bool = True  # lines for a discount on the whole document
-    country: str = ""  # as CompanyInfo names it: "US"; empty where that is silent
-    currency: str | None = None  # to be named in every create: the company keeps several, ours are in its own
-
-    @property
-    def in_us(self) -> bool:
-        """Whether the company is one of the US: two words for the tax of lines, and rates that QuickBooks chooses."""
-        return self.country.upper() in ("US", "USA")
-
-    @property
-    def names_taxes(self) -> bool:
-        """Whether every line must name its tax."""
-        return bool(self.country) and not self.in_us and self.sales_tax
-
-    @property
-    def has_bills(self) -> bool:
-        """Bills begin with the plan Essentials."""
-        return self.plan != "simple_start"
 
 
 @dataclass(frozen=True)
@@ -266,8 +242,8 @@ class References:
             await self._target(realm, "Account", defaults.ap_account, token)
         if defaults.tax_code:
             await self._tax(realm, defaults.tax_code, token)
-        if facts.names_taxes and taxes.lacking(policy):
-            raise _Missing(taxes.not_said(policy))
+        if facts.names_taxes and lacking(policy):
+            raise _Missing(not_said(policy))
         nothing |= {"terms": None, "class_name": None, "department": None}
         await self._header(realm, InvoiceContent.model_construct(**nothing), policy, facts, token, {})
 
@@ -304,6 +280,30 @@ class References:
                 log.info("company.changed", realm=realm)
             self._facts[realm] = (facts, time.monotonic() - old)
             return facts
+
+    async def holder(self, realm: str, kind: LedgerKind, name: str, token: AccessToken) -> tuple[Seen | None, Unmapped | None]:
+        """Return who has a name: the one that was meant, read by Id; or another, and why not that. Raises LookupFailed."""
+        wanted = ENTITY[kind]
+        found = await self._books.find_names(realm, name, token)
+        held = min(found, key=lambda one: (not named(one, name), not active(one), one.entity != wanted), default=None)
+        if held and named(held, name) and held.entity == wanted and active(held):
+            held = await self._books.read(realm, wanted, held.qbo_id, token)  # by Id: a query may show an old SyncToken
+            if held and active(held):
+                return held, None
+        if held is None:
+            return None, None
+        one = reference_of(held)
+        return held, taken(wanted, name, one) if named(held, name) else alike_only(wanted, name, [one])
+
+    def made(self, needed: NameNeeded, qbo_id: str, sync_token: str, name: str, marker: str) -> Seen | Unmapped:
+        """Return what the writer made under a name, as it is learned; or why it is not what is needed: it is only alike."""
+        entity = ENTITY[needed.kind]
+        if fold(name) != fold(needed.name) and alike(name) == alike(needed.name):
+            return alike_only(entity, needed.name, [Reference(entity, qbo_id, name)])
+        raw = {"Id": qbo_id, "DisplayName": needed.name}
+        return Seen(
+            entity, qbo_id, sync_token, None, marker, Decimal(0), Decimal(0), False, {"name": fold(name)}, raw, kind=needed.kind
+        )
 
     async def changed(self, realm: str, token: AccessToken) -> bool:
         """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
@@ -493,7 +493,7 @@ class References:
             ids["global_tax"] = "NotApplicable"
             return
         if None in codes or policy.amounts is None:
-            raise _Missing(taxes.not_said(policy))
+            raise _Missing(not_said(policy))
         ids["global_tax"] = "TaxInclusive" if policy.amounts == "gross" else "TaxExcluded"
         if policy.amounts == "net":
             return

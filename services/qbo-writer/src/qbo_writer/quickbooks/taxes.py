@@ -12,14 +12,7 @@ from typing import Any
 from bookrelay.errors import Code
 
 from qbo_writer.domain import AccessToken, Unmapped
-from qbo_writer.policy import Policy
 from qbo_writer.quickbooks.mapping import decimal_of, part, rows
-
-TAX_NOT_SAID = (
-    "QuickBooks wants the tax of every line of this company (it is outside of the US and uses VAT, GST or the like), "
-    "and the company policy does not say it."
-)
-"""The reason of what is held for it: what has this reason is due again as soon as the policy says it."""
 
 GROSS_IN_US = Unmapped(
     'The company policy says amounts = "gross", but QuickBooks knows no gross amounts in the US.',
@@ -40,23 +33,6 @@ TAX_ON_TAX = Unmapped(
 )
 
 Query = Callable[[str, str, AccessToken], Awaitable[list[dict[str, Any]]]]
-
-
-def lacking(policy: Policy) -> tuple[str, ...]:
-    """Return the settings that a company needs which must name the tax of each line, and does not have."""
-    amounts = () if policy.amounts else ('amounts = "net" or "gross"',)
-    return amounts if policy.defaults.tax_code else (*amounts, "tax_code under [defaults]")
-
-
-def not_said(policy: Policy) -> Unmapped:
-    """Return what a document waits for: the names of the settings stand in the remedy."""
-    wanted = " and ".join(lacking(policy) or ("tax_code under [defaults]",))
-    return Unmapped(
-        TAX_NOT_SAID,
-        f"Set {wanted} in the company policy (COMPANY_POLICY_FILE, docs/company-policy.md); what waits for it goes on by itself.",
-        holds=True,
-        by_facts=True,
-    )
 
 
 class Rates:

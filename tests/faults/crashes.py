@@ -86,7 +86,7 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
     extra = BATCHES if batches else {}
     first = await lane.writer(companies, {**extra, "BOOKRELAY_CRASH_POINT": plan}, wait=False)
     writers = [first]
-    many = documents * (2 if batches or unpaying else 1)
+    many = documents * (2 if batches or unpaying or case.k > 1 else 1)
     loads = [workload.make(f"{seed}:{case}", c.realm, many, waves=3, bills=1.0 if unpaying else 0.3) for c in companies]
     commands = [command for load in loads for command in load.commands]
     try:

@@ -38,7 +38,7 @@ from bookrelay.messages import (
 from bookrelay.service import TRANSIENT
 from qbo_writer import handlers
 from qbo_writer.domain import Answer, AttemptState, Operation
-from qbo_writer.protocol.posting import FAILURES
+from qbo_writer.protocol.planning import FAILURES
 from qbo_writer.protocol.transitions import TRANSITIONS, Effect, Envelope, When
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.tokens import AWAY_SECONDS
@@ -352,8 +352,10 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
             realm, proven, "relied" in case.before,
         )  # fmt: skip
         poster = writer.posters[realm]
-        poster.row = await writer.ledger.realms.read(realm)
-        poster.clock = lambda: 1000.0  # a halt's trials have a test of their own: here it is enough that the company is halted
+        poster.halts.row = await writer.ledger.realms.read(realm)
+        poster.halts.clock = lambda: (
+            1000.0
+        )  # a halt's trials have a test of their own: here it is enough that the company is halted
         await lane.control("POST", "faults", {"rules": case.rules(realm)})
         if case.answer in (REVOKED, *TOKEN_ANSWERS):
             await lane.control("POST", "tokens", {"realm": realm, "expire_access": True, "revoke": case.answer == REVOKED})
@@ -429,7 +431,7 @@ def waiting(writer: Writer, realm: str) -> str | None:
         return "paused"  # whatever waits for its slot
     if poster.sender.flying():
         return None
-    if poster.row is not None and poster.row.halted_code:
+    if poster.halts.row is not None and poster.halts.row.halted_code:
         return "halted"
     if (refused := writer.tokens._refused.get(realm)) and refused.wait > AWAY_SECONDS:
         return "no token"  # nobody answers: requests with growing pauses

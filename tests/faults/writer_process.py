@@ -93,12 +93,12 @@ def journal_after_send() -> None:
     import uuid
 
     from qbo_writer import crashpoints
-    from qbo_writer.protocol import posting
+    from qbo_writer.protocol import claiming, planning
 
     def fresh(*_: Any) -> str:
         return "br-" + uuid.uuid4().hex  # what was not journalled cannot be repeated
 
-    posting.requestid_of = fresh  # type: ignore[assignment]
+    planning.requestid_of = fresh  # type: ignore[assignment]
 
     async def send_then_journal(self: Any, tenure: Any, attempts: Any, token: Any) -> None:
         for new in attempts:
@@ -109,7 +109,7 @@ def journal_after_send() -> None:
                 effects = await self.sender._answered(attempt, answer, token)
                 await self.sender._settle(tenure, effects, [(attempt, answer)])
 
-    poster: Any = posting.Poster
+    poster: Any = claiming.Claimer
     poster._singles = send_then_journal
 
 

@@ -63,7 +63,7 @@ async def test_where_nothing_is_bounded_silence_is_held_until_a_person_decides(d
         await d.pool.execute("UPDATE qbo_writer.realms SET bounds_unreliable = true")
         sandbox.fault(fault="drop_before_commit", count=1, match={"realm": d.realm, "entity": "Invoice", "operation": "create"})
         poster = d.writer.posters[d.realm]
-        poster.row = await d.writer.ledger.realms.read(d.realm)
+        poster.halts.row = await d.writer.ledger.realms.read(d.realm)
         await d.tell(invoice(d.realm, "Q-1"))
 
         async def held() -> bool:

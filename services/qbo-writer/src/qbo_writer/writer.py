@@ -96,7 +96,7 @@ class Writer:
         self.tokens = TokenStore(pool, settings, self.oauth)
         self.client.on_unauthorized = self.tokens.reject
         self.client.on_accepted = self.tokens.accepted
-        self.client.kept_back = lambda realm: self.posters[realm].stopped
+        self.client.kept_back = lambda realm: self.posters[realm].halts.stopped
         self.references = References(pool, lists or self.client, policy, settings)
         self.ledger = Ledger(pool, self.references)
         self.leases = Leases(

@@ -39,7 +39,7 @@ async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool
     """Post at most so many documents, wait for their answers, then end."""
     writer = Writer(settings, pool)
     for poster in writer.posters.values():
-        poster.limit = arguments.limit
+        poster.claimer.limit = arguments.limit
     renewing = asyncio.create_task(_renew(writer.leases.step))
     led: set[str] = set()
     try:
@@ -55,7 +55,7 @@ async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool
         if realm not in led:
             holder = await pool.fetchval("SELECT holder FROM qbo_writer.leases WHERE realm = $1", realm)
             remark(f"nothing was posted for company {realm}: {holder} has its lease and posts. Stop that service first.")
-        elif halted := poster.halted_by:
+        elif halted := poster.halts.halted_by:
             remark(f"nothing more was posted for company {realm}: halted by {halted.by}: {halted.why}. See `qbo-writer resume`.")
     done = sum(poster.sender.health.answered for poster in writer.posters.values())
     print(json.dumps({"answered": done, "seconds": round(arguments.seconds - max(0.0, until - time.monotonic()), 2)}))
@@ -87,7 +87,7 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
                 print(json.dumps(line | {"would": "supersede the older versions"}))
                 continue
             try:
-                plan = await poster.plan(candidate, token)
+                plan = await poster.planner.plan(candidate, token)
             except LookupFailed:
                 line |= {"would": "look up its references first"}
             except Skipped as skipped:

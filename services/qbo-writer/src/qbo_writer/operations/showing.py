@@ -58,7 +58,7 @@ async def _differences(poster: Poster, known: Known, asked: Asked, seen: Seen, t
     if asked.operation == "upsert":
         fields = await poster.parts.ledger.attempts.last_fields(asked.id) or fields
         try:
-            wanted = await poster.wanted(known, asked, token)
+            wanted = await poster.planner.wanted(known, asked, token)
         except (LookupFailed, Skipped, PermanentError):
             wanted = None  # a reference is not in the cache: what was last sent is shown
         if isinstance(wanted, domain.Wanted):

@@ -117,7 +117,9 @@ class Recoverer:
         if attempt is not None:
             await self._commit(self._sender.effects(attempt, When.READ_GONE))
         elif any(asked.operation == "retract" and asked.state in WAITING for asked in versions):
-            await self._commit(self._poster.adopter.gone(known, versions[0], deleted.entity))  # by us: its commit is lost
+            await self._commit(
+                self._poster.preparer.adopter.gone(known, versions[0], deleted.entity)
+            )  # by us: its commit is lost
         elif known.kind is LedgerKind.BILL_PAYMENT and self._poster.parts.rules.paid_by_us == "unpay":
             self._payments_gone[known.id] = known, deleted
         else:
@@ -159,7 +161,7 @@ class Recoverer:
         if as_known and seen.voided == (known.status is DocumentStatus.VOIDED):
             await self._as_known(seen, known, attempt)
             return
-        found = await self._asking(lambda token: self._poster.adopter.version_there(seen, known, versions, token))
+        found = await self._asking(lambda token: self._poster.preparer.adopter.version_there(seen, known, versions, token))
         if found is None:
             if not (known.diverged and known.sync_token == seen.sync_token):
                 await self._diverged(seen, known, attempt)
@@ -172,7 +174,7 @@ class Recoverer:
             return
         if attempt is not None:  # of another version: whatever became of it, this one is there
             await self._commit(self._sender.effects(attempt, When.READ_KNOWN))
-        effects = self._poster.adopter.take_over(seen, known, there, fields, versions[0])
+        effects = self._poster.preparer.adopter.take_over(seen, known, there, fields, versions[0])
         await self._commit(effects)
         self.found.settled += bool(effects.ends)
         self.found.earlier += not effects.ends

@@ -117,7 +117,7 @@ class Halts:
         self.parts.relay.wake()
 
     def trial_in(self) -> float | None:
-        """Return in how many seconds one request leaves as a trial; None where it leaves now: the next one is counted from now."""
+        """Return in how many seconds one request leaves as a trial; None: now, and the next one is counted from now."""
         if self.sender.flying() or self.clock() < self._halt_try_at:
             return self._halt_try_at - self.clock()
         self._halt_wait = min(self._halt_wait * HALT_RETRY_GROWTH, HALT_RETRY_MOST)

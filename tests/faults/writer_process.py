@@ -106,8 +106,8 @@ def journal_after_send() -> None:
             crashpoints.reach("sent")
             journalled = await self.parts.ledger.attempts.journal(self.realm, tenure.fencing_token, [new])
             for attempt in journalled:
-                effects = await self.sender._answered(attempt, answer, token)
-                await self.sender._settle(tenure, effects, [(attempt, answer)])
+                effects = await self.sender.answerer.single(attempt, answer, token)
+                await self.sender.committer.settle(tenure, effects, [(attempt, answer)])
 
     poster: Any = claiming.Claimer
     poster._singles = send_then_journal

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import Kind
+from qbo_writer.protocol.parts import Tenure
 from qbo_writer.protocol.recovering import Recoverer
-from qbo_writer.protocol.sending import Tenure
 from test_posting_operators import ours
 from test_unpaying import books, paid, policy
 from writer_support import Desk, QboSandbox, bill, desk, retract, running

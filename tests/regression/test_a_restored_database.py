@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from qbo_writer.ledger import recovery
 from qbo_writer.ledger.records import Discrepancy
+from qbo_writer.protocol.parts import Tenure
 from qbo_writer.protocol.recovering import Recoverer
-from qbo_writer.protocol.sending import Tenure
 from qbo_writer.protocol.sweeping import FIX_UNKNOWN
 from writer_support import Desk, QboSandbox, bill, desk, invoice, running
 

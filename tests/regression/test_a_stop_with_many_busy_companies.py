@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from bookrelay.db import open_pool
 from qbo_writer.ledger.lease import Leases
-from qbo_writer.protocol.sending import Tenure
+from qbo_writer.protocol.parts import Tenure
 from qbo_writer.writer import Writer
 from writer_support import QboSandbox, create_schema, qbo_sandbox, settings_for
 

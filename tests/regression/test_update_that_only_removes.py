@@ -29,7 +29,7 @@ SEEN = Seen("Invoice", "7", "0", None, "bookrelay:m", Decimal("1.00"), Decimal("
 
 def case(seen: Seen) -> When:
     sender = Sender("r", cast(Any, SimpleNamespace(ledger=None, references=None, books=None)), lambda: None)
-    return sender.compare(ATTEMPT, seen)[0]
+    return sender.looker.compare(ATTEMPT, seen)[0]
 
 
 def test_the_old_sync_token_says_that_it_has_not_happened() -> None:

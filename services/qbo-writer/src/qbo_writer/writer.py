@@ -15,8 +15,8 @@ from qbo_writer.ledger.ledger import Ledger
 from qbo_writer.policy import Policy
 from qbo_writer.policy_watching import PolicyFile
 from qbo_writer.protocol.deciding import Rules
+from qbo_writer.protocol.parts import Parts, Wakes
 from qbo_writer.protocol.posting import Poster
-from qbo_writer.protocol.sending import Parts, Wakes
 from qbo_writer.protocol.settling import Links
 from qbo_writer.protocol.transitions import Waits
 from qbo_writer.quickbooks import mapping

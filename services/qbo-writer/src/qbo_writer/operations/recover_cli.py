@@ -23,8 +23,8 @@ from qbo_writer.ledger import recovery
 from qbo_writer.ledger.lease import LeaseLost
 from qbo_writer.operations.cli_support import SHOWN, remark, seconds
 from qbo_writer.operations.replaying import FIX_MEMBERS, Replayed, replay
+from qbo_writer.protocol.parts import Tenure
 from qbo_writer.protocol.recovering import Recoverer
-from qbo_writer.protocol.sending import Tenure
 from qbo_writer.settings import WriterSettings
 from qbo_writer.writer import Writer
 

@@ -58,13 +58,15 @@ class Adopter:
         fencing_token = self._sender.parts.leases.holding(self._sender.realm)
         if fencing_token is None:
             return fields
-        merges = await self._sender.follower.moved(fencing_token, merging.moves(seen, fields), token)
+        merges = await self._sender.looker.follower.moved(fencing_token, merging.moves(seen, fields), token)
         return merging.follow_fields(fields, merges)
 
     def take_over(self, seen: Seen, known: Known, there: Asked, fields: dict[str, str], newest: Asked) -> Effects:
         """Settle the newest version by what is there; an earlier one becomes what is known, and the newest is posted over it."""
         if there.id == newest.id and there.state in WAITING:
-            settled = self._sender.effects(_as_if_sent(known, there, seen.entity, fields), When.READ_OWN, seen=seen, adopted=True)
+            settled = self._sender.looker.effects(
+                _as_if_sent(known, there, seen.entity, fields), When.READ_OWN, seen=seen, adopted=True
+            )
             return replace(settled, attempt=None, numbered=_numbered(seen, known, there))
         if there.operation == "retract":
             return Effects(document=_row(seen, known, fields, known.content_hash, None))
@@ -75,7 +77,7 @@ class Adopter:
         """No version of ours explains it: a person decides, and is told."""
         differences = comparing.compare(fields, seen).differences
         attempt = _as_if_sent(known, asked, seen.entity, fields)
-        return _without_attempt(self._sender.effects(attempt, When.READ_OTHER, seen=seen, differences=differences))
+        return _without_attempt(self._sender.looker.effects(attempt, When.READ_OTHER, seen=seen, differences=differences))
 
     def over(self, seen: Seen, known: Known) -> Effects:
         """A person said: over whatever is there. It becomes what is known, and the newest version is posted over it."""
@@ -84,7 +86,7 @@ class Adopter:
     def gone(self, known: Known, newest: Asked, entity: str) -> Effects:
         """One of our own retractions has removed it: the newest is settled by that, or posts it anew."""
         if newest.operation == "retract" and newest.state in WAITING:
-            return _without_attempt(self._sender.effects(_as_if_sent(known, newest, entity, {}), When.READ_GONE))
+            return _without_attempt(self._sender.looker.effects(_as_if_sent(known, newest, entity, {}), When.READ_GONE))
         nothing = DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
         return Effects(document=nothing)
 

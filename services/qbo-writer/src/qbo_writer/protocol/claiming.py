@@ -14,8 +14,9 @@ from qbo_writer.ledger.attempts import BatchChanged
 from qbo_writer.ledger.changes import NewAttempt
 from qbo_writer.ledger.records import BatchRow, Candidate
 from qbo_writer.protocol import numbering
+from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.preparing import Prepared, Preparer
-from qbo_writer.protocol.sending import Parts, Sender, Tenure
+from qbo_writer.protocol.sending import Sender
 
 THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
 BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each

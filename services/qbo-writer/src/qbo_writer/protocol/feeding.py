@@ -21,8 +21,9 @@ from qbo_writer.ledger.records import Known, RealmRow
 from qbo_writer.protocol import feed_refusals, probe
 from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_refusals import Refusal, Refusals
+from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.resolving import Resolver
-from qbo_writer.protocol.sending import Parts, Sender, Tenure
+from qbo_writer.protocol.sending import Sender
 
 log = telemetry.get_logger(__name__)
 
@@ -150,7 +151,7 @@ class Feeder:
                     page = await self.parts.books.updated(self.realm, entity, since, start, token)
                 seen, cursor = page.seen, page.next
             except (HaltError, LookupFailed) as error:
-                self._refuse(refused, entity, since, now, await self.sender.refused_alone(error, token))
+                self._refuse(refused, entity, since, now, await self.sender.serving.refused_alone(error, token))
             until, paging = paging.until, paging.after(entity, cursor)
             await self._take(tenure, seen, (until, paging, refused), token)
         return paging is not None
@@ -200,7 +201,7 @@ class Feeder:
         ids = [(c.kind, c.qbo_id) for c in changes if c.kind]
         mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
         await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)], token)
-        if await self.sender.follower.in_feed(tenure.fencing_token, changes, mine, token):
+        if await self.sender.looker.follower.in_feed(tenure.fencing_token, changes, mine, token):
             mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
         judged: list[FeedChange] = []
         for change in changes:
@@ -244,7 +245,7 @@ class Feeder:
             except (HaltError, LookupFailed) as error:
                 refusal = error if isinstance(error, LookupFailed) else error.__cause__
                 if not alone or not isinstance(refusal, LookupFailed):
-                    refusal = await self.sender.refused_alone(error, token)
+                    refusal = await self.sender.serving.refused_alone(error, token)
                 alone = True
                 raise refusal from None
 
@@ -286,7 +287,7 @@ class Feeder:
         Raises LookupFailed.
         """
         if seen is not None:
-            known = await self.sender.follower.known(tenure.fencing_token, known, seen, token)
+            known = await self.sender.looker.follower.known(tenure.fencing_token, known, seen, token)
         change = seen or Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
         told = replace(self.told(known, change, judge(known, change), datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])

@@ -17,7 +17,8 @@ from qbo_writer.domain import (
 from qbo_writer.ledger.lease import LeaseLost
 from qbo_writer.ledger.records import RealmRow
 from qbo_writer.protocol.feeding import Feeder
-from qbo_writer.protocol.sending import Parts, Sender, Tenure
+from qbo_writer.protocol.parts import Parts, Tenure
+from qbo_writer.protocol.sending import Sender
 
 log = telemetry.get_logger(__name__)
 

@@ -14,7 +14,8 @@ from qbo_writer.domain import (
 from qbo_writer.ledger.changes import Effects, End, FollowUp, NameWish, Requeue
 from qbo_writer.ledger.records import Candidate, Known
 from qbo_writer.names import alike, spellings
-from qbo_writer.protocol.sending import Parts, Sender, Tenure
+from qbo_writer.protocol.parts import Parts, Tenure
+from qbo_writer.protocol.sending import Sender
 from qbo_writer.protocol.settling import backoff_seconds, ended, hash_of
 
 
@@ -56,7 +57,7 @@ class NeededNames:
             f"Create or map the {kind} in QuickBooks, then send or release the document again.",
             Code(code) if code in set(Code) else Code.MAPPING_MISSING,
         )
-        await self.sender.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
+        await self.sender.committer.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
 
     async def _name_is_there(self, tenure: Tenure, needed: NameNeeded, known: Known, waiting: Sequence[Candidate]) -> None:
         """We created it, the cache has forgotten it, and a query does not show it (yet): what the ledger knows is enough."""
@@ -64,8 +65,8 @@ class NeededNames:
         made = self.parts.references.made(needed, known.qbo_id or "", known.sync_token or "0", name, known.marker)
         if isinstance(made, Unmapped):
             end = End(CommandState.WAITING, made.reason, made.fix, made.code)
-            await self.sender.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
+            await self.sender.committer.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
             return
         again = [Effects(requeue=Requeue(c.newest.id, backoff_seconds(c.newest.failures), failed=True)) for c in waiting]
         again[0] = Effects(requeue=again[0].requeue, learned=(made.entity, made))
-        await self.sender.commit(tenure, again)
+        await self.sender.committer.commit(tenure, again)

@@ -31,7 +31,7 @@ from qbo_writer.ports import FACTS_SECONDS
 from qbo_writer.protocol import differing, numbering, totals
 from qbo_writer.protocol.deciding import Unpay, Write, decide, in_closed_period, of_an_earlier_bill
 from qbo_writer.protocol.numbering import Numbering, Outcome
-from qbo_writer.protocol.sending import Parts
+from qbo_writer.protocol.parts import Parts
 
 Numbers = Mapping[int, Outcome]  # by the document's id
 FAILURES = 8  # of one command, until it is put aside for a person

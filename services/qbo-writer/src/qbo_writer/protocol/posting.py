@@ -20,10 +20,11 @@ from qbo_writer.protocol.claiming import Claimer
 from qbo_writer.protocol.deciding import Rules
 from qbo_writer.protocol.feeding import Feeder
 from qbo_writer.protocol.halts import Halts
+from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.planning import Planner
 from qbo_writer.protocol.preparing import Preparer
 from qbo_writer.protocol.resolving import Resolver
-from qbo_writer.protocol.sending import Parts, Sender, Tenure
+from qbo_writer.protocol.sending import Sender
 from qbo_writer.protocol.sweeping import Sweeper
 
 log = telemetry.get_logger(__name__)

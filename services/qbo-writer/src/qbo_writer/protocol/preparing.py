@@ -22,12 +22,14 @@ from qbo_writer.ledger.records import Asked, Candidate
 from qbo_writer.names import alike
 from qbo_writer.protocol import numbering
 from qbo_writer.protocol.adopting import Adopter
+from qbo_writer.protocol.committing import log_end
 from qbo_writer.protocol.deciding import Unpay, superseded
 from qbo_writer.protocol.feeding import Feeder
 from qbo_writer.protocol.halts import Halts
 from qbo_writer.protocol.needed_names import NeededNames
+from qbo_writer.protocol.parts import NO_ANSWER, PASSING, STRANGE_TO_HALT, Parts, Tenure
 from qbo_writer.protocol.planning import FAILURES, Numbers, Planner
-from qbo_writer.protocol.sending import NO_ANSWER, PASSING, STRANGE_TO_HALT, Parts, Sender, Tenure, log_end
+from qbo_writer.protocol.sending import Sender
 from qbo_writer.protocol.settling import backoff_seconds, ended
 from qbo_writer.redacting import names_in, veiled
 
@@ -78,7 +80,7 @@ class Preparer:
             self.sender.health.heard(NO_ANSWER)
         await self.halt_if_refused_to_all(prepared, token)
         if prepared.effects:
-            await self.sender.commit(tenure, prepared.effects)
+            await self.sender.committer.commit(tenure, prepared.effects)
             for effect in prepared.effects:
                 for end in effect.ends:
                     log_end(self.realm, end)
@@ -203,8 +205,8 @@ class Preparer:
         if prepared.refused is None or not (prepared.last_try or self._refused >= STRANGE_TO_HALT):
             return
         self._refused = 0
-        if await self.sender.strange_to_all(token, of_reads=True):
-            raise self.sender.refused_to_all(prepared.refused)
+        if await self.sender.serving.strange_to_all(token, of_reads=True):
+            raise self.sender.serving.refused_to_all(prepared.refused)
 
     def _others_are_served(self, command: UUID) -> bool:
         """Whether QuickBooks has answered somebody since a read for this command had no answer last.
@@ -243,9 +245,9 @@ class Preparer:
                 prepared = Prepared()
                 again = self.unread(asked, error, prepared)
                 await self.halt_if_refused_to_all(prepared, token)
-                await self.sender.commit(tenure, [again])
+                await self.sender.committer.commit(tenure, [again])
                 return
             if moved:
-                await self.sender.commit(tenure, [Effects(requeue=Requeue(asked.id, failed=True))])
+                await self.sender.committer.commit(tenure, [Effects(requeue=Requeue(asked.id, failed=True))])
                 return
-        await self.sender.commit(tenure, [ended(known, asked, end, self.parts.links)])
+        await self.sender.committer.commit(tenure, [ended(known, asked, end, self.parts.links)])

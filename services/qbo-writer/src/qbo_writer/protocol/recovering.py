@@ -21,8 +21,8 @@ from qbo_writer.ledger.changes import DocumentChange, Effects, FollowUp
 from qbo_writer.ledger.records import Asked, Attempt, Discrepancy, Known, Marked
 from qbo_writer.protocol.adopting import WAITING
 from qbo_writer.protocol.feeding import Judged, judge
+from qbo_writer.protocol.parts import Tenure
 from qbo_writer.protocol.posting import Poster
-from qbo_writer.protocol.sending import Tenure
 from qbo_writer.protocol.settling import hash_of
 from qbo_writer.protocol.sweeping import discrepancy
 from qbo_writer.protocol.transitions import When
@@ -115,7 +115,7 @@ class Recoverer:
 
     async def _gone(self, known: Known, deleted: Deleted, versions: Sequence[Asked], attempt: Attempt | None) -> None:
         if attempt is not None:
-            await self._commit(self._sender.effects(attempt, When.READ_GONE))
+            await self._commit(self._sender.looker.effects(attempt, When.READ_GONE))
         elif any(asked.operation == "retract" and asked.state in WAITING for asked in versions):
             await self._commit(
                 self._poster.preparer.adopter.gone(known, versions[0], deleted.entity)
@@ -169,11 +169,11 @@ class Recoverer:
             return
         there, fields = found
         if attempt is not None and attempt.asked.id == there.id:
-            await self._commit(self._sender.effects(attempt, When.READ_OWN, seen=seen, adopted=True))
+            await self._commit(self._sender.looker.effects(attempt, When.READ_OWN, seen=seen, adopted=True))
             self.found.settled += 1
             return
         if attempt is not None:  # of another version: whatever became of it, this one is there
-            await self._commit(self._sender.effects(attempt, When.READ_KNOWN))
+            await self._commit(self._sender.looker.effects(attempt, When.READ_KNOWN))
         effects = self._poster.preparer.adopter.take_over(seen, known, there, fields, versions[0])
         await self._commit(effects)
         self.found.settled += bool(effects.ends)
@@ -185,14 +185,14 @@ class Recoverer:
         """What is known and what was sent, after the merges that persons made meanwhile."""
         fencing_token = self._tenure.fencing_token
         if attempt is not None:
-            attempt = await self._sender.followed(fencing_token, attempt, seen, token)
-        return await self._sender.follower.known(fencing_token, known, seen, token), attempt
+            attempt = await self._sender.looker.followed(fencing_token, attempt, seen, token)
+        return await self._sender.looker.follower.known(fencing_token, known, seen, token), attempt
 
     async def _as_known(self, seen: Seen, known: Known, attempt: Attempt | None) -> None:
         verdict = judge(known, seen)
         if attempt is not None:
             if seen.sync_token != attempt.request.sync_token:  # no copy of it can take effect any more, and it had none
-                await self._commit(self._sender.effects(attempt, When.READ_KNOWN, seen=seen))
+                await self._commit(self._sender.looker.effects(attempt, When.READ_KNOWN, seen=seen))
             return  # else it is still to be looked for: by the protocol, once the company is served again
         if verdict.document is not None:
             await self._tell(known, seen, verdict)
@@ -202,7 +202,7 @@ class Recoverer:
         """No version explains it: a person's edit. It is told; nothing is written over it but by policy or a person's word."""
         compared = comparing.compare(known.fields or (attempt.fields if attempt else {}), seen)
         if attempt is not None:
-            await self._commit(self._sender.effects(attempt, When.READ_OTHER, seen=seen, differences=compared.differences))
+            await self._commit(self._sender.looker.effects(attempt, When.READ_OTHER, seen=seen, differences=compared.differences))
             return
         status = DocumentStatus.VOIDED if seen.voided and known.status is DocumentStatus.VOIDED else DocumentStatus.PRESENT
         row = DocumentChange(
@@ -265,7 +265,7 @@ class Recoverer:
         return {attempt.known.id: attempt for attempt in found}
 
     async def _commit(self, effects: Effects) -> None:
-        await self._sender.commit(self._tenure, [effects])
+        await self._sender.committer.commit(self._tenure, [effects])
 
     async def _tell(self, known: Known, change: Seen | Deleted, verdict: Judged) -> None:
         """Commit a row and its events as the change feed does."""

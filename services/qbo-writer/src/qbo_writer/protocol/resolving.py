@@ -24,7 +24,8 @@ from qbo_writer.domain import (
 )
 from qbo_writer.ledger.changes import Effects, End
 from qbo_writer.ledger.records import Attempt, RealmRow
-from qbo_writer.protocol.sending import Parts, Sender, Tenure
+from qbo_writer.protocol.parts import Parts, Tenure
+from qbo_writer.protocol.sending import Sender
 from qbo_writer.protocol.settling import ended
 from qbo_writer.protocol.transitions import (
     Move,
@@ -63,14 +64,14 @@ class Resolver:
 
     async def step(self, tenure: Tenure, row: RealmRow, token: AccessToken, limit: int) -> int:
         """Take up what is due; return how many attempts were taken up. Between two looks only what was just committed counts."""
-        if not self.sender.opened and time.monotonic() < self._look_at:
+        if not self.sender.committer.opened and time.monotonic() < self._look_at:
             return 0
-        self.sender.opened, self._look_at = False, time.monotonic() + LOOK_SECONDS
+        self.sender.committer.opened, self._look_at = False, time.monotonic() + LOOK_SECONDS
         for candidate in await self.parts.ledger.commands.behind(self.realm):
             end = End(
                 CommandState.HELD, "An earlier request for this document waits for a person.", "Decide about that one first."
             )
-            await self.sender.commit(tenure, [ended(candidate.known, candidate.newest, end, self.parts.links)])
+            await self.sender.committer.commit(tenure, [ended(candidate.known, candidate.newest, end, self.parts.links)])
         attempts = await self.parts.ledger.attempts.read_open(self.realm, limit=TOGETHER, without=list(tenure.in_flight))
         if not attempts:
             return 0
@@ -87,7 +88,7 @@ class Resolver:
                 taken |= await self._take_up(tenure, attempt, known, token, now)
                 alone -= 1
             else:
-                self.sender.opened = True  # there are more
+                self.sender.committer.opened = True  # there are more
         if together and not self._looking:
             some = [attempt for group in together.values() for attempt in group]
             self._looking = True
@@ -112,7 +113,7 @@ class Resolver:
         try:
             for attempts in together.values():
                 try:
-                    found = await self.sender.look_up_together(attempts, token)
+                    found = await self.sender.looker.look_up_together(attempts, token)
                 except LookupFailed as error:  # never read as "it is not there"
                     log.info("lookup.failed", realm=self.realm, attempts=len(attempts), error=repr(error))
                     await self._look_failed(tenure, attempts, now, error, token)
@@ -139,7 +140,7 @@ class Resolver:
             elif (when := self._when_absent(attempt, known, now)) is When.ABSENT_IN_WINDOW:
                 absent.append(attempt)
             else:
-                await self.sender.commit(tenure, [self.sender.effects(attempt, when)])
+                await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, when)])
         if later:
             await self._later(tenure, later, now)
         log.info(
@@ -153,7 +154,7 @@ class Resolver:
         try:
             seen = await self.parts.books.read(self.realm, attempt.request.entity, shown.qbo_id, token)
             if seen is not None:
-                attempt = await self.sender.followed(tenure.fencing_token, attempt, seen, token)
+                attempt = await self.sender.looker.followed(tenure.fencing_token, attempt, seen, token)
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
             await self._look_failed(tenure, [attempt], now, error, token)
@@ -161,7 +162,7 @@ class Resolver:
         if seen is None:
             await self._later(tenure, [attempt], now)
             return
-        await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+        await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
 
     def _when_absent(self, attempt: Attempt, known: Realm, now: datetime) -> When:
         return when_absent(attempt.sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
@@ -191,7 +192,7 @@ class Resolver:
             assert when is not None
             return await self._resend(tenure, attempt, when, token)
         if move is Move.HOLD:
-            await self.sender.commit(tenure, [self.sender.effects(attempt, When.UNBOUNDED)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, When.UNBOUNDED)])
             return {attempt.id}
         self.sender.spawn(tenure, [attempt], self._look(tenure, attempt, known, token, now, counts=move is Move.LOOK_COUNTS))
         return {attempt.id}
@@ -200,7 +201,7 @@ class Resolver:
         """Journalled under our own token, and no task of ours has it: its task failed, or its journal's commit was cut off."""
         left = tenure.sent.get(attempt.id) == attempt.sends
         if left or attempt.sent.ambiguous or attempt.fencing_token != tenure.fencing_token:
-            await self.sender.commit(tenure, [self.sender.effects(attempt, When.SILENCE)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, When.SILENCE)])
             return {attempt.id}
         # It has never left this process: as if refused, nothing was done.
         return await self._resend(tenure, attempt, When.RESEND_REFUSED, token)
@@ -230,12 +231,12 @@ class Resolver:
     async def _looked_up(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> tuple[Attempt, Seen | None]:
         """Read what the attempt was about; return it as merges left it, and what is there."""
         if attempt.request.operation is Operation.CREATE:
-            seen = next(iter(await self.sender.look_up(attempt, token)), None)
+            seen = next(iter(await self.sender.looker.look_up(attempt, token)), None)
         else:
             assert attempt.request.qbo_id is not None
             seen = await self.parts.books.read(self.realm, attempt.request.entity, attempt.request.qbo_id, token)
         if seen is not None:
-            attempt = await self.sender.followed(tenure.fencing_token, attempt, seen, token)
+            attempt = await self.sender.looker.followed(tenure.fencing_token, attempt, seen, token)
         return attempt, seen
 
     async def _look_for_stuck(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
@@ -245,8 +246,8 @@ class Resolver:
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
             return
-        if seen is not None and self.sender.compare(attempt, seen)[0] is not When.READ_KNOWN:
-            await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+        if seen is not None and self.sender.looker.compare(attempt, seen)[0] is not When.READ_KNOWN:
+            await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
 
     async def _look(
         self, tenure: Tenure, attempt: Attempt, known: Realm, token: AccessToken, now: datetime, *, counts: bool
@@ -260,9 +261,9 @@ class Resolver:
             await self._look_failed(tenure, [attempt], now, error, token)
             return
         if seen is not None or not create:
-            when, _ = self.sender.compare(attempt, seen)
+            when, _ = self.sender.looker.compare(attempt, seen)
             if when is not When.READ_KNOWN:
-                await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+                await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
                 return
             # By Id still as we knew it: its late copy may still come.
         if not counts:
@@ -272,7 +273,7 @@ class Resolver:
         if when is When.ABSENT_IN_WINDOW:
             await self._resend_from_look(tenure, [attempt], token)
         else:
-            await self.sender.commit(tenure, [self.sender.effects(attempt, when)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, when)])
 
     async def _look_failed(
         self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime, error: LookupFailed, token: AccessToken
@@ -282,8 +283,8 @@ class Resolver:
         Where a harmless read is refused as well, it is not about these: the company is halted, and they are looked for after it.
         """
         last = any(attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST for attempt in attempts)
-        if error.definite and last and await self.sender.strange_to_all(token):
-            raise self.sender.refused_to_all(error)
+        if error.definite and last and await self.sender.serving.strange_to_all(token):
+            raise self.sender.serving.refused_to_all(error)
         answered, refused = self.sender.health.answered, set[int]()
         at, ends = dict[int, datetime](), list[Effects]()
         for attempt in attempts:
@@ -295,11 +296,11 @@ class Resolver:
                 refused.add(attempt.id)
             if attempt.id in refused and attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST:
                 answer = Answer(AnswerKind.SILENCE, reason=str(error)[:REASON_LENGTH])
-                ends.append(self.sender.effects(attempt, When.LOOKS_REFUSED, answer=answer))
+                ends.append(self.sender.looker.effects(attempt, When.LOOKS_REFUSED, answer=answer))
             else:
                 at[attempt.id] = self._look_at_next(attempt, now, failed=times + 1)
         if ends:
-            await self.sender.commit(tenure, ends)
+            await self.sender.committer.commit(tenure, ends)
         if at:
             await self.parts.ledger.attempts.look_again_at(self.realm, tenure.fencing_token, at, refused)
 
@@ -334,7 +335,7 @@ class Resolver:
         """A person found nothing in QuickBooks: it counts when no copy can take effect any more."""
         dead_at = late_copies_dead_at(attempt.sent, self.parts.waits)
         if now > dead_at:
-            await self.sender.commit(tenure, [self.sender.effects(attempt, When.OPERATOR_ABSENT)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, When.OPERATOR_ABSENT)])
         else:
             await self.parts.ledger.attempts.look_again(
                 self.realm, tenure.fencing_token, attempt.id, dead_at + timedelta(seconds=1)
@@ -370,7 +371,7 @@ class Resolver:
             except FeedFull as full:
                 found += full.changes
             except HaltError as error:
-                raise await self.sender.refused_alone(error, token) from None
+                raise await self.sender.serving.refused_alone(error, token) from None
         return found
 
     async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen], token: AccessToken) -> int:
@@ -384,10 +385,10 @@ class Resolver:
             if seen is None or not create or attempt.sent.state is not AttemptState.UNKNOWN or attempt.id in tenure.in_flight:
                 continue
             try:
-                attempt = await self.sender.followed(tenure.fencing_token, attempt, seen, token)  # noqa: PLW2901
+                attempt = await self.sender.looker.followed(tenure.fencing_token, attempt, seen, token)  # noqa: PLW2901
             except LookupFailed as error:  # it is looked for by itself
                 log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
                 continue
-            await self.sender.commit(tenure, [self.sender.read(attempt, seen)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
             found += 1
         return found

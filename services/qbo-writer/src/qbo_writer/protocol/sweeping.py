@@ -16,7 +16,7 @@ from qbo_writer.ledger.discrepancies import told
 from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, Known, Marked
 from qbo_writer.protocol import asking
 from qbo_writer.protocol.feeding import Feeder, judge
-from qbo_writer.protocol.sending import Parts, Tenure
+from qbo_writer.protocol.parts import Parts, Tenure
 
 log = telemetry.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class Sweeper:
     async def _alone(self, error: HaltError, token: AccessToken) -> LookupFailed:
         """Whether a halting code concerns the sweep's own reads: then posting goes on. Raises HaltError where it does not."""
         try:
-            return await self._feeder.sender.refused_alone(error, token)
+            return await self._feeder.sender.serving.refused_alone(error, token)
         except LookupFailed as other:
             return other
 

@@ -435,7 +435,7 @@ def waiting(writer: Writer, realm: str) -> str | None:
         return "halted"
     if (refused := writer.tokens._refused.get(realm)) and refused.wait > AWAY_SECONDS:
         return "no token"  # nobody answers: requests with growing pauses
-    if max((times for _, times in poster.resolver._unanswered.values()), default=0) >= FAILURES:
+    if max((times for _, times in poster.resolver._times._unanswered.values()), default=0) >= FAILURES:
         return "away"  # nobody answers: look-ups with growing pauses
     return None
 

@@ -133,12 +133,12 @@ def new_requestid_on_resend() -> None:
 
 def absent_at_once() -> None:
     """ "Absent" counts without the wait."""
-    from qbo_writer.protocol import resolving, transitions
+    from qbo_writer.protocol import look_times, resolving, transitions
 
     def at_once(sent: Any, waits: Any) -> Any:
         return sent.silent_at or sent.last_sent_at
 
-    for module in (transitions, resolving):
+    for module in (transitions, resolving, look_times):
         part: Any = module
         part.absent_counts_at = at_once
 

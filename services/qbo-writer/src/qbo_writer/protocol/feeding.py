@@ -21,8 +21,8 @@ from qbo_writer.ledger.records import Known, RealmRow
 from qbo_writer.protocol import feed_refusals, probe
 from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_refusals import Refusal, Refusals
+from qbo_writer.protocol.finding import Finder
 from qbo_writer.protocol.parts import Parts, Tenure
-from qbo_writer.protocol.resolving import Resolver
 from qbo_writer.protocol.sending import Sender
 
 log = telemetry.get_logger(__name__)
@@ -74,8 +74,8 @@ def _number(sync_token: str | None) -> int:
 class Feeder:
     """Reads the change feed of one company while its lease is held."""
 
-    def __init__(self, realm: str, parts: Parts, sender: Sender, resolver: Resolver) -> None:
-        self.realm, self.parts, self.sender, self.resolver = realm, parts, sender, resolver
+    def __init__(self, realm: str, parts: Parts, sender: Sender, finder: Finder) -> None:
+        self.realm, self.parts, self.sender, self.finder = realm, parts, sender, finder
         self._entities = (*parts.forms.documents, *parts.forms.lists)
         self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
         self.busy = False
@@ -301,7 +301,7 @@ class Feeder:
         """A marker that the feed shows ends an unknown create, at any time."""
         by_marker = {(s.entity, s.marker): s for s in seen if s.marker}
         if by_marker:
-            await self.resolver.settle_found(tenure, by_marker, token)
+            await self.finder.settle_found(tenure, by_marker, token)
 
     # ------------------------------------------------------------------------------------------------------------- probe
 

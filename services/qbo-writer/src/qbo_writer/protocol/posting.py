@@ -19,6 +19,7 @@ from qbo_writer.policy import TAX_NOT_SAID, Policy, lacking, not_said
 from qbo_writer.protocol.claiming import Claimer
 from qbo_writer.protocol.deciding import Rules
 from qbo_writer.protocol.feeding import Feeder
+from qbo_writer.protocol.finding import Finder
 from qbo_writer.protocol.halts import Halts
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.planning import Planner
@@ -47,7 +48,8 @@ class Poster:
         self._wake = asyncio.Event()
         self.sender = Sender(realm, parts, self.wake)
         self.resolver = Resolver(realm, parts, self.sender)
-        self.feeder = Feeder(realm, parts, self.sender, self.resolver)
+        self.finder = Finder(realm, parts, self.sender)
+        self.feeder = Feeder(realm, parts, self.sender, self.finder)
         self.sweeper = Sweeper(realm, parts, self.feeder)
         self.planner = Planner(realm, parts)
         self.halts = Halts(realm, parts, self.sender, self.feeder)
@@ -208,7 +210,7 @@ class Poster:
     def _read_feed(self, tenure: Tenure, token: AccessToken) -> None:
         """Step 4 after taking the lease. Documents without an open attempt wait for nothing from here on."""
         tenure.feed_read = True
-        self.sender.spawn(tenure, (), self.resolver.read_feed(tenure, token))
+        self.sender.spawn(tenure, (), self.finder.read_feed(tenure, token))
 
     async def _round(self, tenure: Tenure, token: AccessToken, *, one_only: bool) -> int:
         """Take up open attempts, then claim: batches for a backlog, singles beside them. Return how much was started."""

@@ -6,24 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bookrelay import metrics, telemetry
-from bookrelay.errors import HaltError
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import (
     NAMES,
     AccessToken,
-    Answer,
-    AnswerKind,
     AttemptState,
     CommandState,
-    Deleted,
-    FeedFull,
     LookupFailed,
     Operation,
     Seen,
 )
-from qbo_writer.ledger.changes import Effects, End
+from qbo_writer.ledger.changes import End
 from qbo_writer.ledger.records import Attempt, RealmRow
+from qbo_writer.protocol.look_times import LookTimes
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.sending import Sender
 from qbo_writer.protocol.settling import ended
@@ -45,11 +41,6 @@ SENDS_MOST = 4  # of one attempt that stays without an answer; then it is claime
 AT_ONCE = 20  # open attempts taken up in one round, each by itself
 TOGETHER = 500  # creates that are looked up in one window
 STUCK_AGAIN = timedelta(hours=1)  # until what waits for a person is looked for again: it may be there all the same
-LOOKS_REFUSED_MOST = 8  # of one attempt: QuickBooks will not say whether it is there; a person looks
-LOOK_AGAIN_MOST = 300.0  # seconds between two look-ups for one attempt, while they fail
-UNANSWERED_MOST = 10_000  # attempts that are remembered for a look-up that failed
-REASON_LENGTH = 1000
-LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
 
 
 class Resolver:
@@ -59,8 +50,7 @@ class Resolver:
         self.realm, self.parts, self.sender = realm, parts, sender
         self._look_at = 0.0
         self._looking = False  # a window is being read; only one at a time, whose page is in memory
-        # attempt -> answers to anybody when its look-up failed last, and how often it did
-        self._unanswered: dict[int, tuple[int, int]] = {}
+        self._times = LookTimes(realm, parts, sender)
 
     async def step(self, tenure: Tenure, row: RealmRow, token: AccessToken, limit: int) -> int:
         """Take up what is due; return how many attempts were taken up. Between two looks only what was just committed counts."""
@@ -116,7 +106,7 @@ class Resolver:
                     found = await self.sender.looker.look_up_together(attempts, token)
                 except LookupFailed as error:  # never read as "it is not there"
                     log.info("lookup.failed", realm=self.realm, attempts=len(attempts), error=repr(error))
-                    await self._look_failed(tenure, attempts, now, error, token)
+                    await self._times.failed(tenure, attempts, now, error, token)
                     continue
                 await self._found_together(tenure, attempts, found, known, token, now)
         finally:
@@ -142,7 +132,7 @@ class Resolver:
             else:
                 await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, when)])
         if later:
-            await self._later(tenure, later, now)
+            await self._times.later(tenure, later, now)
         log.info(
             "lookup.window", realm=self.realm, attempts=len(attempts), found=len(found), absent=len(absent), later=len(later)
         )
@@ -157,10 +147,10 @@ class Resolver:
                 attempt = await self.sender.looker.followed(tenure.fencing_token, attempt, seen, token)
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            await self._look_failed(tenure, [attempt], now, error, token)
+            await self._times.failed(tenure, [attempt], now, error, token)
             return
         if seen is None:
-            await self._later(tenure, [attempt], now)
+            await self._times.later(tenure, [attempt], now)
             return
         await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
 
@@ -258,7 +248,7 @@ class Resolver:
             attempt, seen = await self._looked_up(tenure, attempt, token)
         except LookupFailed as error:  # never read as "it is not there"
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-            await self._look_failed(tenure, [attempt], now, error, token)
+            await self._times.failed(tenure, [attempt], now, error, token)
             return
         if seen is not None or not create:
             when, _ = self.sender.looker.compare(attempt, seen)
@@ -267,42 +257,13 @@ class Resolver:
                 return
             # By Id still as we knew it: its late copy may still come.
         if not counts:
-            await self._later(tenure, [attempt], now)
+            await self._times.later(tenure, [attempt], now)
             return
         when = self._when_absent(attempt, known, now)
         if when is When.ABSENT_IN_WINDOW:
             await self._resend_from_look(tenure, [attempt], token)
         else:
             await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, when)])
-
-    async def _look_failed(
-        self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime, error: LookupFailed, token: AccessToken
-    ) -> None:
-        """Look again later; what is refused, or never answered while others are served, ends before a person.
-
-        Where a harmless read is refused as well, it is not about these: the company is halted, and they are looked for after it.
-        """
-        last = any(attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST for attempt in attempts)
-        if error.definite and last and await self.sender.serving.strange_to_all(token):
-            raise self.sender.serving.refused_to_all(error)
-        answered, refused = self.sender.health.answered, set[int]()
-        at, ends = dict[int, datetime](), list[Effects]()
-        for attempt in attempts:
-            before, times = self._unanswered.get(attempt.id, (answered, 0))
-            if len(self._unanswered) > UNANSWERED_MOST:
-                self._unanswered.clear()
-            self._unanswered[attempt.id] = (answered, times + 1)
-            if error.definite or answered > before:
-                refused.add(attempt.id)
-            if attempt.id in refused and attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST:
-                answer = Answer(AnswerKind.SILENCE, reason=str(error)[:REASON_LENGTH])
-                ends.append(self.sender.looker.effects(attempt, When.LOOKS_REFUSED, answer=answer))
-            else:
-                at[attempt.id] = self._look_at_next(attempt, now, failed=times + 1)
-        if ends:
-            await self.sender.committer.commit(tenure, ends)
-        if at:
-            await self.parts.ledger.attempts.look_again_at(self.realm, tenure.fencing_token, at, refused)
 
     async def _resend_from_look(self, tenure: Tenure, attempts: Sequence[Attempt], token: AccessToken) -> None:
         when = When.ABSENT_IN_WINDOW
@@ -317,20 +278,6 @@ class Resolver:
             if failure is not None:
                 raise failure
 
-    async def _later(self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime) -> None:
-        """Look again at the next share of the wait, and when absent counts."""
-        at = {attempt.id: self._look_at_next(attempt, now) for attempt in attempts}
-        await self.parts.ledger.attempts.look_again_at(self.realm, tenure.fencing_token, at)
-
-    def _look_at_next(self, attempt: Attempt, now: datetime, failed: int = 0) -> datetime:
-        sent, counts_at = attempt.sent, absent_counts_at(attempt.sent, self.parts.waits)
-        start = sent.silent_at or sent.last_sent_at
-        shares = [start + (counts_at - start) * share for share in LOOKS]
-        soon = max(0.2, min(5.0, self.parts.waits.q.total_seconds() * 0.1))
-        again = now + timedelta(seconds=min(LOOK_AGAIN_MOST, soon * 2 ** min(failed, 10)))
-        at = next((at for at in shares if at > now), counts_at)
-        return max(at, again) if failed or at <= now else at
-
     async def _operator(self, tenure: Tenure, attempt: Attempt, now: datetime) -> set[int]:
         """A person found nothing in QuickBooks: it counts when no copy can take effect any more."""
         dead_at = late_copies_dead_at(attempt.sent, self.parts.waits)
@@ -341,54 +288,3 @@ class Resolver:
                 self.realm, tenure.fencing_token, attempt.id, dead_at + timedelta(seconds=1)
             )
         return {attempt.id}
-
-    async def read_feed(self, tenure: Tenure, token: AccessToken) -> None:
-        """Step 4 after taking the lease: settle the creates whose marker the change feed shows."""
-        attempts = [
-            a
-            for a in await self.parts.ledger.attempts.read_open(self.realm, limit=1000, without=list(tenure.in_flight), due=False)
-            if a.sent.state is AttemptState.UNKNOWN and a.request.operation is Operation.CREATE
-        ]
-        if not attempts:
-            return
-        since = min(a.sent.first_sent_at for a in attempts)
-        entities = sorted({a.request.entity for a in attempts})
-        try:
-            changes = await self._shown(entities, since, token)
-        except LookupFailed as error:
-            log.info("feed.failed", realm=self.realm, error=repr(error))
-            return
-        by_marker = {(s.entity, s.marker): s for s in changes if not isinstance(s, Deleted) and s.marker}
-        found = await self.settle_found(tenure, by_marker, token)
-        log.info("lease.feed_read", realm=self.realm, open_creates=len(attempts), found=found)
-
-    async def _shown(self, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
-        """What the feed shows; at its cap the newest: what it leaves out is looked up."""
-        found: list[Seen | Deleted] = []
-        for entity in entities:
-            try:
-                found += await self.parts.books.changes(self.realm, (entity,), since, token)
-            except FeedFull as full:
-                found += full.changes
-            except HaltError as error:
-                raise await self.sender.serving.refused_alone(error, token) from None
-        return found
-
-    async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen], token: AccessToken) -> int:
-        """Settle the unknown creates whose marker was seen, be it in the feed."""
-        found = 0
-        for attempt in await self.parts.ledger.attempts.read_open(
-            self.realm, limit=1000, without=list(tenure.in_flight), due=False
-        ):
-            seen = by_marker.get((attempt.request.entity, attempt.known.marker))
-            create = attempt.request.operation is Operation.CREATE
-            if seen is None or not create or attempt.sent.state is not AttemptState.UNKNOWN or attempt.id in tenure.in_flight:
-                continue
-            try:
-                attempt = await self.sender.looker.followed(tenure.fencing_token, attempt, seen, token)  # noqa: PLW2901
-            except LookupFailed as error:  # it is looked for by itself
-                log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
-                continue
-            await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
-            found += 1
-        return found

@@ -179,16 +179,16 @@ def older_version_wins() -> None:
 
 def overwrite_people() -> None:
     """After 5010 the update is applied again, whatever a person made of the document."""
-    from qbo_writer.protocol import sending
+    from qbo_writer.protocol import looking
     from qbo_writer.protocol.transitions import When
 
-    original = sending.Sender.compare
+    original = looking.Looker.compare
 
     def compare(self: Any, attempt: Any, seen: Any) -> Any:
         when, differences = original(self, attempt, seen)
         return (When.READ_KNOWN, ()) if when is When.READ_OTHER else (when, differences)
 
-    sending.Sender.compare = compare  # type: ignore[method-assign]
+    looking.Looker.compare = compare  # type: ignore[method-assign]
 
 
 def check_before_send_off() -> None:

@@ -88,4 +88,4 @@ def test_nothing_that_is_mended_in_quickbooks_or_in_the_policy_is_rejected_by_ha
     by_hand = {
         at.split(":")[0] for at, call in _calls("End") if call.args and ast.unparse(call.args[0]) == "CommandState.REJECTED"
     }
-    assert by_hand <= {"posting.py", "totals.py", "numbering.py"}  # a total below zero, a number: they are their source's
+    assert by_hand <= {"preparing.py", "totals.py", "numbering.py"}  # a total below zero, a number: they are their source's

@@ -12,11 +12,11 @@ ALWAYS = {"__init__.py", "domain.py", "handlers.py", "main.py", "mapping.py", "s
 ALLOWED = ALWAYS | {
     "__main__.py", "consumers.py", "routes.py", "polling.py", "tables.py", "store.py", "layout.py",
     # of the writer alone, below its packages and above them
-    "comparing.py", "contents.py", "crashpoints.py", "halving.py", "identity.py", "lists.py", "names.py", "policy.py",
+    "comparing.py", "crashpoints.py", "halving.py", "identity.py", "lists.py", "names.py", "policy.py",
     "policy_watching.py", "ports.py",
     "redacting.py", "reporting.py", "writer.py",
 }  # fmt: skip
-PACKAGES = {"qbo-writer": {"ledger", "operations", "protocol", "quickbooks"}}
+PACKAGES = {"qbo-writer": {"kinds", "ledger", "operations", "protocol", "quickbooks"}}
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "layout.py", "records.py",
     "changes.py", "commits.py", "commands.py", "attempts.py", "dependents.py", "comparing.py", "totals.py", "asking.py",

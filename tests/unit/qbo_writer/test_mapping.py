@@ -16,8 +16,8 @@ from bookrelay.money import loads, to_cents
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qbo_writer import comparing, identity
-from qbo_writer.contents import BillPaymentContent, NameContent
 from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolved, Wanted
+from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.settings import WriterSettings

@@ -320,8 +320,6 @@ NAMES = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
 
 NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
 
-WAITED_FOR = (*NAMES, LedgerKind.BILL_PAYMENT)  # documents whose end others wait for
-
 
 @dataclass(frozen=True)
 class CompanyFacts:

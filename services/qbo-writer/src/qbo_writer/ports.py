@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from bookrelay.messages import Priority
 
-from qbo_writer.contents import AnyContent
 from qbo_writer.domain import (
     AccessToken,
     Answer,
@@ -25,6 +24,7 @@ from qbo_writer.domain import (
     UpdatedPage,
     Wanted,
 )
+from qbo_writer.kinds import AnyContent
 from qbo_writer.policy import Policy
 
 FACTS_SECONDS = 60.0  # by older facts no document is refused that comes for the first time

@@ -8,6 +8,7 @@ from datetime import timedelta
 from bookrelay.db import Pool
 from bookrelay.kafka import Publisher
 
+from qbo_writer import kinds
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import LedgerKind
 from qbo_writer.ledger.lease import Leases
@@ -32,7 +33,7 @@ from qbo_writer.settings import WriterSettings
 def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
     """Take from policy and settings what the decision table needs."""
     skipped: dict[LedgerKind, str] = {}
-    for kind in (LedgerKind.INVOICE, LedgerKind.BILL):
+    for kind in kinds.OPTIONAL:
         if kind not in policy.kinds:
             skipped[kind] = f"The company's policy leaves out every {kind.value}."
     if settings.qb_sync_mode == "invoice_only":

@@ -10,7 +10,6 @@ from bookrelay.errors import Code, Disposition, HaltError
 from bookrelay.messages import CustomField, InvoiceLine
 from qbo_parts import POLICY, Company, bill, ids_of, invoice, request_for, settings_for, wanted_of
 from qbo_writer import comparing, identity
-from qbo_writer.contents import BillPaymentContent, NameContent
 from qbo_writer.domain import (
     AccessToken,
     Answer,
@@ -26,6 +25,7 @@ from qbo_writer.domain import (
     Seen,
     Wanted,
 )
+from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient, ReadRefused
 

@@ -12,8 +12,8 @@ from bookrelay.errors import Code
 from bookrelay.messages import BillLine, CustomField, InvoiceLine, Party
 from qbo_parts import Company, Sandbox, bill, invoice, make_tables, settings_for
 from qbo_writer import identity
-from qbo_writer.contents import BillPaymentContent, NameContent
 from qbo_writer.domain import LedgerKind, LookupFailed, NameNeeded, Operation, Resolved, Skipped, Unmapped
+from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient

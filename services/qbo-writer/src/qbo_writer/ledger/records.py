@@ -45,10 +45,9 @@ class Known:
 
     @property
     def paid(self) -> bool:
-        """Whether a payment, in full or in part, is known. A payment itself has nothing open, and is never paid."""
+        """Whether a payment, in full or in part, is known. Says nothing of a payment: nothing is open of it."""
         return (
-            self.kind in (LedgerKind.INVOICE, LedgerKind.BILL)
-            and self.status is DocumentStatus.PRESENT
+            self.status is DocumentStatus.PRESENT
             and self.total is not None
             and self.balance is not None
             and self.total not in (0, self.balance)

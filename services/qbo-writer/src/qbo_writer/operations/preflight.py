@@ -13,8 +13,8 @@ from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError, HaltError
 from bookrelay.messages import BillContent, InvoiceContent
 
-from qbo_writer.contents import BillPaymentContent
 from qbo_writer.domain import AccessToken, LedgerKind, LookupFailed, NameNeeded, Unmapped
+from qbo_writer.kinds import BillPaymentContent
 from qbo_writer.ledger.lease import Leases
 from qbo_writer.policy import Defaults, Policy
 from qbo_writer.quickbooks.client import QboClient

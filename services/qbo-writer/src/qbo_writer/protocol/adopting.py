@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from qbo_writer import comparing
+from qbo_writer import comparing, kinds
 from qbo_writer.domain import AccessToken, AttemptState, CommandState, DocumentStatus, Operation, Request, Seen
 from qbo_writer.ledger.changes import DocumentChange, Effects, Numbered
 from qbo_writer.ledger.records import Asked, Attempt, Known, Sent
@@ -93,7 +93,7 @@ class Adopter:
 
 def _numbered(seen: Seen, known: Known, there: Asked) -> Numbered | None:
     """Which of its source's numbers it stands for: nobody has noted it."""
-    if known.kind not in numbering.KINDS or there.operation == "retract":
+    if not kinds.of(known.kind).numbered or there.operation == "retract":
         return None
     return Numbered(known.id, seen.doc_number, numbering.given(there))
 

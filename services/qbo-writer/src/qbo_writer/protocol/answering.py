@@ -7,8 +7,8 @@ from dataclasses import replace
 from bookrelay import telemetry
 from bookrelay.errors import Code, Disposition
 
+from qbo_writer import kinds
 from qbo_writer.domain import (
-    NAMES,
     AccessToken,
     Answer,
     AnswerKind,
@@ -188,4 +188,4 @@ def _number_of_another(attempt: Attempt, answer: Answer, number: str) -> str:
 
 
 def name_taken(attempt: Attempt, answer: Answer) -> bool:
-    return answer.kind is AnswerKind.ERROR and answer.cause is Cause.NAME_TAKEN and attempt.known.kind in NAMES
+    return answer.kind is AnswerKind.ERROR and answer.cause is Cause.NAME_TAKEN and kinds.of(attempt.known.kind).is_name

@@ -10,9 +10,9 @@ from decimal import Decimal
 
 from bookrelay.money import to_cents
 
-from qbo_writer import comparing
+from qbo_writer import comparing, kinds
 from qbo_writer.comparing import tax_on_top
-from qbo_writer.domain import LedgerKind, Operation, Request, Seen
+from qbo_writer.domain import Operation, Request, Seen
 from qbo_writer.ledger.changes import Unlike
 from qbo_writer.ledger.records import Asked, Known
 from qbo_writer.protocol.totals import own_total
@@ -23,7 +23,7 @@ _NET = "total_before_tax"
 
 def not_as_asked(known: Known, asked: Asked, request: Request, fields: Mapping[str, str], seen: Seen) -> Unlike | None:
     """Compare the entity that a create or update left with what its command asked for."""
-    if known.kind in (LedgerKind.CUSTOMER, LedgerKind.VENDOR) or asked.content is None:
+    if kinds.of(known.kind).is_name or asked.content is None:
         return None
     there = _comparable(seen)
     total, key = own_total(asked.content), _NET if tax_on_top(fields) else "total"

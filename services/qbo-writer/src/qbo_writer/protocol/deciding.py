@@ -8,9 +8,10 @@ from typing import Literal
 from bookrelay.errors import Code
 from bookrelay.messages import Difference
 
+from qbo_writer import kinds
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
 from qbo_writer.ledger.changes import End
-from qbo_writer.ledger.records import Asked, Candidate, Known
+from qbo_writer.ledger.records import Asked, Known
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,6 @@ def superseded(by: Asked) -> End:
     return End(CommandState.SUPERSEDED, f"Version {by.version} was recorded first.", by_version=by.version)
 
 
-def of_an_earlier_bill(candidate: Candidate) -> End | None:
-    """Return why a payment is not made: its bill was withdrawn, or made anew, since it was asked for."""
-    asked, bill = candidate.newest, candidate.bill
-    if candidate.known.kind is not LedgerKind.BILL_PAYMENT or asked.operation == "retract" or asked.forced:
-        return None
-    if bill and bill[0] == (asked.content or {}).get("bill_id"):
-        return None
-    return End(CommandState.SUPERSEDED, "Its bill was withdrawn or made anew.", by_version=bill[1] if bill else asked.version)
-
-
 def decide(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
     """Decide what becomes of the newest recorded version of a document that has no open attempt."""
     if asked.dropped:
@@ -101,7 +92,7 @@ def _present(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
         return Write(Operation.UPDATE, restores=True)
     if known.content_hash == asked.content_hash and not known.diverged:
         return End(CommandState.UNCHANGED)
-    if known.paid and not asked.forced and (rules.update_paid == "hold" or _unpays(known, rules)):
+    if _paid_for(known) and not asked.forced and (rules.update_paid == "hold" or _unpays(known, rules)):
         return _paid(known, "changed", rules)
     if known.emailed and rules.update_emailed == "hold" and not asked.forced:
         return End(
@@ -136,15 +127,17 @@ def _absent(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
         return End(CommandState.UNCHANGED, forget=known.status is DocumentStatus.GONE)
     if known.status is DocumentStatus.VOIDED and not known.diverged:
         return End(CommandState.UNCHANGED)
-    if known.paid and not asked.forced:
+    if _paid_for(known) and not asked.forced:
         return _paid(known, "withdrawn", rules)
-    if known.kind is LedgerKind.INVOICE and rules.retract_invoice_by == "void":
-        return Write(Operation.VOID)
-    return Write(Operation.DELETE)
+    return Write(kinds.of(known.kind).takes_away(void=rules.retract_invoice_by == "void"))
+
+
+def _paid_for(known: Known) -> bool:
+    return known.paid and not kinds.of(known.kind).is_payment
 
 
 def _unpays(known: Known, rules: Rules) -> bool:
-    return known.kind is LedgerKind.BILL and rules.paid_by_us == "unpay"
+    return kinds.of(known.kind).unpaid_first and rules.paid_by_us == "unpay"
 
 
 def _paid(known: Known, what: str, rules: Rules) -> End | Unpay:

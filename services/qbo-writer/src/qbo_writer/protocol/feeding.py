@@ -13,8 +13,8 @@ from bookrelay import messages as m
 from bookrelay import metrics, telemetry
 from bookrelay.errors import HaltError
 
-from qbo_writer import comparing
-from qbo_writer.domain import NAMES, SENDER, AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
+from qbo_writer import comparing, kinds
+from qbo_writer.domain import SENDER, AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
 from qbo_writer.halving import in_halves
 from qbo_writer.ledger.changes import DocumentChange, FeedChange
 from qbo_writer.ledger.records import Known, RealmRow
@@ -260,7 +260,7 @@ class Feeder:
         deleted = isinstance(change, Deleted)
         sync_token = None if isinstance(change, Deleted) else change.sync_token
         events: list[m.AnyMessage] = []
-        if known and verdict.diverged and known.kind not in NAMES and known.qbo_id:
+        if known and verdict.diverged and not kinds.of(known.kind).is_name and known.qbo_id:
             data = m.DocumentDivergedData(
                 realm=known.realm, source=known.source, source_key=known.source_key, kind=m.Kind(known.kind.value),
                 version=max(0, known.newest_version), occurrence=max(0, _number(sync_token)) + 1, qbo_id=known.qbo_id,

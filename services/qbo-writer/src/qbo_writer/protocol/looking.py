@@ -6,10 +6,9 @@ from typing import Any
 
 from bookrelay import metrics
 
-from qbo_writer import comparing
+from qbo_writer import comparing, kinds
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import (
-    NAMES,
     AccessToken,
     Answer,
     Operation,
@@ -48,13 +47,13 @@ class Looker:
     async def look_up(self, attempt: Attempt, token: AccessToken, *, ours_only: bool = True) -> list[Seen]:
         """Look for what carries our marker (or number, or name), then read it by Id: a query may show an old SyncToken."""
         known, entity = attempt.known, attempt.request.entity
-        name = str((attempt.asked.content or {}).get("name") or "") if known.kind in NAMES else None
+        name = str((attempt.asked.content or {}).get("name") or "") if kinds.of(known.kind).is_name else None
         found = await self.parts.books.find(
             self.realm, entity, doc_number=attempt.fields.get("doc_number"), marker=known.marker,
             since=attempt.sent.first_sent_at, name=name, token=token,
         )  # fmt: skip
         reach(Place.LOOKED_UP)
-        ours = [s for s in found if s.marker == known.marker or known.kind in NAMES or not ours_only]
+        ours = [s for s in found if s.marker == known.marker or kinds.of(known.kind).is_name or not ours_only]
         ours.sort(key=lambda s: s.marker != known.marker)
         read = [await self.parts.books.read(self.realm, entity, s.qbo_id, token) for s in ours[:1]]
         return [s for s in read if s is not None]
@@ -93,7 +92,7 @@ class Looker:
             return When.READ_GONE, ()
         if operation is Operation.VOID and seen.voided:
             return When.READ_OWN, ()
-        if known.kind in NAMES and operation is Operation.CREATE:
+        if kinds.of(known.kind).is_name and operation is Operation.CREATE:
             return When.READ_OWN, ()  # a name is its identity
         mine = comparing.compare(attempt.fields, seen)
         # An update moves the SyncToken. Where it only takes something away (a memo), what it would leave is there before it, too.

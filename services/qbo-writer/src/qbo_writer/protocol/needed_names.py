@@ -4,19 +4,20 @@ from collections.abc import Sequence
 
 from bookrelay.errors import Code
 
+from qbo_writer import kinds
 from qbo_writer.domain import (
     NAMES_SOURCE,
     CommandState,
-    LedgerKind,
     NameNeeded,
     Unmapped,
 )
+from qbo_writer.kinds import hash_of
 from qbo_writer.ledger.changes import Effects, End, FollowUp, NameWish, Requeue
 from qbo_writer.ledger.records import Candidate, Known
 from qbo_writer.names import alike, spellings
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.sending import Sender
-from qbo_writer.protocol.settling import backoff_seconds, ended, hash_of
+from qbo_writer.protocol.settling import backoff_seconds, ended
 
 
 class NeededNames:
@@ -50,7 +51,7 @@ class NeededNames:
         self, tenure: Tenure, needed: NameNeeded, outcome: tuple[CommandState, str, str], waiting: Sequence[Candidate]
     ) -> None:
         state, code, reason = outcome
-        kind = "customer" if needed.kind is LedgerKind.CUSTOMER else "vendor"
+        kind = kinds.of(needed.kind).word
         end = End(
             state if state in (CommandState.HELD, CommandState.REJECTED) else CommandState.HELD,
             f"Its {kind} could not be created in QuickBooks: {reason or state.value}",

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from bookrelay.errors import Code
 
-from qbo_writer import identity
+from qbo_writer import identity, kinds
 from qbo_writer.domain import AccessToken, CommandState, LedgerKind, LookupFailed, Seen
 from qbo_writer.halving import in_halves
 from qbo_writer.ledger.changes import End, Number
@@ -21,7 +21,6 @@ from qbo_writer.names import tidy
 from qbo_writer.policy import Policy
 from qbo_writer.ports import Forms
 
-KINDS = (LedgerKind.INVOICE, LedgerKind.BILL)  # the others get no number of ours
 FIX_LONG = "Shorten it at its source, or let the company policy choose another number (unusable_number)."
 FIX_TAKEN = (
     "Give one of the two another number, then send or release this one again; or let the company policy choose another number "
@@ -83,7 +82,7 @@ def too_long(number: str) -> str | None:
 
 def taken(number: str, kind: LedgerKind, holder: Known | Seen) -> str:
     """Return the sentence about a number that another document has. It names no party: that may be a patient."""
-    entity = kind.value.replace("_", " ")
+    entity = kinds.of(kind).word
     if isinstance(holder, Seen):
         day = holder.fields.get("txn_date")
         return f"The number '{number}' is taken: {entity} {holder.qbo_id} in QuickBooks{f' of {day}' if day else ''} has it."
@@ -127,7 +126,7 @@ class Numbering:
         """
         promised = {} if promised is None else promised
         found: dict[int, Outcome] = {}
-        for kind in KINDS:
+        for kind in kinds.NUMBERED:
             wishes = [(known, asked, wish(known, asked, self.policy)) for known, asked in documents if known.kind is kind]
             found |= await self._of(kind, wishes, token, promised)
         return found

@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import cast
 
 from bookrelay.errors import Code, PermanentError
 from pydantic import ValidationError
 
-from qbo_writer import comparing
-from qbo_writer.contents import CONTENT, AnyContent
+from qbo_writer import comparing, kinds
 from qbo_writer.domain import (
-    NAMES,
     AccessToken,
     CommandState,
     CompanyFacts,
@@ -25,11 +24,12 @@ from qbo_writer.domain import (
     Unmapped,
     Wanted,
 )
+from qbo_writer.kinds import AnyContent
 from qbo_writer.ledger.changes import End, NewAttempt, Number
 from qbo_writer.ledger.records import Asked, Candidate, Known
 from qbo_writer.ports import FACTS_SECONDS
 from qbo_writer.protocol import differing, numbering, totals
-from qbo_writer.protocol.deciding import Unpay, Write, decide, in_closed_period, of_an_earlier_bill
+from qbo_writer.protocol.deciding import Unpay, Write, decide, in_closed_period
 from qbo_writer.protocol.numbering import Numbering, Outcome
 from qbo_writer.protocol.parts import Parts
 
@@ -69,7 +69,7 @@ class Planner:
             numbers = await self.numbers([candidate], token)
         known, asked = candidate.known, candidate.newest
         choice = decide(known, asked, self.parts.rules)
-        if isinstance(choice, Write) and (end := of_an_earlier_bill(candidate)):
+        if isinstance(choice, Write) and (end := kinds.of(known.kind).overtaken(candidate)):
             return end
         if isinstance(choice, Write | Unpay) and asked.failures >= FAILURES:
             return End(
@@ -79,9 +79,14 @@ class Planner:
                 "release it.",
                 Code.AUTOMATION_FAILED,
             )  # fmt: skip
-        if isinstance(choice, Write | Unpay) and known.kind not in NAMES and self.parts.rules.closed_period == "hold":
+        if isinstance(choice, Write | Unpay) and not kinds.of(known.kind).is_name and self.parts.rules.closed_period == "hold":
             choice = await self._closed(known, asked, token) or choice
-        if isinstance(choice, Write | Unpay) and asked.operation == "upsert" and not asked.forced and known.kind not in NAMES:
+        if (
+            isinstance(choice, Write | Unpay)
+            and asked.operation == "upsert"
+            and not asked.forced
+            and not kinds.of(known.kind).is_name
+        ):
             choice = await self._unlike_before(known) or choice
         choice = self._off_total(choice, known, asked) or choice
         if isinstance(choice, Unpay):
@@ -115,7 +120,7 @@ class Planner:
         written = [
             (c.known, c.newest)
             for c in candidates
-            if c.known.kind in numbering.KINDS and c.newest.state is CommandState.DUE and c.newest.operation == "upsert"
+            if kinds.of(c.known.kind).numbered and c.newest.state is CommandState.DUE and c.newest.operation == "upsert"
             and isinstance(decide(c.known, c.newest, self.parts.rules), Write | Unpay)
         ]  # fmt: skip
         if not written:
@@ -160,7 +165,7 @@ class Planner:
 
         `number`: None shows the one that it should get, before anybody is asked whether it is free.
         """
-        content = CONTENT[known.kind].model_validate(asked.content)
+        content = cast(AnyContent, kinds.of(known.kind).content.model_validate(asked.content))
         resolved = await self._resolve(known, asked, content, token)
         if not isinstance(resolved, Resolved):
             return resolved
@@ -173,7 +178,7 @@ class Planner:
     @staticmethod
     def _numbers_are_ours(kind: LedgerKind, facts: CompanyFacts) -> bool:
         """Whether we give the number. Where the company lets QuickBooks number its sales forms, ours would make doubles."""
-        return kind in numbering.KINDS and (facts.custom_numbers or kind is not LedgerKind.INVOICE)
+        return kinds.of(kind).numbered and (facts.custom_numbers or not kinds.of(kind).sales_form)
 
     async def _closed(self, known: Known, asked: Asked, token: AccessToken) -> End | None:
         facts = await self.parts.references.company(self.realm, token)
@@ -189,7 +194,7 @@ class Planner:
 
     def _off_total(self, choice: End | Write | Unpay, known: Known, asked: Asked) -> End | None:
         """Before anything is resolved: the lines against zero, and against the total that the source states."""
-        if asked.operation != "upsert" or known.kind in NAMES:
+        if asked.operation != "upsert" or kinds.of(known.kind).is_name:
             return None
         if isinstance(choice, Write | Unpay):
             return totals.below_zero(asked) or self._disagreement(asked, None)
@@ -215,7 +220,7 @@ class Planner:
         return replace(end, differences=(*end.differences, *comparing.differences(wanted.fields, known.fields or {})))
 
     async def _resolve(self, known: Known, asked: Asked, content: AnyContent, token: AccessToken) -> Resolved | NameNeeded | End:
-        if known.kind in NAMES:
+        if kinds.of(known.kind).is_name:
             return Resolved({})
         resolved = await self.parts.references.resolve(
             self.realm, known.kind, content, token, facts_age=_facts_age(asked, datetime.now(UTC))

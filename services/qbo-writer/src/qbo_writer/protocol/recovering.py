@@ -16,14 +16,14 @@ from bookrelay.db import Pool
 from qbo_writer import comparing, identity
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, FeedFull, LedgerKind, LookupFailed, Seen, UpdatedPage
+from qbo_writer.kinds.bill_payment import paid_by
 from qbo_writer.ledger import recovery
-from qbo_writer.ledger.changes import DocumentChange, Effects, FollowUp
+from qbo_writer.ledger.changes import DocumentChange, Effects
 from qbo_writer.ledger.records import Asked, Attempt, Discrepancy, Known, Marked
 from qbo_writer.protocol.adopting import WAITING
 from qbo_writer.protocol.feeding import Judged, judge
 from qbo_writer.protocol.parts import Tenure
 from qbo_writer.protocol.posting import Poster
-from qbo_writer.protocol.settling import hash_of
 from qbo_writer.protocol.sweeping import discrepancy
 from qbo_writer.protocol.transitions import When
 
@@ -229,14 +229,8 @@ class Recoverer:
                 continue
             if payment.marker != identity.marker(self.realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT):
                 continue
-            content = {
-                "vendor_id": payment.fields.get("vendor", ""), "bill_id": _bill(payment),
-                "txn_date": payment.fields.get("txn_date", ""), "amount": format(payment.total, "f"),
-            }  # fmt: skip
             version = max(0, bill.newest_version, known.newest_version if known is not None else 0)
-            asked = FollowUp(
-                self.realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT, version, content, hash_of(content)
-            )
+            asked = paid_by(bill, payment, version)
             await self._commit(Effects(document=_withdrawn(gone[0]) if gone else None, follow_ups=(asked,)))
             self._payments_gone.pop(known.id if known else 0, None)
             changed = True

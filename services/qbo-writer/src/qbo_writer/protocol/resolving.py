@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from bookrelay import metrics, telemetry
 
+from qbo_writer import kinds
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import (
-    NAMES,
     AccessToken,
     AttemptState,
     CommandState,
@@ -89,7 +89,7 @@ class Resolver:
     def _in_window(self, attempt: Attempt, known: Realm, now: datetime) -> bool:
         """Whether it is a create that is only to be looked for, which one read does for all of them."""
         sent = attempt.sent
-        if sent.operation is not Operation.CREATE or attempt.known.kind in NAMES or sent.stuck or attempt.operator_says:
+        if sent.operation is not Operation.CREATE or kinds.of(attempt.known.kind).is_name or sent.stuck or attempt.operator_says:
             return False
         if sent.state is AttemptState.SENDING and not sent.answered:
             return False

@@ -1,7 +1,5 @@
 """From a row of the protocol's table to what is committed with it: document, attempt, ends and events. Pure."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +8,10 @@ from typing import Any
 from bookrelay import messages as m
 from bookrelay.errors import Code, Disposition
 
+from qbo_writer import kinds
 from qbo_writer.comparing import veiled
-from qbo_writer.domain import NAMES, SENDER, WAITED_FOR, Answer, CommandState, DocumentStatus, LedgerKind, Operation, Seen
-from qbo_writer.ledger.changes import AttemptChange, CommandEnd, DocumentChange, Effects, End, FollowUp, Requeue, Unlike
+from qbo_writer.domain import SENDER, Answer, CommandState, DocumentStatus, Operation, Seen
+from qbo_writer.ledger.changes import AttemptChange, CommandEnd, DocumentChange, Effects, End, Requeue, Unlike
 from qbo_writer.ledger.records import WAITING_SECONDS, Asked, Attempt, Known
 from qbo_writer.protocol.asking import not_as_asked
 from qbo_writer.protocol.deciding import FIX_HELD
@@ -47,7 +46,7 @@ def _data(known: Known, asked: Asked) -> dict[str, Any]:
 
 def end_event(known: Known, asked: Asked, end: End, links: Links, now: datetime) -> m.AnyMessage | None:
     """Return the event of an end that is not `posted` or `retracted`."""
-    if known.kind in NAMES:
+    if kinds.of(known.kind).is_name:
         return None
     data = _data(known, asked)
     reason = end.reason or end.state.value
@@ -101,7 +100,7 @@ def ended(known: Known, asked: Asked, end: End, links: Links, now: datetime | No
     document = None
     if end.forget:
         document = _forgotten(known)
-    releases = known.id if known.kind in WAITED_FOR else None
+    releases = known.id if kinds.of(known.kind).waited_for else None
     return Effects(ends=(command_end,), document=document, releases=releases)
 
 
@@ -200,14 +199,14 @@ def _settled(
         effects = _retracted(attempt, change, "voided", links, now)
         return replace(effects, document=_row(attempt, seen, DocumentStatus.VOIDED))
     end = End(CommandState.POSTED)
-    learned = (attempt.request.entity, seen) if known.kind in NAMES else None
+    learned = (attempt.request.entity, seen) if kinds.of(known.kind).is_name else None
     unlike = not_as_asked(known, asked, attempt.request, attempt.fields, seen)
     event = _posted_event(attempt, seen, m.Outcome(outcome), links, now, unlike)
-    follow_ups = (_payment(attempt, seen),) if links.pay_bills and _to_be_paid(attempt, seen) else ()
+    follow_ups = kinds.of(known.kind).follow_ups(attempt, seen) if links.pay_bills else ()
     return Effects(
         attempt=change, document=_row(attempt, seen, DocumentStatus.PRESENT), ends=(CommandEnd(known, asked, end, event),),
-        learned=learned, releases=known.id if known.kind in NAMES else None, follow_ups=follow_ups,
-        compared=known.kind not in NAMES, differs=of_unlike(known, unlike) if unlike else None,
+        learned=learned, releases=known.id if kinds.of(known.kind).is_name else None, follow_ups=follow_ups,
+        compared=not kinds.of(known.kind).is_name, differs=of_unlike(known, unlike) if unlike else None,
     )  # fmt: skip
 
 
@@ -232,7 +231,7 @@ def _posted_event(
     attempt: Attempt, seen: Seen, outcome: m.Outcome, links: Links, now: datetime, unlike: Unlike | None
 ) -> m.AnyMessage | None:
     known = attempt.known
-    if known.kind in NAMES:
+    if kinds.of(known.kind).is_name:
         return None
     data = _data(known, attempt.asked) | {
         "outcome": outcome, "qbo_id": seen.qbo_id, "sync_token": seen.sync_token, "doc_number": seen.doc_number or None,
@@ -240,48 +239,19 @@ def _posted_event(
     }  # fmt: skip
     if unlike:
         data |= {"differences": unlike.differences, "discrepancy": unlike.amount}
-    if known.kind is LedgerKind.INVOICE:
-        return m.InvoicePosted.of(m.InvoicePostedData(**data), sender=SENDER, time=now)
-    if known.kind is LedgerKind.BILL:
-        return m.BillPosted.of(m.BillPostedData(**data), sender=SENDER, time=now)
-    return m.BillPaymentPosted.of(m.BillPaymentPostedData(**data), sender=SENDER, time=now)
-
-
-def _to_be_paid(attempt: Attempt, seen: Seen) -> bool:
-    """A new bill with something left to pay, or one that was changed before its payment arrived."""
-    if attempt.known.kind is not LedgerKind.BILL or not seen.balance:
-        return False
-    return attempt.request.operation is Operation.CREATE or seen.balance == seen.total
-
-
-def _payment(attempt: Attempt, seen: Seen) -> FollowUp:
-    known = attempt.known
-    vendor = seen.fields.get("vendor", "")
-    content = {
-        "vendor_id": vendor, "bill_id": seen.qbo_id, "txn_date": str((attempt.asked.content or {}).get("txn_date")),
-        "amount": format(seen.balance, "f"),
-    }  # fmt: skip
-    return FollowUp(
-        known.realm, known.source, known.source_key, LedgerKind.BILL_PAYMENT, attempt.asked.version, content,
-        hash_of(content), attempt.asked.priority,
-    )  # fmt: skip
-
-
-def hash_of(content: dict[str, Any]) -> str:
-    """Return the hash of a content that is no message: a payment, a name."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return kinds.of(known.kind).event(data, SENDER, now)
 
 
 def _retracted(attempt: Attempt, change: AttemptChange, how: str, links: Links, now: datetime) -> Effects:
     known, asked = attempt.known, attempt.asked
     event = None
-    if known.kind not in NAMES:
+    if not kinds.of(known.kind).is_name:
         data = m.DocumentRetractedData(**_data(known, asked), how=how, qbo_id=known.qbo_id)
         event = m.DocumentRetracted.of(data, sender=SENDER, time=now)
     end = End(CommandState.RETRACTED)
     return Effects(
         attempt=change, document=_forgotten(known), ends=(CommandEnd(known, asked, end, event),),
-        compared=known.kind not in NAMES, releases=known.id if known.kind in WAITED_FOR else None,
+        compared=not kinds.of(known.kind).is_name, releases=known.id if kinds.of(known.kind).waited_for else None,
     )  # fmt: skip
 
 
@@ -298,7 +268,7 @@ def _refused_for_good(attempt: Attempt, when: When, links: Links, answer: Answer
     state = CommandState.HELD if hold else CommandState.REJECTED
     end = End(state, answer.reason or "QuickBooks refused the document.", answer.fix, answer.code, answer.intuit_code)
     event = end_event(known, asked, end, links, now)
-    releases = known.id if known.kind in WAITED_FOR else None
+    releases = known.id if kinds.of(known.kind).waited_for else None
     return Effects(attempt=change, ends=(CommandEnd(known, asked, end, event),), releases=releases)
 
 
@@ -331,7 +301,7 @@ def _held_diverged(
             diverged=True, differences=differences, emailed=seen.emailed,
         )  # fmt: skip
         events = _diverged_events(known, asked, seen.qbo_id, differences, now)
-    releases = known.id if known.kind in WAITED_FOR else None
+    releases = known.id if kinds.of(known.kind).waited_for else None
     return Effects(
         attempt=change, document=document, ends=(CommandEnd(known, asked, end, event),), events=events, releases=releases
     )
@@ -340,7 +310,7 @@ def _held_diverged(
 def _diverged_events(
     known: Known, asked: Asked, qbo_id: str, differences: tuple[m.Difference, ...], now: datetime
 ) -> tuple[m.AnyMessage, ...]:
-    if known.kind in NAMES or known.diverged:
+    if kinds.of(known.kind).is_name or known.diverged:
         return ()
     data = m.DocumentDivergedData(**_data(known, asked), qbo_id=qbo_id, differences=differences)
     return (m.DocumentDiverged.of(data, sender=SENDER, time=now),)
@@ -392,7 +362,7 @@ def _stuck(attempt: Attempt, links: Links, now: datetime, answer: Answer | None)
         "Look for the document in QuickBooks: if it is not there, `qbo-writer held force`; if it is, it is found by itself.",
         Code.CONFLICT,
     )
-    releases = known.id if known.kind in WAITED_FOR else None
+    releases = known.id if kinds.of(known.kind).waited_for else None
     return Effects(
         attempt=change, ends=(CommandEnd(known, asked, end, end_event(known, asked, end, links, now)),), releases=releases
     )

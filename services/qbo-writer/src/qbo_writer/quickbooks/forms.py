@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from qbo_writer.contents import AnyContent
 from qbo_writer.domain import Answer, BatchItem, LedgerKind, Operation, Resolved, Wanted
+from qbo_writer.kinds import AnyContent
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.redacting import redacted

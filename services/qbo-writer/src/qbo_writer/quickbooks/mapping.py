@@ -11,9 +11,9 @@ from bookrelay.messages import BillLine, InvoiceContent, InvoiceLine
 from bookrelay.money import loads, to_cents
 
 from qbo_writer.comparing import taxed
-from qbo_writer.contents import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.domain import BatchItem, LedgerKind, LookupUnreadable, Operation, Resolved, Seen, Wanted
 from qbo_writer.identity import MARKER
+from qbo_writer.kinds import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.names import fold
 from qbo_writer.policy import Policy
 from qbo_writer.settings import WriterSettings

@@ -19,7 +19,7 @@ from bookrelay.db import Connection, Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import BillContent, InvoiceContent
 
-from qbo_writer.contents import AnyContent, BillPaymentContent, NameContent
+from qbo_writer import kinds
 from qbo_writer.domain import (
     AccessToken,
     CompanyFacts,
@@ -34,6 +34,7 @@ from qbo_writer.domain import (
     Unmapped,
     UpdatedPage,
 )
+from qbo_writer.kinds import AnyContent, BillPaymentContent, NameContent
 from qbo_writer.ledger import merges
 from qbo_writer.names import alike, fold, last, means, no_name, own, resembles, texts, tidy
 from qbo_writer.policy import Defaults, ItemTarget, Policy, Target, lacking, not_said
@@ -164,7 +165,7 @@ class References:
         policy = self._policy_of(realm)
         if isinstance(content, BillContent | BillPaymentContent) and self._settings.qb_sync_mode == "invoice_only":
             raise Skipped("Bills are left out: QB_SYNC_MODE is invoice_only.")
-        if kind not in policy.kinds and kind is not LedgerKind.BILL_PAYMENT:
+        if kinds.of(kind).optional and kind not in policy.kinds:
             raise Skipped(f"The company policy leaves out documents of kind {kind.value}.")
         facts = await self.company(realm, token)
         found = await self._by(facts, realm, content, policy, token)

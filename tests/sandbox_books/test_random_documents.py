@@ -8,13 +8,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox.qbo.books import attach, books_of, invariants
-from sandbox.qbo.faults import Fault
-from sandbox.qbo.reports import report
-from sandbox.qbo.schema import KINDS
-from sandbox.qbo.seed import fill
-from sandbox.qbo.store import Company, Doc, restore, snapshot
-from sandbox.qbo.writes import Options, delete, save, void
+from sandbox.qbo.books.ledger import attach, books_of, invariants
+from sandbox.qbo.books.reports.catalogue import report
+from sandbox.qbo.company.schema import KINDS
+from sandbox.qbo.company.store import Company, Doc, restore, snapshot
+from sandbox.qbo.control.seed import fill
+from sandbox.qbo.documents.writes import Options, delete, save, void
+from sandbox.qbo.rules.faults import Fault
 
 CUSTOMERS, VENDORS = ["1", "2", "3"], ["51", "52"]
 ITEMS = ["1", "2", "66", "SHIPPING_ITEM_ID", "STOCK"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.qbo.books import invariants
-from sandbox.qbo.schema import KINDS
-from sandbox.qbo.store import Company, Doc, broken_indexes, restore, snapshot
-from sandbox.qbo.world import Config, World
-from sandbox.qbo.writes import save
+from sandbox.qbo.books.ledger import invariants
+from sandbox.qbo.company.schema import KINDS
+from sandbox.qbo.company.store import Company, Doc, broken_indexes, restore, snapshot
+from sandbox.qbo.control.world import Config, World
+from sandbox.qbo.documents.writes import save
 
 
 def make(company: Company, kind: str, **body: Any) -> Doc:

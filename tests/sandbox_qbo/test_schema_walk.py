@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sandbox.qbo.schema import KINDS, SALES_FORMS, SHAPES
+from sandbox.qbo.company.schema import KINDS, SALES_FORMS, SHAPES
 
 from .acts import inactive
 from .bodies import STARTS, start

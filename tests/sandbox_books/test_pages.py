@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from sandbox.qbo.books.ledger import invariants
+from sandbox.qbo.books.audit import invariants
 from sandbox.qbo.company.schema import KINDS
 from sandbox.qbo.company.store import Company, Doc
 from sandbox.qbo.control.world import Config, World

@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox.qbo.books.ledger import attach, books_of, invariants
+from sandbox.qbo.books.audit import invariants
+from sandbox.qbo.books.ledger import attach, books_of
 from sandbox.qbo.books.reports.catalogue import report
 from sandbox.qbo.company.schema import KINDS
 from sandbox.qbo.company.store import Company, Doc, restore, snapshot

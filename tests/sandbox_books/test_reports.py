@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ledger_of import D, Ledger, applied, sold, spent
+from sandbox.qbo.books.audit import audit
 from sandbox.qbo.books.reports.catalogue import REPORTS, report
 from sandbox.qbo.rules.faults import Fault
 
@@ -90,7 +91,7 @@ def ledger() -> Ledger:
         TotalAmt=D(40),
         Balance=D(40),
     )
-    assert made.books.check() == []
+    assert audit(made.books) == []
     return made
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox.qbo.books.ledger import invariants
+from sandbox.qbo.books.audit import invariants
 from sandbox.qbo.company.store import broken_indexes
 from sandbox.qbo.door.app import App
 from sandbox.qbo.door.server import bind, build, server_for

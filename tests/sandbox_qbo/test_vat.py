@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sandbox.qbo.books.ledger import invariants
+from sandbox.qbo.books.audit import invariants
 from sandbox.qbo.company.store import broken_indexes
 
 from .bodies import bill, expense, invoice, line

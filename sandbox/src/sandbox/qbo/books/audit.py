@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from sandbox.qbo.books.amounts import LINK_KINDS, PAYABLE, RECEIVABLE, links_of, money
-from sandbox.qbo.company.store import ZERO, Doc, owed
-
-if TYPE_CHECKING:
-    from sandbox.qbo.books.ledger import Books
+from sandbox.qbo.books.ledger import Books, books_of
+from sandbox.qbo.company.store import ZERO, Company, Doc, owed
 
 Key = tuple[str, str]
 
 
+def invariants(company: Company) -> list[str]:
+    """Sentences about what does not hold in the company's books; [] when all holds."""
+    return audit(books_of(company))
+
+
 def audit(books: Books) -> list[str]:
-    """Sentences about what does not hold; [] when all holds."""
+    """Sentences about every invariant that does not hold; [] when the books are right. O(documents)."""
     applied = _applied(books)
     return [
         *books.problems.values(),

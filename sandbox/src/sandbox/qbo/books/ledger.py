@@ -1,7 +1,7 @@
 """The double-entry ledger of one company: it turns stored documents into postings and keeps account balances and sub-ledgers.
 
 It owns postings and nothing else. Balance, UnappliedAmt, RemainingCredit and LinkedTxn of documents belong to the write
-rules; `Books.check` proves here that they agree with the postings.
+rules; `audit.py` proves that they agree with the postings.
 
 A posting is a plain tuple `(account Id, cents, name key, line)`: cents are positive for a debit, the name key is "" or
 "Customer:<Id>" / "Vendor:<Id>" / "Employee:<Id>", line is the index in the document's Line list (-1: from its header).
@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any
 
 from sandbox.qbo.books.amounts import DEBIT_TYPES, PAYABLE, PROFIT_TYPES, RECEIVABLE, Posting, cents_of, links_of, money
-from sandbox.qbo.books.audit import audit
 from sandbox.qbo.company.store import ZERO, Company, Doc
 from sandbox.qbo.rules.vat import COUNTRIES
 
@@ -521,10 +520,6 @@ class Books:
             doc["QtyOnHand"] = self.stock[doc["Id"]]
         return doc
 
-    def check(self) -> list[str]:
-        """Sentences about every invariant that does not hold; [] when the books are right. O(documents)."""
-        return audit(self)
-
 
 STOCK_SIGN = {
     "Invoice": -1,
@@ -573,8 +568,3 @@ def attach(company: Company) -> None:
 def books_of(company: Company) -> Books:
     """The company's books; KeyError when none were attached."""
     return _BOOKS[company]
-
-
-def invariants(company: Company) -> list[str]:
-    """Sentences about what does not hold in the company's books; [] when all holds."""
-    return books_of(company).check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle  # state files are written and read by this program alone
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from sandbox.qbo.company import store
 from sandbox.qbo.company.clock import epoch_of
 from sandbox.qbo.company.schema import KINDS, PLANS
 from sandbox.qbo.company.store import Company
 from sandbox.qbo.control.injection import FAULTS, PROFILES
 from sandbox.qbo.control.seed import SKUS
+from sandbox.qbo.control.states import load_state, save_state
 from sandbox.qbo.control.world import World
 from sandbox.qbo.documents import writes
 from sandbox.qbo.rules.changes import Options, bump
@@ -470,63 +469,3 @@ def _load(company: Company, kind: str, doc: dict[str, Any]) -> str:
         return str(writes.save(company, KINDS[kind], {k: v for k, v in doc.items() if k != "Id"}, options)["Id"])
     finally:
         company.wanted_id = None
-
-
-def save_state(world: World, path: Path) -> None:
-    """Companies, requestids, tokens and clock into one file, written beside and moved over."""
-    state = {
-        "version": 1,
-        "companies": {realm: store.snapshot(company) for realm, company in world.companies.items()},
-        "remembered": world.remembered,
-        "oauth": (
-            world.oauth.grants,
-            world.oauth.access,
-            world.oauth.refresh,
-            world.oauth.codes,
-            world.oauth.settings,
-            world.oauth.clients,
-        ),
-        "first": (
-            world.first_realm,
-            world.first_grant,
-            world.first_access,
-            world.client_id,
-            world.client_secret,
-            world.verifier_token,
-        ),
-        "random": world.random.getstate(),
-        "offset": world.clock.offset,
-        "frozen_at": world.clock.frozen_at,
-        "redirects": world.oauth.redirects,
-        "metered_by_month": world.limits.metered_by_month,
-    }
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        pickle.dump(state, file, protocol=pickle.HIGHEST_PROTOCOL)
-    temporary.replace(path)
-
-
-def load_state(world: World, path: Path) -> None:
-    """The state of a file; raises ValueError for a file of another version."""
-    with path.open("rb") as file:
-        state = pickle.load(file)  # noqa: S301
-    if state.get("version") != 1:
-        raise ValueError("the state file has another version")
-    world.clock.offset = state["offset"]
-    world.clock.frozen_at = state.get("frozen_at")
-    world.oauth.redirects = state.get("redirects", set())
-    world.limits.metered_by_month = dict(state.get("metered_by_month", {}))
-    world.companies = {}
-    for realm, kept in state["companies"].items():
-        company = world.new_company(realm, kept["plan"])
-        company.event_sinks = []
-        store.restore(company, kept)
-        company.event_sinks = [world.webhooks.on_event]
-        world.companies[realm] = company
-    world.remembered = state["remembered"]
-    oauth = world.oauth
-    oauth.grants, oauth.access, oauth.refresh, oauth.codes, oauth.settings, oauth.clients = state["oauth"]
-    (world.first_realm, world.first_grant, world.first_access, world.client_id, world.client_secret, world.verifier_token) = (
-        state["first"]
-    )
-    world.random.setstate(state["random"])

@@ -9,19 +9,17 @@ import hashlib
 import hmac
 import random
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import orjson
 
 from sandbox.qbo.company.schema import KINDS
 from sandbox.qbo.company.store import Event
-
-if TYPE_CHECKING:
-    from sandbox.qbo.control.world import World
 
 SCHEDULE = (10, 20, 30, 300, 1200, 7200, 14400, 21600)  # seconds; then every 6 hours
 LETTERS = {"Create": "C", "Update": "U", "Delete": "D", "Merge": "M", "Void": "V", "Emailed": "E"}
@@ -92,10 +90,13 @@ class Subscriber:
 class Webhooks:
     """Gathers events and sends them, for each subscriber in order: a delivery that fails holds back the later ones."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, seed: int, *, now: Callable[[], float], verifier_token: Callable[[], str]) -> None:
+        """`now` is the stand-in's clock; `verifier_token` signs for endpoints that bring no token of their own."""
+        self.seed = seed
+        self.now = now
+        self.verifier_token = verifier_token
         self.subscribers: dict[str, Subscriber] = {}
-        self.random = random.Random(f"{world.config.seed}:webhooks")
+        self.random = random.Random(f"{seed}:webhooks")
         self.task: asyncio.Task[None] | None = None
         self.serving: dict[str, asyncio.Task[None]] = {}  # by subscriber
         self.wake: asyncio.Event | None = None
@@ -121,7 +122,7 @@ class Webhooks:
 
     def forget(self, *, keep_subscribers: bool) -> None:
         """After a reset: nothing waits any more, and the endpoints are gone unless they are to be kept."""
-        self.random = random.Random(f"{self.world.config.seed}:webhooks")
+        self.random = random.Random(f"{self.seed}:webhooks")
         if not keep_subscribers:
             self.subscribers = {}
         for subscriber in self.subscribers.values():
@@ -144,7 +145,7 @@ class Webhooks:
             return False
         if subscriber.paused or not (subscriber.waiting or subscriber.head):
             return True
-        return subscriber.looked == self.changes and not subscriber.due(self.world.clock.now())
+        return subscriber.looked == self.changes and not subscriber.due(self.now())
 
     def show(self) -> dict[str, Any]:
         """For the control API."""
@@ -165,7 +166,7 @@ class Webhooks:
             url,
             form,
             None if realms is None else [str(r) for r in realms],
-            str(spec.get("verifier_token") or self.world.verifier_token),
+            str(spec.get("verifier_token") or self.verifier_token()),
         )
         for name in ("delay", "duplicate", "reorder", "bundle_seconds", "answer_seconds"):
             if name in spec:
@@ -219,7 +220,7 @@ class Webhooks:
 
     async def _serve(self, subscriber: Subscriber) -> None:
         while not subscriber.paused and self.subscribers.get(subscriber.id) is subscriber:
-            now, subscriber.looked = self.world.clock.now(), self.changes
+            now, subscriber.looked = self.now(), self.changes
             if not subscriber.head:
                 self._take(subscriber, now)
             if not subscriber.head or subscriber.next_attempt > now:
@@ -252,7 +253,7 @@ class Webhooks:
 
     async def _attempt(self, subscriber: Subscriber) -> bool:
         """One delivery; True when acknowledged. The next attempt is reckoned from the beginning of this one."""
-        head, begun = subscriber.head, self.world.clock.now()
+        head, begun = subscriber.head, self.now()
         body = render(subscriber, [(event, event_id) for _, event, event_id in head])
         twice = subscriber.duplicate and self.random.random() < subscriber.duplicate
         subscriber.sending = True
@@ -278,7 +279,7 @@ class Webhooks:
 
     async def _post(self, subscriber: Subscriber, body: bytes) -> bool:
         assert self.client is not None
-        now = self.world.clock.now()
+        now = self.now()
         headers = {
             "content-type": "application/json; charset=utf-8",
             "intuit-signature": signature(subscriber.verifier_token, body),

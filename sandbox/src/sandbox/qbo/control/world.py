@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.qbo.books import ledger
+from sandbox.qbo.books.audit import invariants
+from sandbox.qbo.books.ledger import attach
 from sandbox.qbo.company import store
 from sandbox.qbo.company.clock import Clock
 from sandbox.qbo.company.store import Company, Doc
@@ -16,8 +17,8 @@ from sandbox.qbo.control import seed as seeding
 from sandbox.qbo.control.injection import Injector
 from sandbox.qbo.control.person import act
 from sandbox.qbo.control.webhooks import Webhooks
-from sandbox.qbo.door.oauth import ACCOUNTING, OAuth
 from sandbox.qbo.rules.limits import Limits, LimitSettings
+from sandbox.qbo.rules.tokens import ACCOUNTING, Tokens
 
 FIRST_REALM = 9341450000000001
 LOG_SIZE = 20_000
@@ -101,7 +102,7 @@ class World:
         self.client_id = "AB" + "".join(self.random.choices(ALPHANUMERIC, k=48))
         self.client_secret = "".join(self.random.choices(ALPHANUMERIC, k=40))
         self.verifier_token = "-".join(f"{self.random.getrandbits(32):08x}" for _ in range(4))
-        self.oauth = OAuth(self.clock, self.random, client_id=self.client_id, client_secret=self.client_secret)
+        self.oauth = Tokens(self.clock, self.random, client_id=self.client_id, client_secret=self.client_secret)
         self.limits = Limits(LimitSettings(enabled=config.limits))
         self.modes = Modes()
         self.injector = Injector(config.seed)
@@ -115,18 +116,22 @@ class World:
         self.internal_errors = 0
         self.held: set[asyncio.Event] = set()  # one for each wait of an injected fault
         self.creates_by_requestid: dict[str, int] = {}
-        self.webhooks = Webhooks(self)
+        self.webhooks = Webhooks(config.seed, now=self.now, verifier_token=lambda: self.verifier_token)
         self.first_realm = str(FIRST_REALM)
         self.add_company(self.first_realm, config.plan)
         self.first_grant = self.oauth.new_grant(self.first_realm, self.client_id)
         self.first_access = self.oauth.new_access(self.first_grant)
+
+    def now(self) -> float:
+        """The stand-in's time, asked of its clock each time: a reset brings another clock."""
+        return self.clock.now()
 
     # -- companies -------------------------------------------------------------------------------------------------
 
     def new_company(self, realm_id: str, plan: str) -> Company:
         """An empty company that is wired up: books attached, webhooks listening."""
         company = Company(realm_id, plan=plan, clock=self.clock, seed=self.config.seed)
-        ledger.attach(company)
+        attach(company)
         company.event_sinks.append(self.webhooks.on_event)
         return company
 
@@ -221,5 +226,5 @@ class World:
         """Per realm what does not hold in the books; the check of this package's own indexes comes with it."""
         found = {}
         for realm_id, company in self.companies.items():
-            found[realm_id] = [*ledger.invariants(company), *store.broken_indexes(company)]
+            found[realm_id] = [*invariants(company), *store.broken_indexes(company)]
         return found

@@ -262,7 +262,7 @@ class App:
         if path == "/op/v1/jwks":
             return Reply(200, JSON, dumps(oauth.jwks()))
         if path == "/v1/openid_connect/userinfo":
-            return _reply(self.world.oauth.user_info(headers))
+            return _reply(oauth.user_info(self.world.oauth, headers))
         if path == "/connect/oauth2":
             return self._authorize(method, params, body)
         if path.startswith("/files/"):
@@ -286,7 +286,7 @@ class App:
             elif rule.fault == "token_server_error":
                 record.status = int(rule.arguments["status"])
                 return Reply(record.status, "text/html", HTML_503)
-        reply = _reply(self.world.oauth.token(headers, body) if operation == "token" else self.world.oauth.revoke(headers, body))
+        reply = _reply((oauth.token if operation == "token" else oauth.revoke)(self.world.oauth, headers, body))
         if settings.lose_answers > 0 and operation == "token":
             settings.lose_answers -= 1
             raise Unanswered(reset=True)
@@ -300,7 +300,7 @@ class App:
             params = {**params, **dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))}
         decision = params.pop("decision", None)
         companies = [(realm, company.name) for realm, company in self.world.companies.items()]
-        return _reply(self.world.oauth.authorize(params, companies, decision))
+        return _reply(oauth.authorize(self.world.oauth, params, companies, decision))
 
     def _file(self, path: str, params: dict[str, str]) -> Reply:
         parts = path.split("/")

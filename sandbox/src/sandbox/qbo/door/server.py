@@ -16,7 +16,7 @@ from types import FrameType
 import uvicorn
 
 from sandbox.qbo.company.schema import PLANS
-from sandbox.qbo.control.routes import load_state, save_state
+from sandbox.qbo.control.states import load_state, save_state
 from sandbox.qbo.control.world import Config
 from sandbox.qbo.door.app import App, create_app
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sandbox.qbo.books.amounts import PAYABLE, RECEIVABLE, money
+from sandbox.qbo.books.audit import audit
 from sandbox.qbo.books.ledger import books_of
 from sandbox.qbo.books.reports.catalogue import report, txn_name
 from sandbox.qbo.company.clock import pacific
@@ -375,7 +376,7 @@ def _audit_card(company: Company, params: dict[str, str]) -> Html:
     if posted > BIG and not params.get("check"):
         ask = tag("a", "Check every document now", href=_link("/", realm=company.realm_id, check="1"))
         return _card("Are the books right?", tag("p", f"{posted:,} posted documents. ", ask))
-    broken = books.check()
+    broken = audit(books)
     if not broken:
         return _card(
             "Are the books right?",

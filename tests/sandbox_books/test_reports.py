@@ -342,7 +342,7 @@ def test_bad_requests_are_faults(ledger: Ledger, name: str, params: dict[str, st
 @pytest.mark.parametrize("name", ["GeneralLedger", "TransactionList", "ProfitAndLossDetail"])
 def test_a_report_of_too_many_cells_times_out(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report(ledger.company, name, ALL)["Rows"]["Row"]
-    monkeypatch.setattr("sandbox.qbo.books.reports.catalogue.CELL_LIMIT", 20)
+    monkeypatch.setattr("sandbox.qbo.books.reports.details.CELL_LIMIT", 20)
     with pytest.raises(Fault) as caught:
         report(ledger.company, name, ALL)
     assert (caught.value.code, caught.value.status) == ("6002", 504)

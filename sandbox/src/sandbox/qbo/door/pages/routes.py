@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 from sandbox.qbo.books.amounts import PAYABLE, RECEIVABLE, money
 from sandbox.qbo.books.audit import audit
 from sandbox.qbo.books.ledger import books_of
-from sandbox.qbo.books.reports.catalogue import report, txn_name
+from sandbox.qbo.books.reports.catalogue import report
+from sandbox.qbo.books.reports.report import txn_name
 from sandbox.qbo.company.clock import pacific
 from sandbox.qbo.company.store import TXN_KINDS, ZERO, Company, Doc
 from sandbox.qbo.control.world import Record, World

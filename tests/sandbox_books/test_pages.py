@@ -12,7 +12,8 @@ from sandbox.qbo.company.schema import KINDS
 from sandbox.qbo.company.store import Company, Doc
 from sandbox.qbo.control.world import Config, World
 from sandbox.qbo.documents.writes import save
-from sandbox.qbo.door.pages.routes import VIEWS, handle
+from sandbox.qbo.door.pages.frame import VIEWS
+from sandbox.qbo.door.pages.routes import handle
 
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 EVIL_LIST = EVIL.replace('"', "'").replace(":", "")  # names of accounts take neither

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox.qbo.company.schema import KINDS, SHAPES, Entity
+from sandbox.qbo.company.schema import KINDS, Entity
+from sandbox.qbo.company.shapes import SHAPES
 from sandbox.qbo.control.world import Config
 from sandbox.qbo.door.app import App
 

@@ -10,7 +10,8 @@ from operator import ge, gt, le, lt
 from typing import Any
 
 from sandbox.qbo.company.clock import epoch_of
-from sandbox.qbo.company.schema import KINDS, QUERY_NAMES, SHAPES, Entity
+from sandbox.qbo.company.schema import KINDS, QUERY_NAMES, Entity
+from sandbox.qbo.company.shapes import SHAPES
 from sandbox.qbo.company.store import Company, Doc, folded
 from sandbox.qbo.rules.changes import check_plan
 from sandbox.qbo.rules.faults import Fault

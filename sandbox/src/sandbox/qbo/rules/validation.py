@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from sandbox.qbo.company.clock import epoch_of
-from sandbox.qbo.company.schema import KINDS, SALES_FORMS, SHAPES, Entity
+from sandbox.qbo.company.schema import KINDS, SALES_FORMS, Entity
+from sandbox.qbo.company.shapes import SHAPES
 from sandbox.qbo.company.store import Company, Doc
 from sandbox.qbo.rules.faults import Fault
 

@@ -272,9 +272,11 @@ def ledger_of(made: Company) -> dict[str, int]:
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(STEP, min_size=12, max_size=50))
-def test_whatever_is_accepted_the_books_are_right(steps: list[tuple[str, Any, Any]]) -> None:
+@given(st.lists(STEP, min_size=12, max_size=50), st.booleans())
+def test_whatever_is_accepted_the_books_are_right(steps: list[tuple[str, Any, Any]], applies: bool) -> None:
     made = company()
+    forms = {**made.preferences["SalesFormsPrefs"], "AutoApplyCredit": applies}
+    made.put("Preferences", {**made.preferences, "SalesFormsPrefs": forms})
     for step in steps:
         before = ledger_of(made)
         try:

@@ -13,6 +13,7 @@ from sandbox.qbo.company.clock import pacific
 from sandbox.qbo.company.schema import KINDS, Entity
 from sandbox.qbo.company.store import NAME_KINDS, TXN_KINDS, ZERO, Company, Doc
 from sandbox.qbo.documents.addresses import settle_addresses
+from sandbox.qbo.documents.credits import payment_for
 from sandbox.qbo.documents.journals import finish_journal, finish_time, finish_transfer
 from sandbox.qbo.documents.lists import (
     finish_account,
@@ -91,22 +92,27 @@ def _check_dependants(company: Company, kind: str, doc: Doc) -> None:
         raise Fault("800")
 
 
+VOIDED_BY_PERSONS = ("CreditMemo", "RefundReceipt")  # webhooks tell of their voids; the API has no operation for it
+
+
 def void(company: Company, entity: Entity, body: Any, options: Options | None = None) -> Doc:
     """Void: amounts and quantities 0, links gone, "Voided" in PrivateNote, the DocNumber stays."""
     options = options or Options()
-    if not entity.void:
+    if not entity.void and not (options.person and entity.kind in VOIDED_BY_PERSONS):
         raise Fault("500", detail=f"Operation void is not supported for {entity.kind}.")
     old = _existing(company, entity, body, options)
     check_settled(company, old, "void", options)
     check_period(company, old.get("TxnDate"))
     check_deposited(old)
+    if entity.kind == "CreditMemo" and old.get("LinkedTxn"):  # its payment would cover less than it pays
+        raise Fault("6450")
     if old.get("TotalAmt") == 0 and str(old.get("PrivateNote", "")).startswith("Voided"):
         return old
     doc = dict(old)
     note = old.get("PrivateNote")
     doc["PrivateNote"] = ("Voided - " + note if note else "Voided")[:4000]
     doc["TotalAmt"] = ZERO
-    for name in ("Balance", "UnappliedAmt", "Deposit"):
+    for name in ("Balance", "UnappliedAmt", "RemainingCredit", "Deposit"):
         if name in doc:
             doc[name] = ZERO
     if "LinkedTxn" in doc:
@@ -145,6 +151,8 @@ def _create(company: Company, entity: Entity, values: Doc, body: Doc, options: O
     _store_moved(change)
     if opening:
         _open_balance(company, entity.kind, doc, opening)
+    if (applied := payment_for(company, entity.kind, doc)) is not None:
+        save(company, KINDS["Payment"], applied, Options(person=True))
     return doc
 
 

@@ -118,6 +118,8 @@ def write(company: Company, entity: Entity, operation: str, body: Any, options: 
     if operation == "delete":
         return writes.delete(company, entity, body, options)
     if operation == "void":
+        if entity.void == "include":  # a sparse update with include=void
+            raise Fault("500", detail=f"Operation void is not supported for {entity.kind}.")
         return writes.void(company, entity, body, options)
     if operation == "update":
         if "void" in options.include:

@@ -7,15 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from sandbox.qbo.books.amounts import DEBIT_TYPES, PROFIT_TYPES, cents_of
 from sandbox.qbo.books.entries import Entry, day_of, entries
-from sandbox.qbo.books.reports.report import (
-    TYPE_ORDER,
-    Report,
-    Row,
-    cell,
-    profit_entries,
-    tag_of,
-    txn_name,
-)
+from sandbox.qbo.books.reports.report import TYPE_ORDER, Report, Row, cell, profit_entries, tag_of, txn_name
 from sandbox.qbo.company.store import TXN_KINDS, ZERO, Doc
 from sandbox.qbo.rules.faults import Fault
 

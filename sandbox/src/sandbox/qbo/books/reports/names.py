@@ -7,15 +7,7 @@ from datetime import date
 from sandbox.qbo.books.amounts import PAYABLE, RECEIVABLE
 from sandbox.qbo.books.entries import OpenItem, open_items
 from sandbox.qbo.books.reports import periods
-from sandbox.qbo.books.reports.report import (
-    Amounts,
-    Grid,
-    Report,
-    Row,
-    added,
-    profit_entries,
-    summary_row,
-)
+from sandbox.qbo.books.reports.report import Amounts, Grid, Report, Row, added, profit_entries, summary_row
 from sandbox.qbo.rules.faults import Fault
 
 

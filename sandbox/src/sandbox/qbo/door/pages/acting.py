@@ -7,9 +7,7 @@ from typing import Any
 
 from sandbox.qbo.company.store import TXN_KINDS, ZERO, Company, Doc
 from sandbox.qbo.control.world import World
-from sandbox.qbo.door.pages.frame import (
-    amount_text,
-)
+from sandbox.qbo.door.pages.frame import amount_text
 
 
 class RefusedError(Exception):

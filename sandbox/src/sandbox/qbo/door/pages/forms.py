@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from sandbox.qbo.company.schema import KINDS
 from sandbox.qbo.company.store import TXN_KINDS, Company, Doc
-from sandbox.qbo.door.pages.frame import (
-    card,
-)
+from sandbox.qbo.documents.writes import VOIDED_BY_PERSONS
+from sandbox.qbo.door.pages.frame import card
 from sandbox.qbo.door.pages.markup import Html, tag
 
 EDITABLE = frozenset(TXN_KINDS) - {"Deposit", "Transfer", "JournalEntry", "TimeActivity"}
+VOIDABLE = frozenset(kind for kind, entity in KINDS.items() if entity.void) | set(VOIDED_BY_PERSONS)
 PRICED_LINES = ("SalesItemLineDetail", "AccountBasedExpenseLineDetail", "ItemBasedExpenseLineDetail")
 
 
@@ -68,7 +69,7 @@ def forms_card(company: Company, kind: str, doc: Doc, typed: dict[str, str]) -> 
         blocks.append(
             tag("form", _hidden(company, kind, doc, "pay"), amount, pay, cls="line actions", method="post", action="/ui/act")
         )
-    if kind in {"Invoice", "Payment", "SalesReceipt", "BillPayment"} and doc.get("TotalAmt"):
+    if kind in VOIDABLE and doc.get("TotalAmt"):
         buttons.append(_button(company, kind, doc, "void", "Void", "Void this document? Its amounts become 0."))
     if kind in TXN_KINDS:
         buttons.append(_button(company, kind, doc, "delete", "Delete", "Delete this document for good?"))

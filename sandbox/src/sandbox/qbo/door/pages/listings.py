@@ -11,16 +11,7 @@ from sandbox.qbo.books.reports.report import txn_name
 from sandbox.qbo.company.clock import pacific
 from sandbox.qbo.company.store import Company, Doc
 from sandbox.qbo.control.world import Record, World
-from sandbox.qbo.door.pages.frame import (
-    PAGE,
-    amount_text,
-    card,
-    document_link,
-    link_to,
-    party_of,
-    state_of,
-    table_of,
-)
+from sandbox.qbo.door.pages.frame import PAGE, amount_text, card, document_link, link_to, party_of, state_of, table_of
 from sandbox.qbo.door.pages.markup import Html, tag
 
 

@@ -9,14 +9,7 @@ from sandbox.qbo.books.audit import audit
 from sandbox.qbo.books.ledger import books_of
 from sandbox.qbo.company.store import TXN_KINDS, Company
 from sandbox.qbo.control.world import World
-from sandbox.qbo.door.pages.frame import (
-    PAGE,
-    VIEWS,
-    amount_text,
-    card,
-    link_to,
-    table_of,
-)
+from sandbox.qbo.door.pages.frame import PAGE, VIEWS, amount_text, card, link_to, table_of
 from sandbox.qbo.door.pages.listings import newest, requests_table, txn_table
 from sandbox.qbo.door.pages.markup import Html, join, tag
 

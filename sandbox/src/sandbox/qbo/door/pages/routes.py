@@ -8,17 +8,7 @@ from sandbox.qbo.company.store import Company
 from sandbox.qbo.control.world import World
 from sandbox.qbo.door.pages.acting import RefusedError, perform
 from sandbox.qbo.door.pages.document import document_page
-from sandbox.qbo.door.pages.frame import (
-    HEADERS,
-    VIEW_OF,
-    VIEWS,
-    Answer,
-    amount_text,
-    card,
-    framed,
-    link_to,
-    page_of,
-)
+from sandbox.qbo.door.pages.frame import HEADERS, VIEW_OF, VIEWS, Answer, amount_text, card, framed, link_to, page_of
 from sandbox.qbo.door.pages.listings import accounts_card, listing, requests_table, trial_card
 from sandbox.qbo.door.pages.markup import join, tag, text
 from sandbox.qbo.door.pages.overview import overview_body

@@ -1,4 +1,4 @@
-"""The controllable clock: documents, tokens and webhook retries live on it; rate limits never do (see limits.py)."""
+"""The controllable clock: documents, tokens and webhook retries live on it; rate limits never do (see rules/limits.py)."""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ async def run(lane: Lane, seed: str, kafka: Kafka, crash: Place | None = None, d
         for row in await lane.pool.fetch(
             "SELECT d.source_key, d.kind, d.status, d.qbo_id, d.sync_token, d.differences, d.fields, (SELECT string_agg("
             "o.version || o.operation || o.state, ' ' ORDER BY o.recorded_at) FROM qbo_writer.commands o "
-            "WHERE o.document_id = d.id) AS versions FROM qbo_writer.documents d WHERE d.realm = $1 AND d.diverged",
+            "JOIN qbo_writer.documents od ON od.id = o.document_id WHERE od.realm = d.realm AND od.source_key = d.source_key) "
+            "AS versions FROM qbo_writer.documents d WHERE d.realm = $1 AND d.diverged",
             company.realm,
         )
     }

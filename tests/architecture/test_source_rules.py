@@ -7,28 +7,29 @@ from pathlib import Path
 import pytest
 from sources import DEPLOY, ROOT, SERVICES, SHARED, called, product, python_files, shown, texts, tracked, tree
 
-# The same file names in every service (style): what each has, and what one may have.
+# The same file names in every service (style): what each has, at its top or in a package of it, and what one may have at its top.
 ALWAYS = {"__init__.py", "domain.py", "handlers.py", "main.py", "mapping.py", "settings.py"}
 ALLOWED = ALWAYS | {
-    "__main__.py", "consumers.py", "routes.py", "polling.py", "posting.py", "resolving.py", "sending.py", "settling.py",
-    "deciding.py", "transitions.py", "tables.py", "store.py", "ledger.py", "lease.py", "tokens.py", "pacing.py", "policy.py",
-    "references.py", "faults.py", "layout.py", "reporting.py", "policy_watching.py", "preflight.py",
-    "probe.py", "audit.py", "redacting.py", "operating.py", "feeding.py", "sweeping.py", "cli.py", "cli_support.py",
-    "crashpoints.py", "asking.py", "numbering.py", "totals.py", "taxes.py", "discrepancies.py", "feed_paging.py", "names.py",
-    "merging.py", "showing.py", "halting.py", "feed_refusals.py",
-    "listing.py", "merges.py", "name_lists.py", "halving.py", "following.py", "decisions.py",
-    "adopting.py", "recovering.py", "recovery.py", "replaying.py",
+    "__main__.py", "consumers.py", "routes.py", "polling.py", "tables.py", "store.py", "layout.py",
+    # of the writer alone, below its packages and above them
+    "comparing.py", "crashpoints.py", "halving.py", "identity.py", "lists.py", "names.py", "policy.py",
+    "policy_watching.py", "ports.py",
+    "redacting.py", "reporting.py", "writer.py",
 }  # fmt: skip
+PACKAGES = {"qbo-writer": {"kinds", "ledger", "operations", "protocol", "quickbooks"}}
 MONEY = {
-    "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "ledger.py", "layout.py",
+    "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "layout.py", "records.py",
+    "changes.py", "commits.py", "commands.py", "attempts.py", "dependents.py", "comparing.py", "totals.py", "asking.py",
 }  # fmt: skip
 SECONDS = re.compile(r"(seconds|retry_after|wait|delay|timeout|within|now|monotonic|_at|_in|_for)$")
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
 def test_the_same_file_names_in_every_service(service: str) -> None:
-    names = {path.name for path in SERVICES[service].glob("*.py")}
-    assert names >= ALWAYS, f"{service} lacks {sorted(ALWAYS - names)}"
+    names, all_of_them = ({path.name for path in find("*.py")} for find in (SERVICES[service].glob, SERVICES[service].rglob))
+    assert all_of_them >= ALWAYS, f"{service} lacks {sorted(ALWAYS - all_of_them)}"
+    packages = {path.parent.name for path in SERVICES[service].glob("*/__init__.py")}
+    assert packages == PACKAGES.get(service, set())
     others = {name for name in names - ALLOWED if not name.endswith(("_client.py", "_cli.py"))}
     assert others == set()
     assert (SERVICES[service] / "py.typed").exists()
@@ -226,7 +227,7 @@ def test_no_sql_is_committed_inside_a_helper() -> None:
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Call)
         and called(node).split(".")[-1] in {"commit", "rollback"}
-        and not node.args  # `ledger.commit(realm, token, effects)` is the edge itself
+        and not node.args  # `ledger.commits.commit(realm, token, effects)` is the edge itself
     ]
     assert found == []
 

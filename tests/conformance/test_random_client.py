@@ -13,9 +13,10 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox.qbo.app import App
-from sandbox.qbo.schema import KINDS, SHAPES, Entity
-from sandbox.qbo.world import Config
+from sandbox.qbo.company.schema import KINDS, Entity
+from sandbox.qbo.company.shapes import SHAPES
+from sandbox.qbo.control.world import Config
+from sandbox.qbo.door.app import App
 
 Doc = dict[str, Any]
 WRITABLE = [entity for entity in KINDS.values() if entity.create]

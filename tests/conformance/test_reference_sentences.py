@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox.qbo.schema import KINDS
-from sandbox.qbo.server import bind, build
-from sandbox.qbo.webhooks import NAMES
+from sandbox.qbo.company.schema import KINDS
+from sandbox.qbo.control.webhooks import NAMES
+from sandbox.qbo.door.server import bind, build
 
 Doc = dict[str, Any]
 LINE = {"DetailType": "SalesItemLineDetail", "Amount": 100, "SalesItemLineDetail": {"ItemRef": {"value": "1"}}}

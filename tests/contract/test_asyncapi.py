@@ -89,12 +89,12 @@ def test_the_kinds_of_message_that_a_service_publishes_are_declared() -> None:
 
     found = set()
     for folder in sorted((ROOT / "services").glob("*")):
-        text = "".join(path.read_text() for path in folder.rglob("src/*/*.py"))
+        text = "".join(path.read_text() for path in (folder / "src").rglob("*.py"))
         assert (folder.name in sources()) == ("import Outgoing" in text), folder.name
         if folder.name in sources():
             found |= {(topics.COMMANDS.name, folder.name), (topics.EVENTS.name, folder.name)}
             assert not re.search(r"outbox\.add|\.publish\(", text), folder.name
-        for path in folder.rglob("src/*/*.py"):
+        for path in (folder / "src").rglob("*.py"):
             text = path.read_text()
             for name in re.findall(r"\b(?:topics\.)?(COMMANDS|EVENTS|CHANGES|WEBHOOKS)\b", text):
                 if re.search(rf"(?:publish|outbox\.add|add)\([^)]*\b{name}\b", text, re.DOTALL):

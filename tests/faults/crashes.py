@@ -86,7 +86,7 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
     extra = BATCHES if batches else {}
     first = await lane.writer(companies, {**extra, "BOOKRELAY_CRASH_POINT": plan}, wait=False)
     writers = [first]
-    many = documents * (2 if batches else 1)
+    many = documents * (2 if batches or unpaying or case.k > 1 else 1)
     loads = [workload.make(f"{seed}:{case}", c.realm, many, waves=3, bills=1.0 if unpaying else 0.3) for c in companies]
     commands = [command for load in loads for command in load.commands]
     try:
@@ -95,7 +95,8 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
             current = [command for load in loads for command in load.waves[wave]]
             await lane.publish(current)
             if unpaying:  # what changes must be paid
-                await _settled_or_gone(lane, [c for load in loads for w in load.waves[: wave + 1] for c in w], first)
+                before = [c for load in loads for w in load.waves[: wave + 1] for c in w]
+                await _settled_or_gone(lane, before, companies, first)
             elif not batches:
                 await _recorded_or_gone(lane, current, first)
         if not await reached:
@@ -144,15 +145,15 @@ async def _recorded_or_gone(lane: Lane, commands: Sequence[Command], writer: Wri
         return
 
 
-async def _settled_or_gone(lane: Lane, published: Sequence[Command], writer: Writer) -> None:
-    """Pace the waves by what has ended; go on when the writer is gone or hangs."""
+async def _settled_or_gone(lane: Lane, published: Sequence[Command], companies: Sequence[Company], writer: Writer) -> None:
+    """Pace the waves by what has ended, payments of bills included; go on when the writer is gone or hangs."""
 
     async def so() -> bool:
         if not writer.running or "crash_point.reached" in writer.log():
             return True
         with contextlib.suppress(TookTooLong):
             await lane.settled(published, 0.01)
-            return True
+            return all([await lane.at_rest(company) for company in companies])
         return False
 
     with contextlib.suppress(TookTooLong):

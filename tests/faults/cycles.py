@@ -36,13 +36,14 @@ from bookrelay.messages import (
     UpsertInvoiceData,
 )
 from bookrelay.service import TRANSIENT
-from qbo_writer import faults, handlers
+from qbo_writer import handlers
 from qbo_writer.domain import Answer, AttemptState, Operation
-from qbo_writer.main import Writer
-from qbo_writer.posting import FAILURES
+from qbo_writer.protocol.planning import FAILURES
+from qbo_writer.protocol.transitions import TRANSITIONS, Effect, Envelope, When
+from qbo_writer.quickbooks import faults
+from qbo_writer.quickbooks.tokens import AWAY_SECONDS
 from qbo_writer.settings import WriterSettings
-from qbo_writer.tokens import AWAY_SECONDS
-from qbo_writer.transitions import TRANSITIONS, Effect, Envelope, When
+from qbo_writer.writer import Writer
 
 from .harness import SCALE, Company, Lane
 
@@ -320,11 +321,11 @@ def _batching(parts: Any) -> Any:
 
 
 async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companies: Sequence[Company]) -> Walk:
-    pool, walk = writer.ledger._pool, Walk(cases=len(by_realm))
+    pool, walk = writer.ledger.commands._pool, Walk(cases=len(by_realm))
 
     async def tell(commands: Sequence[Command]) -> None:
         received = [Received(command, "billing.commands.v1", 0, i) for i, command in enumerate(commands)]
-        await handlers.record(received, writer.ledger, writer.wake)
+        await handlers.record(received, writer.ledger.commands, writer.wake)
 
     async def ended() -> set[str]:
         rows = await pool.fetch(
@@ -351,8 +352,10 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
             realm, proven, "relied" in case.before,
         )  # fmt: skip
         poster = writer.posters[realm]
-        poster.row = await writer.ledger.realm(realm)
-        poster.clock = lambda: 1000.0  # a halt's trials have a test of their own: here it is enough that the company is halted
+        poster.halts.row = await writer.ledger.realms.read(realm)
+        poster.halts.clock = lambda: (
+            1000.0
+        )  # a halt's trials have a test of their own: here it is enough that the company is halted
         await lane.control("POST", "faults", {"rules": case.rules(realm)})
         if case.answer in (REVOKED, *TOKEN_ANSWERS):
             await lane.control("POST", "tokens", {"realm": realm, "expire_access": True, "revoke": case.answer == REVOKED})
@@ -409,7 +412,7 @@ def _there(case: Case) -> bool:
 async def hurry(writer: Writer, realms: Iterable[str]) -> None:
     """Let no pause between two tries of a document pass; the pauses of a company stay."""
     names = list(realms)
-    pool = writer.ledger._pool
+    pool = writer.ledger.commands._pool
     for table, which in (("commands", "state = 'due'"), ("attempts", "state = 'unknown' AND NOT stuck")):
         await pool.execute(  # what the writer has locked is left for the next time: nobody waits for us
             f"UPDATE qbo_writer.{table} SET due_at = now() WHERE id IN (SELECT id FROM qbo_writer.{table} "
@@ -428,11 +431,11 @@ def waiting(writer: Writer, realm: str) -> str | None:
         return "paused"  # whatever waits for its slot
     if poster.sender.flying():
         return None
-    if poster.row is not None and poster.row.halted_code:
+    if poster.halts.row is not None and poster.halts.row.halted_code:
         return "halted"
     if (refused := writer.tokens._refused.get(realm)) and refused.wait > AWAY_SECONDS:
         return "no token"  # nobody answers: requests with growing pauses
-    if max((times for _, times in poster.resolver._unanswered.values()), default=0) >= FAILURES:
+    if max((times for _, times in poster.resolver._times._unanswered.values()), default=0) >= FAILURES:
         return "away"  # nobody answers: look-ups with growing pauses
     return None
 

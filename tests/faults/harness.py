@@ -275,9 +275,9 @@ class Lane:
 
     async def _connect(self, company: Company) -> None:
         """Store the refresh token as `auth login` would; the access token has ended, so that the writer refreshes at once."""
-        from qbo_writer.oauth_client import OAuthClient, TokenPair
+        from qbo_writer.quickbooks.oauth_client import OAuthClient, TokenPair
+        from qbo_writer.quickbooks.tokens import TokenStore
         from qbo_writer.settings import WriterSettings
-        from qbo_writer.tokens import TokenStore
 
         settings = WriterSettings.load({**self.environment(), "QBO_REALM_IDS": company.realm})
         pair = TokenPair("ended", 0, company.refresh_token, 8_640_000)
@@ -418,6 +418,16 @@ class Lane:
                 why = [d.get("reason") for _, d in self.events.ends[str(command.id)].values()]
                 verdict.problems.append(f"{company.realm} {command.data.source_key} v{command.data.version}: {ends}: {why}")
         return verdict
+
+    async def at_rest(self, company: Company) -> bool:
+        """Whether nothing is due for it and no attempt is open: payments of bills included."""
+        return bool(
+            await self.pool.fetchval(
+                "SELECT NOT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state IN ('due', 'received')) "
+                "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved')",
+                company.realm,
+            )
+        )
 
     def _payments_told(self, company: Company, commands: Sequence[Command]) -> Verdict:
         """Of each bill's payment was told: posted, retracted, posted, ...; at last posted where the bill is in force."""

@@ -119,7 +119,8 @@ async def run(lane: Lane, seed: str, kafka: Kafka, crash: Place | None = None, d
         for row in await lane.pool.fetch(
             "SELECT d.source_key, d.kind, d.status, d.qbo_id, d.sync_token, d.differences, d.fields, (SELECT string_agg("
             "o.version || o.operation || o.state, ' ' ORDER BY o.recorded_at) FROM qbo_writer.commands o "
-            "WHERE o.document_id = d.id) AS versions FROM qbo_writer.documents d WHERE d.realm = $1 AND d.diverged",
+            "JOIN qbo_writer.documents od ON od.id = o.document_id WHERE od.realm = d.realm AND od.source_key = d.source_key) "
+            "AS versions FROM qbo_writer.documents d WHERE d.realm = $1 AND d.diverged",
             company.realm,
         )
     }
@@ -179,16 +180,7 @@ def _later(commands: list[Command], frozen: dict[Key, Any]) -> list[Command]:
 
 
 async def _at_rest(lane: Lane, company: Company) -> None:
-    async def so() -> bool:
-        return bool(
-            await lane.pool.fetchval(
-                "SELECT NOT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state IN ('due', 'received')) "
-                "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved')",
-                company.realm,
-            )
-        )
-
-    await until(so, "nothing is due, no attempt is open", 90)
+    await until(lambda: lane.at_rest(company), "nothing is due, no attempt is open", 90)
 
 
 # ----------------------------------------------------------------------------------------------------------------- servers

@@ -1,7 +1,7 @@
 """Nothing goes on for ever: every cycle of (state x answer) ends held, rejected, posted, or waits under a counter."""
 
 import pytest
-from qbo_writer.transitions import When
+from qbo_writer.protocol.transitions import When
 
 from .conftest import Lanes
 from .cycles import ELSEWHERE, cyclic, shapes_known, shapes_walked, unbounded_cycles

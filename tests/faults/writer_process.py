@@ -66,22 +66,25 @@ def fence_off() -> None:
     import dataclasses
 
     from bookrelay.db import transaction
-    from qbo_writer import ledger, sending
+    from qbo_writer.ledger import attempts, commands, commits, dependents, feed, merges, realms, sweeps
+    from qbo_writer.protocol import sending
 
     @contextlib.asynccontextmanager
     async def unfenced(pool: Any, realm: str, fencing_token: int) -> Any:
         async with transaction(pool) as connection:
             yield connection
 
-    update = ledger._update_attempts
+    update = commits._update_attempts
 
     async def update_whatever_was_sent_since(connection: Any, changes: Any) -> Any:
         sends = {change.id: change.sends for change in changes}
         done = await update(connection, [dataclasses.replace(change, sends=None) for change in changes])
         return {(id_, sends[id_]) for id_, _ in done}
 
-    ledger.fenced = unfenced
-    ledger._update_attempts = update_whatever_was_sent_since
+    for module in (attempts, commands, commits, dependents, feed, merges, realms, sweeps):
+        part: Any = module
+        part.fenced = unfenced
+    commits._update_attempts = update_whatever_was_sent_since
     sending.Sender.may_send = lambda self, tenure: True  # type: ignore[method-assign]
 
 
@@ -89,23 +92,24 @@ def journal_after_send() -> None:
     """The request leaves first; its attempt is committed with the answer. A crash between leaves no trace."""
     import uuid
 
-    from qbo_writer import crashpoints, posting
+    from qbo_writer import crashpoints
+    from qbo_writer.protocol import claiming, planning
 
     def fresh(*_: Any) -> str:
         return "br-" + uuid.uuid4().hex  # what was not journalled cannot be repeated
 
-    posting.requestid_of = fresh  # type: ignore[assignment]
+    planning.requestid_of = fresh  # type: ignore[assignment]
 
     async def send_then_journal(self: Any, tenure: Any, attempts: Any, token: Any) -> None:
         for new in attempts:
             answer = await self.parts.books.send(new.request, token)
             crashpoints.reach("sent")
-            journalled = await self.parts.ledger.journal(self.realm, tenure.fencing_token, [new])
+            journalled = await self.parts.ledger.attempts.journal(self.realm, tenure.fencing_token, [new])
             for attempt in journalled:
-                effects = await self.sender._answered(attempt, answer, token)
-                await self.sender._settle(tenure, effects, [(attempt, answer)])
+                effects = await self.sender.answerer.single(attempt, answer, token)
+                await self.sender.committer.settle(tenure, effects, [(attempt, answer)])
 
-    poster: Any = posting.Poster
+    poster: Any = claiming.Claimer
     poster._singles = send_then_journal
 
 
@@ -114,7 +118,7 @@ def new_requestid_on_resend() -> None:
     import dataclasses
     import uuid
 
-    from qbo_writer import sending
+    from qbo_writer.protocol import sending
 
     original = sending.Sender.single
 
@@ -129,12 +133,12 @@ def new_requestid_on_resend() -> None:
 
 def absent_at_once() -> None:
     """ "Absent" counts without the wait."""
-    from qbo_writer import resolving, transitions
+    from qbo_writer.protocol import look_times, resolving, transitions
 
     def at_once(sent: Any, waits: Any) -> Any:
         return sent.silent_at or sent.last_sent_at
 
-    for module in (transitions, resolving):
+    for module in (transitions, resolving, look_times):
         part: Any = module
         part.absent_counts_at = at_once
 
@@ -167,24 +171,24 @@ def many_open_attempts() -> None:
 
 def older_version_wins() -> None:
     """What came last is posted, though a newer version was recorded before."""
-    from qbo_writer import ledger
+    from qbo_writer.ledger import commands
 
-    ledger._NEWEST_FIRST = "recorded_at DESC, id::text DESC"
+    commands.NEWEST_FIRST = "recorded_at DESC, id::text DESC"
     _rewrite(("AND (n.version, n.modified_at) > (c.version, c.modified_at))", "AND false)"))
 
 
 def overwrite_people() -> None:
     """After 5010 the update is applied again, whatever a person made of the document."""
-    from qbo_writer import sending
-    from qbo_writer.transitions import When
+    from qbo_writer.protocol import looking
+    from qbo_writer.protocol.transitions import When
 
-    original = sending.Sender.compare
+    original = looking.Looker.compare
 
     def compare(self: Any, attempt: Any, seen: Any) -> Any:
         when, differences = original(self, attempt, seen)
         return (When.READ_KNOWN, ()) if when is When.READ_OTHER else (when, differences)
 
-    sending.Sender.compare = compare  # type: ignore[method-assign]
+    looking.Looker.compare = compare  # type: ignore[method-assign]
 
 
 def check_before_send_off() -> None:
@@ -192,7 +196,7 @@ def check_before_send_off() -> None:
     import dataclasses
     from datetime import timedelta
 
-    from qbo_writer import sending
+    from qbo_writer.protocol import sending
 
     sender: Any = sending.Sender
     single = sender.single

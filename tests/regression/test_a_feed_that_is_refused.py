@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 from bookrelay.errors import HaltError
-from qbo_writer import faults, feed_refusals, reporting
+from qbo_writer import reporting
 from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
-from qbo_writer.feeding import ENTITIES
 from qbo_writer.halving import READS_MOST
-from qbo_writer.qbo_client import ReadRefused
+from qbo_writer.protocol import feed_refusals
+from qbo_writer.quickbooks import faults
+from qbo_writer.quickbooks.client import ReadRefused
+from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS
 from writer_support import Desk, QboSandbox, desk, invoice
 
+ENTITIES = (*DOCUMENTS, *LISTS)
 pytestmark = pytest.mark.postgres
 WORDS = "Feature Not Supported Error"
 

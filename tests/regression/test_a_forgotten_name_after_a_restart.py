@@ -4,8 +4,8 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from qbo_writer.main import Writer
 from qbo_writer.policy import Policy
+from qbo_writer.writer import Writer
 from test_names_that_look_alike import customers_of, make
 from writer_support import QboSandbox, desk, invoice, running
 

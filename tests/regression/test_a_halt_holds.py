@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from bookrelay.errors import HaltError
-from qbo_writer.main import Writer
-from qbo_writer.oauth_client import TokenPair
+from qbo_writer.quickbooks.oauth_client import TokenPair
+from qbo_writer.writer import Writer
 from writer_support import Desk, QboSandbox, bill, desk, invoice, running
 
 pytestmark = [pytest.mark.postgres]
@@ -15,8 +15,8 @@ MINUTES = 10 * 60
 async def pass_the_time(d: Desk, seconds: float) -> None:
     """Move the clock that halts live on, a second at a time; between, whatever was begun comes to its end."""
     poster = d.writer.posters[d.realm]
-    began = now = poster.clock()
-    poster.clock = lambda: now
+    began = now = poster.halts.clock()
+    poster.halts.clock = lambda: now
     while now < began + seconds:
         now += 1.0
         poster.wake()
@@ -166,7 +166,7 @@ async def test_a_halt_that_meets_a_lost_lease_keeps_nothing_back(database_url: s
         await d.pool.execute(
             "UPDATE qbo_writer.leases SET fencing_token = fencing_token + 1, expires_at = now() - interval '1 s'"
         )
-        await poster._halt(HaltError("cut off"))  # its commit finds that the lease is gone
+        await poster.halts.halt(poster.tenure, HaltError("cut off"))  # its commit finds that the lease is gone
         assert not await halted(d)
         await d.tell(invoice(d.realm, "Q-1"))
         async with running(d.writer):

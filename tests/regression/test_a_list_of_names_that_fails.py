@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 from qbo_writer.domain import AccessToken, LookupFailed, LookupUnreadable, UpdatedPage
-from qbo_writer.name_lists import Pages
+from qbo_writer.quickbooks.name_lists import Pages
 from test_names_that_look_alike import make
 from writer_support import QboSandbox, desk, invoice, running
 

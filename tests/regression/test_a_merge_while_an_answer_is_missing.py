@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import Kind
-from qbo_writer import faults, merging
+from qbo_writer import lists
 from qbo_writer.domain import AccessToken, Answer, Operation, Request, Seen
-from qbo_writer.mapping import seen
+from qbo_writer.protocol import merging
+from qbo_writer.quickbooks import faults
+from qbo_writer.quickbooks.mapping import seen
 from writer_support import Desk, QboSandbox, bill, desk, invoice
 
 pytestmark = pytest.mark.postgres
@@ -105,8 +107,8 @@ async def test_a_merge_that_was_told_counts_for_the_request_that_it_refuses(data
             if left:
                 left.clear()
                 sandbox.person(d.realm, "merge", "Customer", customers["Loser"], into=customers["Winner"])
-                merge = merging.Merge("Customer", customers["Loser"], customers["Winner"])
-                await d.writer.ledger.tell_merges([(d.realm, merge)])
+                merge = lists.Merge("Customer", customers["Loser"], customers["Winner"])
+                await d.writer.ledger.merges.tell_merges([(d.realm, merge)])
             return await send(request, token)
 
         books.send = merged_before  # type: ignore[method-assign]

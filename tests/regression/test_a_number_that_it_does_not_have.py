@@ -5,7 +5,8 @@ a number that nobody is seen to have was looked into for hours, and ended with "
 """
 
 import pytest
-from qbo_writer import faults, operating
+from qbo_writer.ledger import operating
+from qbo_writer.quickbooks import faults
 from test_posting_numbers import numbers, told, warn
 from writer_support import Desk, QboSandbox, bill, desk, invoice, numbered
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import Kind
-from qbo_writer.recovering import Recoverer
-from qbo_writer.sending import Tenure
+from qbo_writer.protocol.parts import Tenure
+from qbo_writer.protocol.recovering import Recoverer
 from test_posting_operators import ours
 from test_unpaying import books, paid, policy
 from writer_support import Desk, QboSandbox, bill, desk, retract, running
@@ -38,7 +38,7 @@ async def restore(d: Desk, rows: dict[str, str]) -> None:
 
 
 async def recover(d: Desk, minutes: int = 10) -> Any:
-    since = await d.writer.ledger.now() - timedelta(minutes=minutes)
+    since = await d.writer.ledger.commands.now() - timedelta(minutes=minutes)
     await d.writer.leases.step()
     token = d.writer.leases.holding(d.realm)
     assert token is not None

@@ -44,14 +44,14 @@ async def test_the_company_is_halted_and_no_document_is_held(
             poster = d.writer.posters[d.realm]
             for _ in range(12):  # trials, of which none counts against a document
                 now = poster.rounds
-                poster._halt_try_at = 0.0
+                poster.halts._halt_try_at = 0.0
                 await d.hurry()
                 poster.wake()
                 await d.until(lambda now=now: rounds_since(d, now))
             assert await d.pool.fetchval("SELECT max(failures) FROM qbo_writer.commands") == failures
             assert len(sandbox.requests(d.realm)) - calls < 300
             sandbox.control("DELETE", "faults")
-            poster._halt_try_at = 0.0
+            poster.halts._halt_try_at = 0.0
             await d.until(lambda: posted(d), 60)
             assert await halts(d) == ["halted", "resumed"]
         ours = [b for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from qbo_writer import recovery
-from qbo_writer.discrepancies import Discrepancy
-from qbo_writer.recovering import Recoverer
-from qbo_writer.sending import Tenure
-from qbo_writer.sweeping import FIX_UNKNOWN
+from qbo_writer.ledger import recovery
+from qbo_writer.ledger.records import Discrepancy
+from qbo_writer.protocol.parts import Tenure
+from qbo_writer.protocol.recovering import Recoverer
+from qbo_writer.protocol.sweeping import FIX_UNKNOWN
 from writer_support import Desk, QboSandbox, bill, desk, invoice, running
 
 pytestmark = pytest.mark.postgres
@@ -86,7 +86,7 @@ async def test_nothing_leaves_while_a_recovery_is_unfinished(database_url: str, 
         await d.writer.leases.step()
         token = d.writer.leases.holding(d.realm)
         assert token is not None
-        await recovery.halt(d.pool, d.realm, (await d.writer.ledger.now()), token)
+        await recovery.halt(d.pool, d.realm, (await d.writer.ledger.commands.now()), token)
         await d.tell(invoice(d.realm, "Q-1"))
         before = len(sandbox.requests(d.realm))
         for _ in range(2):
@@ -105,7 +105,7 @@ async def test_a_bill_that_waited_in_the_backup_is_settled_and_paid(database_url
     async with desk(database_url, sandbox, company=company) as d:
         await d.tell(bill(d.realm, "R-1"))
         assert await d.until_ended() == {("R-1", 1): "posted"}
-        since = await d.writer.ledger.now() - timedelta(minutes=10)
+        since = await d.writer.ledger.commands.now() - timedelta(minutes=10)
         await d.pool.execute("DELETE FROM qbo_writer.attempts WHERE entity = 'Bill'")
         await d.pool.execute(
             "UPDATE qbo_writer.commands SET state = 'waiting', due_at = now() + interval '1 hour' WHERE kind = 'bill'"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from bookrelay.db import open_pool
-from qbo_writer.lease import Leases
-from qbo_writer.main import Writer
-from qbo_writer.sending import Tenure
+from qbo_writer.ledger.lease import Leases
+from qbo_writer.protocol.parts import Tenure
+from qbo_writer.writer import Writer
 from writer_support import QboSandbox, create_schema, qbo_sandbox, settings_for
 
 pytestmark = pytest.mark.postgres

@@ -19,7 +19,7 @@ def one_clock(d: Desk) -> None:
     poster = d.writer.posters[d.realm]
 
     def now() -> float:
-        return poster.clock()  # another one as soon as time is made to pass
+        return poster.halts.clock()  # another one as soon as time is made to pass
 
     d.writer.tokens.clock = now
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qbo_writer import decisions, discrepancies, listing
-from qbo_writer.decisions import Person
+from qbo_writer.ledger import decisions, discrepancies, listing
+from qbo_writer.ledger.decisions import Person
 from writer_support import Desk, QboSandbox, bill, desk, invoice, qbo_sandbox
 
 pytestmark = pytest.mark.postgres
@@ -93,11 +93,11 @@ async def test_a_tax_that_nobody_asked_for_is_told_with_its_amount(
         # An update that differs as well is one discrepancy still; one that is as asked ends it.
         await d.tell(invoice(d.realm, "a", 2, amount="1000.00", customer="Another"))
         await d.until_ended()
-        assert len(await d.writer.ledger.discrepancies(d.realm)) == 3
+        assert len(await d.writer.ledger.sweeps.discrepancies(d.realm)) == 3
         sandbox.control("POST", "companies", {"realm_id": d.realm, "automated_tax": False})
         await d.tell(invoice(d.realm, "a", 3, amount="900.00"))
         await d.until_ended()
-        assert len(await d.writer.ledger.discrepancies(d.realm)) == 2
+        assert len(await d.writer.ledger.sweeps.discrepancies(d.realm)) == 2
 
 
 async def test_the_next_of_its_kind_are_held_until_a_person_has_looked(
@@ -111,7 +111,7 @@ async def test_the_next_of_its_kind_are_held_until_a_person_has_looked(
         await d.tell(invoice(d.realm, "b"), bill(d.realm, "c"))
         assert await d.until_ended() == {("a", 1): "posted", ("b", 1): "held", ("c", 1): "posted"}
         (held,) = await told(d, "document.held")
-        (open_,) = await d.writer.ledger.discrepancies(d.realm)
+        (open_,) = await d.writer.ledger.sweeps.discrepancies(d.realm)
         assert f"qbo-writer audit accept {d.realm} Invoice {open_.qbo_id}" in held["fix"]
         sandbox.control("POST", "companies", {"realm_id": d.realm, "automated_tax": False})
         assert await discrepancies.accept(d.pool, d.realm, "Invoice", open_.qbo_id, Person("anna", "the tax is right")) == 1
@@ -132,19 +132,19 @@ async def test_a_difference_that_a_person_corrected_ends_with_the_sweep(sandbox:
     async with desk(database_url, sandbox, company=taxable(sandbox, automated_tax=True)) as d:
         await d.tell(invoice(d.realm, "a"))
         await d.until_ended()
-        (open_,) = await d.writer.ledger.discrepancies(d.realm)
+        (open_,) = await d.writer.ledger.sweeps.discrepancies(d.realm)
         poster = d.writer.posters[d.realm]
         assert poster.tenure
         token = await d.writer.tokens.current(d.realm, poster.tenure.fencing_token)
         await poster.sweeper.sweep(poster.tenure, token)
-        assert await d.writer.ledger.discrepancies(d.realm)
+        assert await d.writer.ledger.sweeps.discrepancies(d.realm)
         sandbox.control("POST", "companies", {"realm_id": d.realm, "automated_tax": False})
         entity = next(b for b in sandbox.books(d.realm, "Invoice") if b["Id"] == open_.qbo_id)
         line = next(line for line in entity["Line"] if "SalesItemLineDetail" in line)
         line["SalesItemLineDetail"]["TaxCodeRef"] = {"value": "NON"}
         sandbox.person(d.realm, "edit", "Invoice", open_.qbo_id, Line=[line])
         await poster.sweeper.sweep(poster.tenure, token)
-        assert not await d.writer.ledger.discrepancies(d.realm)
+        assert not await d.writer.ledger.sweeps.discrepancies(d.realm)
 
 
 async def test_a_class_that_quickbooks_drops_is_told(sandbox: QboSandbox, database_url: str, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from bookrelay.errors import BookrelayError
 from bookrelay.source.answers import retry_after
-from qbo_writer import cli
-from qbo_writer.listing import number_of
+from qbo_writer.ledger.listing import number_of
+from qbo_writer.operations import cli
 
 LARGE = str(2**63 - 1)
 LIMITED = ("commands list", "held list", "rejected list", "held release", "run-once", "preflight", "audit decisions")

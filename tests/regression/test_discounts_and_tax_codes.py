@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bookrelay.messages import Discount, InvoiceLine
 from pydantic import ValidationError
-from qbo_writer import mapping
+from qbo_writer.quickbooks import mapping
 from writer_support import Desk, QboSandbox, bill, desk, invoice, qbo_sandbox
 
 pytestmark = pytest.mark.postgres

@@ -5,8 +5,9 @@ import math
 import signal
 
 import pytest
-from qbo_writer import operating, showing
-from qbo_writer.main import Writer
+from qbo_writer.ledger import operating
+from qbo_writer.operations import showing
+from qbo_writer.writer import Writer
 from test_posting_operators import command
 from test_service import environment
 from writer_support import Desk, QboSandbox, desk, invoice, retract, running

@@ -1,7 +1,7 @@
 """The change feed found a document while its own send fell silent. Both were committed at once, and the end was told twice."""
 
-from qbo_writer.ledger import one_for_each_attempt
-from qbo_writer.settling import AttemptChange, Effects
+from qbo_writer.ledger.changes import AttemptChange, Effects
+from qbo_writer.ledger.commits import one_for_each_attempt
 
 FOUND = Effects(AttemptChange(1, "resolved", True, True, False, outcome="created"))
 SILENT = Effects(AttemptChange(1, "unknown", True, True, False, silent=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import InvoiceContent, InvoiceLine, Party, UpsertBill, UpsertInvoice
-from qbo_writer import operating
+from qbo_writer.ledger import operating
 from writer_support import Desk, QboSandbox, bill, desk, invoice, qbo_sandbox
 
 pytestmark = pytest.mark.postgres

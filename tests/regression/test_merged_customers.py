@@ -10,10 +10,10 @@ import httpx
 import pytest
 from bookrelay.kafka import Received
 from bookrelay.messages import EntityChanged, EntityChangedData
-from qbo_writer import handlers, merging
+from qbo_writer import handlers
 from qbo_writer.domain import Deleted, Seen
-from qbo_writer.feeding import DOCUMENTS, LISTS
-from qbo_writer.mapping import seen
+from qbo_writer.protocol import merging
+from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS, seen
 from writer_support import Desk, QboSandbox, bill, desk, invoice
 
 pytestmark = pytest.mark.postgres
@@ -155,7 +155,9 @@ async def test_a_merge_that_a_webhook_tells(database_url: str, sandbox: QboSandb
         winner = {c["DisplayName"]: c["Id"] for c in sandbox.books(d.realm, "Customer")}["Survivor"]
         sandbox.person(d.realm, "merge", "Customer", loser, into=winner)
         for _ in range(2):  # Intuit tells some things twice
-            await handlers.note_changes([told(d, "Customer", loser, winner)], d.writer.ledger, d.writer.feed_soon)
+            await handlers.note_changes(
+                [told(d, "Customer", loser, winner)], d.writer.ledger.feed, d.writer.ledger.merges, d.writer.feed_soon
+            )
         await take(d, [])
         await d.tell(
             invoice(d.realm, "Q-3", customer="old name"), invoice(d.realm, "Q-1", 2, amount="140.00", customer="Old Name")

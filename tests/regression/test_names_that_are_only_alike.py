@@ -3,10 +3,10 @@
 import pytest
 from bookrelay.errors import Code
 from qbo_writer.domain import LookupUnreadable, Reference
-from qbo_writer.main import Writer
 from qbo_writer.names import alike, fold, own
 from qbo_writer.policy import Policy
-from qbo_writer.references import _best, _List, _Missing, _put, _reference, _unfit
+from qbo_writer.quickbooks.references import _best, _List, _Missing, _put, _reference, _unfit
+from qbo_writer.writer import Writer
 from test_a_list_of_names_that_fails import WithoutEmployees
 from test_merged_customers import fed
 from test_names_that_look_alike import customers_of, make, why

@@ -6,9 +6,9 @@ import httpx
 import pytest
 from bookrelay.errors import Code
 from bookrelay.messages import InvoiceLine
-from qbo_writer import mapping
 from qbo_writer.names import fold, no_name, spellings
 from qbo_writer.policy import Policy
+from qbo_writer.quickbooks import mapping
 from writer_support import Desk, QboSandbox, bill, desk, invoice
 
 pytestmark = pytest.mark.postgres

@@ -38,7 +38,7 @@ async def test_where_every_read_is_refused_the_company_is_halted(database_url: s
 
         await d.until(hurried(d, halted), 60)
         sandbox.control("DELETE", "faults")
-        d.writer.posters[d.realm]._halt_try_at = 0.0
+        d.writer.posters[d.realm].halts._halt_try_at = 0.0
         assert set((await d.until_ended(60)).values()) == {"posted"}
         assert len([b for b in sandbox.books(d.realm, "Invoice") if "bookrelay:" in b.get("PrivateNote", "")]) == 6
 

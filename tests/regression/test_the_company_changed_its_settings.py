@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from bookrelay.messages import Discount
-from qbo_writer import operating
+from qbo_writer.ledger import operating
 from writer_support import Desk, QboSandbox, bill, desk, invoice, qbo_sandbox
 
 pytestmark = pytest.mark.postgres

@@ -11,7 +11,7 @@ from bookrelay import metrics
 from bookrelay.kafka import Received
 from bookrelay.messages import EntityChanged, EntityChangedData
 from qbo_writer import handlers
-from qbo_writer.main import Writer
+from qbo_writer.writer import Writer
 from writer_support import Desk, QboSandbox, desk, invoice, qbo_sandbox
 
 pytestmark = pytest.mark.postgres
@@ -162,7 +162,9 @@ async def test_what_a_standby_is_told_is_read_by_the_holder(database_url: str, s
             sender="webhook-gateway",
             time=datetime.now(UTC),
         )
-        await handlers.note_changes([Received(notice, "intuit.webhooks.v1", 0, 0)], standby.ledger, standby.feed_soon)
+        await handlers.note_changes(
+            [Received(notice, "intuit.webhooks.v1", 0, 0)], standby.ledger.feed, standby.ledger.merges, standby.feed_soon
+        )
 
         async def paid() -> bool:
             return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'invoice'"))

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from qbo_writer import oauth_client, reporting
+from qbo_writer import reporting
+from qbo_writer.quickbooks import oauth_client
 from test_a_halt_holds import MINUTES, pass_the_time
 from test_a_token_endpoint_that_refuses import one_clock
 from writer_support import QboSandbox, desk, invoice, running

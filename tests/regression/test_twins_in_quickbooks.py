@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bookrelay.errors import Code
 from qbo_writer.domain import Reference
-from qbo_writer.references import _best
+from qbo_writer.quickbooks.references import _best
 from test_merged_customers import fed
 from test_names_that_look_alike import customers_of, make, why
 from writer_support import QboSandbox, desk, invoice

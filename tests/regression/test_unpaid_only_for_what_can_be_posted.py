@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import BillLine, Kind
-from qbo_writer import operating
+from qbo_writer.ledger import operating
 from writer_support import Desk, QboSandbox, bill, desk, numbered, retract
 
 pytestmark = pytest.mark.postgres

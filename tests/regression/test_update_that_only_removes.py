@@ -7,11 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
-from qbo_writer.sending import Sender
-from qbo_writer.settling import Attempt
-from qbo_writer.transitions import Sent, When
+from qbo_writer.ledger.records import Asked, Attempt, Known, Sent
+from qbo_writer.protocol.sending import Sender
+from qbo_writer.protocol.transitions import When
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BEFORE = {"TxnDate": "2026-11-01", "DueDate": "2026-12-01"}
@@ -30,7 +29,7 @@ SEEN = Seen("Invoice", "7", "0", None, "bookrelay:m", Decimal("1.00"), Decimal("
 
 def case(seen: Seen) -> When:
     sender = Sender("r", cast(Any, SimpleNamespace(ledger=None, references=None, books=None)), lambda: None)
-    return sender.compare(ATTEMPT, seen)[0]
+    return sender.looker.compare(ATTEMPT, seen)[0]
 
 
 def test_the_old_sync_token_says_that_it_has_not_happened() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from qbo_writer.domain import LookupFailed
-from qbo_writer.main import Writer
+from qbo_writer.writer import Writer
 from writer_support import QboSandbox, desk, invoice, qbo_sandbox, running
 
 pytestmark = [pytest.mark.postgres]
@@ -26,7 +26,7 @@ async def test_the_next_writer_keeps_the_pause(database_url: str, own_sandbox: Q
         fencing_token = first.leases.holding(d.realm)
         assert fencing_token
         token = await first.tokens.current(d.realm, fencing_token)
-        await first.ledger.realm(d.realm)  # as taking over does: the row is there
+        await first.ledger.realms.read(d.realm)  # as taking over does: the row is there
         own_sandbox.fault(fault="throttle", count=1, match={"realm": d.realm})
         with pytest.raises(LookupFailed):
             await first.client.get(d.realm, f"/companyinfo/{d.realm}", {}, token)

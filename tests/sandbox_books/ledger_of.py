@@ -6,8 +6,8 @@ import itertools
 from decimal import Decimal
 from typing import Any
 
-from sandbox.qbo.books import Books, attach, books_of
-from sandbox.qbo.store import Company, Doc
+from sandbox.qbo.books.ledger import Books, attach, books_of
+from sandbox.qbo.company.store import Company, Doc
 
 ACCOUNTS = {
     "receivable": ("Accounts Receivable (A/R)", "Accounts Receivable", "Asset"),

@@ -7,12 +7,13 @@ from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from sandbox.qbo.books import invariants
-from sandbox.qbo.pages import VIEWS, handle
-from sandbox.qbo.schema import KINDS
-from sandbox.qbo.store import Company, Doc
-from sandbox.qbo.world import Config, World
-from sandbox.qbo.writes import save
+from sandbox.qbo.books.audit import invariants
+from sandbox.qbo.company.schema import KINDS
+from sandbox.qbo.company.store import Company, Doc
+from sandbox.qbo.control.world import Config, World
+from sandbox.qbo.documents.writes import save
+from sandbox.qbo.door.pages.frame import VIEWS
+from sandbox.qbo.door.pages.routes import handle
 
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
 EVIL_LIST = EVIL.replace('"', "'").replace(":", "")  # names of accounts take neither

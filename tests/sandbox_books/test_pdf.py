@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 from ledger_of import D, Ledger, sold
-from sandbox.qbo.pdf import render
+from sandbox.qbo.door.pdf import render
 
 
 @pytest.mark.parametrize(("lines", "pages"), [(1, 1), (100, 3)])

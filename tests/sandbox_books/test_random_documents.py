@@ -8,13 +8,14 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sandbox.qbo.books import attach, books_of, invariants
-from sandbox.qbo.faults import Fault
-from sandbox.qbo.reports import report
-from sandbox.qbo.schema import KINDS
-from sandbox.qbo.seed import fill
-from sandbox.qbo.store import Company, Doc, restore, snapshot
-from sandbox.qbo.writes import Options, delete, save, void
+from sandbox.qbo.books.audit import invariants
+from sandbox.qbo.books.ledger import attach, books_of
+from sandbox.qbo.books.reports.catalogue import report
+from sandbox.qbo.company.schema import KINDS
+from sandbox.qbo.company.store import Company, Doc, restore, snapshot
+from sandbox.qbo.control.seed import fill
+from sandbox.qbo.documents.writes import Options, delete, save, void
+from sandbox.qbo.rules.faults import Fault
 
 CUSTOMERS, VENDORS = ["1", "2", "3"], ["51", "52"]
 ITEMS = ["1", "2", "66", "SHIPPING_ITEM_ID", "STOCK"]
@@ -271,9 +272,11 @@ def ledger_of(made: Company) -> dict[str, int]:
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(STEP, min_size=12, max_size=50))
-def test_whatever_is_accepted_the_books_are_right(steps: list[tuple[str, Any, Any]]) -> None:
+@given(st.lists(STEP, min_size=12, max_size=50), st.booleans())
+def test_whatever_is_accepted_the_books_are_right(steps: list[tuple[str, Any, Any]], applies: bool) -> None:
     made = company()
+    forms = {**made.preferences["SalesFormsPrefs"], "AutoApplyCredit": applies}
+    made.put("Preferences", {**made.preferences, "SalesFormsPrefs": forms})
     for step in steps:
         before = ledger_of(made)
         try:

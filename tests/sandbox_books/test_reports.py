@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from ledger_of import D, Ledger, applied, sold, spent
-from sandbox.qbo.faults import Fault
-from sandbox.qbo.reports import REPORTS, report
+from sandbox.qbo.books.audit import audit
+from sandbox.qbo.books.reports.catalogue import REPORTS, report
+from sandbox.qbo.rules.faults import Fault
 
 ALL = {"start_date": "2026-01-01", "end_date": "2026-12-31"}
 
@@ -90,7 +91,7 @@ def ledger() -> Ledger:
         TotalAmt=D(40),
         Balance=D(40),
     )
-    assert made.books.check() == []
+    assert audit(made.books) == []
     return made
 
 
@@ -341,7 +342,7 @@ def test_bad_requests_are_faults(ledger: Ledger, name: str, params: dict[str, st
 @pytest.mark.parametrize("name", ["GeneralLedger", "TransactionList", "ProfitAndLossDetail"])
 def test_a_report_of_too_many_cells_times_out(ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report(ledger.company, name, ALL)["Rows"]["Row"]
-    monkeypatch.setattr("sandbox.qbo.reports.CELL_LIMIT", 20)
+    monkeypatch.setattr("sandbox.qbo.books.reports.details.CELL_LIMIT", 20)
     with pytest.raises(Fault) as caught:
         report(ledger.company, name, ALL)
     assert (caught.value.code, caught.value.status) == ("6002", 504)

@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox.qbo.app import App
-from sandbox.qbo.books import invariants
-from sandbox.qbo.server import bind, build, server_for
-from sandbox.qbo.store import broken_indexes
+from sandbox.qbo.books.audit import invariants
+from sandbox.qbo.company.store import broken_indexes
+from sandbox.qbo.door.app import App
+from sandbox.qbo.door.server import bind, build, server_for
 
 
 def eventually(done: Callable[[], object], what: str, within: float = 60.0) -> None:

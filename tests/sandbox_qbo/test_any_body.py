@@ -9,9 +9,9 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sandbox.qbo.api import dumps
-from sandbox.qbo.schema import KINDS
-from sandbox.qbo.validation import parse_json
+from sandbox.qbo.company.schema import KINDS
+from sandbox.qbo.door.api import dumps
+from sandbox.qbo.rules.validation import parse_json
 
 from .bodies import bill, budget, deposit, inventory, invoice, journal, payment, purchase, time_activity
 from .conftest import Books, StandIn

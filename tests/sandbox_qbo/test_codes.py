@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox.qbo.faults import TABLE
+from sandbox.qbo.rules.faults import TABLE
 
 from .bodies import invoice
 from .cases import CASES, FORCED_ONLY, TOLD

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox.qbo.injection import PROFILES
+from sandbox.qbo.control.injection import PROFILES
 
 from .bodies import invoice
 from .conftest import Books, StandIn, code_of, eventually

@@ -265,7 +265,7 @@ def _named(kind: Any, name: str) -> Any:
 
 
 def _recent(own: StandIn) -> str:
-    from sandbox.qbo.clock import pacific
+    from sandbox.qbo.company.clock import pacific
 
     return pacific(own.app.world.clock.now() - 3600)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
-from sandbox.qbo.injection import PROFILES
-from sandbox.qbo.webhooks import SCHEDULE
+from sandbox.qbo.control.injection import PROFILES
+from sandbox.qbo.control.webhooks import SCHEDULE
 
 from .bodies import bill, invoice, payment
 from .conftest import Books, StandIn, code_of, eventually

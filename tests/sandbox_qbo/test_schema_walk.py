@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sandbox.qbo.schema import KINDS, SALES_FORMS, SHAPES
+from sandbox.qbo.company.schema import KINDS, SALES_FORMS
+from sandbox.qbo.company.shapes import SHAPES
 
 from .acts import inactive
 from .bodies import STARTS, start

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sandbox.qbo.books import invariants
-from sandbox.qbo.store import broken_indexes
+from sandbox.qbo.books.audit import invariants
+from sandbox.qbo.company.store import broken_indexes
 
 from .bodies import bill, expense, invoice, line
 from .conftest import Books, StandIn, code_of

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from sandbox.qbo.webhooks import SCHEDULE, signature
+from sandbox.qbo.control.webhooks import SCHEDULE, signature
 
 from .bodies import invoice
 from .conftest import Books, StandIn, eventually

@@ -2,8 +2,9 @@
 
 from bookrelay.errors import Disposition
 from qbo_writer.domain import AnswerKind
-from qbo_writer.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000, Entry
-from qbo_writer.posting import FAILURES, HALT_RETRY_GROWTH, HALT_RETRY_MOST, HALT_RETRY_SECONDS
+from qbo_writer.protocol.halts import HALT_RETRY_GROWTH, HALT_RETRY_MOST, HALT_RETRY_SECONDS
+from qbo_writer.protocol.planning import FAILURES
+from qbo_writer.quickbooks.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000, Entry
 
 _TRIALS = ", ".join(f"{HALT_RETRY_SECONDS * HALT_RETRY_GROWTH**n:g}" for n in range(3))
 ACTIONS = {

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given[:1] == ["qbo"]:  # it has a command line of its own
         import signal
 
-        from sandbox.qbo.server import main as qbo
+        from sandbox.qbo.door.server import main as qbo
 
         # uvicorn raises a caught SIGTERM again when it is down: an asked-for end is no failure
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 import pytest
-from qbo_writer import decisions, halting
-from qbo_writer.main import Writer
+from qbo_writer.ledger import decisions, halting
+from qbo_writer.writer import Writer
 from test_service import environment
 from writer_support import Desk, QboSandbox, desk, invoice, running
 
@@ -21,7 +21,7 @@ async def told(d: Desk) -> list[tuple[str, str, str]]:
 def still(d: Desk) -> bool:
     """Whether the writer keeps to a person's halt, and nothing of it is under way."""
     poster = d.writer.posters[d.realm]
-    return poster.idle() and poster.row is not None and poster.row.operator_halt is not None
+    return poster.idle() and poster.halts.row is not None and poster.halts.row.operator_halt is not None
 
 
 async def until_still(d: Desk) -> None:
@@ -93,13 +93,13 @@ async def test_a_halt_by_a_person_holds_for_the_next_writer(database_url: str, s
 async def test_resume_of_a_halt_by_quickbooks_is_a_trial_at_once(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
         poster = d.writer.posters[d.realm]
-        poster.clock = lambda: 1000.0  # by itself no trial comes
+        poster.halts.clock = lambda: 1000.0  # by itself no trial comes
         sandbox.fault(fault="fault", code="6190", status=400, match={"realm": d.realm})
         await d.tell(*(invoice(d.realm, f"Q-{n}") for n in range(3)))
         async with running(d.writer):
 
             async def halted() -> bool:
-                return poster.row is not None and poster.row.halted_code is not None and poster.sender.flying() == 0
+                return poster.halts.row is not None and poster.halts.row.halted_code is not None and poster.sender.flying() == 0
 
             await d.until(halted)
             before = len(sandbox.requests(d.realm))

@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 from bookrelay.db import TRANSIENT_POSTGRES, open_pool
-from qbo_writer.lease import LeaseLost, Leases, fenced
-from qbo_writer.main import Writer
-from qbo_writer.settling import Effects
+from qbo_writer.ledger.changes import Effects
+from qbo_writer.ledger.lease import LeaseLost, Leases, fenced
+from qbo_writer.writer import Writer
 from writer_support import QboSandbox, desk, invoice, running
 
 pytestmark = pytest.mark.postgres
@@ -49,13 +49,13 @@ async def test_an_ex_holder_can_commit_nothing(database_url: str, sandbox: QboSa
         assert d.writer.leases.holding(d.realm) == 1
         await d.pool.execute("UPDATE qbo_writer.leases SET fencing_token = 2, holder = 'another'")
         with pytest.raises(LeaseLost):
-            await d.writer.ledger.commit(d.realm, 1, [Effects()])
+            await d.writer.ledger.commits.commit(d.realm, 1, [Effects()])
         with pytest.raises(LeaseLost):
-            await d.writer.ledger.journal(d.realm, 1, [])
+            await d.writer.ledger.attempts.journal(d.realm, 1, [])
         with pytest.raises(LeaseLost):
-            await d.writer.ledger.mark_lost(d.realm, 1)
+            await d.writer.ledger.attempts.mark_lost(d.realm, 1)
         with pytest.raises(LeaseLost):
-            await d.writer.ledger.resend(d.realm, 1, [], await d.writer.ledger.now(), absent=False)
+            await d.writer.ledger.attempts.resend(d.realm, 1, [], await d.writer.ledger.commands.now(), absent=False)
 
 
 async def test_a_ledger_transaction_keeps_the_lease_row_until_it_commits(database_url: str, sandbox: QboSandbox) -> None:

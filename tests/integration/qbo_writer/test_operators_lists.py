@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 from bookrelay.errors import BookrelayError
-from qbo_writer import audit, cli, listing
+from qbo_writer.ledger import audit, listing
+from qbo_writer.operations import cli
 from writer_support import Desk, QboSandbox, desk, invoice, running
 
 pytestmark = pytest.mark.postgres

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from bookrelay.db import open_pool
-from qbo_writer.main import Writer
+from qbo_writer.writer import Writer
 from sandbox.stack.processes import free_port
 from writer_support import Desk, QboSandbox, bill, create_schema, invoice, retract, running, settings_for
 

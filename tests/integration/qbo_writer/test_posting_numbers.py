@@ -159,7 +159,7 @@ async def test_a_number_that_is_taken_while_it_is_sent(
         async def sees_nothing(*_: object) -> list[Any]:
             return []
 
-        d.writer.posters[d.realm].numbering._books = type("Blind", (), {"numbered": staticmethod(sees_nothing)})()
+        d.writer.posters[d.realm].planner.numbering._books = type("Blind", (), {"numbered": staticmethod(sees_nothing)})()
         await d.tell(numbered(invoice(d.realm, "Q-1"), "V-77"))
         await until_posted(d)
         made = numbers(sandbox, d.realm)
@@ -196,7 +196,7 @@ async def test_an_edit_to_a_number_that_quickbooks_refuses_touches_no_other_docu
         async def sees_nothing(*_: object) -> list[Any]:
             return []
 
-        d.writer.posters[d.realm].numbering._books = type("Blind", (), {"numbered": staticmethod(sees_nothing)})()
+        d.writer.posters[d.realm].planner.numbering._books = type("Blind", (), {"numbered": staticmethod(sees_nothing)})()
         async with running(d.writer):
             await d.tell(numbered(invoice(d.realm, "Q-1"), "1"))
             await d.until_ended()

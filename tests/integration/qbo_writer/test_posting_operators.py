@@ -8,8 +8,8 @@ import sys
 import pytest
 from bookrelay import metrics
 from bookrelay.messages import Kind
-from qbo_writer import audit, decisions, operating
-from qbo_writer.oauth_client import TokenPair
+from qbo_writer.ledger import audit, decisions, operating
+from qbo_writer.quickbooks.oauth_client import TokenPair
 from test_service import environment
 from writer_support import Desk, QboSandbox, bill, desk, invoice, retract, running
 
@@ -63,7 +63,7 @@ async def test_where_nothing_is_bounded_silence_is_held_until_a_person_decides(d
         await d.pool.execute("UPDATE qbo_writer.realms SET bounds_unreliable = true")
         sandbox.fault(fault="drop_before_commit", count=1, match={"realm": d.realm, "entity": "Invoice", "operation": "create"})
         poster = d.writer.posters[d.realm]
-        poster.row = await d.writer.ledger.realm(d.realm)
+        poster.halts.row = await d.writer.ledger.realms.read(d.realm)
         await d.tell(invoice(d.realm, "Q-1"))
 
         async def held() -> bool:
@@ -228,7 +228,7 @@ async def test_bounds_are_set_and_shown(database_url: str, sandbox: QboSandbox) 
             _, output = await command(env, "status")
             shown, _ = json.JSONDecoder().raw_decode(output)  # behind it, in words, what needs a person
             assert shown["realms"][0]["bounds_unreliable"] is (word == "unreliable")
-            assert (await d.writer.ledger.realm(d.realm)).bounds_unreliable is (word == "unreliable")
+            assert (await d.writer.ledger.realms.read(d.realm)).bounds_unreliable is (word == "unreliable")
         assert (await command(env, "bounds", "unreliable", "another"))[0] == 1
         decided = [(one["decision"], one["bounds"], one["why"]) for one in await decisions.made(d.pool, d.realm)]
         assert decided == [("bounds", word, "a proxy buffers") for word in ("unreliable", "reliable")]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from bookrelay.messages import Kind
-from qbo_writer import operating
+from qbo_writer.ledger import operating
 from writer_support import Desk, QboSandbox, bill, desk, invoice, retract
 
 pytestmark = pytest.mark.postgres

@@ -9,7 +9,8 @@ from bookrelay.db import Connection, Pool
 from bookrelay.kafka import Received
 from qbo_writer import handlers
 from qbo_writer.handlers import new_command
-from qbo_writer.ledger import Ledger
+from qbo_writer.ledger import changes
+from qbo_writer.ledger.ledger import Ledger
 from writer_support import QboSandbox, bill, desk, invoice, retract
 
 pytestmark = pytest.mark.postgres
@@ -30,20 +31,20 @@ async def test_a_redelivery_does_not_touch_what_is_there(database_url: str, sand
     async with desk(database_url, sandbox, run=False) as d:
         command = invoice(d.realm, "Q-1")
         received = [new_command(Received(command, "t", 0, 0))]
-        assert await d.writer.ledger.record(received) == 1
+        assert await d.writer.ledger.commands.record(received) == 1
         await d.pool.execute("UPDATE qbo_writer.commands SET state = 'posted'")
-        assert await d.writer.ledger.record(received * 3) == 0
+        assert await d.writer.ledger.commands.record(received * 3) == 0
         assert await d.states() == {("Q-1", 1): "posted"}
 
 
 async def test_two_recorders_of_the_same_documents_do_not_deadlock(database_url: str, sandbox: QboSandbox) -> None:
     async with desk(database_url, sandbox, run=False) as d:
 
-        def batch(version: int) -> list[handlers.NewCommand]:
+        def batch(version: int) -> list[changes.NewCommand]:
             commands = [new_command(Received(invoice(d.realm, f"Q-{i}", version), "t", 0, 0)) for i in range(200)]
             return commands if version % 2 else commands[::-1]
 
-        await asyncio.gather(*(d.writer.ledger.record(batch(version)) for version in range(1, 7)))
+        await asyncio.gather(*(d.writer.ledger.commands.record(batch(version)) for version in range(1, 7)))
         assert await d.pool.fetchval("SELECT count(*) FROM qbo_writer.commands") == 1200
         assert await d.pool.fetchval("SELECT min(newest_version) FROM qbo_writer.documents") == 6
 
@@ -60,7 +61,7 @@ async def test_a_batch_takes_as_many_statements_as_a_single_command(
             batch: list[Received[handlers.Command]] = [Received(one, "t", 0, 0) for one in messages]
             seen: list[str] = []
             ledger = Ledger(Listening(d.pool, seen), d.writer.references)
-            await handlers.record(batch, ledger, d.writer.wake)
+            await handlers.record(batch, ledger.commands, d.writer.wake)
             return seen
 
         await statements("warm", 1)  # types are looked up once for each connection

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from bookrelay import topics
 from bookrelay.db import open_pool
-from qbo_writer.oauth_client import OAuthClient, TokenPair
-from qbo_writer.tokens import TokenStore
+from qbo_writer.quickbooks.oauth_client import OAuthClient, TokenPair
+from qbo_writer.quickbooks.tokens import TokenStore
 from running import Running, eventually
 from sandbox.stack.embedded_broker import EmbeddedBroker
 from test_service import create_topics, environment, publisher

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from bookrelay import metrics
-from qbo_writer import audit
-from qbo_writer.discrepancies import Discrepancy
+from qbo_writer.ledger import audit
+from qbo_writer.ledger.records import Discrepancy
 from test_posting_operators import command
 from test_service import environment
 from writer_support import Desk, QboSandbox, desk, invoice, retract
@@ -87,7 +87,7 @@ async def test_a_marker_that_the_ledger_does_not_know_is_told_once_and_until_it_
         sandbox.person(d.realm, "delete", "Invoice", foreign)
         assert await sweep(d) == []
         assert gauge(d, "unknown_marker") == 0
-        assert await d.writer.ledger.discrepancies(d.realm) == []
+        assert await d.writer.ledger.sweeps.discrepancies(d.realm) == []
 
 
 async def test_a_double_is_found_whichever_of_the_two_the_ledger_knows(database_url: str, sandbox: QboSandbox) -> None:
@@ -102,7 +102,7 @@ async def test_a_double_is_found_whichever_of_the_two_the_ledger_knows(database_
         await d.pool.execute("UPDATE qbo_writer.documents SET qbo_id = $1 WHERE qbo_id = $2", second, earlier)
         sandbox.person(d.realm, "delete", "Invoice", later)
         assert {f.qbo_id for f in await sweep(d)} == {earlier}
-        assert [x.qbo_id for x in await d.writer.ledger.discrepancies(d.realm)] == [earlier]
+        assert [x.qbo_id for x in await d.writer.ledger.sweeps.discrepancies(d.realm)] == [earlier]
 
 
 async def test_an_error_although_quickbooks_committed_is_found(database_url: str, sandbox: QboSandbox) -> None:
@@ -121,7 +121,7 @@ async def test_an_error_although_quickbooks_committed_is_found(database_url: str
         assert [e["data"]["outcome"] for e in await d.events() if e["type"] == "bookrelay.invoice.posted.v1"][-1] == "adopted"
         assert len(ours(d)) == 1
         assert await sweep(d) == []
-        assert await d.writer.ledger.discrepancies(d.realm) == []
+        assert await d.writer.ledger.sweeps.discrepancies(d.realm) == []
 
 
 async def test_a_create_that_is_under_way_is_no_discrepancy(database_url: str, sandbox: QboSandbox) -> None:
@@ -194,7 +194,7 @@ async def test_it_runs_by_itself_a_day_after_the_last_one_of_any_writer(database
         async def begun() -> bool:
             poster.sweeper.soon()
             d.writer.wake([d.realm])
-            return (await d.writer.ledger.realm(d.realm)).swept_at is not None
+            return (await d.writer.ledger.realms.read(d.realm)).swept_at is not None
 
         await d.until(begun)
         assert await told(d) == []  # nothing is compared at the first start

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import Kind
-from qbo_writer import operating
-from qbo_writer.main import Writer
+from qbo_writer.ledger import operating
+from qbo_writer.writer import Writer
 from test_posting_operators import command, ours
 from test_service import environment
 from writer_support import Desk, QboSandbox, bill, desk, retract, running

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from bookrelay.messages import InvoiceLine
-from qbo_writer import operating
+from qbo_writer.ledger import operating
 from qbo_writer.policy import Policy
 from writer_support import Desk, QboSandbox, desk, invoice
 

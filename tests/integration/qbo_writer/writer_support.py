@@ -35,8 +35,8 @@ from bookrelay.service import TRANSIENT
 from cryptography.fernet import Fernet
 from qbo_writer import handlers, tables
 from qbo_writer.domain import SCHEMA
-from qbo_writer.main import Writer
 from qbo_writer.settings import WriterSettings
+from qbo_writer.writer import Writer
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
@@ -201,7 +201,7 @@ class Desk:
     async def tell(self, *commands: Any) -> None:
         """Record commands as the consumer does."""
         received = [Received(command, "billing.commands.v1", 0, i) for i, command in enumerate(commands)]
-        await handlers.record(received, self.writer.ledger, self.writer.wake)
+        await handlers.record(received, self.writer.ledger.commands, self.writer.wake)
 
     async def states(self) -> dict[tuple[str, int], str]:
         """The state of every command by key and version, names left out."""

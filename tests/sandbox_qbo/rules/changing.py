@@ -123,6 +123,14 @@ def renamed(books: Books, name: str) -> str:
     return str(edit(books, "Customer", doc, DisplayName=name).json()["Customer"]["DisplayName"])
 
 
+def credit_voided(books: Books, *, used: bool) -> httpx.Response:
+    doc, memo = books.make("Invoice", invoice()), books.make("CreditMemo", invoice(line(30)))
+    if used:
+        books.make("Payment", payment(0, ("Invoice", doc["Id"], 10), ("CreditMemo", memo["Id"], 10)))
+    body = {"realm": books.realm, "operation": "void", "entity": "CreditMemo", "Id": memo["Id"]}
+    return books.standin.http.post("/control/person", json=body)
+
+
 def freed(books: Books, *, really: bool) -> Any:
     """Unapplied money of a payment of 70 that paid 60 of an invoice."""
     doc, paid = paid_invoice(books)
@@ -349,6 +357,18 @@ RULES: tuple[Rule, ...] = (
         "sales receipts by include=void",
         ok(lambda b: void(b, "SalesReceipt", b.make("SalesReceipt", invoice()))),
         no("500", lambda b: void(b, "CreditMemo", b.make("CreditMemo", invoice()))),
+    ),
+    Rule(
+        "void",
+        "payments by include=void alone",
+        ok(lambda b: void(b, "Payment", b.make("Payment", payment(5)))),
+        no("500", lambda b: b.post("payment", {"Id": b.make("Payment", payment(5))["Id"], "SyncToken": "0"}, operation="void")),
+    ),
+    Rule(
+        "void",
+        "a credit memo by a person, while nothing of it is used",
+        ok(lambda b: credit_voided(b, used=False)),
+        no("6450", lambda b: credit_voided(b, used=True)),
     ),
     Rule(
         "void",

@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import pytest
 from bookrelay.messages import InvoiceContent, InvoiceLine, Party
-from qbo_writer import mapping
-from qbo_writer.asking import Unlike, not_as_asked
-from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import CommandState, LedgerKind, Operation, Request, Resolved
+from qbo_writer.ledger.changes import Unlike
+from qbo_writer.ledger.records import Asked, Known
 from qbo_writer.policy import Policy
+from qbo_writer.protocol.asking import not_as_asked
+from qbo_writer.quickbooks import mapping
 from test_deciding import START
 
 MARKER = "bookrelay:abcdefghijklmnop"

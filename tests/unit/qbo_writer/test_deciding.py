@@ -9,8 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qbo_writer.deciding import Asked, End, Known, Rules, Unpay, Write, decide, in_closed_period, newest, superseded
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
+from qbo_writer.ledger.changes import End
+from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.protocol.deciding import Rules, Unpay, Write, decide, in_closed_period, newest, superseded
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 NOTHING = Known(1, "r", LedgerKind.INVOICE, "emr", "Q-1", "bookrelay:m")

@@ -19,11 +19,11 @@ from qbo_writer.domain import (
     Operation,
     Request,
 )
-from qbo_writer.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000
-from qbo_writer.oauth_client import OAuthClient
-from qbo_writer.qbo_client import QboClient
+from qbo_writer.protocol.transitions import Envelope, When, when_answered
+from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000
+from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.settings import WriterSettings
-from qbo_writer.transitions import Envelope, When, when_answered
 
 STATUSES = (200, 400, 401, 403, 429, 500, 503)
 PLACES = ("single", "item", "whole batch", "read", "token endpoint")

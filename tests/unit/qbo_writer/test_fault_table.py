@@ -6,9 +6,9 @@ import pytest
 from bookrelay.errors import Code, Disposition
 from hypothesis import given
 from hypothesis import strategies as st
-from qbo_writer import faults
 from qbo_writer.domain import AnswerKind, Operation
-from qbo_writer.faults import TABLE, classify, parse
+from qbo_writer.quickbooks import faults
+from qbo_writer.quickbooks.faults import TABLE, classify, parse
 
 # Section 4.2 of the reference, written out: every code of Intuit's table, and the five seen in the wild.
 CODES = """100 110 120 130 140 150 500 600 610 620 630 700 900 800 1000 1010 1020 1040 1050 2000 2010 2020 2030 2040 2050

@@ -15,14 +15,15 @@ from bookrelay.messages import BillContent, BillLine, CustomField, InvoiceConten
 from bookrelay.money import loads, to_cents
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qbo_writer import mapping
-from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolved
-from qbo_writer.mapping import BillPaymentContent, NameContent, Wanted
+from qbo_writer import comparing, identity
+from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolved, Wanted
+from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
+from qbo_writer.quickbooks import mapping
 from qbo_writer.settings import WriterSettings
 
 POLICY = Policy.parse({"prefixes": {"emr": "Q", "sheet": "S1"}, "custom_fields": {"v": "1", "w": "2"}}, Path("p.toml"))
-MARKER = mapping.marker("1", "emr", "12082", LedgerKind.INVOICE)
+MARKER = identity.marker("1", "emr", "12082", LedgerKind.INVOICE)
 IDS = Resolved(
     {
         "customer": "5", "vendor": "6", "item:default": "1", "item:a": "2", "account:default": "7", "account:a": "8",
@@ -123,10 +124,10 @@ def test_what_is_created_is_seen_as_wanted(content: Any, more: dict[str, str], s
     wanted = wanted_of(content, more)
     raw = echo(wanted.entity, mapping.create_body(wanted), sloppy=sloppy)
     seen = mapping.seen(wanted.entity, raw)
-    assert mapping.compare(wanted.fields, seen).differences == ()
+    assert comparing.compare(wanted.fields, seen).differences == ()
     assert (seen.marker, seen.doc_number, seen.voided) == (MARKER, "Q-12082", False)
     assert seen.total == to_cents(sum((line["Amount"] for line in loads(mapping.create_body(wanted))["Line"]), Decimal(0)))
-    assert mapping.compare(seen.fields, mapping.seen(wanted.entity, raw)).equal
+    assert comparing.compare(seen.fields, mapping.seen(wanted.entity, raw)).equal
 
 
 @settings(max_examples=200, deadline=None)
@@ -134,7 +135,7 @@ def test_what_is_created_is_seen_as_wanted(content: Any, more: dict[str, str], s
 def test_another_content_is_a_difference(one: InvoiceContent, other: InvoiceContent) -> None:
     wanted = wanted_of(one)
     seen = mapping.seen("Invoice", echo("Invoice", mapping.create_body(wanted_of(other)), sloppy=False))
-    same = mapping.compare(wanted.fields, seen).equal
+    same = comparing.compare(wanted.fields, seen).equal
     if [line.amount for line in one.lines] != [line.amount for line in other.lines] or one.txn_date != other.txn_date:
         assert not same
     if same:
@@ -187,7 +188,7 @@ def test_a_change_is_named_with_both_values() -> None:
     raw["Line"][9]["Amount"] = Decimal("2.00")
     raw["TxnDate"] = "2026-01-02"
     del raw["Line"][1]["SalesItemLineDetail"]["ItemRef"]
-    differences = mapping.compare(wanted.fields, mapping.seen("Invoice", raw)).differences
+    differences = comparing.compare(wanted.fields, mapping.seen("Invoice", raw)).differences
     assert [(d.field, d.ours, d.theirs) for d in differences] == [
         ("line.2.item", "1", None), ("line.10.amount", "1.00", "2.00"), ("txn_date", "2026-01-01", "2026-01-02")
     ]  # fmt: skip
@@ -198,7 +199,7 @@ def test_a_line_more_or_less_is_a_difference() -> None:
     wanted = wanted_of(content)
     raw = echo("Invoice", mapping.create_body(wanted), sloppy=False)
     raw["Line"].insert(0, {"DetailType": "DescriptionOnly", "Description": "hi", "DescriptionLineDetail": {}})
-    assert not mapping.compare(wanted.fields, mapping.seen("Invoice", raw)).equal
+    assert not comparing.compare(wanted.fields, mapping.seen("Invoice", raw)).equal
 
 
 def test_void_keeps_the_marker_and_is_seen() -> None:
@@ -213,9 +214,9 @@ def test_void_keeps_the_marker_and_is_seen() -> None:
 
 def test_paid_and_emailed() -> None:
     raw = {"Id": "1", "SyncToken": "2", "TotalAmt": 10, "Balance": 4, "EmailStatus": "EMAIL_SENT"}
-    assert mapping.paid(mapping.seen("Invoice", raw))
+    assert comparing.paid(mapping.seen("Invoice", raw))
     assert mapping.seen("Invoice", raw).emailed
-    assert not mapping.paid(mapping.seen("Invoice", {**raw, "Balance": Decimal("10.00")}))
+    assert not comparing.paid(mapping.seen("Invoice", {**raw, "Balance": Decimal("10.00")}))
     assert not mapping.seen("Invoice", {**raw, "EmailStatus": "NotSet"}).emailed
 
 
@@ -225,24 +226,24 @@ def test_paid_and_emailed() -> None:
 @settings(max_examples=300)
 @given(st.sets(st.tuples(st.sampled_from(["emr", "sheet", "other"]), st.text(max_size=25)), max_size=30))
 def test_document_numbers_are_short_stable_and_unique(keys: set[tuple[str, str]]) -> None:
-    numbers = {mapping.doc_number(POLICY, source, key) for source, key in keys}
+    numbers = {identity.doc_number(POLICY, source, key) for source, key in keys}
     assert len({number.casefold() for number in numbers}) == len(keys)
     assert all(0 < len(number) <= 21 and number.isascii() for number in numbers)
 
 
 def test_document_numbers_of_plain_keys_are_readable_and_no_hash_equals_one() -> None:
-    assert mapping.doc_number(POLICY, "emr", "12082") == "Q-12082"
-    hashed = mapping.doc_number(POLICY, "emr", "a patient's note")
+    assert identity.doc_number(POLICY, "emr", "12082") == "Q-12082"
+    hashed = identity.doc_number(POLICY, "emr", "a patient's note")
     assert hashed.startswith("Q~")
-    assert mapping.doc_number(POLICY, "emr", hashed) != hashed
-    assert mapping.doc_number(POLICY, "unheard", "12082").startswith("~")
+    assert identity.doc_number(POLICY, "emr", hashed) != hashed
+    assert identity.doc_number(POLICY, "unheard", "12082").startswith("~")
     assert "patient" not in hashed
 
 
 def test_markers_differ_by_everything_and_say_nothing() -> None:
     keys = [("1", "emr", "5", LedgerKind.INVOICE), ("2", "emr", "5", LedgerKind.INVOICE), ("1", "x", "5", LedgerKind.INVOICE),
             ("1", "emr", "6", LedgerKind.INVOICE), ("1", "emr", "5", LedgerKind.BILL)]  # fmt: skip
-    markers = {mapping.marker(*key) for key in keys}
+    markers = {identity.marker(*key) for key in keys}
     assert len(markers) == 5
     assert all(len(marker) == 26 for marker in markers)
 
@@ -251,21 +252,21 @@ def test_numbers_and_markers_are_the_base32_of_the_hash() -> None:
     """They stand in the books for ever: a faster way to write them must write the same."""
     for key in ("5", "a patient's note", "\u00e9", "x" * 400):
         digest = base64.b32encode(hashlib.sha256(f"sheet\x1f{key}~".encode()).digest()).decode()
-        assert mapping.doc_number(POLICY, "sheet", key + "~") == "S1~" + digest[:18]
+        assert identity.doc_number(POLICY, "sheet", key + "~") == "S1~" + digest[:18]
         digest = base64.b32encode(hashlib.sha256(f"marker\x1f1\x1femr\x1f{key}\x1finvoice".encode()).digest()).decode()
-        assert mapping.marker("1", "emr", key, LedgerKind.INVOICE) == "bookrelay:" + digest[:16].lower()
+        assert identity.marker("1", "emr", key, LedgerKind.INVOICE) == "bookrelay:" + digest[:16].lower()
 
 
 @given(texts)
 def test_our_marker_is_found_whatever_the_memo_says(memo: str) -> None:
-    other = mapping.marker("9", "x", "y", LedgerKind.BILL)
+    other = identity.marker("9", "x", "y", LedgerKind.BILL)
     content = BillContent(
         vendor=Party(name="x"), txn_date=date(2026, 1, 1), memo=memo + other, lines=(BillLine(amount=Decimal("1.00")),)
     )
     wanted = wanted_of(content)
     seen = mapping.seen("Bill", echo("Bill", mapping.create_body(wanted), sloppy=False))
     assert seen.marker == MARKER
-    assert mapping.compare(wanted.fields, seen).equal
+    assert comparing.compare(wanted.fields, seen).equal
 
 
 # ------------------------------------------------------------------------------------------------------------------ bodies
@@ -291,7 +292,7 @@ def test_names_carry_name_email_and_marker() -> None:
     assert body == {"DisplayName": "O'Neil", "Notes": MARKER, "PrimaryEmailAddr": {"Address": "a@b.c"}}
     wanted = mapping.wanted(LedgerKind.VENDOR, NameContent(name="Big CO"), Resolved({}), POLICY, None, MARKER)
     seen = mapping.seen("Vendor", {"Id": "1", "SyncToken": "0", "DisplayName": "big co ", "Notes": MARKER})
-    assert mapping.compare(wanted.fields, seen).equal
+    assert comparing.compare(wanted.fields, seen).equal
     assert (seen.voided, seen.marker) == (False, MARKER)
 
 

@@ -7,11 +7,13 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qbo_writer import numbering
-from qbo_writer.deciding import Asked, Known
+from qbo_writer import identity
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind
-from qbo_writer.numbering import Number, Wish
+from qbo_writer.ledger.changes import Number
+from qbo_writer.ledger.records import Asked, Known
 from qbo_writer.policy import Policy
+from qbo_writer.protocol import numbering
+from qbo_writer.protocol.numbering import Wish
 
 NEW = Known(1, "r", LedgerKind.INVOICE, "emr", "12082", "bookrelay:m")
 THERE = replace(NEW, status=DocumentStatus.PRESENT, qbo_id="9", sync_token="0", doc_number="~HASH")
@@ -21,7 +23,7 @@ REMOVED = replace(NUMBERED, status=DocumentStatus.NOTHING, qbo_id=None, fields=N
 OTHERWISE = replace(NEW, doc_number="~HASH", number_of="V-77")  # it was taken: another one was chosen
 SOURCE, DERIVED = Policy(), Policy(numbers="derived", prefixes={"emr": "Q"})
 QUICKBOOKS = Policy(numbers="quickbooks")
-HASHED = numbering.mapping.doc_number(SOURCE, "emr", "12082")
+HASHED = identity.doc_number(SOURCE, "emr", "12082")
 
 
 def asked(number: str | None) -> Asked:

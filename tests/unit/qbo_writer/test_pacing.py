@@ -13,7 +13,7 @@ import pytest
 from bookrelay.messages import Priority
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qbo_writer.pacing import Budget, Limits, Pacer
+from qbo_writer.quickbooks.pacing import Budget, Limits, Pacer
 from qbo_writer.settings import WriterSettings
 
 LIMITS = Limits()

@@ -12,16 +12,16 @@ import pytest
 from bookrelay.errors import Code, Disposition
 from hypothesis import given
 from hypothesis import strategies as st
-from qbo_writer.deciding import Asked, Known
 from qbo_writer.domain import Answer, AnswerKind, AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
-from qbo_writer.settling import Attempt, Effects, Links, effects_of
-from qbo_writer.transitions import (
+from qbo_writer.ledger.changes import Effects
+from qbo_writer.ledger.records import Asked, Attempt, Known, Sent
+from qbo_writer.protocol.settling import Links, effects_of
+from qbo_writer.protocol.transitions import (
     TRANSITIONS,
     Effect,
     Move,
     NoSuchTransition,
     Realm,
-    Sent,
     Waits,
     When,
     absent_counts_at,

@@ -2,6 +2,6 @@
 
 import sys
 
-from sandbox.qbo.server import main
+from sandbox.qbo.door.server import main
 
 sys.exit(main())

@@ -3,12 +3,12 @@
 Pure: no I/O, no QuickBooks JSON beyond the text of a request's body. The ports that handlers and loops take stand here, too.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from bookrelay.errors import Code, Disposition
 from bookrelay.messages import Difference
@@ -59,6 +59,15 @@ class DocumentStatus(StrEnum):
     PRESENT = "present"
     VOIDED = "voided"  # by us
     GONE = "gone"  # deleted, by us or by a person
+
+
+class Cause(StrEnum):
+    """What a refusal comes of, where something other follows from it than from the next."""
+
+    NAME_TAKEN = "name taken"  # somebody else has the name that was to be made
+    NUMBER_TAKEN = "number taken"  # another document has the number
+    STALE = "stale"  # something that the request names is not there any more
+    BY_FACTS = "by facts"  # it may come of what the company is meanwhile: several currencies, no discounts, another plan
 
 
 class AttemptState(StrEnum):
@@ -132,6 +141,10 @@ class Seen:
     fields: dict[str, str]
     raw: dict[str, Any] = field(repr=False, default_factory=dict)
     emailed: bool = False  # the invoice was e-mailed to its customer
+    kind: LedgerKind | None = None  # None: nothing that bookrelay makes
+    tax: Decimal = Decimal(0)  # within the total
+    updated_at: str = ""  # when it changed last, as QuickBooks writes it
+    active: bool = True  # entries of lists that are not in use are kept for ever
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,7 @@ class Answer:
     deleted: bool = False  # a delete was confirmed
     conflicting_id: str | None = None
     conflicting_kind: str | None = None
+    cause: Cause | None = None
     tries: int = 1
     retry_after: float | None = None
     unauthorized: bool = False  # 401: refresh the access token, then journal the resend anew
@@ -218,55 +232,6 @@ class OperatorAct:
         return cls(kept["by"], kept["why"], datetime.fromisoformat(kept["at"])) if kept else None
 
 
-class Books(Protocol):
-    """The port to one QuickBooks company: it sends what it is given, once, and classifies the answer. It never retries."""
-
-    async def send(self, request: Request, token: AccessToken) -> Answer:
-        """Send one journalled request; every outcome is an Answer, also a time-out."""
-
-    async def send_batch(self, batch: BatchRequest, token: AccessToken) -> Answer | dict[str, Answer]:
-        """Send a journalled batch: one Answer for the whole call (silence, 429, 401, error), or one for each bId.
-
-        A bId that is missing from a readable reply is silence.
-        """
-
-    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
-        """Read by Id; None if QuickBooks says that it is not there (deleted). Raises LookupFailed without a readable answer."""
-
-    async def find(
-        self,
-        realm: str,
-        entity: str,
-        *,
-        doc_number: str | None,
-        marker: str,
-        since: datetime,
-        name: str | None,
-        token: AccessToken,
-    ) -> list[Seen]:
-        """Look up what carries our marker (or, for names, has this name): by DocNumber, else by MetaData.CreateTime.
-
-        Also returns a document with this DocNumber and another marker: the caller decides. Raises LookupFailed.
-        """
-
-    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
-        """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
-
-    async def find_marked(
-        self, realm: str, entity: str, numbers: Mapping[str, str | None], since: datetime, token: AccessToken
-    ) -> dict[str, Seen]:
-        """Look up many documents at once by their markers (each with its number, if any), in one window of CreateTime.
-
-        Return by marker what was found; raises LookupFailed.
-        """
-
-    async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> "list[Seen | Deleted]":
-        """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap and so may be incomplete."""
-
-    async def updated(self, realm: str, entity: str, since: datetime, start: int, token: AccessToken) -> "UpdatedPage":
-        """Read one page of what was last updated at `since` or later, oldest first. Raises LookupFailed."""
-
-
 @dataclass(frozen=True)
 class UpdatedPage:
     """One page of what was updated, oldest first, and where the next one begins; None after the last one."""
@@ -277,10 +242,11 @@ class UpdatedPage:
 
 @dataclass(frozen=True)
 class Deleted:
-    """A stub of the change feed: the entity was deleted."""
+    """A stub of the change feed: the entity was deleted. `kind` None: nothing that bookrelay makes."""
 
     entity: str
     qbo_id: str
+    kind: LedgerKind | None = None
 
 
 @dataclass(frozen=True)
@@ -346,3 +312,55 @@ class Comparison:
     def equal(self) -> bool:
         """Whether the entity holds what we compared."""
         return not self.differences
+
+
+SENDER = "qbo-writer"
+
+NAMES = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
+
+NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
+
+
+@dataclass(frozen=True)
+class CompanyFacts:
+    """What the company can do: plan and preferences, read at connect and once a day."""
+
+    plan: str = "unknown"  # simple_start | essentials | plus | advanced | unknown
+    class_per: str | None = None  # "transaction" | "line"; None: classes are off
+    departments: bool = True
+    custom_numbers: bool = True  # document numbers are ours to give
+    closing_date: date | None = None  # books are closed up to it
+    sales_tax: bool = True  # the company uses sales tax, VAT or GST
+    discounts: bool = True  # lines for a discount on the whole document
+    country: str = ""  # as CompanyInfo names it: "US"; empty where that is silent
+    currency: str | None = None  # to be named in every create: the company keeps several, ours are in its own
+
+    @property
+    def in_us(self) -> bool:
+        """Whether the company is one of the US: two words for the tax of lines, and rates that QuickBooks chooses."""
+        return self.country.upper() in ("US", "USA")
+
+    @property
+    def names_taxes(self) -> bool:
+        """Whether every line must name its tax."""
+        return bool(self.country) and not self.in_us and self.sales_tax
+
+    @property
+    def has_bills(self) -> bool:
+        """Bills begin with the plan Essentials."""
+        return self.plan != "simple_start"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a document shall be: JSON-ready owned fields, and the same in comparable form (as Seen.fields).
+
+    `cleared` is what an update sends besides: the owned fields that the content does not name. They are not compared, because
+    QuickBooks may fill them: that an update which only removes something was done, the SyncToken shows.
+    """
+
+    kind: LedgerKind
+    entity: str
+    body_fields: dict[str, Any]
+    fields: dict[str, str]
+    cleared: dict[str, Any] = field(default_factory=dict)

@@ -1,11 +1,8 @@
 """What the writer does with a message: record commands, note that the books changed. No I/O of its own."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Protocol
-from uuid import UUID
 
 from bookrelay import telemetry
 from bookrelay.kafka import Received
@@ -24,53 +21,32 @@ from bookrelay.messages import (
 from bookrelay.money import loads
 from opentelemetry.trace import SpanKind
 
-from qbo_writer import mapping
+from qbo_writer import identity
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.domain import LedgerKind
-from qbo_writer.merging import ENTITIES, Merge
-from qbo_writer.settling import SENDER
+from qbo_writer.domain import SENDER, LedgerKind
+from qbo_writer.ledger.changes import NewCommand
+from qbo_writer.lists import ENTITIES, Merge
 
 PRIORITY = {Priority.INTERACTIVE: 0, Priority.LIVE: 1, Priority.BACKFILL: 2, Priority.SWEEP: 3}
 Command = UpsertInvoice | UpsertBill | RetractDocument
 
 
-@dataclass(frozen=True)
-class NewCommand:
-    """A command as it is recorded."""
-
-    id: UUID
-    realm: str
-    source: str
-    source_key: str
-    kind: LedgerKind
-    marker: str
-    operation: str
-    version: int
-    modified_at: datetime
-    content: str | None  # JSON
-    content_hash: str
-    priority: int
-    traceparent: str | None = None
-    total: Decimal | None = None  # of the document, as its source states it
-
-    @property
-    def document(self) -> tuple[str, str, str, str]:
-        """The business key."""
-        return (self.realm, self.source, self.source_key, self.kind.value)
-
-
 class Records(Protocol):
-    """The ledger, as far as recording needs it."""
+    """The ledger's commands, as far as recording needs them."""
 
     async def record(self, commands: Sequence[NewCommand]) -> int:
         """Record all in one transaction; return how many were new."""
 
 
 class AsksFeed(Protocol):
-    """The ledger, as far as Intuit's notifications need it."""
+    """The ledger's feed, as far as Intuit's notifications need it."""
 
     async def ask_feed(self, realms: Collection[str]) -> None:
         """Note that the feed of these companies is to be read soon."""
+
+
+class TellsMerges(Protocol):
+    """The ledger's merges, as far as Intuit's notifications need them."""
 
     async def tell_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
         """Note merges (company, merge)."""
@@ -85,7 +61,7 @@ def new_command(received: Received[Command]) -> NewCommand:
     kind = LedgerKind(data.kind.value)
     return NewCommand(
         id=message.id, realm=data.realm, source=data.source, source_key=data.source_key, kind=kind,
-        marker=mapping.marker(data.realm, data.source, data.source_key, kind),
+        marker=identity.marker(data.realm, data.source, data.source_key, kind),
         operation="retract" if content is None else "upsert", version=data.version, modified_at=data.modified_at,
         content=short, content_hash=content_hash(content, short), priority=PRIORITY[data.priority],
         traceparent=_recorded(received), total=None if isinstance(message, RetractDocument) else message.data.total,
@@ -102,13 +78,13 @@ def _recorded(received: Received[Command]) -> str | None:
         return headers.get("traceparent")
 
 
-async def record(batch: Sequence[Received[Command]], ledger: Records, wake: Callable[[Iterable[str]], None]) -> None:
+async def record(batch: Sequence[Received[Command]], commands: Records, wake: Callable[[Iterable[str]], None]) -> None:
     """Record the commands, then wake the posting loops of their companies. A redelivery changes nothing."""
     reach(Place.POLLED)
-    commands = [new_command(received) for received in batch]
-    await ledger.record(commands)
+    new = [new_command(received) for received in batch]
+    await commands.record(new)
     reach(Place.RECORDED)
-    wake({command.realm for command in commands})
+    wake({command.realm for command in new})
 
 
 def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDeadLettered | None:
@@ -124,7 +100,7 @@ def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDea
 
 
 async def note_changes(
-    batch: Sequence[Received[EntityChanged]], ledger: AsksFeed, feed_soon: Callable[[Iterable[str]], None]
+    batch: Sequence[Received[EntityChanged]], feed: AsksFeed, merges: TellsMerges, feed_soon: Callable[[Iterable[str]], None]
 ) -> None:
     """Intuit says that something changed: whoever holds the lease of those companies reads their change feed soon.
 
@@ -132,14 +108,14 @@ async def note_changes(
     """
     told = [received.message.data for received in batch]
     realms = {data.realm for data in told}
-    merges = [
+    merged = [
         (data.realm, Merge(data.entity, data.deleted_id, data.entity_id))
         for data in told
         if data.operation == "merged" and data.deleted_id and data.entity in ENTITIES and data.deleted_id != data.entity_id
     ]
-    if merges:
-        await ledger.tell_merges(merges)
-    await ledger.ask_feed(realms)
+    if merged:
+        await merges.tell_merges(merged)
+    await feed.ask_feed(realms)
     feed_soon(realms)
 
 

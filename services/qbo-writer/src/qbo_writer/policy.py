@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from bookrelay.errors import Code, SettingsError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from qbo_writer.domain import LedgerKind
+from qbo_writer.domain import LedgerKind, Unmapped
 from qbo_writer.names import fold
 
 
@@ -198,3 +198,27 @@ def _unnamed(told: str) -> str:
 
 def _wrong(path: Path, what: str, fix: str) -> SettingsError:
     return SettingsError(f"The company policy {path} {what}.", fix, Code.VALIDATION)
+
+
+TAX_NOT_SAID = (
+    "QuickBooks wants the tax of every line of this company (it is outside of the US and uses VAT, GST or the like), "
+    "and the company policy does not say it."
+)
+"""The reason of what is held for it: what has this reason is due again as soon as the policy says it."""
+
+
+def lacking(policy: Policy) -> tuple[str, ...]:
+    """Return the settings that a company needs which must name the tax of each line, and does not have."""
+    amounts = () if policy.amounts else ('amounts = "net" or "gross"',)
+    return amounts if policy.defaults.tax_code else (*amounts, "tax_code under [defaults]")
+
+
+def not_said(policy: Policy) -> Unmapped:
+    """Return what a document waits for: the names of the settings stand in the remedy."""
+    wanted = " and ".join(lacking(policy) or ("tax_code under [defaults]",))
+    return Unmapped(
+        TAX_NOT_SAID,
+        f"Set {wanted} in the company policy (COMPANY_POLICY_FILE, docs/company-policy.md); what waits for it goes on by itself.",
+        holds=True,
+        by_facts=True,
+    )

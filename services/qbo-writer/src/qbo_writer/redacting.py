@@ -2,27 +2,24 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 LEFT_OUT = "..."
-# Names, notes, descriptions, addresses and messages can hold a person's name: only what cannot is kept.
-KEPT = frozenset(
-    (
-        *("Id", "SyncToken", "value", "TxnDate", "DueDate", "DocNumber", "DetailType", "TxnType", "TxnId", "PayType", "domain"),
-        *("EmailStatus", "CreateTime", "LastUpdatedTime", "time", "DefinitionId", "Type", "status", "code", "type", "bId"),
-        *("txn_date", "due_date"),
-    )
-)
+# Names, notes, descriptions, addresses and messages can hold a person's name: only what cannot is kept. Of a command's content:
+OURS = frozenset(("txn_date", "due_date", "value", "code", "type", "status"))
 
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
 
 
-def redacted(body: str) -> Any:
-    """Return a JSON body without its texts; None for what is no JSON. Amounts keep their digits, as text."""
+def redacted(body: str, kept: Collection[str] = OURS) -> Any:
+    """Return a JSON body without its texts, but for those of the keys in `kept`; None for what is no JSON.
+
+    Amounts keep their digits, as text.
+    """
     try:
-        return _plain("", json.loads(body, parse_float=str))
+        return _plain("", json.loads(body, parse_float=str), kept)
     except ValueError:
         return None
 
@@ -50,12 +47,12 @@ def literals_in(statement: str) -> list[str]:
     return [re.sub(r"\\(.)", r"\1", quoted).strip("%") for quoted in _QUOTED.findall(statement)]
 
 
-def _plain(key: str, value: Any) -> Any:
+def _plain(key: str, value: Any, kept: Collection[str]) -> Any:
     if isinstance(value, dict):
-        return {name: _plain(name, item) for name, item in value.items()}
+        return {name: _plain(name, item, kept) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(key, item) for item in value]
-    if isinstance(value, str) and key not in KEPT and not _number(value):
+        return [_plain(key, item, kept) for item in value]
+    if isinstance(value, str) and key not in kept and not _number(value):
         return LEFT_OUT
     return value
 

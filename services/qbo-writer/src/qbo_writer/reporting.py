@@ -14,14 +14,13 @@ from bookrelay.db import Pool, transaction
 from bookrelay.errors import Code
 from bookrelay.messages import RealmData, RealmServed, RealmUnserved
 
-from qbo_writer import feed_refusals
-from qbo_writer.domain import SCHEMA
-from qbo_writer.feed_paging import Paging
-from qbo_writer.feed_refusals import Refusals
+from qbo_writer.domain import SCHEMA, SENDER
 from qbo_writer.policy_watching import PolicyFile
+from qbo_writer.protocol import feed_refusals
+from qbo_writer.protocol.feed_paging import Paging
+from qbo_writer.protocol.feed_refusals import Refusals
+from qbo_writer.quickbooks.tokens import CONNECTED
 from qbo_writer.settings import WriterSettings
-from qbo_writer.settling import SENDER
-from qbo_writer.tokens import CONNECTED
 
 log = telemetry.get_logger(__name__)
 

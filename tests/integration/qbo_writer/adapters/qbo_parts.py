@@ -17,11 +17,11 @@ import pytest_asyncio
 from bookrelay.db import Pool, close_pool, open_pool
 from bookrelay.messages import BillContent, BillLine, InvoiceContent, InvoiceLine, Party
 from cryptography.fernet import Fernet
-from qbo_writer import mapping
-from qbo_writer.domain import AccessToken, LedgerKind, Operation, Request, Resolved
-from qbo_writer.mapping import Wanted
+from qbo_writer import identity
+from qbo_writer.domain import AccessToken, LedgerKind, Operation, Request, Resolved, Wanted
 from qbo_writer.policy import Policy
-from qbo_writer.qbo_client import QboClient
+from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.client import QboClient
 from qbo_writer.settings import WriterSettings
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -222,6 +222,6 @@ def request_for(
 def wanted_of(company: Company, kind: LedgerKind, content: Any, key: str, resolved: Resolved | None = None) -> Wanted:
     """What a document with `key` shall be."""
     return mapping.wanted(
-        kind, content, resolved or ids_of(company), POLICY, mapping.doc_number(POLICY, "emr", key),
-        mapping.marker(company.realm, "emr", key, kind),
+        kind, content, resolved or ids_of(company), POLICY, identity.doc_number(POLICY, "emr", key),
+        identity.marker(company.realm, "emr", key, kind),
     )  # fmt: skip

@@ -15,11 +15,11 @@ import pytest_asyncio
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError, HaltError, SettingsError
 from qbo_parts import Company, settings_for
-from qbo_writer import auth_cli
-from qbo_writer.oauth_client import OAuthClient
-from qbo_writer.qbo_client import QboClient
+from qbo_writer.operations import auth_cli
+from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.oauth_client import OAuthClient
+from qbo_writer.quickbooks.tokens import TokenStore
 from qbo_writer.settings import WriterSettings
-from qbo_writer.tokens import TokenStore
 from sandbox.stack.processes import free_port
 
 

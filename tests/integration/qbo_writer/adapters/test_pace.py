@@ -4,10 +4,10 @@ import asyncio
 import time
 
 from qbo_parts import Sandbox, ids_of, invoice, request_for, settings_for, wanted_of
-from qbo_writer import mapping
 from qbo_writer.domain import Answer, AnswerKind, BatchItem, BatchRequest, LedgerKind, Operation, Request
-from qbo_writer.pacing import Pacer
-from qbo_writer.qbo_client import QboClient
+from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.pacing import Pacer
 
 SECONDS = 8.0
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from qbo_parts import Company, invoice, request_for, settings_for, wanted_of
-from qbo_writer import mapping, probe
 from qbo_writer.domain import BatchItem, BatchRequest, LedgerKind, Operation, Request
-from qbo_writer.probe import Probe, Sample, Verdict
-from qbo_writer.qbo_client import QboClient
+from qbo_writer.ledger.records import Sample
+from qbo_writer.protocol import probe
+from qbo_writer.protocol.probe import Probe, Verdict
+from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.forms import QboForms
 
 NOW = 1000.0
 
@@ -85,11 +88,11 @@ async def test_batch_remembered_as_a_whole_is_not_proven(company: Company, clien
     """The stand-in keeps one answer for a batch: the second item is not executed."""
     sample = await batch_sample_of(company, client)
     before = books(company)
-    assert await probe.repeat_in_batch(client, sample, company.token) is Verdict.IGNORED
+    assert await probe.repeat_in_batch(client, QboForms(), sample, company.token) is Verdict.IGNORED
     modes(company, ignore_requestid=True)
-    assert await probe.repeat_in_batch(client, sample, company.token) is Verdict.IGNORED
+    assert await probe.repeat_in_batch(client, QboForms(), sample, company.token) is Verdict.IGNORED
     modes(company, ignore_requestid=False, requestid_other_body="refuse")
-    assert await probe.repeat_in_batch(client, sample, company.token) is Verdict.UNCLEAR
+    assert await probe.repeat_in_batch(client, QboForms(), sample, company.token) is Verdict.UNCLEAR
     assert books(company) == before
 
 
@@ -108,7 +111,7 @@ async def test_batch_with_memory_for_each_item_is_proven(company: Company, clien
         return httpx.Response(200, json={"BatchItemResponse": answers})
 
     remembering = QboClient(settings_for(company), transport=httpx.MockTransport(per_item))
-    assert await probe.repeat_in_batch(remembering, sample, company.token) is Verdict.HONOURED
+    assert await probe.repeat_in_batch(remembering, QboForms(), sample, company.token) is Verdict.HONOURED
     await remembering.close()
 
 
@@ -119,11 +122,11 @@ async def test_company_becomes_proven_late_and_falls_back(company: Company, clie
     late = NOW + probe.late_seconds(settings)
     single = probe.offer(Probe(), sample, settings)
     assert probe.due(single, NOW)
-    single, _ = await probe.step(client, single, Probe(), company.token, NOW, settings)
+    single, _ = await probe.step(client, QboForms(), single, Probe(), company.token, NOW, settings)
     assert (single.proven, single.early, single.next_at) == (False, True, late)
     assert not probe.due(single, late - 1)
     single = Probe.of(json.loads(json.dumps(single.plain())))  # across a restart
-    single, _ = await probe.step(client, single, Probe(), company.token, late + 1, settings)
+    single, _ = await probe.step(client, QboForms(), single, Probe(), company.token, late + 1, settings)
     assert (single.proven, single.sample, single.last) == (True, None, "honoured")
     assert probe.offer(single, replace(sample, answered_at=late + 2), settings) is single, "measured a moment ago"
     again = probe.offer(single, replace(sample, answered_at=late + 1 + settings.probe_seconds), settings)
@@ -137,11 +140,11 @@ async def test_forgotten_requestid_is_found_late(company: Company, client: QboCl
     settings = settings_for(company)
     modes(company, requestid_seconds=3600)
     single = probe.offer(Probe(), await sample_of(company, client), settings)
-    single, _ = await probe.step(client, single, Probe(), company.token, NOW, settings)
+    single, _ = await probe.step(client, QboForms(), single, Probe(), company.token, NOW, settings)
     assert single.early
     company.sandbox.control("POST", "clock", {"advance": 3700})
     company.told.update(company.sandbox.control("POST", "companies", {"realm": company.realm}))  # a fresh access token
-    single, _ = await probe.step(client, single, Probe(), company.token, single.next_at, settings)
+    single, _ = await probe.step(client, QboForms(), single, Probe(), company.token, single.next_at, settings)
     assert (single.proven, single.last) == (False, "ignored")
 
 

@@ -9,7 +9,7 @@ import pytest
 from bookrelay.errors import Code, Disposition, HaltError
 from bookrelay.messages import CustomField, InvoiceLine
 from qbo_parts import POLICY, Company, bill, ids_of, invoice, request_for, settings_for, wanted_of
-from qbo_writer import mapping
+from qbo_writer import comparing, identity
 from qbo_writer.domain import (
     AccessToken,
     Answer,
@@ -23,9 +23,11 @@ from qbo_writer.domain import (
     Operation,
     Request,
     Seen,
+    Wanted,
 )
-from qbo_writer.mapping import BillPaymentContent, NameContent, Wanted
-from qbo_writer.qbo_client import QboClient, ReadRefused
+from qbo_writer.kinds import BillPaymentContent, NameContent
+from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.client import QboClient, ReadRefused
 
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 
@@ -72,14 +74,14 @@ async def test_invoice_created_is_seen_as_wanted(company: Company, client: QboCl
     resolved = ids_of(company, term=company.books("Term")[0]["Id"], **{"custom:Quote Version": "1"})
     wanted = wanted_of(company, LedgerKind.INVOICE, invoice(**FULL), "12082", resolved)
     seen = await created(company, client, wanted)
-    assert mapping.compare(wanted.fields, seen).differences == ()
+    assert comparing.compare(wanted.fields, seen).differences == ()
     assert (seen.doc_number, seen.total, seen.balance, seen.voided) == (
         "Q-12082",
         Decimal("11856.18"),
         Decimal("11856.18"),
         False,
     )
-    assert seen.marker == mapping.marker(company.realm, "emr", "12082", LedgerKind.INVOICE)
+    assert seen.marker == identity.marker(company.realm, "emr", "12082", LedgerKind.INVOICE)
     assert [row["TotalAmt"] for row in company.books("Invoice") if row["Id"] == seen.qbo_id] == [Decimal("11856.18")]
 
 
@@ -87,18 +89,18 @@ async def test_bill_and_its_payment_are_seen_as_wanted(company: Company, client:
     resolved = ids_of(company)
     wanted = wanted_of(company, LedgerKind.BILL, bill(memo="m", due_date=date(2026, 5, 1)), "B1", resolved)
     seen = await created(company, client, wanted)
-    assert mapping.compare(wanted.fields, seen).equal
-    assert not mapping.paid(seen)
+    assert comparing.compare(wanted.fields, seen).equal
+    assert not comparing.paid(seen)
     bank = next(row["Id"] for row in company.books("Account") if row["AccountType"] == "Bank")
     content = BillPaymentContent(
         vendor_id=resolved.ids["vendor"], bill_id=seen.qbo_id, txn_date=date(2026, 3, 5), amount=Decimal("55.10")
     )
     payment = wanted_of(company, LedgerKind.BILL_PAYMENT, content, "B1", ids_of(company, bank_account=bank))
     paid = await created(company, client, payment, "r2")
-    assert mapping.compare(payment.fields, paid).differences == ()
+    assert comparing.compare(payment.fields, paid).differences == ()
     after = await client.read(company.realm, "Bill", seen.qbo_id, company.token)
     assert after
-    assert mapping.paid(after)
+    assert comparing.paid(after)
     answer = await change(company, client, paid, Operation.VOID, mapping.void_body(paid.qbo_id, paid.sync_token), "r3")
     assert answer.seen
     assert answer.seen.voided
@@ -112,7 +114,7 @@ async def test_update_changes_and_clears_every_owned_field(company: Company, cli
         company, client, before, Operation.UPDATE, mapping.update_body(wanted, before.qbo_id, before.sync_token)
     )
     assert answer.seen
-    assert mapping.compare(wanted.fields, answer.seen).differences == ()
+    assert comparing.compare(wanted.fields, answer.seen).differences == ()
     assert answer.seen.total == Decimal("21.00")
     assert answer.seen.fields["memo"] == ""
     assert "term" not in answer.seen.fields
@@ -143,7 +145,7 @@ async def test_void_and_restore_keep_id_and_number(company: Company, client: Qbo
     )
     assert back.seen
     assert (back.seen.voided, back.seen.qbo_id, back.seen.total) == (False, seen.qbo_id, Decimal("21.00"))
-    assert mapping.compare(wanted.fields, back.seen).equal
+    assert comparing.compare(wanted.fields, back.seen).equal
 
 
 async def test_delete_is_confirmed_and_read_as_gone(company: Company, client: QboClient) -> None:
@@ -284,7 +286,7 @@ async def test_batch_answers_item_by_item(company: Company, client: QboClient) -
     for number, wanted in enumerate(good):
         seen = answers[f"i{number}"].seen
         assert seen
-        assert mapping.compare(wanted.fields, seen).equal
+        assert comparing.compare(wanted.fields, seen).equal
     assert (answers["i3"].kind, answers["i3"].intuit_code) == (AnswerKind.ERROR, "2500")
     assert answers["del"].deleted
     assert answers["void"].seen
@@ -322,8 +324,8 @@ async def test_batch_cut_off_is_silence(company: Company, client: QboClient) -> 
 
 async def find(company: Company, client: QboClient, kind: LedgerKind, key: str, **more: Any) -> list[Seen]:
     arguments: dict[str, Any] = {
-        "doc_number": mapping.doc_number(POLICY, "emr", key),
-        "marker": mapping.marker(company.realm, "emr", key, kind),
+        "doc_number": identity.doc_number(POLICY, "emr", key),
+        "marker": identity.marker(company.realm, "emr", key, kind),
         "since": LONG_AGO,
         "name": None,
         "token": company.token,
@@ -453,4 +455,4 @@ async def test_due_date_that_stays_while_the_date_moves(company: Company, client
     body = mapping.update_body(wanted, before.qbo_id, before.sync_token)
     answer = await change(company, client, before, Operation.UPDATE, body)
     assert answer.seen
-    assert mapping.compare(wanted.fields, answer.seen).differences == ()
+    assert comparing.compare(wanted.fields, answer.seen).differences == ()

@@ -11,12 +11,13 @@ from bookrelay.db import Pool
 from bookrelay.errors import Code
 from bookrelay.messages import BillLine, CustomField, InvoiceLine, Party
 from qbo_parts import Company, Sandbox, bill, invoice, make_tables, settings_for
-from qbo_writer import mapping
+from qbo_writer import identity
 from qbo_writer.domain import LedgerKind, LookupFailed, NameNeeded, Operation, Resolved, Skipped, Unmapped
-from qbo_writer.mapping import BillPaymentContent, NameContent
+from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
-from qbo_writer.qbo_client import QboClient
-from qbo_writer.references import References
+from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.references import References
 
 INVOICE, BILL = LedgerKind.INVOICE, LedgerKind.BILL
 
@@ -84,7 +85,7 @@ async def test_unknown_customer_is_needed_and_learned(bench: Bench) -> None:
     content = invoice(customer=Party(name=" P-1 AB ", email="ab@example.com"))
     needed = await references.resolve(bench.company.realm, INVOICE, content, bench.company.token)
     assert needed == NameNeeded(LedgerKind.CUSTOMER, "P-1 AB", "ab@example.com")
-    marker = mapping.marker(bench.company.realm, "bookrelay", "P-1 AB", LedgerKind.CUSTOMER)
+    marker = identity.marker(bench.company.realm, "bookrelay", "P-1 AB", LedgerKind.CUSTOMER)
     from qbo_writer.domain import Request
 
     body = mapping.name_body(LedgerKind.CUSTOMER, needed.name, needed.email, marker)

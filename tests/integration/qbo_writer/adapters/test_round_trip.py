@@ -11,10 +11,10 @@ from bookrelay.money import to_cents
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qbo_parts import Sandbox, ids_of, request_for, settings_for, wanted_of
-from qbo_writer import mapping
-from qbo_writer.domain import AnswerKind, LedgerKind, Operation, Resolved, Seen
-from qbo_writer.mapping import Wanted
-from qbo_writer.qbo_client import QboClient
+from qbo_writer import comparing
+from qbo_writer.domain import AnswerKind, LedgerKind, Operation, Resolved, Seen, Wanted
+from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.client import QboClient
 
 NUMBER = itertools.count(1)
 texts = st.text(st.characters(blacklist_categories=["Cs"]), max_size=60)
@@ -61,13 +61,13 @@ class Trip:
         read = await client.read(self.company.realm, one.entity, seen.qbo_id, self.company.token)
         assert read
         assert read.fields == changed.fields
-        assert mapping.compare(changed.fields, read).equal
+        assert comparing.compare(changed.fields, read).equal
         await client.close()
 
     @staticmethod
     def check(answer: Any, wanted: Wanted) -> Seen:
         assert answer.kind is AnswerKind.SUCCESS, answer
-        assert mapping.compare(wanted.fields, answer.seen).differences == ()
+        assert comparing.compare(wanted.fields, answer.seen).differences == ()
         seen: Seen = answer.seen
         return seen
 

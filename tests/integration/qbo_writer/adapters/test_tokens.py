@@ -10,10 +10,10 @@ from bookrelay.errors import HaltError, SettingsError, TransientError
 from cryptography.fernet import Fernet
 from qbo_parts import KEY, Company, settings_for
 from qbo_writer.domain import AccessToken
-from qbo_writer.lease import LeaseLost
-from qbo_writer.oauth_client import OAuthClient
-from qbo_writer.qbo_client import QboClient
-from qbo_writer.tokens import TokenStore
+from qbo_writer.ledger.lease import LeaseLost
+from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.oauth_client import OAuthClient
+from qbo_writer.quickbooks.tokens import TokenStore
 
 
 async def take_lease(pool: Pool, realm: str, fencing_token: int = 1) -> None:

@@ -1,0 +1,1 @@
+"""The reports of `GET /reports/{name}`, computed from the postings."""

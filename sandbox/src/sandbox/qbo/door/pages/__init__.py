@@ -1,0 +1,1 @@
+"""The pages at `/`: the books of every company, and forms to play the bookkeeper."""

@@ -1,0 +1,1 @@
+"""What Intuit takes and refuses, whatever the kind: fault codes, validation, gates, taxes, limits, tokens. Stores nothing."""

@@ -1,0 +1,27 @@
+"""Bills. Where the settings say so, a bill is paid by the writer as soon as it is posted."""
+
+from bookrelay import messages as m
+
+from qbo_writer.domain import LedgerKind, Operation, Seen
+from qbo_writer.kinds.bill_payment import payment_of
+from qbo_writer.kinds.kind import DocumentKind
+from qbo_writer.ledger.changes import FollowUp
+from qbo_writer.ledger.records import Attempt
+
+
+def _to_be_paid(attempt: Attempt, seen: Seen) -> bool:
+    """A new bill with something left to pay, or one that was changed before its payment arrived."""
+    return bool(seen.balance) and (attempt.request.operation is Operation.CREATE or seen.balance == seen.total)
+
+
+def _payment(attempt: Attempt, seen: Seen) -> tuple[FollowUp, ...]:
+    if not _to_be_paid(attempt, seen):
+        return ()
+    day = str((attempt.asked.content or {}).get("txn_date"))
+    return (payment_of(attempt.known, seen, day, attempt.asked.version, attempt.asked.priority),)
+
+
+BILL = DocumentKind(
+    LedgerKind.BILL, m.BillContent, (m.BillPosted, m.BillPostedData), optional=True, numbered=True, unpaid_first=True,
+    follow_ups=_payment,
+)  # fmt: skip

@@ -1,0 +1,59 @@
+"""Payments of bills: documents of the writer's own, which no source asks for."""
+
+from datetime import date
+
+from bookrelay import messages as m
+from bookrelay.messages import Model
+from bookrelay.money import Amount
+
+from qbo_writer.domain import CommandState, LedgerKind, Seen
+from qbo_writer.kinds.kind import DocumentKind, hash_of
+from qbo_writer.ledger.changes import End, FollowUp
+from qbo_writer.ledger.records import Candidate, Known
+
+
+class BillPaymentContent(Model):
+    """A payment of one bill in full, by check from the policy's bank account (resolved key "bank_account")."""
+
+    vendor_id: str  # the books' Ids: the bill is posted already
+    bill_id: str
+    txn_date: date
+    amount: Amount
+    memo: str | None = None
+
+
+def payment_of(bill: Known, seen: Seen, day: str, version: int, priority: int) -> FollowUp:
+    """Return the payment of what is open of a bill."""
+    content = {
+        "vendor_id": seen.fields.get("vendor", ""), "bill_id": seen.qbo_id, "txn_date": day, "amount": format(seen.balance, "f"),
+    }  # fmt: skip
+    return _asked_for(bill, version, content, priority)
+
+
+def paid_by(bill: Known, payment: Seen, version: int) -> FollowUp:
+    """Return the payment that must have been asked for, by what the books hold of it."""
+    content = {
+        "vendor_id": payment.fields.get("vendor", ""), "bill_id": bill.qbo_id or "",
+        "txn_date": payment.fields.get("txn_date", ""), "amount": format(payment.total, "f"),
+    }  # fmt: skip
+    return _asked_for(bill, version, content, 1)
+
+
+def _asked_for(bill: Known, version: int, content: dict[str, str], priority: int) -> FollowUp:
+    return FollowUp(
+        bill.realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT, version, content, hash_of(content), priority
+    )
+
+
+def _of_an_earlier_bill(candidate: Candidate) -> End | None:
+    """Its bill was withdrawn, or made anew, since it was asked for."""
+    asked, bill = candidate.newest, candidate.bill
+    if asked.operation == "retract" or asked.forced or (bill and bill[0] == (asked.content or {}).get("bill_id")):
+        return None
+    return End(CommandState.SUPERSEDED, "Its bill was withdrawn or made anew.", by_version=bill[1] if bill else asked.version)
+
+
+BILL_PAYMENT = DocumentKind(
+    LedgerKind.BILL_PAYMENT, BillPaymentContent, (m.BillPaymentPosted, m.BillPaymentPostedData), is_payment=True, waited_for=True,
+    overtaken=_of_an_earlier_bill,
+)  # fmt: skip

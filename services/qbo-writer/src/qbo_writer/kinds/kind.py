@@ -1,0 +1,74 @@
+"""What the protocol asks of a kind of document. How the books write it is in the books' own room."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bookrelay import messages as m
+from bookrelay.messages import Model
+
+from qbo_writer.domain import LedgerKind, Operation, Seen
+from qbo_writer.ledger.changes import End, FollowUp
+from qbo_writer.ledger.records import Attempt, Candidate
+
+
+class _Event(Protocol):
+    @classmethod
+    def of(cls, data: Any, *, sender: str, time: Any) -> Any: ...
+
+
+def nothing_follows(attempt: Attempt, seen: Seen) -> tuple[FollowUp, ...]:
+    """Ask for nothing else when a document was posted."""
+    return ()
+
+
+def nothing_in_its_way(candidate: Candidate) -> End | None:
+    """Make the document whatever became of others."""
+    return None
+
+
+@dataclass(frozen=True)
+class DocumentKind:
+    """One kind of document.
+
+    `posted`: its event and that event's data; None for names, which no source asked for. `follow_ups`: what the writer asks for
+    by itself when one was posted, where the settings say so. `overtaken`: why one is not made any more.
+    """
+
+    kind: LedgerKind
+    content: type[Model]
+    posted: tuple[type[_Event], Callable[..., Any]] | None
+    is_name: bool = False  # a customer or vendor: its name is its identity
+    is_payment: bool = False  # nothing is open of it, and it is never paid itself
+    optional: bool = False  # the company policy may leave it out
+    numbered: bool = False  # it gets a number of ours
+    sales_form: bool = False  # the company may let the books number it
+    voidable: bool = False  # the policy may have it voided instead of deleted
+    unpaid_first: bool = False  # a payment of ours is withdrawn before it is changed, where the policy says so
+    waited_for: bool = False  # others wait for its end
+    follow_ups: Callable[[Attempt, Seen], tuple[FollowUp, ...]] = nothing_follows
+    overtaken: Callable[[Candidate], End | None] = nothing_in_its_way
+
+    @property
+    def word(self) -> str:
+        """How people call it."""
+        return self.kind.value.replace("_", " ")
+
+    def takes_away(self, *, void: bool) -> Operation:
+        """Return how one is withdrawn."""
+        return Operation.VOID if void and self.voidable else Operation.DELETE
+
+    def event(self, data: dict[str, Any], sender: str, time: Any) -> m.AnyMessage | None:
+        """Return the event that tells that one was posted."""
+        if self.posted is None:
+            return None
+        event, payload = self.posted
+        told: m.AnyMessage = event.of(payload(**data), sender=sender, time=time)
+        return told
+
+
+def hash_of(content: dict[str, Any]) -> str:
+    """Return the hash of a content that is no message: a payment, a name."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

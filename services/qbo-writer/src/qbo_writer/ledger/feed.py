@@ -1,0 +1,105 @@
+"""What the change feed shows, and how far it is read."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from bookrelay import outbox, topics
+from bookrelay.db import Connection, Pool
+from bookrelay.messages import AnyMessage
+
+from qbo_writer.domain import SCHEMA, LedgerKind, Seen
+from qbo_writer.ledger.changes import FeedChange
+from qbo_writer.ledger.commits import Learns, update_documents
+from qbo_writer.ledger.lease import fenced
+from qbo_writer.ledger.records import Known
+from qbo_writer.ledger.rows import KNOWN, known_of
+
+
+class Feed:
+    """What the change feed shows, and how far it is read."""
+
+    def __init__(self, pool: Pool, learner: Learns | None = None) -> None:
+        self._pool, self._learner = pool, learner
+
+    async def known_by_qbo_id(self, realm: str, ids: Sequence[tuple[LedgerKind, str]]) -> dict[tuple[LedgerKind, str], Known]:
+        """Read the documents that stand for these entities, by (kind, Id)."""
+        rows = await self._pool.fetch(
+            f"SELECT {KNOWN} FROM qbo_writer.documents d JOIN unnest($2::text[], $3::text[]) AS t(kind, qbo_id) "  # noqa: S608
+            "ON d.kind = t.kind AND d.qbo_id = t.qbo_id WHERE d.realm = $1",
+            realm, [kind.value for kind, _ in ids], [qbo_id for _, qbo_id in ids],
+        )  # fmt: skip
+        return {(known.kind, known.qbo_id or ""): known for known in map(known_of, rows)}
+
+    async def keep(
+        self,
+        realm: str,
+        fencing_token: int,
+        changes: Sequence[FeedChange],
+        listed: Sequence[Seen],
+        reached: tuple[datetime | None, dict[str, Any], dict[str, Any]] | None = None,
+        forget: timedelta = timedelta(minutes=15),
+    ) -> None:
+        """Commit what the feed shows, and how far it was read: position (None: stays), the pages left, what it is refused for.
+
+        A document with an open attempt, or that moved meanwhile, is not judged. Reads overlap: what was told within `forget`, and
+        has not changed since, is not told again.
+        """
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            rows = await connection.fetch(
+                "SELECT d.id FROM qbo_writer.documents d JOIN unnest($1::bigint[], $2::text[]) AS t(id, expected) ON d.id = t.id "
+                "WHERE d.sync_token IS NOT DISTINCT FROM t.expected AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a "
+                "WHERE a.document_id = d.id AND a.state <> 'resolved') ORDER BY d.id FOR NO KEY UPDATE OF d",
+                [c.document.id for c in changes if c.document], [c.expected for c in changes if c.document],
+            )  # fmt: skip
+            free = {row["id"] for row in rows}
+            valid = [c for c in changes if c.document is None or c.document.id in free]
+            documents = [c.document for c in valid if c.document]
+            if documents:
+                await update_documents(connection, documents)
+            await outbox.add(connection, SCHEMA, topics.EVENTS, [event for c in valid for event in c.events])
+            await outbox.add(connection, SCHEMA, topics.CHANGES, await _untold(connection, realm, valid))
+            for seen in listed if self._learner else ():
+                assert self._learner
+                await self._learner.learn(connection, realm, seen.entity, seen)
+            if reached is not None:
+                await connection.execute(
+                    "UPDATE qbo_writer.realms SET feed_position = coalesce($2, feed_position), feed_paging = $3, "
+                    "feed_refusals = $4, feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1",
+                    realm, *reached,
+                )  # fmt: skip
+                if reached[0] is not None and not reached[1]:  # read to its end: the next read begins an overlap before that
+                    await connection.execute(
+                        "DELETE FROM qbo_writer.feed_told WHERE realm = $1 AND told_at < least(now(), $2) - $3::interval",
+                        realm, reached[0], forget,
+                    )  # fmt: skip
+
+    async def failed(self, realm: str, fencing_token: int, error: str) -> None:
+        """Note that the feed could not be read, and why; the next page that is read ends it."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute(
+                "UPDATE qbo_writer.realms SET feed_failures = feed_failures + 1, feed_error = $2, "
+                "feed_failing_since = coalesce(feed_failing_since, clock_timestamp()) WHERE realm = $1",
+                realm, error,
+            )  # fmt: skip
+
+    async def ask_feed(self, realms: Collection[str]) -> None:
+        """Note that the feed of these companies is to be read soon, by whoever holds the lease. Unfenced: it guards nothing."""
+        await self._pool.execute(
+            "UPDATE qbo_writer.realms SET feed_asked_at = clock_timestamp() WHERE realm = ANY($1::text[])", sorted(realms)
+        )
+
+
+async def _untold(connection: Connection, realm: str, changes: Sequence[FeedChange]) -> list[AnyMessage]:
+    """Note what is told, and return what was not told in this state before."""
+    latest = {c.state[:2]: c for c in changes if c.changed and c.state}
+    rows = await connection.fetch(
+        "INSERT INTO qbo_writer.feed_told AS f (realm, entity, qbo_id, state) "
+        "SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[]) "
+        "ON CONFLICT (realm, entity, qbo_id) DO UPDATE SET state = excluded.state, told_at = now() "
+        "WHERE f.state <> excluded.state RETURNING entity, qbo_id",
+        realm, [entity for entity, _ in latest], [id_ for _, id_ in latest], [c.state[2] for c in latest.values() if c.state],
+    )  # fmt: skip
+    fresh = {(row["entity"], row["qbo_id"]) for row in rows}
+    told = [c for c in changes if c.changed and (c.state is None or (c.state[:2] in fresh and latest[c.state[:2]] is c))]
+    return [c.changed for c in told if c.changed]

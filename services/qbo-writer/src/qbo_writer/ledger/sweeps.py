@@ -1,0 +1,70 @@
+"""What the daily comparison looks for and finds."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from bookrelay import outbox, topics
+from bookrelay.db import Pool
+
+from qbo_writer.domain import SCHEMA, LedgerKind
+from qbo_writer.ledger import discrepancies
+from qbo_writer.ledger.lease import fenced
+from qbo_writer.ledger.records import Discrepancy, Known, Marked, Telling
+from qbo_writer.ledger.rows import KNOWN, NEWEST_FIRST, known_of
+
+
+class Sweeps:
+    """What the daily comparison looks for and finds."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def marked(self, realm: str, markers: Sequence[str]) -> dict[str, Marked]:
+        """Read the documents with these markers, and whether a request for them is open."""
+        rows = await self._pool.fetch(
+            f"SELECT {KNOWN}, EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved') "  # noqa: S608
+            "AS open FROM qbo_writer.documents d WHERE realm = $1 AND marker = ANY($2::text[])",
+            realm, list(markers),
+        )  # fmt: skip
+        return {row["d_marker"]: Marked(known_of(row), row["open"]) for row in rows}
+
+    async def to_look_for(self, realm: str, kind: LedgerKind, since: datetime, part: int, parts: int) -> list[Known]:
+        """Read the live documents made since then, and one part of the older ones; none with an open attempt."""
+        rows = await self._pool.fetch(
+            f"SELECT {KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind = $2 "  # noqa: S608
+            "AND (created_at >= $3 OR id % $5 = $4) AND qbo_id IS NOT NULL "
+            "AND status IN ('present', 'voided') AND NOT diverged AND updated_at < now() - interval '10 minutes' "
+            "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved')",
+            realm, kind.value, since, part, parts,
+        )  # fmt: skip
+        return [known_of(row) for row in rows]
+
+    async def discrepancies(self, realm: str) -> list[Discrepancy]:
+        """Read what a sweep found and is not known to be mended."""
+        return await discrepancies.still_open(self._pool, realm)
+
+    async def decided(self, documents: Collection[int]) -> set[int]:
+        """Return which of these documents, once gone from QuickBooks, are no longer a question: made anew, or left so."""
+        rows = await self._pool.fetch(
+            "SELECT d.id FROM qbo_writer.documents d "  # noqa: S608
+            "WHERE d.id = ANY($1::bigint[]) AND (d.status <> 'gone' OR NOT d.diverged "
+            f"OR (SELECT state = 'skipped' FROM qbo_writer.commands WHERE document_id = d.id ORDER BY {NEWEST_FIRST} LIMIT 1))",
+            list(documents),
+        )
+        return {row["id"] for row in rows}
+
+    async def keep(
+        self, realm: str, fencing_token: int, found: Sequence[Discrepancy], mended: Sequence[Discrepancy], told: Telling
+    ) -> list[Discrepancy]:
+        """Keep what a sweep found; what was not known is told, once. Return that."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            fresh = await discrepancies.keep(connection, realm, found)
+            await discrepancies.mend(connection, realm, mended)
+            await outbox.add(connection, SCHEMA, topics.EVENTS, [told(d) for d in fresh])
+            await connection.execute("UPDATE qbo_writer.realms SET swept_at = clock_timestamp() WHERE realm = $1", realm)
+        return fresh
+
+    async def begin(self, realm: str, fencing_token: int) -> None:
+        """A company that was never compared has its first sweep a day from now: there is nothing to compare yet."""
+        async with fenced(self._pool, realm, fencing_token) as connection:
+            await connection.execute("UPDATE qbo_writer.realms SET swept_at = now() WHERE realm = $1 AND swept_at IS NULL", realm)

@@ -1,0 +1,1 @@
+"""What people do and see: the commands, reports and the ways out."""

@@ -1,0 +1,70 @@
+"""`qbo-writer unserved list | drop`: companies that commands name and no writer serves. What a wrong id left waiting is ended."""
+
+import argparse
+import json
+from typing import Any
+
+from bookrelay.db import Pool
+from bookrelay.errors import BookrelayError
+
+from qbo_writer import reporting
+from qbo_writer.domain import CommandState
+from qbo_writer.ledger.changes import End
+from qbo_writer.ledger.lease import Leases
+from qbo_writer.ledger.ledger import Ledger
+from qbo_writer.operations.cli_support import remark
+from qbo_writer.protocol.deciding import superseded
+from qbo_writer.protocol.settling import ended
+from qbo_writer.settings import WriterSettings
+from qbo_writer.writer import links_of
+
+AT_ONCE = 500
+
+
+def register(subparsers: Any) -> None:
+    """Add `unserved` to the command line."""
+    group = subparsers.add_parser("unserved", help="companies that commands name and no writer serves")
+    commands = group.add_subparsers(dest="decision", required=True)
+    commands.add_parser("list", help="one line for each").set_defaults(action=unserved_list)
+    one = commands.add_parser("drop", help="end what waits for one: its commands are skipped, and their sources are told")
+    one.add_argument("realm", help="the company, as in the list")
+    one.add_argument("--why", required=True, help="the reason that the sources are told")
+    one.set_defaults(action=unserved_drop)
+
+
+async def unserved_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """Print them; exit status 1 if there are any."""
+    found = await reporting.unserved(pool, settings)
+    for problem in found:
+        print(json.dumps(problem.plain(), default=str))
+    if not found:
+        remark("every company that commands name is served.")
+    return 1 if found else 0
+
+
+async def unserved_drop(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+    """End the due commands of a company under its lease, which nobody may hold; nothing of it is sent, nor was."""
+    realm, ledger, links = arguments.realm, Ledger(pool), links_of(settings)
+    if not await pool.fetchval("SELECT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state = 'due')", realm):
+        raise BookrelayError(f"No command waits for company {realm!r}.", "See `qbo-writer unserved list`.")
+    leases = Leases(pool, [realm], seconds=60, renew_seconds=20)
+    await leases.step()
+    fencing_token = leases.holding(realm)
+    if fencing_token is None:
+        raise BookrelayError(
+            f"A writer serves company {realm}.", "Its commands are posted; see `qbo-writer held` for what is not."
+        )
+    dropped = 0
+    try:
+        end = End(CommandState.SKIPPED, f"An operator dropped it: {arguments.why}")
+        while candidates := await ledger.commands.candidates(realm, AT_ONCE):
+            effects = [ended(c.known, c.newest, end, links) for c in candidates if c.newest.state is CommandState.DUE]
+            effects += [ended(c.known, older, superseded(c.newest), links) for c in candidates for older in c.older]
+            if not await ledger.commits.commit(realm, fencing_token, effects):
+                break
+            dropped += sum(c.newest.state is CommandState.DUE for c in candidates)
+            await leases.step()
+    finally:
+        await leases.release()
+    print(json.dumps({"realm": realm, "dropped": dropped}))
+    return 0

@@ -1,0 +1,336 @@
+"""What happens in QuickBooks: the change feed moves SyncTokens, shows who was paid and who diverged, and is told to the world.
+
+It judges no document with an open attempt; the probe of requestid runs here, too. Where the feed is at its cap, or looks back
+too short, the rest is read by queries, a bounded number of pages in a run. They show no deletions: the sweep finds those of ours.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from bookrelay import messages as m
+from bookrelay import metrics, telemetry
+from bookrelay.errors import HaltError
+
+from qbo_writer import comparing, kinds
+from qbo_writer.domain import SENDER, AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
+from qbo_writer.halving import in_halves
+from qbo_writer.ledger.changes import DocumentChange, FeedChange
+from qbo_writer.ledger.records import Known, RealmRow
+from qbo_writer.protocol import feed_refusals, probe
+from qbo_writer.protocol.feed_paging import Paging
+from qbo_writer.protocol.feed_refusals import Refusal, Refusals
+from qbo_writer.protocol.finding import Finder
+from qbo_writer.protocol.parts import Parts, Tenure
+from qbo_writer.protocol.sending import Sender
+
+log = telemetry.get_logger(__name__)
+
+OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows a change a little late
+FIRST_LOOK_BACK = timedelta(hours=1)
+FURTHEST = timedelta(days=29)  # the feed looks back 30 days
+MORE_SECONDS = 5.0  # between two runs while there are pages left
+ERROR_LENGTH = 500
+_DIGITS = 19  # of a SyncToken, at most
+CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a change means for a document of ours: its new row, or a divergence."""
+
+    document: DocumentChange | None
+    diverged: bool = False
+
+
+def judge(known: Known, change: Seen | Deleted) -> Judged:
+    """Compare what the feed shows with what we know. Our own writes show as what we know already."""
+    if known.diverged or not known.live:
+        return Judged(None)
+    if isinstance(change, Deleted):
+        gone = DocumentChange(
+            known.id, DocumentStatus.GONE, known.qbo_id, known.sync_token, None, None, None, None, diverged=True
+        )
+        return Judged(gone, diverged=True)
+    newer = _number(change.sync_token) - _number(known.sync_token)
+    if newer < 0 or (newer == 0 and change.balance == known.balance and not (change.emailed and not known.emailed)):
+        return Judged(None)  # what we know already; sending an e-mail, or a payment, need not move the SyncToken
+    compared = comparing.compare(known.fields or {}, change)
+    same = compared.equal and change.voided == (known.status is DocumentStatus.VOIDED)
+    row = DocumentChange(
+        known.id, known.status, known.qbo_id, change.sync_token, known.content_hash,
+        known.fields if same else comparing.veiled(change.fields, known.fields or {}),
+        change.total, change.balance, diverged=not same, differences=() if same else compared.differences,
+        emailed=change.emailed,
+    )  # fmt: skip
+    return Judged(row, diverged=not same)
+
+
+def _number(sync_token: str | None) -> int:
+    return int(sync_token) if sync_token and sync_token.isdecimal() and len(sync_token) < _DIGITS else -1
+
+
+class Feeder:
+    """Reads the change feed of one company while its lease is held."""
+
+    def __init__(self, realm: str, parts: Parts, sender: Sender, finder: Finder) -> None:
+        self.realm, self.parts, self.sender, self.finder = realm, parts, sender, finder
+        self._entities = (*parts.forms.documents, *parts.forms.lists)
+        self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
+        self.busy = False
+        self._paging = False  # pages are left: the next run is soon anyway
+        self._calm_until = 0.0  # after pages were read: what was read last is within the overlap, and read again
+        self._began: datetime | None = None  # the last read, by the ledger's clock
+
+    def look(self, row: RealmRow, now: datetime) -> None:
+        """Look at the company's row: whether some writer was told of changes, and how far the feed is behind."""
+        since = max((t for t in (self._began, row.feed_position) if t), default=None)
+        if row.feed_asked_at and (since is None or row.feed_asked_at > since):
+            self.soon()
+        if row.feed_position:
+            paging = Paging.of(row.feed_paging)
+            reached = min(row.feed_position, paging.reached) if paging else row.feed_position
+            metrics.QBO_FEED_POSITION.labels(self.realm).set(reached.timestamp())
+            metrics.QBO_FEED_LAG.labels(self.realm).set(max(0.0, (now - reached).total_seconds()))
+            metrics.QBO_FEED_PAGING.labels(self.realm).set(len(paging.cursors) if paging else 0)
+
+    def soon(self) -> None:
+        """Intuit has told that something changed; several notifications are one read."""
+        if not self._paging:
+            self._next = min(self._next, max(time.monotonic() + 0.3, self._calm_until))
+
+    def due(self) -> bool:
+        """Whether a read is due and none is under way."""
+        return not self.busy and time.monotonic() >= self._next
+
+    def due_in(self) -> float:
+        """Seconds to the next read."""
+        return max(0.0, self._next - time.monotonic())
+
+    async def run(self, tenure: Tenure, token: AccessToken) -> None:
+        """Read the feed once, a bounded number of pages; a failure is tried again later, from the last page that was kept."""
+        self.busy, self._next = True, time.monotonic() + self.parts.settings.feed_seconds
+        try:
+            try:
+                self._paging = await self._read(tenure, token)
+            except LookupFailed as error:
+                await self.parts.ledger.feed.failed(self.realm, tenure.fencing_token, str(error)[:ERROR_LENGTH])
+                raise
+            if self._paging:
+                self._next = min(self._next, time.monotonic() + MORE_SECONDS)
+            await self._probe(tenure, token)
+        except LookupFailed as error:
+            log.info("feed.failed", realm=self.realm, error=str(error)[:200])
+            self._next = min(self._next, time.monotonic() + 30)
+        finally:
+            self.busy = False
+
+    async def _read(self, tenure: Tenure, token: AccessToken) -> bool:
+        """Read what the feed shows, then pages of what it cannot; each is kept at once. Return whether pages are left."""
+        row, now = await self.parts.ledger.realms.read(self.realm), await self.parts.ledger.commands.now()
+        self._began = now
+        paging, refused = Paging.of(row.feed_paging), feed_refusals.of(row.feed_refusals)
+        if paging is None:
+            since = (row.feed_position or now - FIRST_LOOK_BACK) - OVERLAP
+            changes, full = await self._feed(since, refused, now, token)
+            if full:
+                metrics.QBO_FEED_GAPS.labels(self.realm).inc()
+                log.warning("feed.paging", realm=self.realm, entities=list(full), since=min(full.values()).isoformat())
+                paging = Paging.begin(now, full)
+            await self._take(tenure, changes, (now, paging, refused), token)
+        for _ in range(self.parts.settings.feed_reads_per_run):
+            if paging is None:
+                return False
+            entity, (since, start) = paging.next()
+            self._calm_until = time.monotonic() + CALM_SECONDS
+            seen: Sequence[Seen] = ()
+            cursor = None
+            try:
+                async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
+                    page = await self.parts.books.updated(self.realm, entity, since, start, token)
+                seen, cursor = page.seen, page.next
+            except (HaltError, LookupFailed) as error:
+                self._refuse(refused, entity, since, now, await self.sender.serving.refused_alone(error, token))
+            until, paging = paging.until, paging.after(entity, cursor)
+            await self._take(tenure, seen, (until, paging, refused), token)
+        return paging is not None
+
+    async def _feed(
+        self, since: datetime, refused: dict[str, Refusal], now: datetime, token: AccessToken
+    ) -> tuple[list[Seen | Deleted], dict[str, datetime]]:
+        """Read the feed for all entities; what it was refused for by itself, when it is time, from where it was refused.
+
+        Return what it shows, and from when on which entities are to be read by queries. `refused` is brought up to date.
+        """
+        others = [entity for entity in self._entities if entity not in refused]
+        due = sorted((one.again_at, entity) for entity, one in refused.items() if one.again_at <= now)
+        parts = [(others, since)] if others else []
+        # Where it is refused for everything, one of them is asked: while that is refused, the others are, too.
+        parts += [([entity], refused[entity].since - OVERLAP) for _, entity in (due if others else due[:1])]
+        found: list[Seen | Deleted] = []
+        by_queries: dict[str, datetime] = {}
+        for entities, from_ in parts:
+            changes, full, failed = await self._changes(entities, max(from_, now - FURTHEST), token)
+            found += changes
+            for entity in entities:
+                if error := failed.get(entity):
+                    self._refuse(refused, entity, from_, now, error)
+                    continue
+                if entity in full or from_ < now - FURTHEST:  # the feed looks back too short, queries do not
+                    by_queries[entity] = from_
+                if refused.pop(entity, None):
+                    log.info("feed.served", realm=self.realm, entity=entity, since=from_.isoformat())
+        return found, by_queries
+
+    def _refuse(self, refused: dict[str, Refusal], entity: str, since: datetime, now: datetime, error: LookupFailed) -> None:
+        """The feed is refused for an entity alone: remember it, ask again later, read the others."""
+        one = refused[entity] = feed_refusals.again(refused.get(entity), since, now, error.words, error.fix)
+        log.warning("feed.refused", realm=self.realm, entity=entity, times=one.times, error=one.words)
+
+    async def _take(
+        self,
+        tenure: Tenure,
+        changes: Sequence[Seen | Deleted],
+        reached: tuple[datetime, Paging | None, Refusals],
+        token: AccessToken,
+    ) -> None:
+        """Judge and commit what was read, with how far the feed was read by it."""
+        position, paging, refused = reached
+        ledger, now = self.parts.ledger, datetime.now(UTC)
+        ids = [(c.kind, c.qbo_id) for c in changes if c.kind]
+        mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
+        await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)], token)
+        if await self.sender.looker.follower.in_feed(tenure.fencing_token, changes, mine, token):
+            mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
+        judged: list[FeedChange] = []
+        for change in changes:
+            known = mine.get((change.kind, change.qbo_id)) if change.kind else None
+            judged.append(self.told(known, change, judge(known, change) if known else Judged(None), now))
+        listed = [c for c in changes if isinstance(c, Seen) and c.entity in self.parts.forms.lists]
+        kept = feed_refusals.plain(refused)
+        await ledger.feed.keep(
+            self.realm, tenure.fencing_token, judged, listed, (None, paging.plain(), kept) if paging else (position, {}, kept)
+        )
+        removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in self.parts.forms.lists]
+        others = any(c.marker is None for c in listed)  # what we made ourselves is what nobody waits for
+        if others and await ledger.commands.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=True):
+            self.sender.wake()  # what they wait for may be among it
+        if removed:
+            await self.parts.references.forget(self.realm, removed)
+        diverged = sum(1 for j in judged if j.diverged)
+        if changes:
+            log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
+            self.parts.relay.wake()
+
+    async def _changes(
+        self, entities: Sequence[str], since: datetime, token: AccessToken
+    ) -> tuple[list[Seen | Deleted], set[str], dict[str, LookupFailed]]:
+        """One call for all; at its cap, one for each entity; where it is refused, halves, until what is refused is alone.
+
+        Return what they show, which are at the cap alone, and which the feed is refused for, though the company is served.
+        """
+        full: set[str] = set()
+        alone = False
+
+        async def ask(part: Sequence[str]) -> list[Seen | Deleted]:
+            nonlocal alone
+            try:
+                return await self.parts.books.changes(self.realm, part, since, token)
+            except FeedFull as error:
+                if len(part) == 1:
+                    full.add(part[0])
+                    return list(error.changes)
+                return [change for entity in part for change in await ask([entity])]
+            except (HaltError, LookupFailed) as error:
+                refusal = error if isinstance(error, LookupFailed) else error.__cause__
+                if not alone or not isinstance(refusal, LookupFailed):
+                    refusal = await self.sender.serving.refused_alone(error, token)
+                alone = True
+                raise refusal from None
+
+        found, failed = await in_halves(ask, entities)
+        for error in failed.values():
+            if not error.definite:
+                raise error
+        return found, full, failed
+
+    def told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
+        """Return what is committed and told of a change."""
+        deleted = isinstance(change, Deleted)
+        sync_token = None if isinstance(change, Deleted) else change.sync_token
+        events: list[m.AnyMessage] = []
+        if known and verdict.diverged and not kinds.of(known.kind).is_name and known.qbo_id:
+            data = m.DocumentDivergedData(
+                realm=known.realm, source=known.source, source_key=known.source_key, kind=m.Kind(known.kind.value),
+                version=max(0, known.newest_version), occurrence=max(0, _number(sync_token)) + 1, qbo_id=known.qbo_id,
+                differences=verdict.document.differences if verdict.document else (),
+            )  # fmt: skip
+            events.append(m.DocumentDiverged.of(data, sender=SENDER, time=now))
+        changed = None
+        if known is None or verdict.document is not None:
+            changed = m.BooksChanged.of(
+                m.BooksChangedData(
+                    realm=self.realm, entity=change.entity, entity_id=change.qbo_id,
+                    operation="deleted" if deleted else "changed", sync_token=sync_token, changed_at=_changed_at(change, now),
+                    ours=known is not None,
+                ),
+                sender=SENDER, time=now,
+            )  # fmt: skip
+        expected = known.sync_token if known else None
+        state = (change.entity, change.qbo_id, "deleted" if deleted else f"{sync_token} {_updated(change)}")
+        return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged, state if changed else None)
+
+    async def saw(self, tenure: Tenure, known: Known, seen: Seen | None, token: AccessToken) -> None:
+        """A document of ours was read by Id, None if it is not there: commit what that means, as if the feed had shown it.
+
+        Raises LookupFailed.
+        """
+        if seen is not None:
+            known = await self.sender.looker.follower.known(tenure.fencing_token, known, seen, token)
+        change = seen or Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
+        told = replace(self.told(known, change, judge(known, change), datetime.now(UTC)), changed=None)
+        await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
+
+    async def gone(self, tenure: Tenure, known: Known, change: Deleted, verdict: Judged) -> None:
+        """A document of ours was found missing without the feed's help: commit and tell that it diverged."""
+        told = replace(self.told(known, change, verdict, datetime.now(UTC)), changed=None)
+        await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
+
+    async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen], token: AccessToken) -> None:
+        """A marker that the feed shows ends an unknown create, at any time."""
+        by_marker = {(s.entity, s.marker): s for s in seen if s.marker}
+        if by_marker:
+            await self.finder.settle_found(tenure, by_marker, token)
+
+    # ------------------------------------------------------------------------------------------------------------- probe
+
+    async def _probe(self, tenure: Tenure, token: AccessToken) -> None:
+        """Repeat an update that was just answered, under its requestid: proven is measured."""
+        ledger, settings = self.parts.ledger, self.parts.settings
+        kept = await ledger.realms.probe(self.realm)
+        single, batch = probe.Probe.of(kept.get("single")), probe.Probe.of(kept.get("batch"))
+        for sample in await ledger.attempts.samples(self.realm):
+            if sample.batch_requestid:
+                batch = probe.offer(batch, sample, settings)
+            else:
+                single = probe.offer(single, sample, settings)
+        if probe.due(single, time.time()) or probe.due(batch, time.time()):
+            async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
+                single, batch = await probe.step(self.parts.books, self.parts.forms, single, batch, token, time.time(), settings)
+        after = {"single": single.plain(), "batch": batch.plain()}
+        if after != kept:
+            await ledger.realms.keep_probe(self.realm, tenure.fencing_token, after, single.proven, batch.proven)
+
+
+def _updated(change: Seen | Deleted) -> str:
+    """When it was changed last, as QuickBooks writes it."""
+    return change.updated_at if isinstance(change, Seen) else ""
+
+
+def _changed_at(change: Seen | Deleted, now: datetime) -> datetime:
+    text = _updated(change)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else now
+    except (ValueError, OverflowError):
+        return now

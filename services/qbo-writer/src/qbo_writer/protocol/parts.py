@@ -1,0 +1,92 @@
+"""What the loops of one company share: settings and ports, its tenure of the lease, how the last sends went."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bookrelay.db import TRANSIENT_POSTGRES
+from bookrelay.errors import Code, HaltError, TransientError
+
+from qbo_writer.domain import (
+    Answer,
+    AnswerKind,
+    LookupFailed,
+)
+from qbo_writer.ledger.lease import Leases
+from qbo_writer.ledger.ledger import Ledger
+from qbo_writer.policy import Policy
+from qbo_writer.ports import Books, Forms, Pace, References, Tokens
+from qbo_writer.protocol.deciding import Rules
+from qbo_writer.protocol.settling import Links
+from qbo_writer.protocol.transitions import Waits
+from qbo_writer.settings import WriterSettings
+
+SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
+STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
+PASSING: tuple[type[BaseException], ...] = (TransientError, *TRANSIENT_POSTGRES)
+UNREAD: tuple[type[BaseException], ...] = (LookupFailed, HaltError, *PASSING)
+
+EXPIRED = Answer(AnswerKind.REFUSAL, code=Code.OAUTH_FAILED, reason="the journalled access token has expired", unauthorized=True)
+KEPT_BACK = Answer(AnswerKind.REFUSAL, reason="the company is halted: the request has not left")
+NO_ANSWER = Answer(AnswerKind.SILENCE, reason="nobody answered")
+MISSING = Answer(AnswerKind.SILENCE, reason="the batch's answer lacks this item")
+
+
+class Wakes(Protocol):
+    """Whoever has to know that something was committed."""
+
+    def wake(self) -> None:
+        """Look now."""
+
+
+@dataclass
+class Parts:
+    """What a company's loops share."""
+
+    settings: WriterSettings
+    policy: Policy
+    rules: Rules
+    waits: Waits
+    links: Links
+    ledger: Ledger
+    leases: Leases
+    tokens: Tokens
+    pacer: Pace
+    books: Books
+    forms: Forms
+    references: References
+    relay: Wakes
+
+
+@dataclass
+class Health:
+    """How the last sends went; in memory only."""
+
+    silences: int = 0  # in a row
+    paused_until: float = 0.0
+    halted: HaltError | None = None
+    closed: bool = False  # the company is cut off: what waits for its slot does not leave
+    strange: int = 0  # answers in a row that no table explains
+    answered: int = 0  # answers that mean that we are served, ever
+
+    def heard(self, answer: Answer) -> None:
+        """Count an answer."""
+        if answer.kind is AnswerKind.SILENCE:
+            self.silences += 1
+            self.strange = self.strange + 1 if answer.http_status is not None and answer.http_status < 500 else 0
+            if self.silences >= SILENCES_TO_BACK_OFF:
+                self.paused_until = time.monotonic() + min(60.0, 2.0 ** (self.silences - SILENCES_TO_BACK_OFF))
+        elif not answer.halt and not answer.unauthorized and not answer.throttled and answer is not KEPT_BACK:
+            self.silences, self.strange, self.paused_until = 0, 0, 0.0
+            self.answered += 1
+
+
+@dataclass
+class Tenure:
+    """One time of holding the lease: everything in it is fenced by its token."""
+
+    fencing_token: int
+    in_flight: dict[int, "asyncio.Task[None]"] = field(default_factory=dict)  # attempt id -> who sends it
+    feed_read: bool = False  # step 4 after taking the lease was begun
+    sent: dict[int, int] = field(default_factory=dict)  # open attempt -> its latest send that has left, or may have

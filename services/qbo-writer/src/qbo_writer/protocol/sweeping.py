@@ -1,0 +1,194 @@
+"""The daily sweep: markers in QuickBooks that the ledger does not expect, documents that QuickBooks no longer has, retention.
+
+What it finds is told once, counted until it is mended, and never mended here: a person decides.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from bookrelay import messages as m
+from bookrelay import telemetry
+from bookrelay.errors import HaltError
+
+from qbo_writer.domain import AccessToken, Deleted, LedgerKind, LookupFailed, Seen
+from qbo_writer.ledger.discrepancies import told
+from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, Known, Marked
+from qbo_writer.protocol import asking
+from qbo_writer.protocol.feeding import Feeder, judge
+from qbo_writer.protocol.parts import Parts, Tenure
+
+log = telemetry.get_logger(__name__)
+
+RECENT_DAYS = 7  # what was made since then is compared each time
+PARTS = 28  # older documents: each is looked for once in so many days
+AGAIN_SECONDS = 900.0  # after a failure
+FIX_UNKNOWN = (
+    "A person may have copied a document with its memo: take the marker out of the copy. "
+    "After a restored database: let its source send it again; it is adopted then, not made again."
+)
+FIX_DOUBLE = "Compare both; delete the wrong one, or take the marker out of its memo."
+FIX_NOT_EXPECTED = "QuickBooks kept what it had refused: delete it, or release or send the document again, which adopts it."
+FIX_MISSING = "Somebody deleted it: the next version is held; then force it (it is made again) or drop it."
+
+
+class Sweeper:
+    """Compares the books of one company with its ledger while its lease is held."""
+
+    def __init__(self, realm: str, parts: Parts, feeder: Feeder) -> None:
+        self.realm, self.parts, self._feeder = realm, parts, feeder
+        self._next = time.monotonic() + min(5.0, parts.settings.sweep_seconds)
+        self._busy = False
+        self._kinds = {parts.forms.entity_of(kind): kind for kind in LedgerKind}
+
+    def soon(self) -> None:
+        """Look at the next round whether a sweep is due."""
+        self._next = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether to look whether a sweep is due; cheap."""
+        return not self._busy and time.monotonic() >= self._next
+
+    async def run(self, tenure: Tenure, token: AccessToken) -> None:
+        """Sweep, if the last one (of whichever writer) is old enough."""
+        self._busy, self._next = True, time.monotonic() + AGAIN_SECONDS
+        try:
+            row, now = await self.parts.ledger.realms.read(self.realm), await self.parts.ledger.commands.now()
+            if row.swept_at is None:
+                await self.parts.ledger.sweeps.begin(self.realm, tenure.fencing_token)
+            wait = self.parts.settings.sweep_seconds - (now - (row.swept_at or now)).total_seconds()
+            if wait <= 0:
+                await self.prune(tenure)
+                await self.sweep(tenure, token)
+                wait = self.parts.settings.sweep_seconds
+            self._next = time.monotonic() + wait
+        except LookupFailed as error:
+            log.info("sweep.failed", realm=self.realm, error=str(error)[:200])
+        except HaltError as error:
+            refusal = await self._alone(error, token)
+            log.warning("sweep.failed", realm=self.realm, error=refusal.words[:200])
+        finally:
+            self._busy = False
+
+    async def _alone(self, error: HaltError, token: AccessToken) -> LookupFailed:
+        """Whether a halting code concerns the sweep's own reads: then posting goes on. Raises HaltError where it does not."""
+        try:
+            return await self._feeder.sender.serving.refused_alone(error, token)
+        except LookupFailed as other:
+            return other
+
+    async def prune(self, tenure: Tenure) -> None:
+        """Forget what is old: the chain of the attempts log stays verifiable, commands stay."""
+        settings = self.parts.settings
+        entries = await self.parts.ledger.attempts.prune_log(self.realm, settings.log_keep_days)
+        attempts = await self.parts.ledger.attempts.prune_attempts(self.realm, tenure.fencing_token, settings.attempts_keep_days)
+        if entries or attempts:
+            log.info("ledger.pruned", realm=self.realm, log_entries=entries, attempts=attempts)
+
+    async def sweep(self, tenure: Tenure, token: AccessToken) -> list[Discrepancy]:
+        """Compare once; return what is new. Raises LookupFailed: then nothing is kept, and it is done again."""
+        since = datetime.now(UTC) - timedelta(days=RECENT_DAYS)
+        found: list[Discrepancy] = []
+        missing: list[Known] = []
+        async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
+            for entity in self.parts.forms.documents:
+                seen, odd = await self.parts.books.created(self.realm, entity, since, token)
+                for error in odd:
+                    log.warning("entity.unreadable", realm=self.realm, error=error)
+                found += await self._not_ours(seen, token)
+                missing += await self._missing(entity, {s.qbo_id for s in seen}, since, token)
+            found += [_gone(self.parts.forms.entity_of(known.kind), known) for known in missing]
+            mended = await self._mended(found, token)
+        fresh = await self.parts.ledger.sweeps.keep(
+            self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d)
+        )
+        for known in missing:
+            change = Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
+            await self._feeder.gone(tenure, known, change, judge(known, change))
+        for one in fresh:
+            log.error("sweep.discrepancy", realm=self.realm, what=one.what, entity=one.entity, qbo_id=one.qbo_id, code="QB007")
+        log.info("sweep.done", realm=self.realm, found=len(found), new=len(fresh), mended=len(mended))
+        await self.parts.ledger.realms.gauges(self.realm)
+        self.parts.relay.wake()
+        return fresh
+
+    # ------------------------------------------------------------------------------------------------- what is too much
+
+    async def _not_ours(self, seen: Sequence[Seen], token: AccessToken) -> list[Discrepancy]:
+        """Whatever carries a marker and is not the document that the ledger knows for it."""
+        marked = [s for s in seen if s.marker]
+        # The ledger is read after QuickBooks: what was posted between the two is known, or its attempt is open.
+        ledger = await self.parts.ledger.sweeps.marked(self.realm, list({s.marker for s in marked if s.marker}))
+        suspects = [s for s in marked if _unexpected(s, ledger.get(s.marker or ""))]
+        found = []
+        for s in suspects:
+            now = await self.parts.books.read(self.realm, s.entity, s.qbo_id, token)  # a query may show what is gone
+            if now is not None and now.marker == s.marker:
+                found.append(discrepancy(now, ledger.get(s.marker or "")))
+        return found
+
+    # -------------------------------------------------------------------------------------------------- what is missing
+
+    async def _missing(self, entity: str, there: set[str], since: datetime, token: AccessToken) -> list[Known]:
+        """Documents of the ledger that QuickBooks no longer has. A query is a hint only; reading by Id decides."""
+        part = datetime.now(UTC).toordinal() % PARTS
+        known = await self.parts.ledger.sweeps.to_look_for(self.realm, self._kinds[entity], since, part, PARTS)
+        there = there | await self.parts.books.present(
+            self.realm, entity, [k.qbo_id for k in known if k.qbo_id and k.qbo_id not in there], token
+        )
+        return [
+            k
+            for k in known
+            if k.qbo_id and k.qbo_id not in there and await self.parts.books.read(self.realm, entity, k.qbo_id, token) is None
+        ]
+
+    # ------------------------------------------------------------------------------------------------------------- mended
+
+    async def _mended(self, found: Sequence[Discrepancy], token: AccessToken) -> list[Discrepancy]:
+        """Of what was found before and not now: what is really gone, adopted or decided."""
+        keys = {(d.what, d.entity, d.qbo_id) for d in found}
+        before = [d for d in await self.parts.ledger.sweeps.discrepancies(self.realm) if (d.what, d.entity, d.qbo_id) not in keys]
+        decided = await self.parts.ledger.sweeps.decided([d.document_id for d in before if d.document_id and d.what == "missing"])
+        mended = [d for d in before if d.what == "missing" and d.document_id in decided]
+        for d in before:
+            if d.what == "missing":
+                continue
+            seen = await self.parts.books.read(self.realm, d.entity, d.qbo_id, token)
+            if d.what == NOT_AS_ASKED:
+                if seen is None or seen.voided or asking.as_asked(d.asked or {}, seen):
+                    mended.append(d)
+                continue
+            marker = seen.marker if seen else None
+            ledger = await self.parts.ledger.sweeps.marked(self.realm, [marker]) if marker else {}
+            if seen is None or marker is None or not _unexpected(seen, ledger.get(marker)):
+                mended.append(d)
+        return mended
+
+
+def _unexpected(seen: Seen, ours: Marked | None) -> bool:
+    """Whether what QuickBooks shows is not the document that the ledger knows, and no open request explains it."""
+    return ours is None or (ours.known.qbo_id != seen.qbo_id and not ours.open)
+
+
+def _gone(entity: str, known: Known) -> Discrepancy:
+    id_ = known.qbo_id or ""
+    reason = f"{entity} {id_} is in the ledger, but QuickBooks no longer has it."
+    return Discrepancy(
+        "missing", entity, id_, known.doc_number, reason, FIX_MISSING, known.id, None, known.source, known.source_key
+    )
+
+
+def discrepancy(seen: Seen, ours: Marked | None) -> Discrepancy:
+    """Say what is wrong with a document that carries a marker and is not the one that the ledger knows for it."""
+    entity, id_ = seen.entity, seen.qbo_id
+    if ours is None:
+        reason = f"{entity} {id_} in QuickBooks has a marker of bookrelay's that the ledger does not know."
+        return Discrepancy("unknown_marker", entity, id_, seen.doc_number, reason, FIX_UNKNOWN, marker=seen.marker)
+    known = ours.known
+    if known.live:
+        what, fix = "double", FIX_DOUBLE
+        reason = f"QuickBooks holds a second {entity} ({id_}) of one document: the ledger knows {known.qbo_id}."
+    else:
+        what, fix = "not_expected", FIX_NOT_EXPECTED
+        reason = f"{entity} {id_} is in QuickBooks, but the ledger knows nothing there for its document."
+    return Discrepancy(what, entity, id_, seen.doc_number, reason, fix, known.id, None, known.source, known.source_key)

@@ -1,0 +1,1 @@
+"""QuickBooks Online: its HTTP, JSON, codes, lists, tokens and limits."""

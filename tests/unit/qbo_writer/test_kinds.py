@@ -1,0 +1,31 @@
+"""Every kind of document is described once, and whatever is told of it on the wire has its message."""
+
+import pytest
+from bookrelay import messages as m
+from qbo_writer import domain, kinds
+from qbo_writer.domain import LedgerKind, Operation
+from qbo_writer.quickbooks import mapping
+
+
+def test_every_kind_has_its_module() -> None:
+    assert sorted(one.kind for one in kinds.ALL) == sorted(LedgerKind)
+    assert {one.kind for one in kinds.ALL if one.is_name} == set(domain.NAMES)
+
+
+def test_every_kind_of_the_wire_is_one_of_the_ledger_and_told_when_it_is_posted() -> None:
+    assert {kind.value for kind in m.Kind} == {one.kind.value for one in kinds.ALL if not one.is_name}
+    assert all((one.posted is None) == one.is_name for one in kinds.ALL)
+
+
+@pytest.mark.parametrize("kind", LedgerKind)
+def test_quickbooks_knows_every_kind(kind: LedgerKind) -> None:
+    entity = mapping.ENTITY[kind]
+    assert (entity in mapping.NAMES) == kinds.of(kind).is_name
+    assert (entity in mapping.DOCUMENTS) == (not kinds.of(kind).is_name)
+    assert mapping.KIND[entity] is kind
+
+
+def test_only_what_can_be_voided_is_voided() -> None:
+    taken_away = {one.kind: one.takes_away(void=True) for one in kinds.ALL}
+    assert [kind for kind, operation in taken_away.items() if operation is Operation.VOID] == [LedgerKind.INVOICE]
+    assert {one.takes_away(void=False) for one in kinds.ALL} == {Operation.DELETE}

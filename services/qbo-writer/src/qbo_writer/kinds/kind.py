@@ -42,6 +42,7 @@ class DocumentKind:
     posted: tuple[type[_Event], Callable[..., Any]] | None
     is_name: bool = False  # a customer or vendor: its name is its identity
     is_payment: bool = False  # nothing is open of it, and it is never paid itself
+    pays: LedgerKind | None = None  # of the writer's own payments: the document of this kind with the same key
     optional: bool = False  # the company policy may leave it out
     numbered: bool = False  # it gets a number of ours
     sales_form: bool = False  # the company may let the books number it

@@ -55,6 +55,11 @@ class DocumentChange:
     emailed: bool = False
 
 
+def nothing_there(known: Known) -> DocumentChange:
+    """Return the row of a document that is no longer there, and that nobody misses."""
+    return DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
+
+
 @dataclass(frozen=True)
 class AttemptChange:
     """The new row of an attempt. `silent`: silent_at is set by the database's clock."""

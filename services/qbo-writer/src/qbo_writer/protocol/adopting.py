@@ -10,7 +10,7 @@ from uuid import UUID
 
 from qbo_writer import comparing, kinds
 from qbo_writer.domain import AccessToken, AttemptState, CommandState, DocumentStatus, Operation, Request, Seen
-from qbo_writer.ledger.changes import DocumentChange, Effects, Numbered
+from qbo_writer.ledger.changes import DocumentChange, Effects, Numbered, nothing_there
 from qbo_writer.ledger.records import Asked, Attempt, Known, Sent
 from qbo_writer.protocol import merging, numbering
 from qbo_writer.protocol.sending import Sender
@@ -87,8 +87,7 @@ class Adopter:
         """One of our own retractions has removed it: the newest is settled by that, or posts it anew."""
         if newest.operation == "retract" and newest.state in WAITING:
             return _without_attempt(self._sender.looker.effects(_as_if_sent(known, newest, entity, {}), When.READ_GONE))
-        nothing = DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
-        return Effects(document=nothing)
+        return Effects(document=nothing_there(known))
 
 
 def _numbered(seen: Seen, known: Known, there: Asked) -> Numbered | None:

@@ -18,7 +18,7 @@ from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, FeedFull, LedgerKind, LookupFailed, Seen, UpdatedPage
 from qbo_writer.kinds.bill_payment import paid_by
 from qbo_writer.ledger import recovery
-from qbo_writer.ledger.changes import DocumentChange, Effects
+from qbo_writer.ledger.changes import DocumentChange, Effects, nothing_there
 from qbo_writer.ledger.records import Asked, Attempt, Discrepancy, Known, Marked
 from qbo_writer.protocol.adopting import WAITING
 from qbo_writer.protocol.feeding import Judged, judge
@@ -231,7 +231,7 @@ class Recoverer:
                 continue
             version = max(0, bill.newest_version, known.newest_version if known is not None else 0)
             asked = paid_by(bill, payment, version)
-            await self._commit(Effects(document=_withdrawn(gone[0]) if gone else None, follow_ups=(asked,)))
+            await self._commit(Effects(document=nothing_there(gone[0]) if gone else None, follow_ups=(asked,)))
             self._payments_gone.pop(known.id if known else 0, None)
             changed = True
         return changed
@@ -246,7 +246,7 @@ class Recoverer:
             bill = bills[bill_of[known.id]].known
             asked = (*versions.get(known.id, ()), *versions.get(bill.id, ()))
             if bill.diverged or not bill.live or any(version.state in WAITING for version in asked):
-                await self._commit(Effects(document=_withdrawn(known)))
+                await self._commit(Effects(document=nothing_there(known)))
             else:
                 await self._tell(known, deleted, judge(known, deleted))
 
@@ -272,10 +272,6 @@ class Recoverer:
 def _ours(seen: Seen, marked: dict[str, Marked]) -> Known | None:
     found = marked.get(seen.marker or "")
     return found.known if found is not None and found.known.kind is seen.kind else None
-
-
-def _withdrawn(known: Known) -> DocumentChange:
-    return DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
 
 
 def _bill(payment: Seen) -> str:

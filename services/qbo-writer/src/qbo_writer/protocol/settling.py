@@ -11,7 +11,7 @@ from bookrelay.errors import Code, Disposition
 from qbo_writer import kinds
 from qbo_writer.comparing import veiled
 from qbo_writer.domain import SENDER, Answer, CommandState, DocumentStatus, Operation, Seen
-from qbo_writer.ledger.changes import AttemptChange, CommandEnd, DocumentChange, Effects, End, Requeue, Unlike
+from qbo_writer.ledger.changes import AttemptChange, CommandEnd, DocumentChange, Effects, End, Requeue, Unlike, nothing_there
 from qbo_writer.ledger.records import WAITING_SECONDS, Asked, Attempt, Known
 from qbo_writer.protocol.asking import not_as_asked
 from qbo_writer.protocol.deciding import FIX_HELD
@@ -99,13 +99,9 @@ def ended(known: Known, asked: Asked, end: End, links: Links, now: datetime | No
     command_end = CommandEnd(known, asked, end, end_event(known, asked, end, links, now or datetime.now(UTC)))
     document = None
     if end.forget:
-        document = _forgotten(known)
+        document = nothing_there(known)
     releases = known.id if kinds.of(known.kind).waited_for else None
     return Effects(ends=(command_end,), document=document, releases=releases)
-
-
-def _forgotten(known: Known) -> DocumentChange:
-    return DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
 
 
 # ---------------------------------------------------------------------------------------------------------------- attempts
@@ -250,7 +246,7 @@ def _retracted(attempt: Attempt, change: AttemptChange, how: str, links: Links, 
         event = m.DocumentRetracted.of(data, sender=SENDER, time=now)
     end = End(CommandState.RETRACTED)
     return Effects(
-        attempt=change, document=_forgotten(known), ends=(CommandEnd(known, asked, end, event),),
+        attempt=change, document=nothing_there(known), ends=(CommandEnd(known, asked, end, event),),
         compared=not kinds.of(known.kind).is_name, releases=known.id if kinds.of(known.kind).waited_for else None,
     )  # fmt: skip
 

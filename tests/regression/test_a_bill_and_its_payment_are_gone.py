@@ -1,0 +1,42 @@
+"""A bill and our payment of it are gone from QuickBooks: one sentence about the bill, none about the payment.
+
+After a restored database, too: QuickBooks answered the same requestid with a payment that had been withdrawn since, and its
+deletion was told as a person's for ever.
+"""
+
+from pathlib import Path
+
+import pytest
+from test_posting_operators import ours
+from test_unpaying import books, paid, policy
+from writer_support import QboSandbox, bill, desk
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.mark.parametrize("also", [True, False], ids=["with its bill", "alone"])
+async def test_a_payment_that_is_gone_is_told_only_where_its_bill_stands(
+    database_url: str, sandbox: QboSandbox, tmp_path: Path, also: bool
+) -> None:
+    async with desk(database_url, sandbox, **policy(tmp_path)) as d:
+        await paid(d)
+        sandbox.person(d.realm, "delete", "BillPayment", ours(sandbox, d.realm, "BillPayment")[0]["Id"])
+        if also:
+            sandbox.person(d.realm, "delete", "Bill", ours(sandbox, d.realm, "Bill")[0]["Id"])
+        d.writer.posters[d.realm].feeder._next = 0
+
+        async def told() -> bool:
+            d.writer.wake([d.realm])
+            return bool(await d.pool.fetchval("SELECT count(*) FROM qbo_writer.documents WHERE diverged"))
+
+        await d.until(told)
+        assert (await d.event_types("R-1")).count("document.diverged") == 1
+        rows = await d.pool.fetch("SELECT kind, status, diverged FROM qbo_writer.documents WHERE source_key = 'R-1'")
+        assert {(r["kind"], r["status"], r["diverged"]) for r in rows} == (
+            {("bill", "gone", True), ("bill_payment", "nothing", False)}
+            if also
+            else {("bill", "present", False), ("bill_payment", "gone", True)}
+        )
+        assert books(d) == (([], []) if also else ([(55.0, 55.0)], []))
+        await d.tell(bill(d.realm, "R-1", 2, amount="80.00"))
+        assert (await d.until_ended())["R-1", 2] == ("held" if also else "posted")

@@ -180,7 +180,7 @@ async def test_a_halting_code_on_the_sweep_alone_halts_nobody(database_url: str,
             asked += 1
             raise refusal("5020")
 
-        poster.parts.lists.query = refused  # type: ignore[method-assign]
+        poster.parts.books.created = refused  # type: ignore[method-assign]
         await d.pool.execute("UPDATE qbo_writer.realms SET swept_at = now() - interval '3 days'")
         poster.sweeper.soon()
         d.writer.wake([d.realm])

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, LedgerKind, Operation, Request, Seen
 from qbo_writer.ledger.records import Asked, Attempt, Known, Sent
-from qbo_writer.protocol.sending import Sender
+from qbo_writer.protocol.looking import Looker
 from qbo_writer.protocol.transitions import When
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -28,8 +28,8 @@ SEEN = Seen("Invoice", "7", "0", None, "bookrelay:m", Decimal("1.00"), Decimal("
 
 
 def case(seen: Seen) -> When:
-    sender = Sender("r", cast(Any, SimpleNamespace(ledger=None, references=None, books=None)), lambda: None)
-    return sender.looker.compare(ATTEMPT, seen)[0]
+    looker = Looker("r", cast(Any, SimpleNamespace(ledger=None, references=None, books=None, forms=None)))
+    return looker.compare(ATTEMPT, seen)[0]
 
 
 def test_the_old_sync_token_says_that_it_has_not_happened() -> None:

@@ -26,6 +26,7 @@ from bookrelay import dead_letters, messages, topics
 from bookrelay.db import close_pool, open_pool
 from bookrelay.kafka import Publisher, new_broker
 from bookrelay.settings import ServiceSettings
+from bookrelay.source.outgoing import Outgoing
 from bookrelay.topics import Topic
 from bookrelay_deploy.migrating import migrate
 from hypothesis import HealthCheck, Phase, given, settings
@@ -33,6 +34,7 @@ from hypothesis import strategies as st
 from running import until
 from sandbox.stack.embedded_broker import EmbeddedBroker
 from sheet_watcher import consumers
+from sheet_watcher.domain import SCHEMA
 from sheet_watcher.store import Store
 from test_service import create_topics, environment, writer_process
 from writer_support import QboSandbox, create_schema, invoice
@@ -243,7 +245,8 @@ async def reader_of_events(servers: str, database_url: str, realm: str) -> Async
     pool = await open_pool(ServiceSettings.load({"DATABASE_URL": database_url}), application_name="test")
     publisher, broker = Publisher(servers, "test-sheet"), new_broker(servers, "test-sheet")
     await publisher.start()
-    consumers.subscribe(broker, publisher, Store(pool, realm, "sheet", "book"), realm=realm, source="sheet", wake=lambda: None)
+    store = Store(Outgoing(pool, SCHEMA, publisher), realm, "sheet", "book")
+    consumers.subscribe(broker, publisher, store, realm=realm, source="sheet", wake=lambda: None)
     await broker.start()
     try:
         yield

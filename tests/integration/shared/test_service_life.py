@@ -173,7 +173,8 @@ def test_postgres_that_goes_and_returns_interrupts_the_work_only_so_long(forward
         away = service.wait_for("server.away")
         assert away["reason"].startswith(f"Postgres at 127.0.0.1:{forwarder.port} cannot be reached since ")
         eventually(lambda: service.get("/health/ready").status_code == 503)
-        assert service.get("/health/ready").json()["reasons"] == [away["reason"]]
+        (reason,) = service.get("/health/ready").json()["reasons"]  # by now it may be refused, and not closed any more
+        assert reason.partition("(")[0] == away["reason"].partition("(")[0]
         assert service.get("/health/live").status_code == 200
         forwarder.come()
         eventually(lambda: service.get("/health/ready").status_code == 200)

@@ -132,7 +132,7 @@ async def test_company_becomes_proven_late_and_falls_back(company: Company, clie
     again = probe.offer(single, replace(sample, answered_at=late + 1 + settings.probe_seconds), settings)
     assert again.proven, "holds while it is measured anew"
     modes(company, ignore_requestid=True)
-    again, _ = await probe.step(client, again, Probe(), company.token, again.next_at, settings)
+    again, _ = await probe.step(client, QboForms(), again, Probe(), company.token, again.next_at, settings)
     assert not again.proven
 
 

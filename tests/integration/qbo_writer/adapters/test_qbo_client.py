@@ -403,7 +403,7 @@ async def test_changes_tell_creates_updates_and_deletes(company: Company, client
     gone = await created(company, client, wanted_of(company, LedgerKind.BILL, bill(), "51"), "r2")
     await change(company, client, gone, Operation.DELETE, mapping.delete_body(gone.qbo_id, gone.sync_token), "r3")
     found = await client.changes(company.realm, ["Invoice", "Bill", "BillPayment"], since, company.token)
-    assert Deleted("Bill", gone.qbo_id) in found
+    assert Deleted("Bill", gone.qbo_id, LedgerKind.BILL) in found
     assert [one.marker for one in found if isinstance(one, Seen) and one.qbo_id == kept.qbo_id] == [kept.marker]
 
 

@@ -12,7 +12,7 @@ from qbo_writer.domain import LedgerKind
 from qbo_writer.ledger.changes import NewCommand
 from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Asked, Candidate, Known
-from qbo_writer.ledger.rows import ASKED, IN_TURN, KNOWN, NEWEST_FIRST, asked_of, known_of
+from qbo_writer.ledger.rows import ASKED, KNOWN, NEWEST_FIRST, asked_of, in_turn, known_of
 
 
 class Commands:
@@ -31,9 +31,12 @@ class Commands:
         return new
 
     async def candidates(
-        self, realm: str, limit: int, without: Collection[int] = (), only: Collection[int] | None = None
+        self, realm: str, limit: int, without: Collection[int] = (), only: Collection[int] | None = None, *, unpays: bool = False
     ) -> list[Candidate]:
-        """Read documents with something due and no open attempt, by priority, then age; `only` these, where it is given."""
+        """Read documents with something due and no open attempt, by priority, then age; `only` these, where it is given.
+
+        `unpays`: our own payments of bills are withdrawn where a bill is to be changed.
+        """
         rows = await self._pool.fetch(
             f"""
             WITH due AS (
@@ -41,7 +44,7 @@ class Commands:
               WHERE c.realm = $1 AND c.state = 'due' AND c.due_at <= now() AND NOT c.document_id = ANY($3::bigint[])
                 AND ($4::bigint[] IS NULL OR c.document_id = ANY($4))
                 AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
-                AND {IN_TURN}
+                AND {in_turn("$5")}
               ORDER BY c.priority, c.due_at LIMIT $2
             ), picked AS (
               SELECT document_id, min(priority) AS priority, min(due_at) AS due_at FROM due GROUP BY document_id
@@ -63,7 +66,7 @@ class Commands:
             ) c
             ORDER BY p.priority, p.due_at
             """,  # noqa: S608
-            realm, limit, list(without), None if only is None else list(only),
+            realm, limit, list(without), None if only is None else list(only), unpays,
         )  # fmt: skip
         older = [id_ for row in rows for id_ in row["older"] or ()]
         older_rows = {}
@@ -163,19 +166,19 @@ class Commands:
             found.setdefault(row["has"].casefold(), []).append(known_of(row))
         return found
 
-    async def next_due_in(self, realm: str) -> float:
+    async def next_due_in(self, realm: str, *, unpays: bool = False) -> float:
         """Return in how many seconds something becomes due; at most a minute."""
         value = await self._pool.fetchval(
             f"""
             SELECT extract(epoch FROM least(
               (SELECT min(c.due_at) FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND NOT EXISTS
                 (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
-                AND {IN_TURN}),
+                AND {in_turn("$2")}),
               (SELECT min(due_at) FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved'),
               clock_timestamp() + interval '60 seconds') - clock_timestamp())
             """,  # noqa: S608
-            realm,
-        )
+            realm, unpays,
+        )  # fmt: skip
         return max(0.0, float(value))
 
     async def now(self) -> datetime:

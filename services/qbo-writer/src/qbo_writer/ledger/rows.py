@@ -25,14 +25,21 @@ ASKED = (
 )
 
 
-# Of a bill and its payment one at a time: a payment waits for what is asked of its bill, a bill for a payment on its way.
-IN_TURN = """(c.kind NOT IN ('bill', 'bill_payment') OR c.kind = 'bill_payment' AND c.operation = 'retract' OR NOT EXISTS (
+# Of a bill and its payment one at a time. A payment waits for what is asked of its bill. A bill waits for a payment on its way
+# where it is to be withdrawn, or where the payment can be. What a person must decide about keeps nobody waiting.
+_IN_TURN = """(c.kind NOT IN ('bill', 'bill_payment') OR c.kind = 'bill_payment' AND c.operation = 'retract'
+  OR c.kind = 'bill' AND c.operation = 'upsert' AND NOT {unpays} OR NOT EXISTS (
   SELECT 1 FROM qbo_writer.documents m JOIN qbo_writer.documents o ON o.realm = m.realm AND o.source = m.source
     AND o.source_key = m.source_key AND o.kind = CASE c.kind WHEN 'bill' THEN 'bill_payment' ELSE 'bill' END
   WHERE m.id = c.document_id AND (
-    EXISTS (SELECT 1 FROM qbo_writer.attempts t WHERE t.document_id = o.id AND t.state <> 'resolved')
+    EXISTS (SELECT 1 FROM qbo_writer.attempts t WHERE t.document_id = o.id AND t.state <> 'resolved' AND NOT t.stuck)
     OR o.kind = 'bill' AND EXISTS (SELECT 1 FROM qbo_writer.commands k WHERE k.document_id = o.id AND k.state = 'due'))))"""
 NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
+
+
+def in_turn(unpays: str) -> str:
+    """Return the condition under which a due command of `c` may be claimed; `unpays`: the parameter for that, payments can be."""
+    return _IN_TURN.format(unpays=unpays)
 
 
 def known_of(row: Any) -> Known:

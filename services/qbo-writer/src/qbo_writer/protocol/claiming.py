@@ -49,7 +49,9 @@ class Claimer:
         wanted = max(threshold, settings.pace_batch_items + free) if may_batch else singles
         if wanted <= 0:
             return 0
-        candidates = await self.parts.ledger.commands.candidates(self.realm, wanted, without=self.sender.halving)
+        candidates = await self.parts.ledger.commands.candidates(
+            self.realm, wanted, without=self.sender.halving, unpays=self.parts.rules.unpays
+        )
         if may_batch or not candidates:
             self.backlog = len(candidates) >= threshold
         size = settings.pace_batch_items if may_batch and self.backlog else 0
@@ -75,7 +77,9 @@ class Claimer:
             documents = self.sender.halves.popleft()
             try:
                 # A document can have several due versions.
-                candidates = await self.parts.ledger.commands.candidates(self.realm, THRESHOLD_AT_MOST, only=documents)
+                candidates = await self.parts.ledger.commands.candidates(
+                    self.realm, THRESHOLD_AT_MOST, only=documents, unpays=self.parts.rules.unpays
+                )
                 prepared = await self.preparer.prepare(tenure, candidates, token)
                 await self._journal(tenure, prepared.attempts, [a for a in prepared.attempts if _fits_batch(a)], token)
             finally:
@@ -107,7 +111,9 @@ class Claimer:
         """
         wanted, known = len(candidates), [c.known.id for c in candidates]
         for _ in range(FILLS):
-            more = await self.parts.ledger.commands.candidates(self.realm, max(0, wanted - len(prepared.attempts)), without=known)
+            more = await self.parts.ledger.commands.candidates(
+                self.realm, max(0, wanted - len(prepared.attempts)), without=known, unpays=self.parts.rules.unpays
+            )
             if not more:
                 break
             known += [c.known.id for c in more]

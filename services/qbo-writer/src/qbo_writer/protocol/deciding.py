@@ -26,6 +26,11 @@ class Rules:
     skipped_kinds: dict[LedgerKind, str] = field(default_factory=dict)  # kind -> why it is left out
     paid_by_us: Literal["hold", "unpay"] = "hold"
 
+    @property
+    def unpays(self) -> bool:
+        """Whether a payment of ours is withdrawn where its bill is to be changed."""
+        return self.paid_by_us == "unpay"
+
 
 @dataclass(frozen=True)
 class Write:
@@ -137,7 +142,7 @@ def _paid_for(known: Known) -> bool:
 
 
 def _unpays(known: Known, rules: Rules) -> bool:
-    return kinds.of(known.kind).unpaid_first and rules.paid_by_us == "unpay"
+    return kinds.of(known.kind).unpaid_first and rules.unpays
 
 
 def _paid(known: Known, what: str, rules: Rules) -> End | Unpay:

@@ -136,7 +136,7 @@ class Poster:
         soon = (
             self.claimer.limit is not None
             and not done
-            and await self.parts.ledger.commands.next_due_in(self.realm) < IDLE_LIMITED_SECONDS
+            and await self.parts.ledger.commands.next_due_in(self.realm, unpays=self.parts.rules.unpays) < IDLE_LIMITED_SECONDS
         )
         self._looked_idle = quiet and not done and not soon
         unused = not done and not self.sender.flying() and self.parts.tokens.unproven(self.realm)
@@ -147,7 +147,8 @@ class Poster:
         if not done and tenure.in_flight:
             await self._wait(IDLE_SECONDS)  # the end of what is under way wakes
         elif not done:
-            await self._wait(min(IDLE_SECONDS, await self.parts.ledger.commands.next_due_in(self.realm)))
+            due_in = await self.parts.ledger.commands.next_due_in(self.realm, unpays=self.parts.rules.unpays)
+            await self._wait(min(IDLE_SECONDS, due_in))
 
     async def _prove(self, token: AccessToken) -> None:
         with contextlib.suppress(LookupFailed):

@@ -120,7 +120,7 @@ class Recoverer:
             await self._commit(
                 self._poster.preparer.adopter.gone(known, versions[0], deleted.entity)
             )  # by us: its commit is lost
-        elif known.kind is LedgerKind.BILL_PAYMENT and self._poster.parts.rules.paid_by_us == "unpay":
+        elif known.kind is LedgerKind.BILL_PAYMENT and self._poster.parts.rules.unpays:
             self._payments_gone[known.id] = known, deleted
         else:
             await self._tell(known, deleted, judge(known, deleted))

@@ -307,17 +307,11 @@ async def _walk(lane: Lane, some: Sequence[Case]) -> Walk:
         for realm, poster in writer.posters.items():
             poster.feeder._next = poster.sweeper._next = math.inf  # the change feed would find what is looked for here
             if by_realm[realm].envelope is not Envelope.SINGLE:
-                poster.parts = poster.sender.parts = _batching(poster.parts)
+                poster.parts.settings = settings.model_copy(update={"batch_threshold": 2})  # its parts are its own
         async with _running(writer):
             return await _drive(lane, writer, by_realm, companies)
     finally:
         await asyncio.wait_for(pool.close(), 60)
-
-
-def _batching(parts: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(parts, settings=parts.settings.model_copy(update={"batch_threshold": 2}))
 
 
 async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companies: Sequence[Company]) -> Walk:
@@ -353,9 +347,8 @@ async def _drive(lane: Lane, writer: Writer, by_realm: dict[str, Case], companie
         )  # fmt: skip
         poster = writer.posters[realm]
         poster.halts.row = await writer.ledger.realms.read(realm)
-        poster.halts.clock = lambda: (
-            1000.0
-        )  # a halt's trials have a test of their own: here it is enough that the company is halted
+        # A halt's trials have a test of their own: here it is enough that the company is halted.
+        poster.halts.clock = lambda: 1000.0
         await lane.control("POST", "faults", {"rules": case.rules(realm)})
         if case.answer in (REVOKED, *TOKEN_ANSWERS):
             await lane.control("POST", "tokens", {"realm": realm, "expire_access": True, "revoke": case.answer == REVOKED})

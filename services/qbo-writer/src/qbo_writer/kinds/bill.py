@@ -6,7 +6,7 @@ from qbo_writer.domain import LedgerKind, Operation, Seen
 from qbo_writer.kinds.bill_payment import payment_of
 from qbo_writer.kinds.kind import DocumentKind
 from qbo_writer.ledger.changes import FollowUp
-from qbo_writer.ledger.records import Attempt
+from qbo_writer.ledger.records import Attempt, Candidate
 
 
 def _to_be_paid(attempt: Attempt, seen: Seen) -> bool:
@@ -17,11 +17,19 @@ def _to_be_paid(attempt: Attempt, seen: Seen) -> bool:
 def _payment(attempt: Attempt, seen: Seen) -> tuple[FollowUp, ...]:
     if not _to_be_paid(attempt, seen):
         return ()
-    day = str((attempt.asked.content or {}).get("txn_date"))
-    return (payment_of(attempt.known, seen, day, attempt.asked.version, attempt.asked.priority),)
+    return (payment_of(attempt.known, attempt.asked, seen.qbo_id, seen.fields.get("vendor", ""), seen.balance),)
+
+
+def _withdrawn_for_nothing(candidate: Candidate) -> tuple[FollowUp, ...]:
+    """Our payment was withdrawn for a version that a later one has taken back: the bill stays as it was, and is paid again."""
+    known = candidate.known
+    if not candidate.withdrawn or not known.live or known.total is None:
+        return ()
+    vendor = (known.fields or {}).get("vendor", "")
+    return (payment_of(known, candidate.newest, known.qbo_id or "", vendor, known.total),)
 
 
 BILL = DocumentKind(
     LedgerKind.BILL, m.BillContent, (m.BillPosted, m.BillPostedData), optional=True, numbered=True, unpaid_first=True,
-    follow_ups=_payment,
+    follow_ups=_payment, missing=_withdrawn_for_nothing,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Payments of bills: documents of the writer's own, which no source asks for."""
 
 from datetime import date
+from decimal import Decimal
 
 from bookrelay import messages as m
 from bookrelay.messages import Model
@@ -9,7 +10,7 @@ from bookrelay.money import Amount
 from qbo_writer.domain import CommandState, LedgerKind, Seen
 from qbo_writer.kinds.kind import DocumentKind, hash_of
 from qbo_writer.ledger.changes import End, FollowUp
-from qbo_writer.ledger.records import Candidate, Known
+from qbo_writer.ledger.records import Asked, Candidate, Known
 
 
 class BillPaymentContent(Model):
@@ -22,12 +23,11 @@ class BillPaymentContent(Model):
     memo: str | None = None
 
 
-def payment_of(bill: Known, seen: Seen, day: str, version: int, priority: int) -> FollowUp:
-    """Return the payment of what is open of a bill."""
-    content = {
-        "vendor_id": seen.fields.get("vendor", ""), "bill_id": seen.qbo_id, "txn_date": day, "amount": format(seen.balance, "f"),
-    }  # fmt: skip
-    return _asked_for(bill, version, content, priority)
+def payment_of(bill: Known, asked: Asked, bill_id: str, vendor: str, amount: Decimal) -> FollowUp:
+    """Return the payment of what is open of a bill, for the version of it that is there."""
+    day = str((asked.content or {}).get("txn_date"))
+    content = {"vendor_id": vendor, "bill_id": bill_id, "txn_date": day, "amount": format(amount, "f")}
+    return _asked_for(bill, asked.version, content, asked.priority)
 
 
 def paid_by(bill: Known, payment: Seen, version: int) -> FollowUp:

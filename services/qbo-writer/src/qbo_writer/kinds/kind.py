@@ -24,6 +24,11 @@ def nothing_follows(attempt: Attempt, seen: Seen) -> tuple[FollowUp, ...]:
     return ()
 
 
+def nothing_is_missing(candidate: Candidate) -> tuple[FollowUp, ...]:
+    """Ask for nothing else where a document stays as it is."""
+    return ()
+
+
 def nothing_in_its_way(candidate: Candidate) -> End | None:
     """Make the document whatever became of others."""
     return None
@@ -34,7 +39,8 @@ class DocumentKind:
     """One kind of document.
 
     `posted`: its event and that event's data; None for names, which no source asked for. `follow_ups`: what the writer asks for
-    by itself when one was posted, where the settings say so. `overtaken`: why one is not made any more.
+    by itself when one was posted, where the settings say so; `missing`: where one stays as it is. `overtaken`: why one is not
+    made any more.
     """
 
     kind: LedgerKind
@@ -50,6 +56,7 @@ class DocumentKind:
     unpaid_first: bool = False  # a payment of ours is withdrawn before it is changed, where the policy says so
     waited_for: bool = False  # others wait for its end
     follow_ups: Callable[[Attempt, Seen], tuple[FollowUp, ...]] = nothing_follows
+    missing: Callable[[Candidate], tuple[FollowUp, ...]] = nothing_is_missing
     overtaken: Callable[[Candidate], End | None] = nothing_in_its_way
 
     @property

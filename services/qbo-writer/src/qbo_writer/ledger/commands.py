@@ -52,7 +52,11 @@ class Commands:
             SELECT {KNOWN}, {ASKED}, c.older, CASE WHEN d.qbo_id IS NULL THEN (
               SELECT o.qbo_id FROM qbo_writer.discrepancies o WHERE o.realm = d.realm AND o.marker = d.marker
                 AND o.resolved_at IS NULL ORDER BY o.found_at LIMIT 1) END AS stray,
-              b.qbo_id AS bill_id, b.newest_version AS bill_version
+              b.qbo_id AS bill_id, b.newest_version AS bill_version,
+              d.kind = 'bill' AND (
+                SELECT k.operation = 'retract' FROM qbo_writer.documents o JOIN qbo_writer.commands k ON k.document_id = o.id
+                WHERE o.realm = d.realm AND o.source = d.source AND o.source_key = d.source_key AND o.kind = 'bill_payment'
+                ORDER BY k.version DESC, k.modified_at DESC, k.recorded_at DESC, k.id::text DESC LIMIT 1) AS withdrawn
             FROM picked p
             JOIN qbo_writer.documents d ON d.id = p.document_id
             LEFT JOIN qbo_writer.documents b ON d.kind = 'bill_payment' AND b.realm = d.realm AND b.source = d.source
@@ -80,6 +84,7 @@ class Commands:
             Candidate(
                 known_of(row), asked_of(row), tuple(older_rows[id_] for id_ in row["older"] or () if id_ in older_rows),
                 row["stray"], (row["bill_id"], row["bill_version"]) if row["bill_id"] else None,
+                bool(row["withdrawn"]),
             )
             for row in rows
         ]  # fmt: skip

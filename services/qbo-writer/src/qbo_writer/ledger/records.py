@@ -138,6 +138,7 @@ class Candidate:
     older: tuple[Asked, ...]
     stray: str | None = None  # Id of the document in QuickBooks that carries its marker, found while nothing was known of it
     bill: tuple[str, int] | None = None  # of a payment: Id and newest version of its bill, where that is in QuickBooks
+    withdrawn: bool = False  # of a bill: our payment of it was withdrawn, or is to be, and no other is asked for
 
 
 @dataclass(frozen=True)

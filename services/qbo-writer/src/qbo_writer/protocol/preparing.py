@@ -8,6 +8,7 @@ from uuid import UUID
 from bookrelay import telemetry
 from bookrelay.errors import Code, HaltError, PermanentError
 
+from qbo_writer import kinds
 from qbo_writer.domain import (
     AccessToken,
     CommandState,
@@ -141,7 +142,10 @@ class Preparer:
                 return
             result = End(CommandState.DEAD_LETTERED, f"The writer cannot prepare this document: {type(error).__name__}.")
         if isinstance(result, End):
-            prepared.effects.append(ended(known, asked, result, self.parts.links))
+            effects = ended(known, asked, result, self.parts.links)
+            if result.state is CommandState.UNCHANGED and self.parts.links.pay_bills:
+                effects = replace(effects, follow_ups=kinds.of(known.kind).missing(candidate))
+            prepared.effects.append(effects)
         elif isinstance(result, Unpay):
             prepared.paid.append((candidate, result))
         elif isinstance(result, NameNeeded):

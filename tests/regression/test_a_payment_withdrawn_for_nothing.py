@@ -1,0 +1,42 @@
+"""A bill was to be changed, our payment was withdrawn for it, and the next version took the change back: it stayed unpaid."""
+
+from pathlib import Path
+
+import pytest
+from test_unpaying import books, paid, policy
+from writer_support import QboSandbox, bill, desk, running
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.mark.parametrize("withdrawn", [True, False], ids=["withdrawn", "to be withdrawn"])
+async def test_a_bill_that_stays_as_it_was_is_paid_again(
+    database_url: str, sandbox: QboSandbox, tmp_path: Path, withdrawn: bool
+) -> None:
+    company = sandbox.company()
+    async with desk(database_url, sandbox, company=company, **policy(tmp_path)) as d:
+        await paid(d)
+        d.writer.posters[d.realm].feeder._next = 0
+
+        async def known() -> bool:
+            d.writer.wake([d.realm])
+            return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'bill'"))
+
+        await d.until(known)
+    async with desk(database_url, sandbox, company=company, keep=True, run=False, **policy(tmp_path)) as d:
+        await d.tell(bill(d.realm, "R-1", 2, amount="80.00"))
+        await d.writer.leases.step()
+        poster = d.writer.posters[d.realm]
+        wanted = "resolved" if withdrawn else None
+        for _ in range(500):
+            await poster.step()
+            state = await d.pool.fetchval("SELECT state FROM qbo_writer.attempts WHERE operation = 'delete'")
+            asked = await d.pool.fetchval("SELECT count(*) FROM qbo_writer.commands WHERE operation = 'retract'")
+            if asked and state == wanted:
+                break
+        assert books(d)[1] == ([] if withdrawn else [55.0])
+        await d.tell(bill(d.realm, "R-1", 3))
+        async with running(d.writer):
+            ends = await d.until_ended()
+        assert (ends["R-1", 2], ends["R-1", 3]) == ("superseded", "unchanged")
+        assert books(d) == ([(55.0, 0.0)], [55.0])

@@ -216,16 +216,20 @@ class Recoverer:
     async def _payments(self, payments: Sequence[Seen], marked: dict[str, Marked]) -> bool:
         """A bill's payment is a document of the writer's own: no source sends its command again, its bill tells what it was.
 
-        One that stands for another, which is gone, was made by the writer after it had withdrawn that. Returns whether anything
-        was recorded.
+        One that stands for another, which is gone, was made by the writer after it had withdrawn that; so was one that is not what
+        the backup was sending, if it pays its bill as that is now. Returns whether anything was recorded.
         """
         bills = await self._ledger.feed.known_by_qbo_id(self.realm, [(LedgerKind.BILL, _bill(p)) for p in payments if _bill(p)])
+        opened = await self._attempts([there.known.id for p in payments if (there := marked.get(p.marker or "")) and there.open])
         changed = False
         for payment in payments:
             bill = bills.get((LedgerKind.BILL, _bill(payment)))
             there = marked.get(payment.marker or "")
             known, gone = (there.known, self._payments_gone.get(there.known.id)) if there else (None, None)
-            if bill is None or (there and gone is None and (there.known.live or there.open)):
+            if bill is None or (known is not None and known.live and gone is None):
+                continue
+            attempt = opened.get(known.id) if known is not None else None
+            if attempt is not None and (comparing.compare(attempt.fields, payment).equal or not _pays_as_it_is(bill, payment)):
                 continue
             if payment.marker != identity.marker(self.realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT):
                 continue
@@ -272,6 +276,13 @@ class Recoverer:
 def _ours(seen: Seen, marked: dict[str, Marked]) -> Known | None:
     found = marked.get(seen.marker or "")
     return found.known if found is not None and found.known.kind is seen.kind else None
+
+
+def _pays_as_it_is(bill: Known, payment: Seen) -> bool:
+    """Whether this is the payment that a bill gets as it is now; what is there of one that was told as a person's is not known."""
+    fields = bill.fields or {}
+    same = all(payment.fields.get(name) == fields.get(name) for name in ("vendor", "txn_date"))
+    return bill.diverged or (same and payment.total == bill.total)
 
 
 def _bill(payment: Seen) -> str:

@@ -5,7 +5,7 @@ too short, the rest is read by queries, a bounded number of pages in a run. They
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,10 +14,10 @@ from bookrelay import metrics, telemetry
 from bookrelay.errors import HaltError
 
 from qbo_writer import comparing, identity, kinds
-from qbo_writer.domain import SENDER, AccessToken, Deleted, DocumentStatus, FeedFull, LedgerKind, LookupFailed, Seen
+from qbo_writer.domain import SENDER, AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
 from qbo_writer.halving import in_halves
 from qbo_writer.ledger.changes import DocumentChange, FeedChange, nothing_there
-from qbo_writer.ledger.records import Known, RealmRow
+from qbo_writer.ledger.records import Known, Marked, RealmRow
 from qbo_writer.protocol import feed_refusals, probe
 from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_refusals import Refusal, Refusals
@@ -204,7 +204,8 @@ class Feeder:
         if await self.sender.looker.follower.in_feed(tenure.fencing_token, changes, mine, token):
             mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
         judged: list[FeedChange] = []
-        settled = await self._gone_with_what_they_paid(changes, mine)
+        deleted = [mine[(c.kind, c.qbo_id)] for c in changes if isinstance(c, Deleted) and c.kind and (c.kind, c.qbo_id) in mine]
+        settled = await self.gone_with_what_they_paid(deleted)
         for change in changes:
             known = mine.get((change.kind, change.qbo_id)) if change.kind else None
             verdict = (settled.get(known.id) or judge(known, change)) if known else Judged(None)
@@ -299,21 +300,26 @@ class Feeder:
         told = replace(self.told(known, change, verdict, datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
 
-    async def _gone_with_what_they_paid(
-        self, changes: Sequence[Seen | Deleted], mine: Mapping[tuple[LedgerKind, str], Known]
-    ) -> dict[int, Judged]:
+    async def gone_with_what_they_paid(self, gone: Sequence[Known]) -> dict[int, Judged]:
         """Payments of ours that are gone, and whose bill is gone, too: that is told of the bill, and nothing is left to pay."""
-        gone = [mine[(c.kind, c.qbo_id)] for c in changes if isinstance(c, Deleted) and c.kind and (c.kind, c.qbo_id) in mine]
-        paid = {
-            known.id: (known, identity.marker(known.realm, known.source, known.source_key, pays))
+        bills = await self.bills_of(gone)
+        lost = {known.id for known in gone}
+        return {
+            known.id: Judged(nothing_there(known))
             for known in gone
-            if known.live and not known.diverged and (pays := kinds.of(known.kind).pays)
+            if known.live and not known.diverged and kinds.of(known.kind).pays
+            and not ((bill := bills.get(known.id)) and bill.known.live and bill.known.id not in lost)
+        }  # fmt: skip
+
+    async def bills_of(self, payments: Sequence[Known]) -> dict[int, Marked]:
+        """What the payments of ours among these documents pay, by the payment's id."""
+        paid = {
+            known.id: identity.marker(known.realm, known.source, known.source_key, pays)
+            for known in payments
+            if (pays := kinds.of(known.kind).pays)
         }
-        if not paid:
-            return {}
-        bills = await self.parts.ledger.sweeps.marked(self.realm, [marker for _, marker in paid.values()])
-        there = {m for m, bill in bills.items() if bill.known.live and bill.known.id not in {known.id for known in gone}}
-        return {id_: Judged(nothing_there(known)) for id_, (known, marker) in paid.items() if marker not in there}
+        bills = await self.parts.ledger.sweeps.marked(self.realm, list(paid.values())) if paid else {}
+        return {id_: bills[marker] for id_, marker in paid.items() if marker in bills}
 
     async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen], token: AccessToken) -> None:
         """A marker that the feed shows ends an unknown create, at any time."""

@@ -216,8 +216,8 @@ class Recoverer:
     async def _payments(self, payments: Sequence[Seen], marked: dict[str, Marked]) -> bool:
         """A bill's payment is a document of the writer's own: no source sends its command again, its bill tells what it was.
 
-        One that stands for another, which is gone, was made by the writer after it had withdrawn that; so was one that is not what
-        the backup was sending, if it pays its bill as that is now. Returns whether anything was recorded.
+        One that stands for another, which is gone, was made by the writer after it had withdrawn that; so was one that is not
+        what the backup was sending, if it pays its bill as that is now. Returns whether anything was recorded.
         """
         bills = await self._ledger.feed.known_by_qbo_id(self.realm, [(LedgerKind.BILL, _bill(p)) for p in payments if _bill(p)])
         opened = await self._attempts([there.known.id for p in payments if (there := marked.get(p.marker or "")) and there.open])
@@ -279,7 +279,7 @@ def _ours(seen: Seen, marked: dict[str, Marked]) -> Known | None:
 
 
 def _pays_as_it_is(bill: Known, payment: Seen) -> bool:
-    """Whether this is the payment that a bill gets as it is now; what is there of one that was told as a person's is not known."""
+    """Whether this is the payment that a bill gets as it is now. How a bill is that was told as a person's is not known."""
     fields = bill.fields or {}
     same = all(payment.fields.get(name) == fields.get(name) for name in ("vendor", "txn_date"))
     return bill.diverged or (same and payment.total == bill.total)

@@ -97,14 +97,16 @@ class Sweeper:
                     log.warning("entity.unreadable", realm=self.realm, error=error)
                 found += await self._not_ours(seen, token)
                 missing += await self._missing(entity, {s.qbo_id for s in seen}, since, token)
-            found += [_gone(self.parts.forms.entity_of(known.kind), known) for known in missing]
+            missing += await self._what_they_paid(missing, token)
+            with_bill = await self._feeder.gone_with_what_they_paid(missing)
+            found += [_gone(self.parts.forms.entity_of(known.kind), known) for known in missing if known.id not in with_bill]
             mended = await self._mended(found, token)
         fresh = await self.parts.ledger.sweeps.keep(
             self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d)
         )
         for known in missing:
             change = Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
-            await self._feeder.gone(tenure, known, change, judge(known, change))
+            await self._feeder.gone(tenure, known, change, with_bill.get(known.id) or judge(known, change))
         for one in fresh:
             log.error("sweep.discrepancy", realm=self.realm, what=one.what, entity=one.entity, qbo_id=one.qbo_id, code="QB007")
         log.info("sweep.done", realm=self.realm, found=len(found), new=len(fresh), mended=len(mended))
@@ -141,6 +143,14 @@ class Sweeper:
             for k in known
             if k.qbo_id and k.qbo_id not in there and await self.parts.books.read(self.realm, entity, k.qbo_id, token) is None
         ]
+
+    async def _what_they_paid(self, missing: Sequence[Known], token: AccessToken) -> list[Known]:
+        """Of the bills whose payments are missing, those that are missing, too, and that this sweep would not have looked for."""
+        known = {k.id for k in missing}
+        of_payments = (await self._feeder.bills_of(missing)).values()
+        bills = [b.known for b in of_payments if b.known.live and not (b.known.diverged or b.open or b.known.id in known)]
+        entity = self.parts.forms.entity_of
+        return [b for b in bills if await self.parts.books.read(self.realm, entity(b.kind), b.qbo_id or "", token) is None]
 
     # ------------------------------------------------------------------------------------------------------------- mended
 

@@ -21,6 +21,9 @@ def _document(kind: m.Kind, source: str = "4d-emr", key: str = "12082", version:
 
 _INVOICE = _document(m.Kind.INVOICE)
 _BILL = _document(m.Kind.BILL, "sheet:1aZ", "row-2026-0017", 1)
+_RECEIPT = _document(m.Kind.SALES_RECEIPT, "till", "2026-11-02/114", 1)
+_CREDIT = _document(m.Kind.CREDIT_MEMO, "4d-emr", "12082/credit", 1)
+_VENDOR_CREDIT = _document(m.Kind.VENDOR_CREDIT, "sheet:1aZ", "row-2026-0031", 1)
 _ENDED = {"command_id": COMMAND}
 _TOKEN = {"sync_token": "3"}
 _POSTED = {"outcome": m.Outcome.CREATED, "qbo_id": "145", "sync_token": "0"}
@@ -62,9 +65,32 @@ def _commands() -> list[m.AnyMessage]:
         ),
     )
     retract = m.RetractDocumentData(**_INVOICE, modified_at=MOMENT, reason="The quote was cancelled.")
+    receipt = m.SalesReceiptContent(
+        customer=m.Party(name="Walk-in customer"),
+        txn_date=date(2026, 11, 2),
+        lines=(m.InvoiceLine(item="toothbrush", quantity=Decimal(2), unit_price=Decimal("4.50"), amount=Decimal("9.00")),),
+        deposit_to="till",
+        payment_method="Cash",
+        payment_ref="114",
+    )
+    credit = m.CreditMemoContent(
+        customer=m.Party(name="4D-20417 J.D."),
+        txn_date=date(2026, 11, 2),
+        memo="Quote 12082, one surface less",
+        number="12082-C",
+        lines=(m.InvoiceLine(item="procedure", description="Composite, one surface less", amount=Decimal("150.00")),),
+    )
+    vendor_credit = m.VendorCreditContent(
+        vendor=m.Party(name="Zahnlabor Müller & Söhne"),
+        txn_date=date(2026, 11, 2),
+        lines=(m.BillLine(account="laboratory", description="Crown, returned", amount=Decimal("420.00")),),
+    )
     return [
         m.UpsertInvoice.of(invoice, sender="emr-poller"),
         m.UpsertBill.of(bill, sender="sheet-watcher"),
+        m.upsert(receipt, sender="till", **_RECEIPT, modified_at=MOMENT),
+        m.upsert(credit, sender="emr-poller", **_CREDIT, modified_at=MOMENT),
+        m.upsert(vendor_credit, sender="sheet-watcher", **_VENDOR_CREDIT, modified_at=MOMENT),
         m.RetractDocument.of(retract, sender="emr-poller"),
     ]
 
@@ -85,6 +111,22 @@ def _events() -> list[m.AnyMessage]:
             ),
         ),
         event(m.BillPosted, m.BillPostedData(**bill, **_POSTED, url=f"{URL}bill?txnId=145", total=Decimal("420.00"))),
+        event(
+            m.SalesReceiptPosted,
+            m.SalesReceiptPostedData(**_RECEIPT, **_ENDED, **_POSTED, url=f"{URL}salesreceipt?txnId=145", total=Decimal("9.00")),
+        ),
+        event(
+            m.CreditMemoPosted,
+            m.CreditMemoPostedData(
+                **_CREDIT, **_ENDED, **_POSTED, doc_number="12082-C", url=f"{URL}creditmemo?txnId=145", total=Decimal("150.00")
+            ),
+        ),
+        event(
+            m.VendorCreditPosted,
+            m.VendorCreditPostedData(
+                **_VENDOR_CREDIT, **_ENDED, **_POSTED, url=f"{URL}vendorcredit?txnId=145", total=Decimal("420.00")
+            ),
+        ),
         event(
             m.BillPaymentPosted,
             m.BillPaymentPostedData(
@@ -182,7 +224,7 @@ def examples() -> dict[str, m.AnyMessage]:
 
 def added() -> dict[str, m.AnyMessage]:
     """Return an example for each field that was added after the first ones, by name. Their bytes stay as they are, too."""
-    invoice, bill, _ = _commands()
+    invoice, bill, *_ = _commands()
     discounted = invoice.data.content.model_copy(
         update={
             "discount": m.Discount(percent=Decimal("8.5")),

@@ -5,6 +5,7 @@ Additive change stays in v1; anything else is a new type on a v2 topic. `REGISTR
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -75,7 +76,10 @@ class Kind(StrEnum):
     """The closed set of document kinds that bookrelay puts into the books."""
 
     INVOICE = "invoice"
+    SALES_RECEIPT = "sales_receipt"
+    CREDIT_MEMO = "credit_memo"
     BILL = "bill"
+    VENDOR_CREDIT = "vendor_credit"
     BILL_PAYMENT = "bill_payment"
 
 
@@ -150,6 +154,11 @@ class Discount(Model):
         return self.amount if self.amount is not None else to_cents(lines * (self.percent or 0) / 100)
 
 
+def _sum(lines: Iterable[InvoiceLine | BillLine], discount: Discount | None = None) -> Decimal:
+    whole = to_cents(sum((line.amount for line in lines), start=Decimal(0)))
+    return whole - discount.of(whole) if discount else whole
+
+
 class InvoiceContent(Model):
     """What an invoice shall contain: the fields that bookrelay owns in the books."""
 
@@ -168,8 +177,40 @@ class InvoiceContent(Model):
     @property
     def total(self) -> Amount:
         """The sum of the lines, less the discount."""
-        whole = to_cents(sum((line.amount for line in self.lines), start=Decimal(0)))
-        return whole - self.discount.of(whole) if self.discount else whole
+        return _sum(self.lines, self.discount)
+
+
+class _SalesContent(Model):
+    customer: Party
+    txn_date: Day
+    class_name: Plain | None = Field(default=None, max_length=100)
+    department: Plain | None = Field(default=None, max_length=100)
+    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+    number: Number | None = Field(default=None, exclude_if=_nothing)
+    custom_fields: tuple[CustomField, ...] = Field(default=(), max_length=limits.CUSTOM_FIELDS)
+    lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=limits.LINES)
+    discount: Discount | None = Field(default=None, exclude_if=_nothing)
+
+    @property
+    def total(self) -> Amount:
+        """The sum of the lines, less the discount."""
+        return _sum(self.lines, self.discount)
+
+
+class SalesReceiptContent(_SalesContent):
+    """What a sales receipt shall contain: a sale that was paid at once.
+
+    `deposit_to` is a key of the company's account mapping; without it the money waits in the books' undeposited funds.
+    `payment_method` is its name in the books, `payment_ref` the number of a check or card transaction.
+    """
+
+    deposit_to: Name | None = None
+    payment_method: Plain | None = Field(default=None, max_length=31)
+    payment_ref: Plain | None = Field(default=None, max_length=21)
+
+
+class CreditMemoContent(_SalesContent):
+    """What a credit memo shall contain: what a customer gets back or need not pay. What it credits are positive amounts."""
 
 
 class BillContent(Model):
@@ -188,10 +229,29 @@ class BillContent(Model):
     @property
     def total(self) -> Amount:
         """The sum of the lines."""
-        return to_cents(sum((line.amount for line in self.lines), start=Decimal(0)))
+        return _sum(self.lines)
 
 
-Content = InvoiceContent | BillContent
+class VendorCreditContent(Model):
+    """What a vendor credit shall contain: what a vendor owes us. What it credits are positive amounts."""
+
+    vendor: Party
+    txn_date: Day
+    class_name: Plain | None = Field(default=None, max_length=100)
+    department: Plain | None = Field(default=None, max_length=100)
+    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+    number: Number | None = Field(default=None, exclude_if=_nothing)
+    lines: tuple[BillLine, ...] = Field(min_length=1, max_length=limits.LINES)
+
+    @property
+    def total(self) -> Amount:
+        """The sum of the lines."""
+        return _sum(self.lines)
+
+
+SalesContent = InvoiceContent | SalesReceiptContent | CreditMemoContent  # of documents for a customer
+PurchaseContent = BillContent | VendorCreditContent  # of documents of a vendor
+Content = SalesContent | PurchaseContent
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
@@ -287,7 +347,7 @@ class CommandData(DocumentData):
 
 
 class UpsertData(CommandData):
-    """What both upserts may say beside their content.
+    """What upserts may say beside their content.
 
     `total`: what the document comes to by its source, tax included; a source that knows none leaves it out. Lines that do not
     add up to it are held, and QuickBooks' answer is compared with it.
@@ -304,9 +364,24 @@ class UpsertInvoiceData(UpsertData):
     content: InvoiceContent
 
 
+class UpsertSalesReceiptData(UpsertData):
+    kind: Literal[Kind.SALES_RECEIPT] = Kind.SALES_RECEIPT
+    content: SalesReceiptContent
+
+
+class UpsertCreditMemoData(UpsertData):
+    kind: Literal[Kind.CREDIT_MEMO] = Kind.CREDIT_MEMO
+    content: CreditMemoContent
+
+
 class UpsertBillData(UpsertData):
     kind: Literal[Kind.BILL] = Kind.BILL
     content: BillContent
+
+
+class UpsertVendorCreditData(UpsertData):
+    kind: Literal[Kind.VENDOR_CREDIT] = Kind.VENDOR_CREDIT
+    content: VendorCreditContent
 
 
 class RetractDocumentData(CommandData):
@@ -331,11 +406,32 @@ class UpsertInvoice(_Command[UpsertInvoiceData]):
     type: Literal["bookrelay.invoice.upsert.v1"] = "bookrelay.invoice.upsert.v1"
 
 
+class UpsertSalesReceipt(_Command[UpsertSalesReceiptData]):
+    """This sales receipt shall exist with this content."""
+
+    TYPE = "bookrelay.sales-receipt.upsert.v1"
+    type: Literal["bookrelay.sales-receipt.upsert.v1"] = "bookrelay.sales-receipt.upsert.v1"
+
+
+class UpsertCreditMemo(_Command[UpsertCreditMemoData]):
+    """This credit memo shall exist with this content."""
+
+    TYPE = "bookrelay.credit-memo.upsert.v1"
+    type: Literal["bookrelay.credit-memo.upsert.v1"] = "bookrelay.credit-memo.upsert.v1"
+
+
 class UpsertBill(_Command[UpsertBillData]):
     """This bill shall exist with this content."""
 
     TYPE = "bookrelay.bill.upsert.v1"
     type: Literal["bookrelay.bill.upsert.v1"] = "bookrelay.bill.upsert.v1"
+
+
+class UpsertVendorCredit(_Command[UpsertVendorCreditData]):
+    """This vendor credit shall exist with this content."""
+
+    TYPE = "bookrelay.vendor-credit.upsert.v1"
+    type: Literal["bookrelay.vendor-credit.upsert.v1"] = "bookrelay.vendor-credit.upsert.v1"
 
 
 class RetractDocument(_Command[RetractDocumentData]):
@@ -345,7 +441,24 @@ class RetractDocument(_Command[RetractDocumentData]):
     type: Literal["bookrelay.document.retract.v1"] = "bookrelay.document.retract.v1"
 
 
-Command = UpsertInvoice | UpsertBill | RetractDocument
+Upsert = UpsertInvoice | UpsertSalesReceipt | UpsertCreditMemo | UpsertBill | UpsertVendorCredit
+Command = Upsert | RetractDocument
+
+
+_UPSERT_OF: dict[type[Content], tuple[type[Upsert], type[UpsertData]]] = {
+    InvoiceContent: (UpsertInvoice, UpsertInvoiceData),
+    SalesReceiptContent: (UpsertSalesReceipt, UpsertSalesReceiptData),
+    CreditMemoContent: (UpsertCreditMemo, UpsertCreditMemoData),
+    BillContent: (UpsertBill, UpsertBillData),
+    VendorCreditContent: (UpsertVendorCredit, UpsertVendorCreditData),
+}
+
+
+def upsert(content: Content, *, sender: str, **about: Any) -> Upsert:
+    """Return the command of service `sender` that a document shall exist with this content; `about`: the other data."""
+    command, data = _UPSERT_OF[type(content)]
+    made: Upsert = command.of(data.model_validate({**about, "content": content}), sender=sender)  # type: ignore[arg-type]
+    return made
 
 
 # ----------------------------------------------------------------------------------------------------------------- events
@@ -410,8 +523,20 @@ class InvoicePostedData(PostedData):
     kind: Literal[Kind.INVOICE] = Kind.INVOICE
 
 
+class SalesReceiptPostedData(PostedData):
+    kind: Literal[Kind.SALES_RECEIPT] = Kind.SALES_RECEIPT
+
+
+class CreditMemoPostedData(PostedData):
+    kind: Literal[Kind.CREDIT_MEMO] = Kind.CREDIT_MEMO
+
+
 class BillPostedData(PostedData):
     kind: Literal[Kind.BILL] = Kind.BILL
+
+
+class VendorCreditPostedData(PostedData):
+    kind: Literal[Kind.VENDOR_CREDIT] = Kind.VENDOR_CREDIT
 
 
 class BillPaymentPostedData(PostedData):
@@ -499,11 +624,32 @@ class InvoicePosted(_Event[InvoicePostedData]):
     type: Literal["bookrelay.invoice.posted.v1"] = "bookrelay.invoice.posted.v1"
 
 
+class SalesReceiptPosted(_Event[SalesReceiptPostedData]):
+    """The sales receipt is in the books with the command's content."""
+
+    TYPE = "bookrelay.sales-receipt.posted.v1"
+    type: Literal["bookrelay.sales-receipt.posted.v1"] = "bookrelay.sales-receipt.posted.v1"
+
+
+class CreditMemoPosted(_Event[CreditMemoPostedData]):
+    """The credit memo is in the books with the command's content."""
+
+    TYPE = "bookrelay.credit-memo.posted.v1"
+    type: Literal["bookrelay.credit-memo.posted.v1"] = "bookrelay.credit-memo.posted.v1"
+
+
 class BillPosted(_Event[BillPostedData]):
     """The bill is in the books with the command's content."""
 
     TYPE = "bookrelay.bill.posted.v1"
     type: Literal["bookrelay.bill.posted.v1"] = "bookrelay.bill.posted.v1"
+
+
+class VendorCreditPosted(_Event[VendorCreditPostedData]):
+    """The vendor credit is in the books with the command's content."""
+
+    TYPE = "bookrelay.vendor-credit.posted.v1"
+    type: Literal["bookrelay.vendor-credit.posted.v1"] = "bookrelay.vendor-credit.posted.v1"
 
 
 class BillPaymentPosted(_Event[BillPaymentPostedData]):
@@ -648,9 +794,10 @@ class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
 
 
 Event = (
-    InvoicePosted | BillPosted | BillPaymentPosted | DocumentUnchanged | DocumentRetracted | DocumentRejected | DocumentSkipped
-    | DocumentHeld | DocumentSuperseded | DocumentDiverged | CommandDeadLettered | RealmHalted | RealmResumed
-    | RealmUnserved | RealmServed | BooksDiscrepancy | DocumentWaiting
+    InvoicePosted | SalesReceiptPosted | CreditMemoPosted | BillPosted | VendorCreditPosted | BillPaymentPosted
+    | DocumentUnchanged | DocumentRetracted | DocumentRejected | DocumentSkipped | DocumentHeld | DocumentSuperseded
+    | DocumentDiverged | CommandDeadLettered | RealmHalted | RealmResumed | RealmUnserved | RealmServed | BooksDiscrepancy
+    | DocumentWaiting
 )  # fmt: skip
 
 
@@ -720,11 +867,12 @@ class BooksChanged(CloudEvent[BooksChangedData]):
 
 AnyMessage = CloudEvent[Any]
 
-COMMANDS: tuple[type[AnyMessage], ...] = (UpsertInvoice, UpsertBill, RetractDocument)
+UPSERTS: tuple[type[Upsert], ...] = tuple(command for command, _ in _UPSERT_OF.values())
+COMMANDS: tuple[type[AnyMessage], ...] = (*UPSERTS, RetractDocument)
 EVENTS: tuple[type[AnyMessage], ...] = (
-    InvoicePosted, BillPosted, BillPaymentPosted, DocumentUnchanged, DocumentRetracted, DocumentRejected, DocumentSkipped,
-    DocumentHeld, DocumentSuperseded, DocumentDiverged, CommandDeadLettered, RealmHalted, RealmResumed,
-    RealmUnserved, RealmServed, BooksDiscrepancy, DocumentWaiting,
+    InvoicePosted, SalesReceiptPosted, CreditMemoPosted, BillPosted, VendorCreditPosted, BillPaymentPosted, DocumentUnchanged,
+    DocumentRetracted, DocumentRejected, DocumentSkipped, DocumentHeld, DocumentSuperseded, DocumentDiverged, CommandDeadLettered,
+    RealmHalted, RealmResumed, RealmUnserved, RealmServed, BooksDiscrepancy, DocumentWaiting,
 )  # fmt: skip
 NOTIFICATIONS: tuple[type[AnyMessage], ...] = (EntityChanged,)
 CHANGES: tuple[type[AnyMessage], ...] = (BooksChanged,)

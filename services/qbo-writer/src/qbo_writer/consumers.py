@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from bookrelay import topics
 from bookrelay.kafka import Received, consume
-from bookrelay.messages import EntityChanged
+from bookrelay.messages import Command, EntityChanged
 from bookrelay.service import Service
 
 from qbo_writer import handlers
@@ -17,7 +17,7 @@ Wake = Callable[[Iterable[str]], None]
 def subscribe(service: Service, ledger: Ledger, wake: Wake, feed_soon: Wake) -> None:
     """Subscribe the writer to its topics."""
 
-    async def on_commands(batch: Sequence[Received[handlers.Command]]) -> None:
+    async def on_commands(batch: Sequence[Received[Command]]) -> None:
         await handlers.record(batch, ledger.commands, wake)
 
     async def on_refused(value: bytes | None, reason: str) -> None:

@@ -21,7 +21,10 @@ class LedgerKind(StrEnum):
     """Everything that bookrelay creates in QuickBooks is a document in the ledger: the documents of the wire, and names."""
 
     INVOICE = "invoice"
+    SALES_RECEIPT = "sales_receipt"
+    CREDIT_MEMO = "credit_memo"
     BILL = "bill"
+    VENDOR_CREDIT = "vendor_credit"
     BILL_PAYMENT = "bill_payment"
     CUSTOMER = "customer"
     VENDOR = "vendor"

@@ -7,14 +7,14 @@ from typing import Protocol
 from bookrelay import telemetry
 from bookrelay.kafka import Received
 from bookrelay.messages import (
+    UPSERTS,
+    Command,
     CommandDeadLettered,
     CommandDeadLetteredData,
     EntityChanged,
     Kind,
     Priority,
     RetractDocument,
-    UpsertBill,
-    UpsertInvoice,
     content_hash,
     short_json,
 )
@@ -28,7 +28,7 @@ from qbo_writer.ledger.changes import NewCommand
 from qbo_writer.lists import ENTITIES, Merge
 
 PRIORITY = {Priority.INTERACTIVE: 0, Priority.LIVE: 1, Priority.BACKFILL: 2, Priority.SWEEP: 3}
-Command = UpsertInvoice | UpsertBill | RetractDocument
+_KIND_OF = {upsert.TYPE: upsert.model_fields["data"].annotation.model_fields["kind"].default for upsert in UPSERTS}  # type: ignore[union-attr]
 
 
 class Records(Protocol):
@@ -91,7 +91,7 @@ def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDea
     """Return the event that tells a source of its command in the dead letters; None where the record does not say whose it is."""
     try:
         body = loads(value or b"")
-        named = {"kind": Kind.BILL if body.get("type") == UpsertBill.TYPE else Kind.INVOICE} | body["data"]
+        named = {"kind": _KIND_OF.get(body.get("type"), Kind.INVOICE)} | body["data"]
         known = {name: named.get(name) for name in ("realm", "source", "source_key", "kind", "version")}
         data = CommandDeadLetteredData.model_validate(known | {"command_id": body.get("id"), "reason": reason})
     except (ValueError, KeyError, TypeError, AttributeError):

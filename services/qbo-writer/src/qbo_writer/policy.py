@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from bookrelay.errors import Code, SettingsError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from qbo_writer.domain import LedgerKind, Unmapped
+from qbo_writer.domain import NAMES, LedgerKind, Unmapped
 from qbo_writer.names import fold
 
 
@@ -53,6 +53,9 @@ Targets = Annotated[dict[str, ShortTarget], BeforeValidator(_folded_keys)]
 Items = Annotated[dict[str, ShortItem], BeforeValidator(_folded_keys)]
 
 
+_OF_SOURCES = tuple(kind for kind in LedgerKind if kind not in (*NAMES, LedgerKind.BILL_PAYMENT))
+
+
 class Defaults(_Table):
     """What is used where a document names nothing."""
 
@@ -70,7 +73,7 @@ class Defaults(_Table):
 class Policy(_Table):
     """Decisions of one company. The defaults are those that never surprise a bookkeeper."""
 
-    kinds: tuple[LedgerKind, ...] = (LedgerKind.INVOICE, LedgerKind.BILL)
+    kinds: tuple[LedgerKind, ...] = _OF_SOURCES
     retract: Literal["void", "delete"] = "void"  # invoices; QuickBooks has no void for bills, they are deleted
     changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
     update_paid: Literal["hold", "update"] = "hold"

@@ -35,9 +35,10 @@ def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
     skipped: dict[LedgerKind, str] = {}
     for kind in kinds.OPTIONAL:
         if kind not in policy.kinds:
-            skipped[kind] = f"The company's policy leaves out every {kind.value}."
+            skipped[kind] = f"The company's policy leaves out every {kinds.of(kind).word}."
     if settings.qb_sync_mode == "invoice_only":
-        skipped[LedgerKind.BILL] = "QB_SYNC_MODE is invoice_only: bills are left out."
+        for kind in kinds.PURCHASES:
+            skipped[kind] = f"QB_SYNC_MODE is invoice_only: {kinds.of(kind).words} are left out."
     return Rules(
         policy.retract,
         policy.changed_by_person,

@@ -6,17 +6,14 @@ from decimal import Decimal
 
 from bookrelay.errors import Code
 from bookrelay.messages import (
-    BillContent,
     Content,
     DocumentRejected,
     DocumentRejectedData,
     Kind,
     RetractDocument,
     RetractDocumentData,
-    UpsertBill,
-    UpsertBillData,
-    UpsertInvoice,
-    UpsertInvoiceData,
+    Upsert,
+    upsert,
 )
 
 
@@ -37,21 +34,12 @@ class Origin:
     source: str
     sender: str
 
-    def upsert(
-        self, content: Content, *, key: str, version: int, modified_at: datetime, total: Decimal | None = None
-    ) -> UpsertInvoice | UpsertBill:
+    def upsert(self, content: Content, *, key: str, version: int, modified_at: datetime, total: Decimal | None = None) -> Upsert:
         """Say that the document `key` shall be in the books with this content; `total`: what it comes to at its source."""
-        if isinstance(content, BillContent):
-            bill = UpsertBillData(
-                realm=self.realm, source=self.source, source_key=key, version=version, modified_at=modified_at, content=content,
-                total=total,
-            )  # fmt: skip
-            return UpsertBill.of(bill, sender=self.sender)
-        invoice = UpsertInvoiceData(
-            realm=self.realm, source=self.source, source_key=key, version=version, modified_at=modified_at, content=content,
-            total=total,
+        return upsert(
+            content, sender=self.sender, realm=self.realm, source=self.source, source_key=key, version=version,
+            modified_at=modified_at, total=total,
         )  # fmt: skip
-        return UpsertInvoice.of(invoice, sender=self.sender)
 
     def retract(self, kind: Kind, *, key: str, version: int, modified_at: datetime, reason: str) -> RetractDocument:
         """Say that the document `key` shall not be in the books."""

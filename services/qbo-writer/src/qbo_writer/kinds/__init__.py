@@ -1,19 +1,23 @@
 """The kinds of documents, each a module: its content, and what the protocol does with one. Complete: a test holds it to that."""
 
-from bookrelay.messages import BillContent, InvoiceContent
+from bookrelay.messages import Content
 
 from qbo_writer.domain import LedgerKind
 from qbo_writer.kinds.bill import BILL
 from qbo_writer.kinds.bill_payment import BILL_PAYMENT, BillPaymentContent
+from qbo_writer.kinds.credit_memo import CREDIT_MEMO
 from qbo_writer.kinds.invoice import INVOICE
-from qbo_writer.kinds.kind import DocumentKind, hash_of
+from qbo_writer.kinds.kind import PAID, DocumentKind, hash_of
 from qbo_writer.kinds.party import CUSTOMER, VENDOR, NameContent
+from qbo_writer.kinds.sales_receipt import SALES_RECEIPT
+from qbo_writer.kinds.vendor_credit import VENDOR_CREDIT
 
-AnyContent = InvoiceContent | BillContent | BillPaymentContent | NameContent
-ALL = (INVOICE, BILL, BILL_PAYMENT, CUSTOMER, VENDOR)
+AnyContent = Content | BillPaymentContent | NameContent
+ALL = (INVOICE, SALES_RECEIPT, CREDIT_MEMO, BILL, VENDOR_CREDIT, BILL_PAYMENT, CUSTOMER, VENDOR)
 _BY_KIND = {one.kind: one for one in ALL}
 NUMBERED = tuple(one.kind for one in ALL if one.numbered)
 OPTIONAL = tuple(one.kind for one in ALL if one.optional)
+PURCHASES = tuple(one.kind for one in ALL if one.purchase)
 
 
 def of(kind: LedgerKind) -> DocumentKind:
@@ -22,5 +26,6 @@ def of(kind: LedgerKind) -> DocumentKind:
 
 
 __all__ = [
-    "ALL", "NUMBERED", "OPTIONAL", "AnyContent", "BillPaymentContent", "DocumentKind", "NameContent", "hash_of", "of",
+    "ALL", "NUMBERED", "OPTIONAL", "PAID", "PURCHASES", "AnyContent", "BillPaymentContent", "DocumentKind", "NameContent",
+    "hash_of", "of",
 ]  # fmt: skip

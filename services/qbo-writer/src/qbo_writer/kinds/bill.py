@@ -30,6 +30,7 @@ def _withdrawn_for_nothing(candidate: Candidate) -> tuple[FollowUp, ...]:
 
 
 BILL = DocumentKind(
-    LedgerKind.BILL, m.BillContent, (m.BillPosted, m.BillPostedData), optional=True, numbered=True, unpaid_first=True,
+    LedgerKind.BILL, m.BillContent, (m.BillPosted, m.BillPostedData), optional=True, numbered=True, purchase=True,
+    unpaid_first=True,
     follow_ups=_payment, missing=_withdrawn_for_nothing,
 )  # fmt: skip

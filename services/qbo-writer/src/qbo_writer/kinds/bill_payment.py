@@ -54,6 +54,6 @@ def _of_an_earlier_bill(candidate: Candidate) -> End | None:
 
 
 BILL_PAYMENT = DocumentKind(
-    LedgerKind.BILL_PAYMENT, BillPaymentContent, (m.BillPaymentPosted, m.BillPaymentPostedData), is_payment=True,
-    pays=LedgerKind.BILL, waited_for=True, overtaken=_of_an_earlier_bill,
+    LedgerKind.BILL_PAYMENT, BillPaymentContent, (m.BillPaymentPosted, m.BillPaymentPostedData), purchase=True,
+    used_up=None, pays=LedgerKind.BILL, waited_for=True, overtaken=_of_an_earlier_bill,
 )  # fmt: skip

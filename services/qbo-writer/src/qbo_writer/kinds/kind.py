@@ -35,6 +35,18 @@ def nothing_in_its_way(candidate: Candidate) -> End | None:
 
 
 @dataclass(frozen=True)
+class UsedUp:
+    """How what is open of a document is used up by others, in words: "is {done} or partly {done}"."""
+
+    done: str
+    fix: str  # how a person undoes it in the books
+
+
+PAID = UsedUp("paid", "Unlink the payment in QuickBooks")
+APPLIED = UsedUp("applied", "Take it off what it is applied to in QuickBooks")
+
+
+@dataclass(frozen=True)
 class DocumentKind:
     """One kind of document.
 
@@ -47,7 +59,8 @@ class DocumentKind:
     content: type[Model]
     posted: tuple[type[_Event], Callable[..., Any]] | None
     is_name: bool = False  # a customer or vendor: its name is its identity
-    is_payment: bool = False  # nothing is open of it, and it is never paid itself
+    purchase: bool = False  # money that goes out: left out where a company has no bills
+    used_up: UsedUp | None = PAID  # how others use it up; None: nothing is ever open of it
     pays: LedgerKind | None = None  # of the writer's own payments: the document of this kind with the same key
     optional: bool = False  # the company policy may leave it out
     numbered: bool = False  # it gets a number of ours
@@ -63,6 +76,11 @@ class DocumentKind:
     def word(self) -> str:
         """How people call it."""
         return self.kind.value.replace("_", " ")
+
+    @property
+    def words(self) -> str:
+        """How people call several."""
+        return f"{self.word}s"
 
     def takes_away(self, *, void: bool) -> Operation:
         """Return how one is withdrawn."""

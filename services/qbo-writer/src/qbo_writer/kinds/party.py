@@ -13,5 +13,5 @@ class NameContent(Model):
     email: str | None = None
 
 
-CUSTOMER = DocumentKind(LedgerKind.CUSTOMER, NameContent, None, is_name=True, waited_for=True)
-VENDOR = DocumentKind(LedgerKind.VENDOR, NameContent, None, is_name=True, waited_for=True)
+CUSTOMER = DocumentKind(LedgerKind.CUSTOMER, NameContent, None, is_name=True, waited_for=True, used_up=None)
+VENDOR = DocumentKind(LedgerKind.VENDOR, NameContent, None, is_name=True, waited_for=True, used_up=None)

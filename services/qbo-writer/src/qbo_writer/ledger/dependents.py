@@ -139,12 +139,12 @@ async def _wait_for(connection: Connection, document_id: int, waiting: Sequence[
 
 
 async def _rivals(connection: Connection, realm: str, vendors: Sequence[NameWish]) -> set[str]:
-    """Return which of the vendors' keys are names of customers in invoices that are not decided yet."""
+    """Return which of the vendors' keys are names of customers in documents that are not decided yet."""
     if not vendors:
         return set()
     rows = await connection.fetch(
         "SELECT DISTINCT t.name FROM (SELECT btrim(regexp_replace(lower(content->'customer'->>'name'), '\\s+', ' ', 'g')) "
-        "AS name FROM qbo_writer.commands WHERE realm = $1 AND state = 'due' AND kind = 'invoice' AND operation = 'upsert') t "
+        "AS name FROM qbo_writer.commands WHERE realm = $1 AND state = 'due' AND content ? 'customer') t "
         "WHERE t.name = ANY($2::text[])",
         realm, [key for wish in vendors for key in wish.keys],
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from bookrelay.db import Connection, Pool
 
-from qbo_writer.domain import NAMES_SOURCE, LedgerKind
+from qbo_writer.domain import NAMES, NAMES_SOURCE, LedgerKind
 from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Known
 from qbo_writer.ledger.rows import KNOWN, known_of
@@ -135,9 +135,9 @@ class Merges:
         """Read one live document that is known to name this entry of a list."""
         entity, qbo_id = entry
         row = await self._pool.fetchrow(
-            f"SELECT {KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind IN ('invoice', 'bill', 'bill_payment') "  # noqa: S608
+            f"SELECT {KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind <> ALL($4::text[]) "  # noqa: S608
             "AND status = 'present' AND NOT diverged AND EXISTS (SELECT 1 FROM jsonb_each_text(d.fields) "
             "WHERE value = $2 AND key ~ $3) LIMIT 1",
-            realm, qbo_id, pattern(entity),
+            realm, qbo_id, pattern(entity), [kind.value for kind in NAMES],
         )  # fmt: skip
         return known_of(row) if row else None

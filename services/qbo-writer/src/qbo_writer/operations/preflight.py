@@ -4,19 +4,20 @@ Each thing is looked for once, as posting would look for it (`References.check`)
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError, HaltError
-from bookrelay.messages import BillContent, InvoiceContent
+from bookrelay.messages import CustomField, Model, Party, PurchaseContent, SalesContent
 
+from qbo_writer import kinds
 from qbo_writer.domain import AccessToken, LedgerKind, LookupFailed, NameNeeded, Unmapped
-from qbo_writer.kinds import BillPaymentContent
 from qbo_writer.ledger.lease import Leases
-from qbo_writer.policy import Defaults, Policy
+from qbo_writer.policy import Policy
+from qbo_writer.quickbooks import documents
 from qbo_writer.quickbooks.client import QboClient
 from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.quickbooks.pacing import Pacer
@@ -29,17 +30,7 @@ READS = 100  # of QuickBooks, for each company; Intuit meters them
 SAMPLES = 5
 PAGE = 1000  # commands read at once
 AT_ONCE = 300  # needs looked for at once: their names share queries
-_CONTENT: dict[LedgerKind, type[InvoiceContent | BillContent | BillPaymentContent]] = {
-    LedgerKind.INVOICE: InvoiceContent,
-    LedgerKind.BILL: BillContent,
-    LedgerKind.BILL_PAYMENT: BillPaymentContent,
-}
 _FIRST = UUID(int=0)
-TAX_CODE, DISCOUNT = "tax code", "discount"  # needs that are looked for here, by a policy that names nothing else
-_NO_DISCOUNTS = Unmapped(
-    "Documents have a discount, but the company does not use discounts.",
-    "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
-)
 
 
 @dataclass
@@ -48,10 +39,12 @@ class Wanted:
 
     documents: int = 0
     samples: list[str] = field(default_factory=list)
+    purchases_only: bool = True  # only documents that a company without bills leaves out
 
-    def add(self, sample: str) -> None:
+    def add(self, sample: str, *, purchase: bool) -> None:
         """Count a document."""
         self.documents += 1
+        self.purchases_only &= purchase
         if len(self.samples) < SAMPLES:
             self.samples.append(sample)
 
@@ -121,26 +114,56 @@ class BoundedReads(QboClient):
         return await super().get(*arguments, **more)
 
 
-def needs_of(content: InvoiceContent | BillContent | BillPaymentContent) -> Iterable[Need]:
+@dataclass
+class _Needs:
+    """Takes down what a content refers to, as `documents.Finder` has it: nothing is looked for."""
+
+    found: list[Need]
+
+    async def items(self, keys: Iterable[str]) -> None:
+        self.found += [Need("item", key) for key in keys]
+
+    async def accounts(self, keys: Iterable[str]) -> None:
+        self.found += [Need("account", key) for key in keys]
+
+    async def custom_fields(self, fields: Sequence[CustomField]) -> None:
+        """The policy has them, not the company."""
+
+    async def taxes(self, content: SalesContent | PurchaseContent) -> None:
+        self.found += [Need("tax code", line.tax_code) for line in content.lines if line.tax_code]
+        if isinstance(content, SalesContent) and content.discount:
+            self.found.append(Need("discount", ""))
+
+    async def heading(self, *, class_name: str | None, department: str | None, class_per_document: bool = False) -> None:
+        self._named(("class", class_name), ("location", department))
+
+    async def terms(self, name: str | None) -> None:
+        self._named(("term", name))
+
+    async def account(self, place: str) -> None:
+        """One of the policy's defaults."""
+
+    async def paying_account(self) -> None:
+        """One of the policy's defaults."""
+
+    async def deposit(self, account: str | None, method: str | None) -> None:
+        self._named(("deposit account", account), ("payment method", method))
+
+    async def customer(self, party: Party) -> None:
+        self.found.append(Need("customer", party.name))
+
+    async def vendor(self, party: Party) -> None:
+        self.found.append(Need("vendor", party.name))
+
+    def _named(self, *pairs: tuple[str, str | None]) -> None:
+        self.found += [Need(what, name) for what, name in pairs if name]
+
+
+async def needs_of(kind: LedgerKind, content: Model) -> Iterable[Need]:
     """Return what a content refers to, and what the policy's defaults add to it."""
-    if isinstance(content, BillPaymentContent):
-        return [Need("defaults", LedgerKind.BILL_PAYMENT.value)]
-    bill = isinstance(content, BillContent)
-    found = [Need("defaults", (LedgerKind.BILL if bill else LedgerKind.INVOICE).value)]
-    if isinstance(content, BillContent):
-        found += [Need("account", line.account) for line in content.lines]
-        found.append(Need("vendor", content.vendor.name))
-    else:
-        found += [Need("item", line.item) for line in content.lines]
-        found.append(Need("customer", content.customer.name))
-        found += [Need(DISCOUNT, "")] if content.discount else []
-    found += [Need(TAX_CODE, line.tax_code) for line in content.lines if line.tax_code]
-    found += [
-        Need(what, name)
-        for what, name in (("term", content.terms), ("class", content.class_name), ("location", content.department))
-        if name
-    ]
-    return dict.fromkeys(found)
+    needs = _Needs([Need("defaults", kind.value)])
+    await documents.of(kind).refer(needs, content)
+    return dict.fromkeys(needs.found)
 
 
 async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, most: int = READS) -> Survey:
@@ -155,19 +178,14 @@ async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: st
         token = await _token(pool, settings, TokenStore(pool, settings, oauth), realm)
         facts = await references.company(realm, token, max_age=FACTS_SECONDS)  # what a person just turned on counts
         if not facts.has_bills:  # they are left out, with a reason of their own
-            wanted = {need: w for need, w in wanted.items() if not _of_bills(need)}
+            wanted = {need: one for need, one in wanted.items() if not one.purchases_only}
         result.needs = len(wanted)
         needs = list(wanted)
         for start in range(0, len(needs), AT_ONCE):
             part = needs[start : start + AT_ONCE]
-            plain = [need for need in part if need.what not in (TAX_CODE, DISCOUNT)]
-            found = await asyncio.gather(*(_check(references, realm, need, token) for need in plain))
-            for need, one in zip(plain, found, strict=True):
+            found = await asyncio.gather(*(_check(references, realm, need, token) for need in part))
+            for need, one in zip(part, found, strict=True):
                 _note(result, need, wanted[need], one)
-        special = _Special(references, realm, policy.for_realm(realm), facts.discounts, token)
-        for need in needs:
-            if need.what in (TAX_CODE, DISCOUNT):
-                _note(result, need, wanted[need], await special.check(need))
     except (BookrelayError, LookupFailed) as error:
         result.error = error.sentence() if isinstance(error, BookrelayError) else f"QuickBooks could not be read: {error}"
     finally:
@@ -178,10 +196,6 @@ async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: st
     return result
 
 
-def _of_bills(need: Need) -> bool:
-    return need.what in ("account", "vendor") or (need.what == "defaults" and need.name != LedgerKind.INVOICE.value)
-
-
 async def _check(
     references: References, realm: str, need: Need, token: AccessToken
 ) -> Unmapped | NameNeeded | LookupFailed | None:
@@ -189,36 +203,6 @@ async def _check(
         return await references.check(realm, need, token)
     except LookupFailed as error:
         return error
-
-
-@dataclass(frozen=True)
-class _Special:
-    """Looks for what `References.check` knows only as a part of the policy: one after the other, each under a policy for it."""
-
-    references: References
-    realm: str
-    policy: Policy
-    discounts: bool
-    token: AccessToken
-
-    async def check(self, need: Need) -> Unmapped | NameNeeded | LookupFailed | None:
-        if need.what == TAX_CODE:
-            defaults = Defaults(tax_code=need.name)
-            named = self.policy.model_copy(update={"defaults": defaults, "amounts": self.policy.amounts or "net"})
-            return await self._under(named, Need("defaults", LedgerKind.INVOICE.value))
-        if not self.discounts:
-            return _NO_DISCOUNTS
-        if (account := self.policy.defaults.discount_account) is None:
-            return None
-        named = self.policy.model_copy(update={"accounts": {DISCOUNT: account}})
-        return await self._under(named, Need("account", DISCOUNT))
-
-    async def _under(self, policy: Policy, need: Need) -> Unmapped | NameNeeded | LookupFailed | None:
-        self.references.use(self.realm, policy)
-        try:
-            return await _check(self.references, self.realm, need, self.token)
-        finally:
-            self.references.use(self.realm, self.policy)
 
 
 def _note(result: Survey, need: Need, wanted: Wanted, found: Unmapped | NameNeeded | LookupFailed | None) -> None:
@@ -233,9 +217,9 @@ def _note(result: Survey, need: Need, wanted: Wanted, found: Unmapped | NameNeed
 
 async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, result: Survey) -> dict[Need, Wanted]:
     """Read the newest waiting version of every document, page by page; count what they need."""
-    kinds = [kind for kind in _CONTENT if kind in policy.kinds or kind is LedgerKind.BILL_PAYMENT]
+    asked = [one for one in kinds.ALL if not one.is_name and (not one.optional or one.kind in policy.kinds)]
     if settings.qb_sync_mode == "invoice_only":
-        kinds = [LedgerKind.INVOICE] if LedgerKind.INVOICE in kinds else []
+        asked = [one for one in asked if not one.purchase]
     wanted: dict[Need, Wanted] = {}
     after = _FIRST
     while True:
@@ -249,13 +233,13 @@ async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: s
                 AND (n.version, n.modified_at) > (c.version, c.modified_at))
             ORDER BY c.id LIMIT $3
             """,
-            realm, after, PAGE, [kind.value for kind in kinds],
+            realm, after, PAGE, [one.kind.value for one in asked],
         )  # fmt: skip
         for row in rows:
             result.documents += 1
-            content = _CONTENT[LedgerKind(row["kind"])].model_validate(row["content"])
-            for need in needs_of(content):
-                wanted.setdefault(need, Wanted()).add(f"{row['source']}:{row['source_key']}")
+            of_kind = kinds.of(LedgerKind(row["kind"]))
+            for need in await needs_of(of_kind.kind, of_kind.content.model_validate(row["content"])):
+                wanted.setdefault(need, Wanted()).add(f"{row['source']}:{row['source_key']}", purchase=of_kind.purchase)
         if len(rows) < PAGE:
             return wanted
         after = rows[-1]["id"]

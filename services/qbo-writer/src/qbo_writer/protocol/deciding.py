@@ -138,7 +138,7 @@ def _absent(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
 
 
 def _paid_for(known: Known) -> bool:
-    return known.paid and not kinds.of(known.kind).is_payment
+    return known.paid and kinds.of(known.kind).used_up is not None
 
 
 def _unpays(known: Known, rules: Rules) -> bool:
@@ -146,10 +146,12 @@ def _unpays(known: Known, rules: Rules) -> bool:
 
 
 def _paid(known: Known, what: str, rules: Rules) -> End | Unpay:
+    used_up = kinds.of(known.kind).used_up or kinds.PAID
     end = End(
         CommandState.HELD,
-        f"The document is paid or partly paid in QuickBooks (open: {known.balance} of {known.total}) and should be {what}.",
-        "Unlink the payment in QuickBooks and release it, force it, or drop it.",
+        f"The document is {used_up.done} or partly {used_up.done} in QuickBooks (open: {known.balance} of {known.total}) and "
+        f"should be {what}.",
+        f"{used_up.fix} and release it, force it, or drop it.",
         Code.CONFLICT,
         differences=(Difference(field="balance", ours=str(known.total), theirs=str(known.balance)),),
         shows_wanted=True,

@@ -4,28 +4,22 @@ The cache (memory, and qbo_writer.references across restarts) holds facts about 
 """
 
 import asyncio
-import contextlib
-import re
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from bookrelay import telemetry
 from bookrelay.db import Connection, Pool, transaction
-from bookrelay.errors import Code
-from bookrelay.messages import BillContent, InvoiceContent
 
 from qbo_writer import kinds
 from qbo_writer.domain import (
     AccessToken,
     CompanyFacts,
     LedgerKind,
-    LookupFailed,
-    LookupUnreadable,
     NameNeeded,
     Reference,
     Resolved,
@@ -34,36 +28,43 @@ from qbo_writer.domain import (
     Unmapped,
     UpdatedPage,
 )
-from qbo_writer.kinds import AnyContent, BillPaymentContent, NameContent
+from qbo_writer.kinds import AnyContent, NameContent
 from qbo_writer.ledger import merges
-from qbo_writer.names import alike, fold, last, means, no_name, own, resembles, texts, tidy
-from qbo_writer.policy import Defaults, ItemTarget, Policy, Target, lacking, not_said
+from qbo_writer.names import alike, fold, last, means, own, resembles, texts, tidy
+from qbo_writer.policy import Defaults, Policy, Target
 from qbo_writer.ports import FACTS_SECONDS
-from qbo_writer.quickbooks import taxes
-from qbo_writer.quickbooks.mapping import ENTITY, tax_of
+from qbo_writer.quickbooks import documents, taxes
+from qbo_writer.quickbooks.company import Companies, true
+from qbo_writer.quickbooks.mapping import ENTITY
+from qbo_writer.quickbooks.missing import (
+    EMPTY,
+    Alike,
+    Missing,
+    New,
+    alike_only,
+    mapped_to_nothing,
+    named_but_missing,
+    not_to_be_created,
+    several_alike,
+    taken,
+    unfit,
+    wrong_name,
+)
 from qbo_writer.quickbooks.name_lists import BELIEVED_SECONDS, NameLists
+from qbo_writer.quickbooks.resolving import DefaultsFinding, Finding, with_settings
 from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)
+F = TypeVar("F", bound=Finding)
 
 NAMES = ("Customer", "Vendor", "Employee")
-LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode")
+LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode", "PaymentMethod")
 _ALSO = ("Name", "AcctNum")  # besides its full name an entry of a list is found by these
-_TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words in place of ids
-_UNTAXED = "NON"
 _NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that never stand in a line by themselves
 _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
 _LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has just answered
 _MERGES_SECONDS = 60.0
 _RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
-_FACTS_AGAIN_SECONDS = 10.0  # between two reads of the company because of refusals
-_FACTS_CHANGED_SECONDS = 120.0  # as long may a request that was prepared by older facts be on its way
-_CURRENCY = re.compile(r"[A-Z]{3}")
-_PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
-_WORD = {"Customer": "customer", "Vendor": "vendor", "Employee": "employee", "Item": "product or service", "Account": "account",
-         "Term": "term", "Class": "class", "Department": "location", "TaxCode": "tax code"}  # fmt: skip
-_TABLE = {"Customer": "customers", "Vendor": "vendors", "Item": "items", "Account": "accounts", "Term": "terms",
-          "Class": "classes", "Department": "departments"}  # fmt: skip
 
 
 _KEPT = "entity, qbo_id, name, name_folded, active"  # what `_kept` reads
@@ -92,28 +93,12 @@ class Lists(Protocol):
 class Need:
     """One thing that a document refers to, by the name that the document gives.
 
-    `what`: item, account, customer, vendor, term, class, location; or "defaults", what the policy adds to documents of the kind
-    that `name` says.
+    `what`: item, account, customer, vendor, term, class, location, deposit account, payment method, tax code, discount (without
+    a name); or "defaults", what the policy adds to documents of the kind that `name` says.
     """
 
     what: str
     name: str
-
-
-class _Missing(Exception):  # noqa: N818
-    def __init__(self, unmapped: Unmapped) -> None:
-        super().__init__(unmapped.reason)
-        self.unmapped = unmapped
-
-
-class _Alike(_Missing):
-    """There are entries that a text may mean, and none that it means."""
-
-
-class _New(Exception):  # noqa: N818
-    def __init__(self, needed: NameNeeded) -> None:
-        super().__init__(needed.name)
-        self.needed = needed
 
 
 @dataclass
@@ -137,10 +122,7 @@ class References:
         self._name_read_at: dict[tuple[str, str, str], float] = {}
         self._absent: dict[tuple[str, str, str], float] = {}
         self._lists: dict[tuple[str, str], _List] = {}
-        self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
-        self._facts_changed: dict[str, float] = {}  # when they were last read as others than before
-        self._facts_again: dict[str, float] = {}  # when a refusal may make them be read again
-        self._facts_failed: dict[str, tuple[LookupFailed, float]] = {}  # and when
+        self.companies = Companies(pool, books, settings.references_max_age_seconds)
         self._rates = taxes.Rates(books.query, settings.references_max_age_seconds)
         self._survivors: dict[str, tuple[merges.Survivors, float]] = {}
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -160,127 +142,107 @@ class References:
         Nothing is refused for what the company does not use by facts that are older than `facts_age` seconds.
         """
         if isinstance(content, NameContent):
-            problem = _wrong_name(content.name)
+            problem = wrong_name(content.name)
             return problem or Resolved({})
-        policy = self._policy_of(realm)
-        if isinstance(content, BillContent | BillPaymentContent) and self._settings.qb_sync_mode == "invoice_only":
-            raise Skipped("Bills are left out: QB_SYNC_MODE is invoice_only.")
-        if kinds.of(kind).optional and kind not in policy.kinds:
+        policy, of_kind = self._policy_of(realm), kinds.of(kind)
+        if of_kind.purchase and self._settings.qb_sync_mode == "invoice_only":
+            raise Skipped(f"{of_kind.words.capitalize()} are left out: QB_SYNC_MODE is invoice_only.")
+        if of_kind.optional and kind not in policy.kinds:
             raise Skipped(f"The company policy leaves out documents of kind {kind.value}.")
         facts = await self.company(realm, token)
-        found = await self._by(facts, realm, content, policy, token)
+        found = await self._by(facts, realm, kind, content, policy, token)
         if isinstance(found, Skipped) or (isinstance(found, Unmapped) and found.by_facts):
             fresh = await self.company(realm, token, max_age=facts_age)
-            found = found if fresh == facts else await self._by(fresh, realm, content, policy, token)
+            found = found if fresh == facts else await self._by(fresh, realm, kind, content, policy, token)
         if isinstance(found, Skipped):
             raise found
         return found
 
     async def _by(
-        self, facts: CompanyFacts, realm: str, content: AnyContent, policy: Policy, token: AccessToken
+        self, facts: CompanyFacts, realm: str, kind: LedgerKind, content: AnyContent, policy: Policy, token: AccessToken
     ) -> Resolved | NameNeeded | Unmapped | Skipped:
-        if isinstance(content, BillContent | BillPaymentContent) and not facts.has_bills:
-            return Skipped("Bills are left out: the company's QuickBooks plan (Simple Start) has none.")
+        if kinds.of(kind).purchase and not facts.has_bills:
+            words = kinds.of(kind).words.capitalize()
+            return Skipped(f"{words} are left out: the company's QuickBooks plan (Simple Start) has none.")
+        finding = self._finding(Finding, realm, policy, facts, token)
         try:
-            return Resolved(await self._ids(realm, content, policy, facts, token))
-        except _Missing as missing:
+            await documents.of(kind).refer(finding, content)
+        except Missing as missing:
             return missing.unmapped
-        except _New as new:
+        except New as new:
             return new.needed
+        return Resolved(finding.ids)
+
+    def _finding(self, type_: type[F], realm: str, policy: Policy, facts: CompanyFacts, token: AccessToken) -> F:
+        defaults = with_settings(policy.defaults, self._settings)
+        return type_(realm, policy, defaults, facts, self, self._rates, token)
 
     async def check(self, realm: str, need: Need, token: AccessToken) -> Unmapped | NameNeeded | None:
         """Look for one thing as `resolve` does: why it cannot be used, or a name that posting creates. Raises LookupFailed."""
-        policy = self._policy_of(realm)
-        facts, ids = await self.company(realm, token), dict[str, str]()
+        policy, facts = self._policy_of(realm), await self.company(realm, token)
+        if need.what == "defaults":
+            added = self._finding(DefaultsFinding, realm, policy, facts, token)
+            looking = added.run(LedgerKind(need.name))
+        else:
+            looking = self._look_for(need, policy, facts, token, realm)
         try:
-            if need.what == "item":
-                await self._lines(realm, "Item", "item", [need.name], policy, self._defaults(policy), token, ids)
-            elif need.what == "account":
-                await self._lines(realm, "Account", "account", [need.name], policy, self._defaults(policy), token, ids)
-            elif need.what in ("customer", "vendor"):
-                await self._party(realm, need, policy, token)
-            elif need.what == "defaults":
-                await self._needed_defaults(realm, LedgerKind(need.name), policy, facts, token)
-            else:
-                field = {"term": "terms", "class": "class_name", "location": "department"}[need.what]
-                only: dict[str, Any] = {"terms": None, "class_name": None, "department": None, field: need.name}
-                bare = policy.model_copy(update={"defaults": Defaults()})  # the defaults are a need of their own
-                await self._header(realm, InvoiceContent.model_construct(**only), bare, facts, token, ids)
-        except _Missing as missing:
+            await looking
+        except Missing as missing:
             return missing.unmapped
-        except _New as new:
+        except New as new:
             return new.needed
         return None
+
+    async def _look_for(self, need: Need, policy: Policy, facts: CompanyFacts, token: AccessToken, realm: str) -> None:
+        bare = policy.model_copy(update={"defaults": Defaults()})  # the defaults are a need of their own
+        finding, alone = (self._finding(Finding, realm, one, facts, token) for one in (policy, bare))
+        name = need.name
+        match need.what:
+            case "item":
+                await finding.items([name])
+            case "account":
+                await finding.accounts([name])
+            case "customer" | "vendor":
+                await self._party(realm, need, policy, token)
+            case "term":
+                await alone.terms(name)
+            case "class":
+                await alone.heading(class_name=name, department=None)
+            case "location":
+                await alone.heading(class_name=None, department=name)
+            case "deposit account":
+                await finding.deposit(name, None)
+            case "payment method":
+                await finding.deposit(None, name)
+            case "tax code":
+                await finding.tax_code(name)
+            case "discount":
+                await finding.discount()
+            case _:
+                raise ValueError(f"nobody knows what {need.what!r} is")
 
     async def _party(self, realm: str, need: Need, policy: Policy, token: AccessToken) -> None:
         entity = "Customer" if need.what == "customer" else "Vendor"
         table = policy.customers if entity == "Customer" else policy.vendors
         target = table.get(fold(need.name))
         if target is None or target.id is None:
-            await self._name(realm, entity, need.name, None, policy, token)
+            await self.name(realm, entity, need.name, None, policy, token)
             return
         # Posting takes a mapped Id as it is.
         statement = f"select * from {entity} where Id = '{target.id}' and Active in (true, false)"  # noqa: S608
         rows = await self._books.query(realm, statement, token)
         if not rows:
-            raise _Missing(
-                Unmapped(
-                    f"{need.name!r} is mapped to {need.what} {target.id}, which QuickBooks does not have.",
-                    f"Correct it under [{_TABLE[entity]}] in the company policy.",
-                )
-            )
+            raise Missing(mapped_to_nothing(entity, need.name, target.id))
         if not (found := _reference(entity, rows[0])).active:
-            raise _Missing(_unfit(found))
-
-    async def _needed_defaults(
-        self, realm: str, kind: LedgerKind, policy: Policy, facts: CompanyFacts, token: AccessToken
-    ) -> None:
-        defaults, nothing = self._defaults(policy), dict[str, Any]()
-        if kind is LedgerKind.BILL_PAYMENT:
-            await self._ids(realm, BillPaymentContent.model_construct(**nothing), policy, facts, token)
-            return
-        if kind is LedgerKind.BILL and defaults.ap_account:
-            await self._target(realm, "Account", defaults.ap_account, token)
-        if defaults.tax_code:
-            await self._tax(realm, defaults.tax_code, token)
-        if facts.names_taxes and lacking(policy):
-            raise _Missing(not_said(policy))
-        nothing |= {"terms": None, "class_name": None, "department": None}
-        await self._header(realm, InvoiceContent.model_construct(**nothing), policy, facts, token, {})
+            raise Missing(unfit(found))
 
     async def company(self, realm: str, token: AccessToken, *, max_age: float | None = None) -> CompanyFacts:
-        """Return plan and preferences; read once, kept in realms.company, read again after a day or `max_age` seconds."""
-        age = self._settings.references_max_age_seconds
-        age = age if max_age is None else min(age, max_age)
-        cached, began = self._facts.get(realm), time.monotonic()
-        if cached and began < cached[1] + age:
-            return cached[0]
-        async with self._locks[(realm, "company")]:
-            cached = self._facts.get(realm)
-            if cached and time.monotonic() < cached[1] + age:
-                return cached[0]
-            if (failed := self._facts_failed.get(realm)) and began <= failed[1]:
-                raise failed[0]  # whoever waited behind that read does not ask the same again
-            row = await self._pool.fetchrow(
-                "SELECT company, extract(epoch FROM now() - (company->>'read_at')::timestamptz)::float8 AS age "
-                "FROM qbo_writer.realms WHERE realm = $1",
-                realm,
-            )
-            facts, old = None, 0.0
-            if row and row["company"].get("info") and row["age"] is not None and row["age"] < age:
-                with contextlib.suppress(LookupUnreadable):  # an earlier release kept what cannot be read: it is read again
-                    facts, old = facts_of(row["company"]["info"], row["company"]["preferences"]), row["age"]
-            if facts is None:
-                try:
-                    facts = await self._read_company(realm, token)
-                except LookupFailed as error:
-                    self._facts_failed[realm] = (error, time.monotonic())
-                    raise
-            if (before := self._facts.get(realm)) and before[0] != facts:
-                self._facts_changed[realm] = time.monotonic()
-                log.info("company.changed", realm=realm)
-            self._facts[realm] = (facts, time.monotonic() - old)
-            return facts
+        """Return plan and preferences; `max_age`: in seconds, if they must be newer than what is kept."""
+        return await self.companies.facts(realm, token, max_age=max_age)
+
+    async def changed(self, realm: str, token: AccessToken) -> bool:
+        """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
+        return await self.companies.changed(realm, token)
 
     async def holder(self, realm: str, kind: LedgerKind, name: str, token: AccessToken) -> tuple[Seen | None, Unmapped | None]:
         """Return who has a name: the one that was meant, read by Id; or another, and why not that. Raises LookupFailed."""
@@ -306,14 +268,6 @@ class References:
             entity, qbo_id, sync_token, None, marker, Decimal(0), Decimal(0), False, {"name": fold(name)}, raw, kind=needed.kind
         )
 
-    async def changed(self, realm: str, token: AccessToken) -> bool:
-        """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
-        async with self._locks[(realm, "changed")]:
-            if time.monotonic() >= self._facts_again.get(realm, 0.0):
-                self._facts_again[realm] = time.monotonic() + _FACTS_AGAIN_SECONDS
-                await self.company(realm, token, max_age=0.0)
-        return time.monotonic() < self._facts_changed.get(realm, float("-inf")) + _FACTS_CHANGED_SECONDS
-
     async def learn(self, connection: Connection, realm: str, entity: str, seen: Seen) -> None:
         """Take a created or changed entry of any list into the cache, in the caller's transaction."""
         if entity not in NAMES and entity not in LISTS:
@@ -336,7 +290,7 @@ class References:
         None: everything of the company.
         """
         if entries is None:
-            self._facts.pop(realm, None)
+            self.companies.forget(realm)
         for absent in [key for key in self._absent if key[0] == realm and entries is None]:
             del self._absent[absent]
         for entity, id_ in [key[1:] for key in self._keys if key[0] == realm] if entries is None else entries:
@@ -366,203 +320,22 @@ class References:
             )
             self._doubted.update((realm, row["name_folded"]) for row in doubted)
 
-    # ------------------------------------------------------------------------------------------------------ one content
-
-    async def _ids(
-        self, realm: str, content: AnyContent, policy: Policy, facts: CompanyFacts, token: AccessToken
-    ) -> dict[str, str]:
-        defaults = self._defaults(policy)
-        ids: dict[str, str] = {}
-        if isinstance(content, BillPaymentContent):
-            if defaults.bank_account is None:
-                raise _Missing(
-                    Unmapped(
-                        "No bank account is set that pays bills.",
-                        "Set QB_DEFAULT_BANK_ACCOUNT, or bank_account under [defaults] in the company policy.",
-                    )
-                )
-            ids["bank_account"] = await self._target(realm, "Account", defaults.bank_account, token)
-            if defaults.ap_account:
-                ids["ap_account"] = await self._target(realm, "Account", defaults.ap_account, token)
-            return ids
-        assert isinstance(content, InvoiceContent | BillContent)
-        if isinstance(content, InvoiceContent):
-            await self._lines(realm, "Item", "item", [line.item for line in content.lines], policy, defaults, token, ids)
-            ids.update(
-                {
-                    f"custom:{custom.name}": policy.custom_fields[custom.name]
-                    for custom in content.custom_fields
-                    if custom.name in policy.custom_fields
-                }
-            )
-        else:
-            await self._lines(realm, "Account", "account", [line.account for line in content.lines], policy, defaults, token, ids)
-            if defaults.ap_account:
-                ids["ap_account"] = await self._target(realm, "Account", defaults.ap_account, token)
-        await self._taxes(realm, content, defaults, facts, token, ids)
-        await self._header(realm, content, policy, facts, token, ids)
-        # The name last: nobody is created for a document that cannot be posted for another reason.
-        if isinstance(content, InvoiceContent):
-            ids["customer"] = await self._name(realm, "Customer", content.customer.name, content.customer.email, policy, token)
-        else:
-            ids["vendor"] = await self._name(realm, "Vendor", content.vendor.name, content.vendor.email, policy, token)
-        return ids
-
-    def _defaults(self, policy: Policy) -> Defaults:
-        """The policy's defaults, then those of the environment."""
-        own, settings = policy.defaults, self._settings
-        given: dict[str, Any] = {
-            "item": _from_setting(settings.qbo_default_item_id, ItemTarget),
-            "account": _from_setting(settings.qb_default_expense_account, Target),
-            "ap_account": _from_setting(settings.qb_default_vendor_account, Target),
-            "bank_account": _from_setting(settings.qb_default_bank_account, Target),
-        }
-        return own.model_copy(update={key: value for key, value in given.items() if value and getattr(own, key) is None})
-
-    async def _lines(
-        self,
-        realm: str,
-        entity: str,
-        prefix: str,
-        keys: list[str],
-        policy: Policy,
-        defaults: Defaults,
-        token: AccessToken,
-        ids: dict[str, str],
-    ) -> None:
-        """Items or accounts of the lines: mapping, exact name in QuickBooks, default."""
-        table: Mapping[str, Target] = policy.items if entity == "Item" else policy.accounts
-        default: Target | None = defaults.item if entity == "Item" else defaults.account
-        for key in dict.fromkeys(keys):
-            target, found = table.get(fold(key)), None
-            if target is None and fold(key) != "default":
-                found = await self._listed(realm, entity, key, token)
-                if found and found.active and not found.heads:
-                    ids[f"{prefix}:{key}"] = found.qbo_id
-                    continue
-            target = target or (default if policy.unmapped == "default" or fold(key) == "default" else None)
-            if target is None:
-                raise _Missing(_unfit(found) if found else _unmapped(entity, key))
-            ids[f"{prefix}:{key}"] = await self._target(realm, entity, target, token)
-            if isinstance(target, ItemTarget) and target.tax_code:
-                ids[f"tax:{key}"] = await self._tax(realm, target.tax_code, token)
-
-    async def _taxes(
-        self,
-        realm: str,
-        content: InvoiceContent | BillContent,
-        defaults: Defaults,
-        facts: CompanyFacts,
-        token: AccessToken,
-        ids: dict[str, str],
-    ) -> None:
-        """The tax codes of the lines, and in the US the one sales tax that an invoice can have."""
-        if defaults.tax_code:
-            ids["tax"] = await self._tax(realm, defaults.tax_code, token)
-        elif isinstance(content, InvoiceContent) and facts.in_us:
-            ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds what nobody asked for
-        for code in dict.fromkeys(line.tax_code for line in content.lines if line.tax_code):
-            ids[f"tax_code:{code}"] = await self._tax(realm, code, token)
-        codes = {tax_of(line, ids) for line in content.lines}
-        if facts.country and not facts.in_us:
-            await self._taxes_abroad(realm, content, facts, codes, token, ids)
-        elif rates := codes - _TAX_WORDS - {None}:
-            if isinstance(content, BillContent) or len(rates) > 1:
-                raise _Missing(_US_TAX)
-            ids["txn_tax"] = rates.pop() or ""
-        if facts.in_us and codes - {_UNTAXED, None} and self._policy_of(realm).amounts == "gross":
-            raise _Missing(taxes.GROSS_IN_US)
-        if not isinstance(content, InvoiceContent) or content.discount is None:
-            return
-        if not facts.discounts:
-            raise _Missing(_NO_DISCOUNTS)
-        if defaults.discount_account:
-            ids["discount_account"] = await self._target(realm, "Account", defaults.discount_account, token)
-
-    async def _taxes_abroad(
-        self,
-        realm: str,
-        content: InvoiceContent | BillContent,
-        facts: CompanyFacts,
-        codes: set[str | None],
-        token: AccessToken,
-        ids: dict[str, str],
-    ) -> None:
-        """Outside of the US: every line has a code where the company uses taxes, and amounts are net or gross."""
-        policy = self._policy_of(realm)
-        if not facts.sales_tax and codes == {None}:
-            ids["global_tax"] = "NotApplicable"
-            return
-        if None in codes or policy.amounts is None:
-            raise _Missing(not_said(policy))
-        ids["global_tax"] = "TaxInclusive" if policy.amounts == "gross" else "TaxExcluded"
-        if policy.amounts == "net":
-            return
-        if isinstance(content, InvoiceContent) and content.discount is not None:
-            raise _Missing(taxes.GROSS_DISCOUNT)
-        for code in codes:
-            percent = await self._rates.percent(realm, code or "", token, sales=isinstance(content, InvoiceContent))
-            if percent is None:
-                raise _Missing(taxes.TAX_ON_TAX)
-            ids[f"rate:{code}"] = str(percent)
-
-    async def _header(
-        self,
-        realm: str,
-        content: InvoiceContent | BillContent,
-        policy: Policy,
-        facts: CompanyFacts,
-        token: AccessToken,
-        ids: dict[str, str],
-    ) -> None:
-        defaults = policy.defaults
-        term = await self._optional(realm, "Term", content.terms, policy.terms, defaults.terms, token)
-        if term:
-            ids["term"] = term
-        if (content.class_name or defaults.class_name) and facts.class_per is None:
-            raise _Missing(_NO_CLASSES)
-        class_ = await self._optional(realm, "Class", content.class_name, policy.classes, defaults.class_name, token)
-        if class_:
-            ids["class" if facts.class_per == "transaction" and isinstance(content, InvoiceContent) else "line_class"] = class_
-        if (content.department or defaults.department) and not facts.departments:
-            raise _Missing(_NO_LOCATIONS)
-        department = await self._optional(realm, "Department", content.department, policy.departments, defaults.department, token)
-        if department:
-            ids["department"] = department
-
-    async def _optional(
-        self,
-        realm: str,
-        entity: str,
-        name: str | None,
-        table: Mapping[str, Target],
-        default: Target | None,
-        token: AccessToken,
-    ) -> str | None:
-        if not name:
-            return await self._target(realm, entity, default, token) if default else None
-        return await self._target(realm, entity, table.get(fold(name)) or Target(name=name), token)
-
-    async def _tax(self, realm: str, code: str, token: AccessToken) -> str:
-        if code.upper() in _TAX_WORDS:
-            return code.upper()
-        return await self._target(realm, "TaxCode", Target(id=code) if code.isdigit() else Target(name=code), token)
-
     # ------------------------------------------------------------------------------------------------------------ names
 
-    async def _name(self, realm: str, entity: str, name: str, email: str | None, policy: Policy, token: AccessToken) -> str:
+    async def name(self, realm: str, entity: str, name: str, email: str | None, policy: Policy, token: AccessToken) -> str:
+        """Return the Id of a customer or vendor. Raises Missing; New where one is to be made; LookupFailed."""
         table = policy.customers if entity == "Customer" else policy.vendors
         target = table.get(fold(name))
         if target and target.id:  # no read: 2500 would tell
             return (await self._merged(realm)).by_id.get((entity, target.id), target.id)
         looked_up = target.name if target and target.name else name
         if not target and not fold(name):
-            raise _Missing(_EMPTY)
+            raise Missing(EMPTY)
         merged = await self._merged(realm)
         survivor = merged.by_name.get((entity, fold(looked_up)))
         try:
             found = await self._named(realm, entity, looked_up, token)
-        except _Alike:
+        except Alike:
             if survivor:
                 return survivor
             raise
@@ -573,17 +346,17 @@ class References:
         if found is None:
             for (of, loser), winner in merged.by_name.items():
                 if of == entity and resembles(looked_up, [loser]):
-                    raise _Alike(alike_only(entity, looked_up, [Reference(entity, winner, loser)]))
+                    raise Alike(alike_only(entity, looked_up, [Reference(entity, winner, loser)]))
             may = policy.create_customers if entity == "Customer" else policy.create_vendors
-            if not target and (wrong := _wrong_name(name, entity)):
-                raise _Missing(wrong)
+            if not target and (wrong := wrong_name(name, entity)):
+                raise Missing(wrong)
             if target:
-                raise _Missing(_named_but_missing(entity, repr(looked_up)))
+                raise Missing(named_but_missing(entity, repr(looked_up)))
             if not may:
-                raise _Missing(_not_to_be_created(entity, name))
+                raise Missing(not_to_be_created(entity, name))
             kind = LedgerKind.CUSTOMER if entity == "Customer" else LedgerKind.VENDOR
-            raise _New(NameNeeded(kind, tidy(name), email))
-        raise _Missing(taken(entity, looked_up, found))
+            raise New(NameNeeded(kind, tidy(name), email))
+        raise Missing(taken(entity, looked_up, found))
 
     async def _merged(self, realm: str) -> merges.Survivors:
         """Who stands for whom after merges; another writer may have applied one."""
@@ -703,16 +476,17 @@ class References:
 
     # ------------------------------------------------------------------------------------------------------------ lists
 
-    async def _target(self, realm: str, entity: str, target: Target, token: AccessToken) -> str:
+    async def target(self, realm: str, entity: str, target: Target, token: AccessToken) -> str:
+        """Return the Id of what the policy or a content names in a list. Raises Missing, LookupFailed."""
         key = target.id or target.name or ""
-        found = await self._listed(realm, entity, key, token, by_id=target.id is not None)
+        found = await self.listed(realm, entity, key, token, by_id=target.id is not None)
         if found is None:
-            raise _Missing(_named_but_missing(entity, repr(key) if target.name else f"with Id {key}"))
+            raise Missing(named_but_missing(entity, repr(key) if target.name else f"with Id {key}"))
         if not found.active or found.heads:
-            raise _Missing(_unfit(found))
+            raise Missing(unfit(found))
         return found.qbo_id
 
-    async def _listed(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
+    async def listed(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
         """Find an entry of a list; a list that lacks it is read again, if it was not just read."""
         folded, merged = fold(key), await self._merged(realm)
         if by_id:
@@ -788,102 +562,8 @@ class References:
             ],
         )
 
-    async def _read_company(self, realm: str, token: AccessToken) -> CompanyFacts:
-        """Read plan and preferences; they are kept only where they can be read."""
-        info = await self._books.get(realm, f"/companyinfo/{realm}", {}, token)
-        preferences = await self._books.get(realm, "/preferences", {}, token)
-        if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
-            raise LookupUnreadable("CompanyInfo or Preferences could not be read")
-        kept = ("AccountingInfoPrefs", "SalesFormsPrefs", "CurrencyPrefs", "TaxPrefs")
-        raw = {
-            "info": {"NameValue": info["CompanyInfo"].get("NameValue") or [], "Country": info["CompanyInfo"].get("Country")},
-            "preferences": {name: _json(preferences["Preferences"].get(name) or {}) for name in kept},
-        }
-        try:
-            facts = facts_of(raw["info"], raw["preferences"])
-        except LookupUnreadable as error:
-            log.warning("company.unreadable", realm=realm, error=str(error))
-            raise
-        await self._pool.execute(
-            "INSERT INTO qbo_writer.realms AS r (realm, company) VALUES ($1, $2 || jsonb_build_object('read_at', now())) "
-            "ON CONFLICT (realm) DO UPDATE SET company = r.company || excluded.company, updated_at = now()",
-            realm,
-            raw,
-        )
-        return facts
-
 
 # ----------------------------------------------------------------------------------------------------------------- details
-
-
-def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> CompanyFacts:
-    """Read plan and preferences; what is missing is taken as allowed: QuickBooks refuses what is not.
-
-    Raises LookupUnreadable with the name of a property that is there and cannot be read, where nothing safe can be assumed.
-    """
-    pairs = info.get("NameValue")
-    values = {str(p.get("Name")): str(p.get("Value")) for p in (pairs if isinstance(pairs, list) else ()) if isinstance(p, dict)}
-    sku = values.get("OfferingSku", "").casefold()
-    accounting, sales = _group(preferences, "AccountingInfoPrefs"), _group(preferences, "SalesFormsPrefs")
-    per_line, per_transaction = accounting.get("ClassTrackingPerTxnLine"), accounting.get("ClassTrackingPerTxn")
-    class_per = "line" if _true(per_line) else "transaction" if _true(per_transaction) else None
-    if per_line is None and per_transaction is None:
-        class_per = "line"
-    return CompanyFacts(
-        plan=next((plan for word, plan in _PLANS.items() if word in sku), "unknown"),
-        class_per=class_per,
-        departments=_true(accounting.get("TrackDepartments", True)),
-        custom_numbers=_true(sales.get("CustomTxnNumbers", True)),
-        sales_tax=_true(_group(preferences, "TaxPrefs").get("UsingSalesTax", True)),
-        discounts=_true(sales.get("AllowDiscount", True)),
-        closing_date=_closing_date(accounting),
-        currency=_currency(_group(preferences, "CurrencyPrefs")),
-        country=str(info.get("Country") or ""),
-    )
-
-
-def _group(preferences: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    group = preferences.get(name) or {}
-    if not isinstance(group, dict):
-        raise LookupUnreadable(f"Preferences.{name} could not be read")
-    return group
-
-
-def _closing_date(accounting: Mapping[str, Any]) -> date | None:
-    """Return the date up to which the books are closed. One that cannot be read is not taken for none."""
-    text = str(accounting.get("BookCloseDate") or "")[:10]
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise LookupUnreadable("Preferences.AccountingInfoPrefs.BookCloseDate could not be read") from None
-
-
-def _currency(currencies: Mapping[str, Any]) -> str | None:
-    """Return the company's own currency where it keeps several."""
-    if not _true(currencies.get("MultiCurrencyEnabled")):
-        return None
-    home = currencies.get("HomeCurrency")
-    code = str((home.get("value") if isinstance(home, dict) else home) or "")
-    if not _CURRENCY.fullmatch(code):
-        raise LookupUnreadable("Preferences.CurrencyPrefs.HomeCurrency could not be read")
-    return code
-
-
-def _true(value: object) -> bool:
-    return str(value).lower() == "true"
-
-
-def _json(value: Any) -> Any:
-    """Drop what JSONB cannot hold as it is (Decimals): only words and switches are needed."""
-    if not isinstance(value, dict):
-        return value
-    return {key: _json(item) for key, item in value.items() if isinstance(item, str | bool | int | dict) or item is None}
-
-
-def _from_setting(value: str | None, type_: type[Target]) -> Target | None:
-    if not value:
-        return None
-    return type_(id=value) if value.isdigit() else type_(name=value)
 
 
 def _reference(entity: str, raw: Mapping[str, Any]) -> Reference:
@@ -900,7 +580,7 @@ def _kept(row: Mapping[str, Any]) -> Reference:
 
 
 def _in_use(raw: Mapping[str, Any]) -> bool:
-    return _true(raw.get("Active", True))
+    return true(raw.get("Active", True))
 
 
 def _full_name(raw: Mapping[str, Any]) -> str:
@@ -953,52 +633,6 @@ def named(seen: Seen, text: str) -> bool:
     return means(text, texts(one.name, _full_name(seen.raw), active=one.active))
 
 
-_US_TAX = Unmapped(
-    "Its lines ask for tax codes that a US company cannot have on one document: an invoice has one sales tax, a bill none.",
-    "Name TAX or NON, or one and the same sales tax for all taxed lines of an invoice; for bills leave tax_code out.",
-    Code.VALIDATION,
-    at_source=True,
-)
-_NO_DISCOUNTS = Unmapped(
-    "The document has a discount, but the company does not use discounts.",
-    "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
-    by_facts=True,
-)
-_NO_CLASSES = Unmapped(
-    "The document names a class, but the company does not use classes.",
-    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or leave the class empty.",
-    by_facts=True,
-)
-_NO_LOCATIONS = Unmapped(
-    "The document names a location, but the company does not use locations.",
-    "Turn on locations in QuickBooks (Account and settings > Advanced), or leave the location empty.",
-    by_facts=True,
-)
-_EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION, at_source=True)
-
-
-def _wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
-    """Return why nothing is created under this name. What QuickBooks holds or the policy maps is found all the same."""
-    if not fold(name):
-        return _EMPTY
-    table = f"under [{_TABLE[entity]}] in the company policy" if entity else "in the company policy"
-    if what := no_name(name):
-        return Unmapped(
-            f"{tidy(name)!r} is {what}, not the name of a customer or vendor: nobody is created under it.",
-            f"Write the name at the source, or map this text to a QuickBooks name {table}.",
-            Code.VALIDATION,
-            at_source=True,
-        )
-    if ":" in name:
-        return Unmapped(
-            f"QuickBooks has no entry with the full name {tidy(name)!r}, and a colon cannot stand in a new name.",
-            "Create it in QuickBooks below its parent, change the name at the source, or map the name to a QuickBooks name "
-            f"{table}.",
-            Code.VALIDATION,
-        )
-    return None
-
-
 def _same(name: str, text: str) -> bool:
     """Whether a text is just this name: QuickBooks keeps no two that differ by case only."""
     return name.strip().lower() == text.strip().lower()
@@ -1011,7 +645,7 @@ def _best(entity: str, text: str, held: Sequence[tuple[Reference, str]]) -> Refe
     nobody is guessed: it would be billed to a stranger.
     """
     if held and not any(means(text, texts(one.name, full, active=one.active)) for one, full in held):
-        raise _Alike(alike_only(entity, text, [one for one, _ in held]))
+        raise Alike(alike_only(entity, text, [one for one, _ in held]))
     held = [(one, full) for one, full in held if means(text, texts(one.name, full, active=one.active))]
     fit = [(one, full) for one, full in held if one.entity == entity and one.active]
     if len({one.qbo_id for one, _ in fit}) < 2:
@@ -1023,84 +657,4 @@ def _best(entity: str, text: str, held: Sequence[tuple[Reference, str]]) -> Refe
     ):
         if exact:
             return exact[0]
-    raise _Missing(_alike(entity, text, [one for one, _ in fit]))
-
-
-def _alike(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
-    names = " and ".join(f"{one.name!r} (Id {one.qbo_id})" for one in sorted(held, key=lambda one: one.qbo_id))
-    return Unmapped(
-        f"{text!r} may be several {_TABLE[entity]} in QuickBooks: {names}.",
-        f"Merge them or rename one in QuickBooks, or map {tidy(text)!r} to the Id of one under [{_TABLE[entity]}] in the company "
-        "policy.",
-    )
-
-
-def alike_only(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
-    """Return why a text that is only like the names of these is neither taken for one of them nor made beside them."""
-    name, word = tidy(text), _WORD[entity]
-    others = " and ".join(
-        f"the {'' if one.active else 'inactive '}{_WORD[one.entity]} {one.name!r} (Id {one.qbo_id})"
-        for one in sorted(held, key=lambda one: one.qbo_id)
-    )
-    return Unmapped(
-        f"There is no {word} {name!r} in QuickBooks, but {others}, which may be meant: they differ in how a letter is spelled.",
-        f"If that is meant, map {name!r} to its Id under [{_TABLE[entity]}] in the company policy, or spell the name alike at "
-        f"the source; if it is another, create the {word} {name!r} in QuickBooks.",
-    )
-
-
-def _unfit(found: Reference) -> Unmapped:
-    """Return why an entry that is there is not taken."""
-    word = _WORD[found.entity]
-    if found.heads:
-        return Unmapped(
-            f"{found.name!r} is a {found.heads} in QuickBooks, not a {word}.",
-            f"Create the {word} in QuickBooks, or map the name under [{_TABLE[found.entity]}] in the company policy.",
-        )
-    return Unmapped(
-        f"The {word} {found.name!r} is inactive in QuickBooks.",
-        "Make it active in QuickBooks, or map to another one in the company policy.",
-    )
-
-
-def _unmapped(entity: str, key: str) -> Unmapped:
-    table = _TABLE.get(entity)
-    fix = (
-        f"Create it in QuickBooks, or map {key!r} under [{table}] in the company policy." if table else "Create it in QuickBooks."
-    )
-    return Unmapped(f"There is no {_WORD[entity]} {key!r} in QuickBooks, and no mapping for it.", fix)
-
-
-def _named_but_missing(entity: str, which: str) -> Unmapped:
-    """Return why an entry that the policy or a setting names is not taken: QuickBooks does not have it."""
-    return Unmapped(
-        f"The {_WORD[entity]} {which}, which the company policy or a setting names, is not in QuickBooks.",
-        "Create it in QuickBooks, or name another one in the company policy (or the setting) and restart.",
-    )
-
-
-def _not_to_be_created(entity: str, name: str) -> Unmapped:
-    word, table = _WORD[entity], _TABLE[entity]
-    return Unmapped(
-        f"There is no {word} {tidy(name)!r} in QuickBooks, and the company policy (create_{table}) lets nobody be created.",
-        f"Create the {word} in QuickBooks, or map the name under [{table}] in the company policy, or set create_{table} there.",
-    )
-
-
-def taken(entity: str, name: str, found: Reference) -> Unmapped:
-    """Return why nobody is created under a name that another has, inactive or of another kind, and what a person can do."""
-    wanted, holder = _WORD[entity], _WORD[found.entity]
-    if found.entity == entity:
-        return Unmapped(
-            f"The {wanted} {name!r} is inactive in QuickBooks.",
-            f"Make the {wanted} active in QuickBooks, or map the name under [{_TABLE[entity]}] in the company policy.",
-            Code.CONFLICT,
-        )
-    state = "" if found.active else "inactive "
-    return Unmapped(
-        f"The name {name!r} belongs to the {state}{holder} {found.qbo_id} in QuickBooks, where a {wanted} is needed.",
-        f"QuickBooks has one name space for all: create the {wanted} under another name, "
-        f"for example {name.strip() + ' (' + wanted + ')'!r}, and map {name!r} to it under [{_TABLE[entity]}] "
-        "in the company policy.",
-        Code.CONFLICT,
-    )
+    raise Missing(several_alike(entity, text, [one for one, _ in fit]))

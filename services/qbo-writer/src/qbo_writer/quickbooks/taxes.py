@@ -12,7 +12,7 @@ from typing import Any
 from bookrelay.errors import Code
 
 from qbo_writer.domain import AccessToken, Unmapped
-from qbo_writer.quickbooks.mapping import decimal_of, part, rows
+from qbo_writer.quickbooks.values import decimal_of, part, rows
 
 GROSS_IN_US = Unmapped(
     'The company policy says amounts = "gross", but QuickBooks knows no gross amounts in the US.',

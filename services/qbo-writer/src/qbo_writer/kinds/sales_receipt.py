@@ -1,0 +1,11 @@
+"""Sales receipts: sales that were paid at once, so nothing is open of them."""
+
+from bookrelay import messages as m
+
+from qbo_writer.domain import LedgerKind
+from qbo_writer.kinds.kind import DocumentKind
+
+SALES_RECEIPT = DocumentKind(
+    LedgerKind.SALES_RECEIPT, m.SalesReceiptContent, (m.SalesReceiptPosted, m.SalesReceiptPostedData), optional=True,
+    numbered=True, sales_form=True, voidable=True, used_up=None,
+)  # fmt: skip

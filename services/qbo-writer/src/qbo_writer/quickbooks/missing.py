@@ -1,0 +1,169 @@
+"""What is missing in a company's lists, or cannot be used, in a bookkeeper's words, and what a person can do. Pure."""
+
+from collections.abc import Sequence
+
+from bookrelay.errors import Code
+
+from qbo_writer.domain import NameNeeded, Reference, Unmapped
+from qbo_writer.names import fold, no_name, tidy
+
+WORD = {
+    "Customer": "customer", "Vendor": "vendor", "Employee": "employee", "Item": "product or service", "Account": "account",
+    "Term": "term", "Class": "class", "Department": "location", "TaxCode": "tax code", "PaymentMethod": "payment method",
+}  # fmt: skip
+TABLE = {"Customer": "customers", "Vendor": "vendors", "Item": "items", "Account": "accounts", "Term": "terms",
+          "Class": "classes", "Department": "departments"}  # fmt: skip
+
+
+class Missing(Exception):  # noqa: N818
+    def __init__(self, unmapped: Unmapped) -> None:
+        super().__init__(unmapped.reason)
+        self.unmapped = unmapped
+
+
+class Alike(Missing):
+    """There are entries that a text may mean, and none that it means."""
+
+
+class New(Exception):  # noqa: N818
+    def __init__(self, needed: NameNeeded) -> None:
+        super().__init__(needed.name)
+        self.needed = needed
+
+
+US_TAX = Unmapped(
+    "Its lines ask for tax codes that a US company cannot have on one document: an invoice has one sales tax, a bill none.",
+    "Name TAX or NON, or one and the same sales tax for all taxed lines of an invoice; for bills leave tax_code out.",
+    Code.VALIDATION,
+    at_source=True,
+)
+NO_DISCOUNTS = Unmapped(
+    "The document has a discount, but the company does not use discounts.",
+    "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
+    by_facts=True,
+)
+NO_CLASSES = Unmapped(
+    "The document names a class, but the company does not use classes.",
+    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or leave the class empty.",
+    by_facts=True,
+)
+NO_LOCATIONS = Unmapped(
+    "The document names a location, but the company does not use locations.",
+    "Turn on locations in QuickBooks (Account and settings > Advanced), or leave the location empty.",
+    by_facts=True,
+)
+NO_BANK_ACCOUNT = Unmapped(
+    "No bank account is set that pays bills.",
+    "Set QB_DEFAULT_BANK_ACCOUNT, or bank_account under [defaults] in the company policy.",
+)
+EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION, at_source=True)
+
+
+def wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
+    """Return why nothing is created under this name. What QuickBooks holds or the policy maps is found all the same."""
+    if not fold(name):
+        return EMPTY
+    table = f"under [{TABLE[entity]}] in the company policy" if entity else "in the company policy"
+    if what := no_name(name):
+        return Unmapped(
+            f"{tidy(name)!r} is {what}, not the name of a customer or vendor: nobody is created under it.",
+            f"Write the name at the source, or map this text to a QuickBooks name {table}.",
+            Code.VALIDATION,
+            at_source=True,
+        )
+    if ":" in name:
+        return Unmapped(
+            f"QuickBooks has no entry with the full name {tidy(name)!r}, and a colon cannot stand in a new name.",
+            "Create it in QuickBooks below its parent, change the name at the source, or map the name to a QuickBooks name "
+            f"{table}.",
+            Code.VALIDATION,
+        )
+    return None
+
+
+def several_alike(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
+    names = " and ".join(f"{one.name!r} (Id {one.qbo_id})" for one in sorted(held, key=lambda one: one.qbo_id))
+    return Unmapped(
+        f"{text!r} may be several {TABLE[entity]} in QuickBooks: {names}.",
+        f"Merge them or rename one in QuickBooks, or map {tidy(text)!r} to the Id of one under [{TABLE[entity]}] in the company "
+        "policy.",
+    )
+
+
+def alike_only(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
+    """Return why a text that is only like the names of these is neither taken for one of them nor made beside them."""
+    name, word = tidy(text), WORD[entity]
+    others = " and ".join(
+        f"the {'' if one.active else 'inactive '}{WORD[one.entity]} {one.name!r} (Id {one.qbo_id})"
+        for one in sorted(held, key=lambda one: one.qbo_id)
+    )
+    return Unmapped(
+        f"There is no {word} {name!r} in QuickBooks, but {others}, which may be meant: they differ in how a letter is spelled.",
+        f"If that is meant, map {name!r} to its Id under [{TABLE[entity]}] in the company policy, or spell the name alike at "
+        f"the source; if it is another, create the {word} {name!r} in QuickBooks.",
+    )
+
+
+def unfit(found: Reference) -> Unmapped:
+    """Return why an entry that is there is not taken."""
+    word = WORD[found.entity]
+    if found.heads:
+        return Unmapped(
+            f"{found.name!r} is a {found.heads} in QuickBooks, not a {word}.",
+            f"Create the {word} in QuickBooks, or map the name under [{TABLE[found.entity]}] in the company policy.",
+        )
+    return Unmapped(
+        f"The {word} {found.name!r} is inactive in QuickBooks.",
+        "Make it active in QuickBooks, or map to another one in the company policy.",
+    )
+
+
+def unmapped(entity: str, key: str) -> Unmapped:
+    table = TABLE.get(entity)
+    fix = (
+        f"Create it in QuickBooks, or map {key!r} under [{table}] in the company policy." if table else "Create it in QuickBooks."
+    )
+    return Unmapped(f"There is no {WORD[entity]} {key!r} in QuickBooks, and no mapping for it.", fix)
+
+
+def named_but_missing(entity: str, which: str) -> Unmapped:
+    """Return why an entry that the policy or a setting names is not taken: QuickBooks does not have it."""
+    return Unmapped(
+        f"The {WORD[entity]} {which}, which the company policy or a setting names, is not in QuickBooks.",
+        "Create it in QuickBooks, or name another one in the company policy (or the setting) and restart.",
+    )
+
+
+def mapped_to_nothing(entity: str, name: str, qbo_id: str) -> Unmapped:
+    """Return why a party is not found by the Id that the policy maps its name to."""
+    return Unmapped(
+        f"{name!r} is mapped to {WORD[entity]} {qbo_id}, which QuickBooks does not have.",
+        f"Correct it under [{TABLE[entity]}] in the company policy.",
+    )
+
+
+def not_to_be_created(entity: str, name: str) -> Unmapped:
+    word, table = WORD[entity], TABLE[entity]
+    return Unmapped(
+        f"There is no {word} {tidy(name)!r} in QuickBooks, and the company policy (create_{table}) lets nobody be created.",
+        f"Create the {word} in QuickBooks, or map the name under [{table}] in the company policy, or set create_{table} there.",
+    )
+
+
+def taken(entity: str, name: str, found: Reference) -> Unmapped:
+    """Return why nobody is created under a name that another has, inactive or of another kind, and what a person can do."""
+    wanted, holder = WORD[entity], WORD[found.entity]
+    if found.entity == entity:
+        return Unmapped(
+            f"The {wanted} {name!r} is inactive in QuickBooks.",
+            f"Make the {wanted} active in QuickBooks, or map the name under [{TABLE[entity]}] in the company policy.",
+            Code.CONFLICT,
+        )
+    state = "" if found.active else "inactive "
+    return Unmapped(
+        f"The name {name!r} belongs to the {state}{holder} {found.qbo_id} in QuickBooks, where a {wanted} is needed.",
+        f"QuickBooks has one name space for all: create the {wanted} under another name, "
+        f"for example {name.strip() + ' (' + wanted + ')'!r}, and map {name!r} to it under [{TABLE[entity]}] "
+        "in the company policy.",
+        Code.CONFLICT,
+    )

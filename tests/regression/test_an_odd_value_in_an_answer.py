@@ -10,7 +10,7 @@ import httpx
 import pytest
 from qbo_writer.domain import LookupUnreadable
 from qbo_writer.quickbooks import mapping, taxes
-from qbo_writer.quickbooks.references import facts_of
+from qbo_writer.quickbooks.company import facts_of
 from writer_support import Desk, QboSandbox, desk, invoice, running
 
 pytestmark = pytest.mark.postgres

@@ -93,8 +93,8 @@ async def test_what_comes_after_a_setting_was_turned_on_does_not_wait(sandbox: Q
         await d.until_ended()
         set_(d, ON)
         references = d.writer.references
-        facts, at = references._facts[d.realm]
-        references._facts[d.realm] = (facts, at - 3600)
+        facts, at = references.companies._facts[d.realm]
+        references.companies._facts[d.realm] = (facts, at - 3600)
         await d.pool.execute(
             "UPDATE qbo_writer.realms SET company = company || jsonb_build_object('read_at', now() - interval '1 hour')"
         )

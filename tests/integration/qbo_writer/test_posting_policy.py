@@ -69,7 +69,7 @@ async def test_a_closed_period_is_held_before_any_call(database_url: str, sandbo
         await d.until_ended()
         sandbox.control("POST", "preferences", {"realm": d.realm, "BookCloseDate": "2026-11-01"})
         await d.pool.execute("UPDATE qbo_writer.realms SET company = '{}'")
-        d.writer.references._facts.clear()
+        d.writer.references.companies._facts.clear()
         before = len(sandbox.requests(d.realm, entity="Invoice"))
         assert before
         await d.tell(
@@ -86,7 +86,7 @@ async def test_a_closed_period_is_held_before_any_call(database_url: str, sandbo
         await d.pool.execute(  # as if its preferences had been read a minute ago
             "UPDATE qbo_writer.realms SET company = company || jsonb_build_object('read_at', now() - interval '1 minute')"
         )
-        d.writer.references._facts.clear()
+        d.writer.references.companies._facts.clear()
         for row in await operating.held(d.pool):
             await operating.release(d.pool, row["document"])
         d.writer.wake([d.realm])

@@ -4,7 +4,8 @@ import pytest
 from bookrelay import messages as m
 from qbo_writer import domain, kinds
 from qbo_writer.domain import LedgerKind, Operation
-from qbo_writer.quickbooks import mapping
+from qbo_writer.policy import Policy
+from qbo_writer.quickbooks import documents, mapping
 
 
 def test_every_kind_has_its_module() -> None:
@@ -23,9 +24,20 @@ def test_quickbooks_knows_every_kind(kind: LedgerKind) -> None:
     assert (entity in mapping.NAMES) == kinds.of(kind).is_name
     assert (entity in mapping.DOCUMENTS) == (not kinds.of(kind).is_name)
     assert mapping.KIND[entity] is kind
+    assert documents.of(kind).kind is kind
+
+
+def test_a_company_takes_every_kind_that_sources_ask_for_unless_its_policy_says_otherwise() -> None:
+    assert Policy().kinds == kinds.OPTIONAL
+    assert {upsert.TYPE for upsert in m.UPSERTS} == {
+        f"bookrelay.{kind.value.replace('_', '-')}.upsert.v1" for kind in kinds.OPTIONAL
+    }
 
 
 def test_only_what_can_be_voided_is_voided() -> None:
     taken_away = {one.kind: one.takes_away(void=True) for one in kinds.ALL}
-    assert [kind for kind, operation in taken_away.items() if operation is Operation.VOID] == [LedgerKind.INVOICE]
+    assert [kind for kind, operation in taken_away.items() if operation is Operation.VOID] == [
+        LedgerKind.INVOICE,
+        LedgerKind.SALES_RECEIPT,
+    ]
     assert {one.takes_away(void=False) for one in kinds.ALL} == {Operation.DELETE}

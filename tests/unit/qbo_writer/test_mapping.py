@@ -20,6 +20,7 @@ from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolve
 from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
+from qbo_writer.quickbooks.documents.draft import priced
 from qbo_writer.settings import WriterSettings
 
 POLICY = Policy.parse({"prefixes": {"emr": "Q", "sheet": "S1"}, "custom_fields": {"v": "1", "w": "2"}}, Path("p.toml"))
@@ -157,10 +158,10 @@ def test_bodies_hold_the_exact_amounts_and_no_float(content: InvoiceContent) -> 
 
 def test_half_up_product_is_sent_with_its_quantity() -> None:
     line = InvoiceLine(quantity=Decimal("128.350"), unit_price=Decimal("14.50"), amount=Decimal("1861.08"))
-    assert mapping.priced(line)
-    assert not mapping.priced(line.model_copy(update={"amount": Decimal("1861.07")}))
-    assert not mapping.priced(line.model_copy(update={"unit_price": None}))
-    assert not mapping.priced(InvoiceLine(quantity=Decimal("0.333333"), unit_price=Decimal(3), amount=Decimal("1.00")))
+    assert priced(line)
+    assert not priced(line.model_copy(update={"amount": Decimal("1861.07")}))
+    assert not priced(line.model_copy(update={"unit_price": None}))
+    assert not priced(InvoiceLine(quantity=Decimal("0.333333"), unit_price=Decimal(3), amount=Decimal("1.00")))
 
 
 def test_a_float_is_refused() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bookrelay.errors import SettingsError
-from qbo_writer.domain import LedgerKind
+from qbo_writer import kinds
 from qbo_writer.policy import Defaults, Policy, Target
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "company-policy.md"
@@ -20,7 +20,7 @@ def load(tmp_path: Path, text: str) -> Policy:
 def test_no_file_gives_careful_defaults() -> None:
     policy = Policy.load(None)
     assert (policy.retract, policy.changed_by_person, policy.update_paid) == ("void", "hold", "hold")
-    assert policy.kinds == (LedgerKind.INVOICE, LedgerKind.BILL)
+    assert policy.kinds == kinds.OPTIONAL
 
 
 def test_documented_example_is_a_policy(tmp_path: Path) -> None:

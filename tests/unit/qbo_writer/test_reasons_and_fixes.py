@@ -8,7 +8,7 @@ import pytest
 import qbo_writer
 from bookrelay.errors import Disposition
 from qbo_writer.domain import AnswerKind, Reference
-from qbo_writer.quickbooks import faults, references, taxes
+from qbo_writer.quickbooks import faults, missing, taxes
 
 ROOM = Path(qbo_writer.__file__).parent
 SOURCE = re.compile(r"at the source|at its source")
@@ -19,21 +19,21 @@ ITEM, ACCOUNT = Reference("Item", "5", "Supply", True, "category"), Reference("A
 
 # reason -> (what is there, whether only the source can mend it)
 UNMAPPED = {
-    "missing item": (references._unmapped("Item", "Surgery"), False),
-    "missing account": (references._unmapped("Account", "Rent"), False),
-    "missing tax code": (references._unmapped("TaxCode", "VAT"), False),
-    "named by the policy": (references._named_but_missing("Item", "with Id 7"), False),
-    "nobody may be created": (references._not_to_be_created("Customer", "Ann"), False),
-    "a category": (references._unfit(ITEM), False),
-    "inactive": (references._unfit(ACCOUNT), False),
-    "name of another kind": (references.taken("Customer", "Ann", Reference("Vendor", "3", "Ann")), False),
-    "name of an inactive one": (references.taken("Customer", "Ann", Reference("Customer", "3", "Ann", False)), False),
-    "no discounts": (references._NO_DISCOUNTS, False),
+    "missing item": (missing.unmapped("Item", "Surgery"), False),
+    "missing account": (missing.unmapped("Account", "Rent"), False),
+    "missing tax code": (missing.unmapped("TaxCode", "VAT"), False),
+    "named by the policy": (missing.named_but_missing("Item", "with Id 7"), False),
+    "nobody may be created": (missing.not_to_be_created("Customer", "Ann"), False),
+    "a category": (missing.unfit(ITEM), False),
+    "inactive": (missing.unfit(ACCOUNT), False),
+    "name of another kind": (missing.taken("Customer", "Ann", Reference("Vendor", "3", "Ann")), False),
+    "name of an inactive one": (missing.taken("Customer", "Ann", Reference("Customer", "3", "Ann", False)), False),
+    "no discounts": (missing.NO_DISCOUNTS, False),
     "taxes on taxes": (taxes.TAX_ON_TAX, False),
-    "no such sub-customer": (references._wrong_name("Smith:Garage", "Customer"), False),
-    "an error text": (references._wrong_name("#N/A", "Customer"), True),
-    "a date": (references._wrong_name("2026-03-01", "Vendor"), True),
-    "empty": (references._wrong_name(" ", "Vendor"), True),
+    "no such sub-customer": (missing.wrong_name("Smith:Garage", "Customer"), False),
+    "an error text": (missing.wrong_name("#N/A", "Customer"), True),
+    "a date": (missing.wrong_name("2026-03-01", "Vendor"), True),
+    "empty": (missing.wrong_name(" ", "Vendor"), True),
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bookrelay.messages import Command
+from document_kinds import ENTITY, KINDS, SALES
 from qbo_writer.crashpoints import Place
 
 from . import restoring, workload
@@ -59,10 +60,12 @@ class Outcome:
 
 
 # What QuickBooks does meanwhile, for each company: enough that look-ups and resends happen, each a limited number of times.
+_OF_CUSTOMERS = [ENTITY[kind] for kind in KINDS if kind in SALES]
+_OF_VENDORS = [ENTITY[kind] for kind in KINDS if kind not in SALES]
 SINGLES = (
-    {"fault": "commit_then_reset", "match": {"operation": "create", "entity": "Invoice"}, "count": 2},
-    {"fault": "drop_before_commit", "match": {"operation": "create", "entity": "Invoice"}, "skip": 1, "count": 2},
-    {"fault": "late_delivery", "match": {"operation": "create", "entity": "Bill"}, "count": 1, "delay": LATE},
+    {"fault": "commit_then_reset", "match": {"operation": "create", "entity": _OF_CUSTOMERS}, "count": 2},
+    {"fault": "drop_before_commit", "match": {"operation": "create", "entity": _OF_CUSTOMERS}, "skip": 1, "count": 2},
+    {"fault": "late_delivery", "match": {"operation": "create", "entity": _OF_VENDORS}, "count": 1, "delay": LATE},
     {"fault": "throttle", "match": {"operation": "create"}, "skip": 3, "count": 1},
     {"fault": "commit_then_504", "match": {"operation": "update"}, "count": 1},
 )
@@ -87,7 +90,8 @@ async def run_case(lane: Lane, case: Case, seed: int, *, documents: int = 7) -> 
     first = await lane.writer(companies, {**extra, "BOOKRELAY_CRASH_POINT": plan}, wait=False)
     writers = [first]
     many = documents * (2 if batches or unpaying or case.k > 1 else 1)
-    loads = [workload.make(f"{seed}:{case}", c.realm, many, waves=3, bills=1.0 if unpaying else 0.3) for c in companies]
+    shares = {"bills": 1.0, "others": 0.0} if unpaying else {}
+    loads = [workload.make(f"{seed}:{case}", c.realm, many, waves=3, **shares) for c in companies]
     commands = [command for load in loads for command in load.commands]
     try:
         reached = asyncio.create_task(_reached(lane, first, commands))

@@ -26,7 +26,8 @@ import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from bookrelay import topics
-from bookrelay.messages import BillContent, Command, Kind
+from bookrelay.messages import UPSERTS, BillContent, Command, Kind
+from document_kinds import ENTITY
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.processes import ManagedProcess, free_port
 from sandbox.stack.stack import Stack
@@ -65,7 +66,7 @@ supply = { id = "66" }
 facility = { id = "65" }
 """
 ENDS = {
-    "bookrelay.invoice.posted.v1": "posted", "bookrelay.bill.posted.v1": "posted",
+    **{upsert.TYPE.replace("upsert", "posted"): "posted" for upsert in UPSERTS},
     "bookrelay.bill-payment.posted.v1": "posted", "bookrelay.document.unchanged.v1": "unchanged",
     "bookrelay.document.retracted.v1": "retracted", "bookrelay.document.rejected.v1": "rejected",
     "bookrelay.document.skipped.v1": "skipped", "bookrelay.document.held.v1": "held",
@@ -302,7 +303,7 @@ class Lane:
         """Return the document in force whose lines carry this key's name."""
         from .oracle import live
 
-        kinds = {e: k for k, e in (("invoice", "Invoice"), ("bill", "Bill"))}
+        kinds = {called: kind.value for kind, called in ENTITY.items()}
         rows = live(await self.books(company))
         found = [d for (kind, n), documents in rows.items() if n == name and kind.value == kinds[entity] for d in documents]
         return dict(found[0]) if found else None

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
 from bookrelay.messages import Command, Kind
+from document_kinds import ENTITY, KINDS, SALES
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -73,10 +74,13 @@ class WriterMachine(RuleBasedStateMachine):
         self.versions: dict[Key, int] = {}
         self.held_back: list[Command] = []
         self.kills = 0
-        self.keys = [
-            Key(self.company.realm, f"M{self.examples:04d}n{n}x", Kind.BILL if n == 2 else Kind.INVOICE) for n in range(3)
-        ]
+        self.keys = [Key(self.company.realm, f"M{self.examples:04d}n{n}x", kind) for n, kind in enumerate(self._kinds())]
         self._run(self.lane.honest())  # what the example before has not used up
+
+    def _kinds(self) -> tuple[Kind, Kind, Kind]:
+        """An invoice, a bill, and one of the other kinds: they go round."""
+        others = tuple(kind for kind in KINDS if kind not in (Kind.INVOICE, Kind.BILL))
+        return Kind.INVOICE, others[self.examples % len(others)], Kind.BILL
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return type(self).loop.run(work)
@@ -89,7 +93,8 @@ class WriterMachine(RuleBasedStateMachine):
     def _next(self, key: Key, seed: int) -> Command:
         self.versions[key] = version = self.versions.get(key, 0) + 1
         rng = random.Random(seed)
-        return workload.upsert(key, version, workload.content(key, rng, f"M {rng.randrange(2)} {key.kind.value}"))
+        party = f"M {rng.randrange(2)} {'customer' if key.kind in SALES else 'vendor'}"
+        return workload.upsert(key, version, workload.content(key, rng, party))
 
     @initialize(seed=st.integers(0, 1 << 30))
     def first(self, seed: int) -> None:
@@ -168,17 +173,17 @@ class WriterMachine(RuleBasedStateMachine):
         self._run(self._edit(key, Decimal(amount) / 100))
 
     async def _edit(self, key: Key, amount: Decimal) -> None:
-        document = await self.lane.find(self.company, key.name)
+        entity = ENTITY[key.kind]
+        document = await self.lane.find(self.company, key.name, entity)
         if document is None:
             self.steps["person finds nothing"] += 1
             return
         self.steps["person edits"] += 1
-        line = {
-            "Amount": float(amount), "DetailType": "SalesItemLineDetail", "Description": f"{key.name} by a person",
-            "SalesItemLineDetail": {"ItemRef": {"value": "1"}},
-        }  # fmt: skip
-        await self.lane.person(self.company, "edit", "Invoice", document["Id"], {"Line": [line]})
-        seen = await self.lane.find(self.company, key.name)
+        item = ("SalesItemLineDetail", {"ItemRef": {"value": "1"}})
+        type_, detail = item if key.kind in SALES else ("AccountBasedExpenseLineDetail", {"AccountRef": {"value": "20"}})
+        line = {"Amount": float(amount), "DetailType": type_, "Description": f"{key.name} by a person", type_: detail}
+        await self.lane.person(self.company, "edit", entity, document["Id"], {"Line": [line]})
+        seen = await self.lane.find(self.company, key.name, entity)
         assert seen is not None
         self.people[key] = oracle.shape(seen)
 

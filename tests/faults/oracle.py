@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from bookrelay.messages import BillContent, Command, InvoiceContent, Kind, RetractDocument
+from bookrelay.messages import BillContent, Command, Content, Kind, RetractDocument, SalesContent
+from document_kinds import ENTITY, KINDS, SALES
 
-from .workload import SHARED, Content, Key
+from .workload import SHARED, Key
 
-ENTITY = {Kind.INVOICE: "Invoice", Kind.BILL: "Bill"}
-PARTY = {Kind.INVOICE: "CustomerRef", Kind.BILL: "VendorRef"}
+PARTY = {kind: "CustomerRef" if kind in SALES else "VendorRef" for kind in KINDS}
 CENT = Decimal("0.01")
 
 
@@ -26,7 +26,7 @@ class Poster:
     def post(self, command: Command) -> None:
         """Bring the books to what the command says, unless a newer one was here."""
         data = command.data
-        key = Key(data.realm, data.source_key, data.kind)  # type: ignore[arg-type]
+        key = Key(data.realm, data.source_key, data.kind)
         order = (data.version, data.modified_at)
         if key in self._newest and order <= self._newest[key]:
             return
@@ -114,7 +114,7 @@ def differences(content: Content, document: Mapping[str, Any], kind: Kind) -> li
         found.append(f"total {document['TotalAmt']} instead of {content.total}")
     if document_lines(document) != content_lines(content):
         found.append(f"lines {document_lines(document)} instead of {content_lines(content)}")
-    party = content.customer if isinstance(content, InvoiceContent) else content.vendor
+    party = content.customer if isinstance(content, SalesContent) else content.vendor
     if (document.get(PARTY[kind]) or {}).get("name") != party.name:
         found.append(f"party {document.get(PARTY[kind])} instead of {party.name}")
     if document.get("TxnDate") != content.txn_date.isoformat():
@@ -240,9 +240,11 @@ shape = _shape
 
 def _judge_names(realm: str, wanted: Mapping[Key, Content | None], books: Mapping[str, Any], verdict: Verdict) -> None:
     """Each new customer or vendor exists at most once, under whatever spelling."""
-    for entity, kind in (("Customer", Kind.INVOICE), ("Vendor", Kind.BILL)):
+    for entity, of_customers in (("Customer", True), ("Vendor", False)):
         names = {
-            (c.customer if isinstance(c, InvoiceContent) else c.vendor).name for k, c in wanted.items() if c and k.kind is kind
+            (c.customer if isinstance(c, SalesContent) else c.vendor).name
+            for k, c in wanted.items()
+            if c and (k.kind in SALES) is of_customers
         }
         have = [str(row.get("DisplayName", "")) for row in books.get(entity, [])]
         for name in names:

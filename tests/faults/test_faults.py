@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from bookrelay.messages import BillContent
+from bookrelay.messages import SalesContent
 from qbo_writer.crashpoints import Place
 
 from . import broken, crashes, kills, oracle, restoring, workload
@@ -124,12 +124,12 @@ def test_the_oracle_finds_every_wrong_payment() -> None:
 
 
 def _books_of(wanted: dict[workload.Key, workload.Content | None]) -> dict[str, list[dict[str, Any]]]:
-    books: dict[str, list[dict[str, Any]]] = {"Invoice": [], "Bill": [], "Customer": [], "Vendor": []}
+    books: dict[str, list[dict[str, Any]]] = {entity: [] for entity in (*oracle.ENTITY.values(), "Customer", "Vendor")}
     for number, (key, content) in enumerate(wanted.items()):
         if content is None:
             continue
         own = content.number if content.number and not content.number.startswith(workload.SHARED) else None
-        party = content.vendor if isinstance(content, BillContent) else content.customer
+        party = content.customer if isinstance(content, SalesContent) else content.vendor
         books[oracle.ENTITY[key.kind]].append(
             {
                 "Id": str(number), "TotalAmt": content.total, "TxnDate": content.txn_date.isoformat(),

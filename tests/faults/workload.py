@@ -5,30 +5,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Any
 
 from bookrelay.messages import (
-    BillContent,
     BillLine,
     Command,
-    InvoiceContent,
+    Content,
     InvoiceLine,
     Kind,
     Party,
     Priority,
     RetractDocument,
     RetractDocumentData,
-    UpsertBill,
-    UpsertBillData,
-    UpsertInvoice,
-    UpsertInvoiceData,
 )
+from bookrelay.messages import (
+    upsert as asked_for,
+)
+from document_kinds import CONTENT_OF, KINDS, SALES
 
 SOURCE, SENDER = "fault-tests", "emr-poller"
 BEGINNING = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 SHARED = "N-"  # begins the numbers that several documents want
 ITEMS = ("default", "procedure", "supply", "facility")
-Content = InvoiceContent | BillContent
+OTHERS = {True: tuple(k for k in SALES if k is not Kind.INVOICE), False: tuple(k for k in KINDS if k not in (*SALES, Kind.BILL))}
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Key:
 
     realm: str
     name: str
-    kind: Literal[Kind.INVOICE, Kind.BILL] = Kind.INVOICE
+    kind: Kind = Kind.INVOICE
 
 
 def amount(rng: random.Random) -> Decimal:
@@ -52,29 +51,27 @@ def content(key: Key, rng: random.Random, party: str) -> Content:
     count = rng.randint(1, 3)
     # Its own number, which changes from version to version; one that others have, too; none.
     number = rng.choice((f"{key.name}-{rng.randint(1, 3)}", f"{SHARED}{rng.randrange(4)}", None))
-    if key.kind is Kind.BILL:
-        bill_lines = tuple(BillLine(description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count))
-        return BillContent(
-            vendor=Party(name=party), txn_date=day, memo=rng.choice((None, words)), number=number, lines=bill_lines
+    given: dict[str, Any] = {"txn_date": day, "number": number}
+    if key.kind in SALES:
+        given["customer"] = Party(name=party)
+        given["lines"] = tuple(
+            InvoiceLine(item=rng.choice(ITEMS), description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count)
         )
-    lines = tuple(
-        InvoiceLine(item=rng.choice(ITEMS), description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count)
-    )
-    return InvoiceContent(
-        customer=Party(name=party), txn_date=day, due_date=day + timedelta(days=30), memo=rng.choice((None, words)),
-        number=number, lines=lines,
-    )  # fmt: skip
+    else:
+        given["vendor"] = Party(name=party)
+        given["lines"] = tuple(BillLine(description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count))
+    if key.kind is Kind.INVOICE:
+        given["due_date"] = day + timedelta(days=30)
+    made: Content = CONTENT_OF[key.kind](memo=rng.choice((None, words)), **given)
+    return made
 
 
 def upsert(key: Key, version: int, content: Content, *, priority: Priority = Priority.LIVE) -> Command:
     """The command that this document shall exist with this content."""
-    common = {
-        "realm": key.realm, "source": SOURCE, "source_key": key.name, "version": version, "priority": priority,
-        "modified_at": BEGINNING + timedelta(minutes=version),
-    }  # fmt: skip
-    if isinstance(content, BillContent):
-        return UpsertBill.of(UpsertBillData(content=content, **common), sender=SENDER)
-    return UpsertInvoice.of(UpsertInvoiceData(content=content, **common), sender=SENDER)
+    return asked_for(
+        content, sender=SENDER, realm=key.realm, source=SOURCE, source_key=key.name, version=version, priority=priority,
+        modified_at=BEGINNING + timedelta(minutes=version),
+    )  # fmt: skip
 
 
 def retract(key: Key, version: int) -> Command:
@@ -107,20 +104,23 @@ def make(
     prefix: str = "F",
     new_names: int = 3,
     bills: float = 0.3,
+    others: float = 0.35,
 ) -> Workload:
     """Return a workload: each document gets one to three versions; some versions arrive swapped, some messages twice.
 
-    `bills`: how many of the documents are bills.
+    `bills`: how many of the documents are of vendors; `others`: how many of all are neither invoices nor bills.
     """
+    which = random.Random(f"kinds {seed}:{realm}")
     rng = random.Random(f"{seed}:{realm}")
     parties = [f"{prefix} New {i} O'Brien {realm[-4:]}" for i in range(new_names)]
     published: list[list[Command]] = [[] for _ in range(waves)]
     for number in range(documents):
-        kind: Literal[Kind.INVOICE, Kind.BILL] = Kind.BILL if rng.random() < bills else Kind.INVOICE
+        kind = Kind.BILL if rng.random() < bills else Kind.INVOICE
+        kind = which.choice(OTHERS[kind in SALES]) if which.random() < others else kind
         key = Key(realm, f"{prefix}{number:05d}x", kind)
         count = rng.choice((1, 1, 2, 2, 3))
         at = sorted(rng.randrange(waves) for _ in range(count))
-        versions = _versions(key, rng, [f"{party} {kind.value}" for party in parties], len(at))
+        versions = _versions(key, rng, [f"{party} {'invoice' if kind in SALES else 'bill'}" for party in parties], len(at))
         if len(versions) > 1 and rng.random() < 0.25:
             versions[0], versions[-1] = versions[-1], versions[0]
         for wave, command in zip(at, versions, strict=True):

@@ -13,31 +13,18 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from typing import Any
 
 from bookrelay import metrics
 from bookrelay.db import open_pool
 from bookrelay.kafka import Received
-from bookrelay.messages import (
-    BillContent,
-    BillLine,
-    Command,
-    InvoiceContent,
-    InvoiceLine,
-    Kind,
-    Party,
-    RetractDocument,
-    RetractDocumentData,
-    UpsertBill,
-    UpsertBillData,
-    UpsertInvoice,
-    UpsertInvoiceData,
-)
+from bookrelay.messages import Command, Kind, RetractDocument, RetractDocumentData, upsert
 from bookrelay.service import TRANSIENT
+from document_kinds import ENTITY, KINDS, SALES, content
 from qbo_writer import handlers
-from qbo_writer.domain import Answer, AttemptState, Operation
+from qbo_writer.domain import Answer, AttemptState, LedgerKind, Operation
+from qbo_writer.kinds import of
 from qbo_writer.protocol.planning import FAILURES
 from qbo_writer.protocol.transitions import TRANSITIONS, Effect, Envelope, When
 from qbo_writer.quickbooks import faults
@@ -106,7 +93,9 @@ class Case:
     @property
     def kind(self) -> Kind:
         """What the commands are about."""
-        return Kind.BILL if self.entity in ("Bill", "BillPayment") else Kind.INVOICE
+        if self.entity == "BillPayment":
+            return Kind.BILL
+        return next((kind for kind, entity in ENTITY.items() if entity == self.entity), Kind.INVOICE)
 
     @property
     def together(self) -> tuple[str, bool]:
@@ -168,6 +157,12 @@ def cases() -> list[Case]:
     found += [
         Case(before, Envelope.SINGLE, operation, answer, entity=entity)
         for before, (entity, operation), answer in itertools.product(BEFORE[:2], kinds, ANSWERS)
+    ]
+    found += [
+        Case("silence", Envelope.SINGLE, operation, answer, entity=ENTITY[kind])
+        for kind, answer in itertools.product(KINDS, ANSWERS)
+        for operation in (Operation.CREATE, of(LedgerKind(kind.value)).takes_away(void=True))
+        if kind not in (Kind.INVOICE, Kind.BILL)
     ]
     found += [Case(before, Envelope.BATCH, Operation.UPDATE, answer) for before, answer in itertools.product(BEFORE[:2], ANSWERS)]
     found += [
@@ -268,13 +263,8 @@ def _command(case: Case, realm: str, number: int, version: int, customer: str) -
     who: dict[str, Any] = {"realm": realm, "source": "cycles", "source_key": key, "version": version, "modified_at": at}
     if version == 2 and case.operation in (Operation.VOID, Operation.DELETE):
         return RetractDocument.of(RetractDocumentData(**who, kind=case.kind, reason="cancelled"), sender="cycles")
-    amount, day = Decimal(10 + version), date(2026, 11, 1)
-    if case.kind is Kind.BILL:
-        bill = BillContent(vendor=Party(name=VENDOR), txn_date=day, lines=(BillLine(description="Gauze", amount=amount),))
-        return UpsertBill.of(UpsertBillData(**who, content=bill), sender="cycles")
-    line = InvoiceLine(description="Treatment", quantity=Decimal(1), unit_price=amount, amount=amount)
-    invoice = InvoiceContent(customer=Party(name=customer), txn_date=day, lines=(line,))
-    return UpsertInvoice.of(UpsertInvoiceData(**who, content=invoice), sender="cycles")
+    asked = content(case.kind, amount=str(10 + version), party=customer if case.kind in SALES else VENDOR)
+    return upsert(asked, sender="cycles", **who)
 
 
 async def unbounded_cycles(lane: Lane, at_once: int = 32, only: Iterable[Case] | None = None) -> Walk:

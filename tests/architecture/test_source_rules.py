@@ -16,10 +16,14 @@ ALLOWED = ALWAYS | {
     "policy_watching.py", "ports.py",
     "redacting.py", "reporting.py", "writer.py",
 }  # fmt: skip
-PACKAGES = {"qbo-writer": {"kinds", "ledger", "operations", "protocol", "quickbooks"}}
+PACKAGES = {
+    "qbo-writer": {"kinds", "ledger", "operations", "protocol", "quickbooks"},
+    "sheet-watcher": {"planning"},
+}
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "layout.py", "records.py",
     "changes.py", "commits.py", "commands.py", "attempts.py", "dependents.py", "comparing.py", "totals.py", "asking.py",
+    "keys.py", "documents.py", "deletions.py", "outcomes.py", "cells.py", "state_hashes.py", "plan.py", "poll.py",
 }  # fmt: skip
 SECONDS = re.compile(r"(seconds|retry_after|wait|delay|timeout|within|now|monotonic|_at|_in|_for)$")
 

@@ -31,8 +31,11 @@ from bookrelay.messages import (
 from bookrelay.source.documents import Origin
 from sheet_watcher import handlers
 from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Layout, Result, SheetRow, Snapshot, State
-from sheet_watcher.handlers import Plan, Rules, Superseded, on_event
+from sheet_watcher.handlers import on_event
 from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of, with_shown_numbers
+from sheet_watcher.planning.outcomes import Superseded
+from sheet_watcher.planning.plan import Plan
+from sheet_watcher.planning.poll import Rules
 
 LAYOUT = Layout(1, {}, 1)
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)

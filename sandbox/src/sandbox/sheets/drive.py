@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from sandbox.sheets.grid import SheetsError, Spreadsheet
+from sandbox.sheets.errors import SheetsError
+from sandbox.sheets.grid import Spreadsheet
 from sandbox.standin import Clock
 
 LIFE_SECONDS = 86_400

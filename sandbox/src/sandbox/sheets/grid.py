@@ -1,26 +1,16 @@
-"""A spreadsheet in memory: sheets of rows and columns, ranges in A1 notation, structural changes, developer metadata.
+"""A spreadsheet in memory: sheets of rows and columns, structural changes, and areas of them by ranges. State files hold it."""
 
-Metadata hang on the row or column itself: they follow inserts, deletes and moves of it, and stay where they are in a
-sort, which moves cells.
-"""
-
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from re import Match
 from typing import Any
 
+from sandbox.sheets.a1 import RANGE, Area, column_number, letters, quoted, unquoted
 from sandbox.sheets.cells import Cell, Value
+from sandbox.sheets.errors import SheetsError
 
 Metadata = dict[str, Any]
-
-
-class SheetsError(Exception):
-    """Google's error: HTTP code, status word, message."""
-
-    def __init__(self, message: str, code: int = 400, status: str = "INVALID_ARGUMENT") -> None:
-        super().__init__(message)
-        self.code, self.status, self.message = code, status, message
 
 
 @dataclass
@@ -51,7 +41,7 @@ class Sheet:
         rows, columns = [row.copy() for row in self.rows], [list(c) for c in self.columns]
         return Sheet(self.id, self.title, rows, columns, list(self.metadata), dict(self.properties))
 
-    def values(self, area: "Area") -> list[list[Cell | None]]:
+    def values(self, area: Area) -> list[list[Cell | None]]:
         """The cells of an area, as a full rectangle."""
         span = range(area.column, area.column_end)
         return [[row.cells.get(column) for column in span] for row in self.rows[area.row : area.row_end]]
@@ -102,7 +92,7 @@ class Sheet:
         for row in self.rows:
             row.cells = {place[c]: cell for c, cell in row.cells.items()}
 
-    def sort(self, area: "Area", keys: Sequence[tuple[int, bool]]) -> None:
+    def sort(self, area: Area, keys: Sequence[tuple[int, bool]]) -> None:
         """Sort the rows of an area by (column, descending) keys; empty cells last either way. Moves cells, nothing else."""
         lines = [{c: row.cells.get(c) for c in range(area.column, area.column_end)} for row in self.rows[area.row : area.row_end]]
         for column, descending in reversed(keys):
@@ -122,48 +112,6 @@ def _order(cell: Cell | None) -> tuple[int, Decimal, str]:
     if isinstance(value, str):
         return 1, Decimal(0), value.casefold()
     return 0, Decimal(value), ""
-
-
-@dataclass(frozen=True)
-class Area:
-    """A rectangle: indices from 0, ends excluded. `open_end`: the range named no end row."""
-
-    sheet: int
-    row: int
-    row_end: int
-    column: int
-    column_end: int
-
-    @property
-    def single(self) -> bool:
-        """Whether it is one cell: then it is where writing starts, not a limit."""
-        return self.row_end - self.row == 1 and self.column_end - self.column == 1
-
-
-_A1 = re.compile(r"\$?([A-Za-z]{1,3})?\$?(\d+)?(?::\$?([A-Za-z]{1,3})?\$?(\d+)?)?$")
-
-
-def letters(column: int) -> str:
-    """A column's name: 0 is A, 26 is AA."""
-    text = ""
-    column += 1
-    while column:
-        column, rest = divmod(column - 1, 26)
-        text = chr(65 + rest) + text
-    return text
-
-
-def column_number(name: str) -> int:
-    """A column's index from 0."""
-    number = 0
-    for letter in name.upper():
-        number = number * 26 + ord(letter) - 64
-    return number - 1
-
-
-def quoted(title: str) -> str:
-    """A sheet's title as it stands in a range."""
-    return title if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", title) else "'" + title.replace("'", "''") + "'"
 
 
 @dataclass
@@ -214,18 +162,18 @@ class Spreadsheet:
         """
         title, _, cells = text.rpartition("!") if "!" in text else ("", "", text)
         if title:
-            sheet = self.titled(_unquote(title))
-        elif (named := self.titled(_unquote(text))) is not None:
+            sheet = self.titled(unquoted(title))
+        elif (named := self.titled(unquoted(text))) is not None:
             sheet, cells = named, ""
         else:
             sheet = self.sheets[0] if self.sheets else None
             cells = text
-        match = _A1.match(cells)
-        if sheet is None or match is None or (not cells and not title and self.titled(_unquote(text)) is None):
+        match = RANGE.match(cells)
+        if sheet is None or match is None or (not cells and not title and self.titled(unquoted(text)) is None):
             raise SheetsError(f"Unable to parse range: {text}")
         return self._within(sheet, match, text, clip=clip)
 
-    def _within(self, sheet: Sheet, match: "re.Match[str]", text: str, *, clip: bool) -> Area:
+    def _within(self, sheet: Sheet, match: Match[str], text: str, *, clip: bool) -> Area:
         left, top, right, bottom = match.groups()
         alone = ":" not in match.group(0)
         if alone and match.group(0) and (left is None or top is None):
@@ -267,105 +215,3 @@ class Spreadsheet:
         first = f"{letters(area.column)}{area.row + 1}"
         last = f"{letters(area.column_end - 1)}{area.row_end}"
         return f"{quoted(self.sheet(area.sheet).title)}!{first}" + (f":{last}" if last != first else "")
-
-    # Developer metadata
-
-    def create_metadata(self, spec: dict[str, Any]) -> Metadata:
-        """Attach metadata to the spreadsheet, a sheet, or one row or column."""
-        location, visibility = spec.get("location") or {}, spec.get("visibility")
-        if not spec.get("metadataKey") or visibility not in ("DOCUMENT", "PROJECT"):
-            raise SheetsError("Invalid developerMetadata: metadataKey and visibility (DOCUMENT or PROJECT) are required.")
-        identity = spec.get("metadataId")
-        if identity is None:
-            identity, self.next_metadata_id = self.next_metadata_id, self.next_metadata_id + 1
-        if any(item["metadataId"] == identity for item in self.all_metadata()):
-            raise SheetsError(f"Developer metadata with id {identity} already exists.", 400)
-        item: Metadata = {"metadataId": identity, "metadataKey": spec["metadataKey"], "visibility": visibility}
-        if "metadataValue" in spec:
-            item["metadataValue"] = spec["metadataValue"]
-        self._home(location).append(item)
-        return item
-
-    def _home(self, location: dict[str, Any]) -> list[Metadata]:
-        if span := location.get("dimensionRange"):
-            sheet = self.sheet(int(span.get("sheetId", 0)))
-            start, end = int(span.get("startIndex", 0)), int(span.get("endIndex", 0))
-            lines: Sequence[Any] = sheet.rows if span.get("dimension") == "ROWS" else sheet.columns
-            if end - start != 1 or not 0 <= start < len(lines):
-                raise SheetsError("Invalid developerMetadata.location: it must be a single row or column.")
-            found: list[Metadata] = lines[start].metadata if span.get("dimension") == "ROWS" else lines[start]
-            return found
-        if "sheetId" in location:
-            return self.sheet(int(location["sheetId"])).metadata
-        if location.get("spreadsheet"):
-            return self.metadata
-        raise SheetsError("Invalid developerMetadata.location: no location is given.")
-
-    def all_metadata(self) -> list[Metadata]:
-        """Every metadata with its location as it is now."""
-        found = [_located(item, {"locationType": "SPREADSHEET", "spreadsheet": True}) for item in self.metadata]
-        for sheet in self.sheets:
-            found += [_located(item, {"locationType": "SHEET", "sheetId": sheet.id}) for item in sheet.metadata]
-            for dimension, kind, lines in (
-                ("ROWS", "ROW", [row.metadata for row in sheet.rows]),
-                ("COLUMNS", "COLUMN", sheet.columns),
-            ):
-                for index, items in enumerate(lines):
-                    span = {"sheetId": sheet.id, "dimension": dimension, "startIndex": index, "endIndex": index + 1}
-                    found += [_located(item, {"locationType": kind, "dimensionRange": span}) for item in items]
-        return found
-
-    def find_metadata(self, lookup: dict[str, Any]) -> list[Metadata]:
-        """Metadata that match a DeveloperMetadataLookup."""
-        return [item for item in self.all_metadata() if _matches(item, lookup)]
-
-    def drop_metadata(self, ids: Iterable[int]) -> None:
-        """Remove metadata by id."""
-        gone = set(ids)
-        homes = [self.metadata] + [home for s in self.sheets for home in (s.metadata, *s.columns, *(r.metadata for r in s.rows))]
-        for home in homes:
-            home[:] = [item for item in home if item["metadataId"] not in gone]
-
-    def metadata_area(self, item: Metadata) -> Area:
-        """The cells of the row, column, or sheet that metadata stand at."""
-        location = item["location"]
-        span = location.get("dimensionRange")
-        sheet = self.sheet(span["sheetId"] if span else location.get("sheetId", self.sheets[0].id))
-        row, row_end, column, column_end = 0, len(sheet.rows), 0, len(sheet.columns)
-        if span and span["dimension"] == "ROWS":
-            row, row_end = span["startIndex"], span["endIndex"]
-        elif span:
-            column, column_end = span["startIndex"], span["endIndex"]
-        return Area(sheet.id, row, row_end, column, column_end)
-
-
-def _located(item: Metadata, location: dict[str, Any]) -> Metadata:
-    return {**item, "location": location}
-
-
-def _matches(item: Metadata, lookup: dict[str, Any]) -> bool:
-    location = item["location"]
-    wanted = lookup.get("metadataLocation")
-    if wanted:
-        if span := wanted.get("dimensionRange"):
-            here = location.get("dimensionRange")
-            names = ("sheetId", "dimension", "startIndex", "endIndex")
-            if not here or any(here[name] != span.get(name, 0) for name in names):
-                return False
-        elif "sheetId" in wanted:
-            here_sheet = location.get("sheetId", (location.get("dimensionRange") or {}).get("sheetId"))
-            if here_sheet != wanted["sheetId"]:
-                return False
-    return (
-        ("metadataId" not in lookup or item["metadataId"] == lookup["metadataId"])
-        and ("metadataKey" not in lookup or item["metadataKey"] == lookup["metadataKey"])
-        and ("metadataValue" not in lookup or item.get("metadataValue") == lookup["metadataValue"])
-        and ("visibility" not in lookup or item["visibility"] == lookup["visibility"])
-        and (lookup.get("locationType") in (None, location["locationType"]))
-    )
-
-
-def _unquote(title: str) -> str:
-    if len(title) >= 2 and title.startswith("'") and title.endswith("'"):
-        return title[1:-1].replace("''", "'")
-    return title

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sandbox.sheets.a1 import Area, letters
 from sandbox.sheets.cells import Cell, raw, render, typed
-from sandbox.sheets.grid import Area, Row, Sheet, SheetsError, Spreadsheet, letters
+from sandbox.sheets.errors import SheetsError
+from sandbox.sheets.grid import Row, Sheet, Spreadsheet
 
 READ_OPTIONS = ("FORMATTED_VALUE", "UNFORMATTED_VALUE", "FORMULA")
 DATE_OPTIONS = ("SERIAL_NUMBER", "FORMATTED_STRING")
@@ -189,17 +191,6 @@ def clear(book: Spreadsheet, area: Area) -> str:
     for row in sheet.rows[area.row : area.row_end]:
         row.cells = {c: cell for c, cell in row.cells.items() if not area.column <= c < area.column_end}
     return book.a1(area)
-
-
-def filtered(book: Spreadsheet, spec: dict[str, Any]) -> list[Area]:
-    """The areas that a DataFilter finds. Raises SheetsError."""
-    if "a1Range" in spec:
-        return [book.area(spec["a1Range"], clip=True)]
-    if "gridRange" in spec:
-        return [book.grid_range(spec["gridRange"])]
-    if "developerMetadataLookup" in spec:
-        return [book.metadata_area(item) for item in book.find_metadata(spec["developerMetadataLookup"])]
-    raise SheetsError("Invalid dataFilter: it must have a1Range, gridRange or developerMetadataLookup.")
 
 
 def totals(book: Spreadsheet, responses: list[dict[str, Any]], sheets: int) -> dict[str, Any]:

@@ -102,6 +102,10 @@ class SheetRow:
         """Say whether only the watcher's own cells, or none, are filled."""
         return not any(cell_text(value) for name, value in self.cells.items() if name not in OWN_COLUMNS)
 
+    def shows_a_document(self) -> bool:
+        """Say whether the id of an invoice or of a bill stands in the row."""
+        return bool(self.text(INVOICE_ID) or self.text(BILL_ID))
+
     def fingerprint(self) -> str:
         """Return what the row's content looks like, wherever it stands."""
         joined = "\x1f".join(self.text(name) for name in FINGERPRINT_COLUMNS)

@@ -1,9 +1,9 @@
-"""From a sheet row to the content of an invoice or a bill; from results to the cells that tell of them. Pure."""
+"""From a sheet row to the content of an invoice or a bill. Pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
 from typing import TypeVar
 
@@ -14,18 +14,7 @@ from bookrelay.source.errors import RefusedError
 from bookrelay.texts import shorten
 from pydantic import ValidationError
 
-from sheet_watcher.domain import (
-    BILL_ID,
-    INVOICE_ID,
-    PENDING,
-    STATUS,
-    Cell,
-    Directions,
-    KnownRow,
-    Result,
-    SheetRow,
-    cell_text,
-)
+from sheet_watcher.domain import Cell, Directions, SheetRow, cell_text
 
 EPOCH = date(1899, 12, 30)  # day 0 of a sheet's serial numbers
 EARLIEST, LATEST = date(1990, 1, 1), date(2099, 12, 31)
@@ -197,37 +186,3 @@ def parse_date(cell: Cell) -> date | None:
         return date(year, month, day)
     except (ValueError, OverflowError):
         return None
-
-
-# --------------------------------------------------------------------------------------------------------- results to cells
-
-
-def cells_of(row: KnownRow, results: Mapping[tuple[str, Kind], Result]) -> dict[str, str]:
-    """Return what the watcher's cells of this row shall say: the newest outcome, or "pending" while there is none."""
-    current = results.get((row.key, row.kind))
-    invoice, bill = results.get((row.key, Kind.INVOICE)), results.get((row.key, Kind.BILL))
-    settled = current if current and current.version >= row.version else None
-    status = settled.status if settled else PENDING
-    error = (settled.error or "") if settled else ""
-    is_bill = row.kind == Kind.BILL
-    return {
-        INVOICE_ID: (invoice.qbo_id or "") if invoice else "",
-        "qb_invoice_url": (invoice.url or "") if invoice else "",
-        STATUS: status,
-        "qb_synced_at": written_time(current.synced_at) if current else "",
-        "qb_error": error,
-        BILL_ID: (bill.qbo_id or "") if bill else "",
-        "qb_bill_url": (bill.url or "") if bill else "",
-        "qb_bill_status": status if is_bill else bill.status if bill else "",
-        "qb_bill_error": error if is_bill else (bill.error or "") if bill else "",
-    }
-
-
-def written_time(moment: datetime | None) -> str:
-    """Return a time as it stands in the sheet: UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
-
-
-def failure(code: str, reason: str, fix: str) -> str:
-    """Return what stands in an error cell: code, reason, what to do."""
-    return f"{code}: {reason} {fix}".strip()[:2000]

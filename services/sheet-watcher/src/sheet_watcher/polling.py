@@ -16,8 +16,9 @@ from bookrelay.source.errors import PausedError
 
 from sheet_watcher import handlers
 from sheet_watcher.domain import NAME, OWN_COLUMNS, Snapshot, fold
-from sheet_watcher.handlers import Plan, Rules
 from sheet_watcher.layout import may_hold_a_date, snapshot_of, with_shown_numbers
+from sheet_watcher.planning.plan import Plan
+from sheet_watcher.planning.poll import Rules
 from sheet_watcher.settings import Settings
 from sheet_watcher.sheets_client import SheetsClient
 from sheet_watcher.store import Store

@@ -9,7 +9,8 @@ from bookrelay.messages import Kind
 from bookrelay.source.outgoing import Outgoing
 
 from sheet_watcher.domain import KnownRow, Result, State
-from sheet_watcher.handlers import Plan, RowChange, Superseded
+from sheet_watcher.planning.outcomes import Superseded
+from sheet_watcher.planning.plan import Plan, RowChange
 
 _ROW_FIELDS = (
     "key", "version", "kind", "state_hash", "in_force", "modified_at", "fingerprint", "position", "eligible", "default_date",

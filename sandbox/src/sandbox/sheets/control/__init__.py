@@ -1,0 +1,1 @@
+"""`/control`, for tests and the demo: the project's settings and state, and a person's hand in the sheet."""

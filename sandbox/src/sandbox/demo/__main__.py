@@ -18,7 +18,7 @@ from typing import Any
 from bookrelay import topics
 from rich.console import Console
 
-from sandbox.demo import report
+from sandbox.demo import report, till
 from sandbox.demo.books import Verdict, judge, live_by_token
 from sandbox.demo.dataset import CANARY, Dataset, Expectation, build, quote_total, stamp
 from sandbox.demo.listening import Heard, listen
@@ -46,12 +46,17 @@ class Demo:
         self.rng = random.Random(seed)
         self.kills: dict[str, int] = {}
         self.sheet: dict[str, dict[str, Any]] = {}
+        self.slips: list[till.Slip] = []
         self.started = time.monotonic()
 
     @property
     def expectations(self) -> list[Expectation]:
         """What must be true, as it stands after the edits made so far."""
-        return [quote.expect for quote in self.data.quotes] + [row.expect for row in self.data.rows]
+        return (
+            [quote.expect for quote in self.data.quotes]
+            + [row.expect for row in self.data.rows]
+            + [slip.expect for slip in self.slips]
+        )
 
     def say(self, text: str) -> None:
         """Print a line of progress."""
@@ -69,6 +74,11 @@ class Demo:
             await self.system.control("emr", "POST", "/quotes", {"quotes": quotes})
             await self.system.control("sheets", "POST", "/rows", {"rows": filled})
             await asyncio.sleep(pause)
+
+    async def feed_till(self, count: int, seed: int) -> None:
+        """A third source publishes its own messages."""
+        self.slips = till.slips(count, seed, datetime.now(UTC).date())
+        await till.publish(self.system.stack.bootstrap_servers, self.realm, self.slips)
 
     async def save_quote(self, index: int, **changes: Any) -> None:
         """Change a quote as a coordinator does: a new version with a new time."""
@@ -110,6 +120,12 @@ class Demo:
             amount = (rows[i].expect.amount or Decimal(0)) + Decimal("10.10")
             await self.edit_row(i, inv_dollars=amount)
             rows[i].expect = replace(rows[i].expect, amount=amount)
+        changed, withdrawn = self.slips[: len(till.KINDS)], self.slips[len(till.KINDS) : 2 * len(till.KINDS)]
+        for slip in changed:
+            till.change(slip, (slip.expect.amount or Decimal(0)) + Decimal("1.05"))
+        for slip in withdrawn:
+            till.withdraw(slip)
+        await till.publish(self.system.stack.bootstrap_servers, self.realm, [*changed, *withdrawn])
         for i in edits["row repaired"]:
             amount = Decimal("777.70")
             await self.edit_row(i, inv_dollars=amount, inv_from="ACD", to_client="Northwind Learning")
@@ -288,7 +304,8 @@ async def _run(demo: Demo, options: argparse.Namespace) -> int:
     killer = asyncio.create_task(demo.kill_at_random(options.kills)) if options.kills else None
     if killer:
         await demo.feed(slices=12, pause=2.0)
-    demo.say(f"{options.quotes} quotes and {options.rows} rows are there")
+    await demo.feed_till(options.slips, options.seed)
+    demo.say(f"{options.quotes} quotes, {options.rows} rows and {options.slips} slips of a till are there")
     good = await demo.until_right("first round", options.seconds)
     if good:
         demo.say("now people edit: prices, states, a sort of the sheet, repairs")
@@ -356,6 +373,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--broker", choices=("embedded", "kafka"), default="embedded")
     parser.add_argument("--quotes", type=int, default=60)
     parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument("--slips", type=int, default=12, help="sales receipts, credit memos and vendor credits")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--kills", type=int, default=0, help="SIGKILL each service so many times, at random moments")
     parser.add_argument("--seconds", type=float, default=60, help="deadline of each part")

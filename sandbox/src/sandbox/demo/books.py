@@ -7,7 +7,10 @@ from typing import Any
 
 from sandbox.demo.dataset import Expectation
 
-WORD = {"invoice": "Invoice", "bill": "Bill"}
+WORD = {
+    "invoice": "Invoice", "sales_receipt": "SalesReceipt", "credit_memo": "CreditMemo", "bill": "Bill",
+    "vendor_credit": "VendorCredit",
+}  # fmt: skip
 
 
 @dataclass
@@ -34,7 +37,7 @@ class Verdict:
 
 
 def is_voided(document: dict[str, Any]) -> bool:
-    """Whether an invoice was voided: QuickBooks has no field for it."""
+    """Whether a document was voided: QuickBooks has no field for it."""
     return Decimal(str(document.get("TotalAmt", 0))) == 0 and str(document.get("PrivateNote", "")).startswith("Voided")
 
 
@@ -58,7 +61,7 @@ def judge(expectations: list[Expectation], books: dict[str, Any]) -> Verdict:
     for expected in expectations:
         verdict.counts[expected.source, expected.kind, expected.outcome] += 1
         mine = live.get((expected.kind, expected.token), [])
-        other = live.get(("bill" if expected.kind == "invoice" else "invoice", expected.token), [])
+        other = [found for kind in WORD if kind != expected.kind for found in live.get((kind, expected.token), ())]
         verdict.doubles += max(0, len(mine) + len(other) - 1)
         if expected.outcome == "held":
             continue
@@ -67,7 +70,7 @@ def judge(expectations: list[Expectation], books: dict[str, Any]) -> Verdict:
             assert expected.amount is not None
             verdict.at_source[where] += expected.amount
             if not mine:
-                verdict.lost.append(f"{expected.source} {expected.token}: no {expected.kind} in QuickBooks")
+                verdict.lost.append(f"{expected.source} {expected.token}: no {WORD[expected.kind]} in QuickBooks")
             elif len(mine) == 1 and _total(mine[0]) != expected.amount:
                 verdict.wrong.append(
                     f"{expected.source} {expected.token}: {_total(mine[0])} in QuickBooks, {expected.amount} at the source"

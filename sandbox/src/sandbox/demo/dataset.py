@@ -22,9 +22,9 @@ VENDORS = ("Accelebrate", "BHanalytics", "VendorXYZ")
 class Expectation:
     """What must be true at the end. `outcome`: posted, retracted, rejected, held, or left out (nothing was asked for)."""
 
-    source: str  # "4D EMR" | "sheet"
+    source: str  # "4D EMR" | "sheet" | "till"
     token: str
-    kind: str  # "invoice" | "bill"
+    kind: str  # as messages name it
     outcome: str
     amount: Decimal | None = None
     why: str = ""

@@ -9,10 +9,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from bookrelay import topics
+from bookrelay.messages import UPSERTS
 
 COMMANDS, EVENTS = topics.COMMANDS.name, topics.EVENTS.name
 ENDS = {
-    "bookrelay.invoice.posted.v1": "posted", "bookrelay.bill.posted.v1": "posted", "bookrelay.document.unchanged.v1": "unchanged",
+    **{upsert.TYPE.replace("upsert", "posted"): "posted" for upsert in UPSERTS}, "bookrelay.document.unchanged.v1": "unchanged",
     "bookrelay.document.retracted.v1": "retracted", "bookrelay.document.rejected.v1": "rejected",
     "bookrelay.document.skipped.v1": "skipped", "bookrelay.document.held.v1": "held",
     "bookrelay.document.superseded.v1": "superseded", "bookrelay.document.waiting.v1": "waiting",

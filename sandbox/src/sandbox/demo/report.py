@@ -54,7 +54,7 @@ def documents(expectations: list[Expectation], verdict: Verdict) -> Table:
     for where in sorted(counts):
         source, books = verdict.at_source[where], verdict.in_books[where]
         numbers = [str(counts[where][outcome]) for outcome in OUTCOMES]
-        table.add_row(*where, *numbers, f"{source:,.2f}", f"{books:,.2f}", f"{source - books:,.2f}")
+        table.add_row(where[0], where[1].replace("_", " "), *numbers, f"{source:,.2f}", f"{books:,.2f}", f"{source - books:,.2f}")
     source, books = sum(verdict.at_source.values(), Decimal(0)), sum(verdict.in_books.values(), Decimal(0))
     totals = [str(sum(c[outcome] for c in counts.values())) for outcome in OUTCOMES]
     table.add_section()

@@ -1,11 +1,19 @@
 """Every kind of document is described once, and whatever is told of it on the wire has its message."""
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 from bookrelay import messages as m
 from qbo_writer import domain, kinds
 from qbo_writer.domain import LedgerKind, Operation
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import documents, mapping
+from sandbox.demo import books as demo_books
+from sandbox.demo import till
+from sandbox.qbo.company.schema import KINDS as STAND_IN
+
+POLICY_PAGE = Path(__file__).resolve().parents[3] / "docs" / "company-policy.md"
 
 
 def test_every_kind_has_its_module() -> None:
@@ -32,6 +40,19 @@ def test_a_company_takes_every_kind_that_sources_ask_for_unless_its_policy_says_
     assert {upsert.TYPE for upsert in m.UPSERTS} == {
         f"bookrelay.{kind.value.replace('_', '-')}.upsert.v1" for kind in kinds.OPTIONAL
     }
+
+
+@pytest.mark.parametrize("kind", [one.kind for one in kinds.ALL])
+def test_the_stand_in_has_every_kind(kind: LedgerKind) -> None:
+    assert mapping.ENTITY[kind] in STAND_IN
+
+
+@pytest.mark.parametrize("kind", kinds.OPTIONAL)
+def test_the_demo_and_the_policy_page_have_every_kind_that_sources_ask_for(kind: LedgerKind) -> None:
+    of_till = {till.kind_of(slip.content).value for slip in till.slips(len(till.KINDS), 0, date(2026, 11, 1))}
+    assert kind in of_till | {"invoice", "bill"}
+    assert kind in demo_books.WORD
+    assert f'"{kind}"' in POLICY_PAGE.read_text("utf-8")
 
 
 def test_only_what_can_be_voided_is_voided() -> None:

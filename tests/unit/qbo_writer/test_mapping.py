@@ -11,11 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bookrelay.messages import BillContent, BillLine, CustomField, InvoiceContent, InvoiceLine, Party
+from bookrelay.messages import (
+    BillContent,
+    BillLine,
+    CreditMemoContent,
+    CustomField,
+    InvoiceContent,
+    InvoiceLine,
+    Party,
+    SalesReceiptContent,
+    VendorCreditContent,
+)
 from bookrelay.money import loads, to_cents
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qbo_writer import comparing, identity
+from qbo_writer import comparing, identity, kinds
 from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolved, Wanted
 from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
@@ -61,6 +71,12 @@ invoices = st.builds(
     ),
     lines=st.lists(invoice_lines(), min_size=1, max_size=6).map(tuple),
 )
+
+
+def _without_due(content: Any) -> dict[str, Any]:
+    return {name: getattr(content, name) for name in type(content).model_fields if name not in ("due_date", "terms")}
+
+
 bills = st.builds(
     BillContent,
     vendor=st.builds(Party, name=names),
@@ -72,6 +88,11 @@ bills = st.builds(
         max_size=6,
     ).map(tuple),
 )
+receipts = st.builds(
+    lambda invoice, ref: SalesReceiptContent(**_without_due(invoice), payment_ref=ref), invoices, st.none() | st.just("114")
+)
+credits_ = invoices.map(lambda invoice: CreditMemoContent(**_without_due(invoice)))
+vendor_credits = bills.map(lambda bill: VendorCreditContent(**_without_due(bill)))
 payments = st.builds(
     BillPaymentContent,
     vendor_id=st.just("6"),
@@ -80,14 +101,18 @@ payments = st.builds(
     amount=cents,
 )
 refs = st.sampled_from(
-    [{}, {"term": "3", "class": "4"}, {"department": "9", "line_class": "4", "tax": "NON"}, {"ap_account": "33"}]
+    [
+        {},
+        {"term": "3", "class": "4"},
+        {"department": "9", "line_class": "4", "tax": "NON"},
+        {"ap_account": "33"},
+        {"deposit_account": "35", "payment_method": "2"},
+    ]
 )
 
 
 def wanted_of(content: Any, more: dict[str, str] | None = None) -> Wanted:
-    kind = {InvoiceContent: LedgerKind.INVOICE, BillContent: LedgerKind.BILL, BillPaymentContent: LedgerKind.BILL_PAYMENT}[
-        type(content)
-    ]
+    kind = next(one.kind for one in kinds.ALL if one.content is type(content))
     return mapping.wanted(kind, content, Resolved({**IDS.ids, **(more or {})}), POLICY, "Q-12082", MARKER)
 
 
@@ -120,7 +145,7 @@ def echo(entity: str, body: str, *, sloppy: bool) -> dict[str, Any]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(invoices | bills | payments, refs, st.booleans())
+@given(invoices | receipts | credits_ | bills | vendor_credits | payments, refs, st.booleans())
 def test_what_is_created_is_seen_as_wanted(content: Any, more: dict[str, str], sloppy: bool) -> None:
     wanted = wanted_of(content, more)
     raw = echo(wanted.entity, mapping.create_body(wanted), sloppy=sloppy)

@@ -24,6 +24,10 @@ def content(
 ) -> Any:  # fmt: skip
     """Return a content of this kind with one line."""
     given: dict[str, Any] = {"txn_date": day or BEGINNING.date(), **more}
+    if kind is m.Kind.PAYMENT:  # it has no lines and no number of ours: a reference tells one from another
+        given |= {"customer": m.Party(name=party or "P-1 A.B."), "amount": Decimal(amount)}
+        given["payment_ref"] = given.pop("number", given.get("payment_ref"))
+        return m.PaymentContent(**given)
     if kind in SALES:
         given["customer"] = m.Party(name=party or "P-1 A.B.")
         given["lines"] = (m.InvoiceLine(description=description, amount=Decimal(amount)),)

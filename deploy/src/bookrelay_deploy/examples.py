@@ -23,6 +23,7 @@ _INVOICE = _document(m.Kind.INVOICE)
 _BILL = _document(m.Kind.BILL, "sheet:1aZ", "row-2026-0017", 1)
 _RECEIPT = _document(m.Kind.SALES_RECEIPT, "till", "2026-11-02/114", 1)
 _CREDIT = _document(m.Kind.CREDIT_MEMO, "4d-emr", "12082/credit", 1)
+_PAYMENT = _document(m.Kind.PAYMENT, "bank", "2026-11-09/8841", 1)
 _VENDOR_CREDIT = _document(m.Kind.VENDOR_CREDIT, "sheet:1aZ", "row-2026-0031", 1)
 _ENDED = {"command_id": COMMAND}
 _TOKEN = {"sync_token": "3"}
@@ -80,6 +81,16 @@ def _commands() -> list[m.AnyMessage]:
         number="12082-C",
         lines=(m.InvoiceLine(item="procedure", description="Composite, one surface less", amount=Decimal("150.00")),),
     )
+    payment = m.PaymentContent(
+        customer=m.Party(name="4D-20417 J.D."),
+        txn_date=date(2026, 11, 9),
+        amount=Decimal("1700.00"),
+        applied=(m.Applied(source="4d-emr", source_key="12082", amount=Decimal("1800.00")),),
+        credits=(m.Applied(source="4d-emr", source_key="12082/credit", amount=Decimal("150.00")),),
+        deposit_to="bank",
+        payment_method="Check",
+        payment_ref="8841",
+    )
     vendor_credit = m.VendorCreditContent(
         vendor=m.Party(name="Zahnlabor Müller & Söhne"),
         txn_date=date(2026, 11, 2),
@@ -90,6 +101,7 @@ def _commands() -> list[m.AnyMessage]:
         m.UpsertBill.of(bill, sender="sheet-watcher"),
         m.upsert(receipt, sender="till", **_RECEIPT, modified_at=MOMENT),
         m.upsert(credit, sender="emr-poller", **_CREDIT, modified_at=MOMENT),
+        m.upsert(payment, sender="bank", **_PAYMENT, modified_at=MOMENT),
         m.upsert(vendor_credit, sender="sheet-watcher", **_VENDOR_CREDIT, modified_at=MOMENT),
         m.RetractDocument.of(retract, sender="emr-poller"),
     ]
@@ -120,6 +132,10 @@ def _events() -> list[m.AnyMessage]:
             m.CreditMemoPostedData(
                 **_CREDIT, **_ENDED, **_POSTED, doc_number="12082-C", url=f"{URL}creditmemo?txnId=145", total=Decimal("150.00")
             ),
+        ),
+        event(
+            m.PaymentPosted,
+            m.PaymentPostedData(**_PAYMENT, **_ENDED, **_POSTED, url=f"{URL}recvpayment?txnId=145", total=Decimal("1700.00")),
         ),
         event(
             m.VendorCreditPosted,

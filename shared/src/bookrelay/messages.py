@@ -78,6 +78,7 @@ class Kind(StrEnum):
     INVOICE = "invoice"
     SALES_RECEIPT = "sales_receipt"
     CREDIT_MEMO = "credit_memo"
+    PAYMENT = "payment"
     BILL = "bill"
     VENDOR_CREDIT = "vendor_credit"
     BILL_PAYMENT = "bill_payment"
@@ -213,6 +214,50 @@ class CreditMemoContent(_SalesContent):
     """What a credit memo shall contain: what a customer gets back or need not pay. What it credits are positive amounts."""
 
 
+class Applied(Model):
+    """A part of a payment, by the business key of the document that it is for; without `source` one of the payment's own."""
+
+    source: Source | None = Field(default=None, exclude_if=_nothing)
+    source_key: SourceKey
+    amount: Annotated[Amount, Field(gt=0)]
+
+
+class PaymentContent(Model):
+    """What a customer's payment shall contain. `amount` is what was received; what is not applied stays with the customer.
+
+    `applied` says which invoices it pays; `credits` which credit memos pay with it (with an amount of 0 they alone do). A payment
+    waits for the documents that it names. `deposit_to` is a key of the company's account mapping; without it the money waits in
+    the books' undeposited funds.
+    """
+
+    customer: Party
+    txn_date: Day
+    amount: Annotated[Amount, Field(ge=0)]
+    applied: tuple[Applied, ...] = Field(default=(), max_length=limits.LINES)
+    credits: tuple[Applied, ...] = Field(default=(), max_length=limits.LINES)
+    deposit_to: Name | None = None
+    payment_method: Plain | None = Field(default=None, max_length=31)
+    payment_ref: Plain | None = Field(default=None, max_length=21)
+    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+
+    @property
+    def total(self) -> Amount:
+        """What was received."""
+        return self.amount
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        for part in (self.applied, self.credits):
+            if len({(one.source, one.source_key) for one in part}) < len(part):
+                raise ValueError("a payment names each document once")
+        applied, credits = (sum((one.amount for one in part), start=Decimal(0)) for part in (self.applied, self.credits))
+        if applied > self.amount + credits:
+            raise ValueError(f"{applied} is applied, but the payment and its credits come to {self.amount + credits}")
+        if credits > applied:
+            raise ValueError(f"credits of {credits} pay more than the {applied} that is applied")
+        return self
+
+
 class BillContent(Model):
     """What a bill shall contain: the fields that bookrelay owns in the books."""
 
@@ -251,7 +296,7 @@ class VendorCreditContent(Model):
 
 SalesContent = InvoiceContent | SalesReceiptContent | CreditMemoContent  # of documents for a customer
 PurchaseContent = BillContent | VendorCreditContent  # of documents of a vendor
-Content = SalesContent | PurchaseContent
+Content = SalesContent | PaymentContent | PurchaseContent
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
@@ -374,6 +419,11 @@ class UpsertCreditMemoData(UpsertData):
     content: CreditMemoContent
 
 
+class UpsertPaymentData(UpsertData):
+    kind: Literal[Kind.PAYMENT] = Kind.PAYMENT
+    content: PaymentContent
+
+
 class UpsertBillData(UpsertData):
     kind: Literal[Kind.BILL] = Kind.BILL
     content: BillContent
@@ -420,6 +470,13 @@ class UpsertCreditMemo(_Command[UpsertCreditMemoData]):
     type: Literal["bookrelay.credit-memo.upsert.v1"] = "bookrelay.credit-memo.upsert.v1"
 
 
+class UpsertPayment(_Command[UpsertPaymentData]):
+    """This payment of a customer shall exist with this content."""
+
+    TYPE = "bookrelay.payment.upsert.v1"
+    type: Literal["bookrelay.payment.upsert.v1"] = "bookrelay.payment.upsert.v1"
+
+
 class UpsertBill(_Command[UpsertBillData]):
     """This bill shall exist with this content."""
 
@@ -441,7 +498,7 @@ class RetractDocument(_Command[RetractDocumentData]):
     type: Literal["bookrelay.document.retract.v1"] = "bookrelay.document.retract.v1"
 
 
-Upsert = UpsertInvoice | UpsertSalesReceipt | UpsertCreditMemo | UpsertBill | UpsertVendorCredit
+Upsert = UpsertInvoice | UpsertSalesReceipt | UpsertCreditMemo | UpsertPayment | UpsertBill | UpsertVendorCredit
 Command = Upsert | RetractDocument
 
 
@@ -449,6 +506,7 @@ _UPSERT_OF: dict[type[Content], tuple[type[Upsert], type[UpsertData]]] = {
     InvoiceContent: (UpsertInvoice, UpsertInvoiceData),
     SalesReceiptContent: (UpsertSalesReceipt, UpsertSalesReceiptData),
     CreditMemoContent: (UpsertCreditMemo, UpsertCreditMemoData),
+    PaymentContent: (UpsertPayment, UpsertPaymentData),
     BillContent: (UpsertBill, UpsertBillData),
     VendorCreditContent: (UpsertVendorCredit, UpsertVendorCreditData),
 }
@@ -529,6 +587,10 @@ class SalesReceiptPostedData(PostedData):
 
 class CreditMemoPostedData(PostedData):
     kind: Literal[Kind.CREDIT_MEMO] = Kind.CREDIT_MEMO
+
+
+class PaymentPostedData(PostedData):
+    kind: Literal[Kind.PAYMENT] = Kind.PAYMENT
 
 
 class BillPostedData(PostedData):
@@ -636,6 +698,13 @@ class CreditMemoPosted(_Event[CreditMemoPostedData]):
 
     TYPE = "bookrelay.credit-memo.posted.v1"
     type: Literal["bookrelay.credit-memo.posted.v1"] = "bookrelay.credit-memo.posted.v1"
+
+
+class PaymentPosted(_Event[PaymentPostedData]):
+    """The payment is in the books with the command's content."""
+
+    TYPE = "bookrelay.payment.posted.v1"
+    type: Literal["bookrelay.payment.posted.v1"] = "bookrelay.payment.posted.v1"
 
 
 class BillPosted(_Event[BillPostedData]):
@@ -794,7 +863,7 @@ class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
 
 
 Event = (
-    InvoicePosted | SalesReceiptPosted | CreditMemoPosted | BillPosted | VendorCreditPosted | BillPaymentPosted
+    InvoicePosted | SalesReceiptPosted | CreditMemoPosted | PaymentPosted | BillPosted | VendorCreditPosted | BillPaymentPosted
     | DocumentUnchanged | DocumentRetracted | DocumentRejected | DocumentSkipped | DocumentHeld | DocumentSuperseded
     | DocumentDiverged | CommandDeadLettered | RealmHalted | RealmResumed | RealmUnserved | RealmServed | BooksDiscrepancy
     | DocumentWaiting
@@ -870,9 +939,9 @@ AnyMessage = CloudEvent[Any]
 UPSERTS: tuple[type[Upsert], ...] = tuple(command for command, _ in _UPSERT_OF.values())
 COMMANDS: tuple[type[AnyMessage], ...] = (*UPSERTS, RetractDocument)
 EVENTS: tuple[type[AnyMessage], ...] = (
-    InvoicePosted, SalesReceiptPosted, CreditMemoPosted, BillPosted, VendorCreditPosted, BillPaymentPosted, DocumentUnchanged,
-    DocumentRetracted, DocumentRejected, DocumentSkipped, DocumentHeld, DocumentSuperseded, DocumentDiverged, CommandDeadLettered,
-    RealmHalted, RealmResumed, RealmUnserved, RealmServed, BooksDiscrepancy, DocumentWaiting,
+    InvoicePosted, SalesReceiptPosted, CreditMemoPosted, PaymentPosted, BillPosted, VendorCreditPosted, BillPaymentPosted,
+    DocumentUnchanged, DocumentRetracted, DocumentRejected, DocumentSkipped, DocumentHeld, DocumentSuperseded, DocumentDiverged,
+    CommandDeadLettered, RealmHalted, RealmResumed, RealmUnserved, RealmServed, BooksDiscrepancy, DocumentWaiting,
 )  # fmt: skip
 NOTIFICATIONS: tuple[type[AnyMessage], ...] = (EntityChanged,)
 CHANGES: tuple[type[AnyMessage], ...] = (BooksChanged,)

@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.postgres, pytest.mark.parametrize("kind", KINDS)]
 def there(d: Desk, kind: Kind) -> list[tuple[str, Decimal]]:
     """Number and total of what is in the books and not voided."""
     found = [one for one in d.sandbox.books(d.realm, ENTITY[kind]) if one["TotalAmt"]]
-    return [(str(one.get("DocNumber")), Decimal(str(one["TotalAmt"]))) for one in found]
+    number = "PaymentRefNum" if kind is Kind.PAYMENT else "DocNumber"
+    return [(str(one.get(number)), Decimal(str(one["TotalAmt"]))) for one in found]
 
 
 async def ends(d: Desk) -> list[str]:

@@ -23,6 +23,7 @@ class LedgerKind(StrEnum):
     INVOICE = "invoice"
     SALES_RECEIPT = "sales_receipt"
     CREDIT_MEMO = "credit_memo"
+    PAYMENT = "payment"
     BILL = "bill"
     VENDOR_CREDIT = "vendor_credit"
     BILL_PAYMENT = "bill_payment"
@@ -37,6 +38,16 @@ class Operation(StrEnum):
     UPDATE = "update"
     VOID = "void"
     DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A document of ours that another one names, by its business key; `place`: the key of `Resolved.ids` for its Id."""
+
+    kind: LedgerKind
+    source: str
+    source_key: str
+    place: str
 
 
 class CommandState(StrEnum):

@@ -77,6 +77,7 @@ class CommandRow(SQLModel, table=True):
     __table_args__ = (
         Index("ix_commands_due", "realm", "priority", "due_at", postgresql_where=text("state = 'due'")),
         Index("ix_commands_waits_for", "waits_for", postgresql_where=text("state = 'received'")),
+        Index("ix_commands_awaits", "awaits", postgresql_where=text("awaits IS NOT NULL")),
         Index("ix_commands_document", "document_id", "version", "modified_at"),
         Index("ix_commands_state", "realm", "state"),
         {"schema": SCHEMA},
@@ -98,6 +99,7 @@ class CommandRow(SQLModel, table=True):
     state: str = Field(default="due", sa_type=Text, sa_column_kwargs={"server_default": text("'due'")})
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     waits_for: int | None = Field(default=None, sa_type=BigInteger)  # the document that must be posted first, while `received`
+    awaits: str | None = Field(default=None, sa_type=Text)  # the marker of our document that it waits for, while `waiting`
     waiting_since: datetime | None = Field(default=None, sa_type=_TIME)  # for something in QuickBooks or in the policy
     failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)
     forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over what was shown

@@ -9,11 +9,12 @@ from qbo_writer.kinds.credit_memo import CREDIT_MEMO
 from qbo_writer.kinds.invoice import INVOICE
 from qbo_writer.kinds.kind import PAID, DocumentKind, hash_of
 from qbo_writer.kinds.party import CUSTOMER, VENDOR, NameContent
+from qbo_writer.kinds.payment import PAYMENT
 from qbo_writer.kinds.sales_receipt import SALES_RECEIPT
 from qbo_writer.kinds.vendor_credit import VENDOR_CREDIT
 
 AnyContent = Content | BillPaymentContent | NameContent
-ALL = (INVOICE, SALES_RECEIPT, CREDIT_MEMO, BILL, VENDOR_CREDIT, BILL_PAYMENT, CUSTOMER, VENDOR)
+ALL = (INVOICE, SALES_RECEIPT, CREDIT_MEMO, PAYMENT, BILL, VENDOR_CREDIT, BILL_PAYMENT, CUSTOMER, VENDOR)
 _BY_KIND = {one.kind: one for one in ALL}
 NUMBERED = tuple(one.kind for one in ALL if one.numbered)
 OPTIONAL = tuple(one.kind for one in ALL if one.optional)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from bookrelay import messages as m
 from bookrelay.messages import Model
 
-from qbo_writer.domain import LedgerKind, Operation, Seen
+from qbo_writer.domain import LedgerKind, Named, Operation, Seen
 from qbo_writer.ledger.changes import End, FollowUp
-from qbo_writer.ledger.records import Attempt, Candidate
+from qbo_writer.ledger.records import Attempt, Candidate, Known
 
 
 class _Event(Protocol):
@@ -26,6 +26,11 @@ def nothing_follows(attempt: Attempt, seen: Seen) -> tuple[FollowUp, ...]:
 
 def nothing_is_missing(candidate: Candidate) -> tuple[FollowUp, ...]:
     """Ask for nothing else where a document stays as it is."""
+    return ()
+
+
+def names_nothing(known: Known, content: Model) -> tuple[Named, ...]:
+    """Name no other document."""
     return ()
 
 
@@ -52,7 +57,7 @@ class DocumentKind:
 
     `posted`: its event and that event's data; None for names, which no source asked for. `follow_ups`: what the writer asks for
     by itself when one was posted, where the settings say so; `missing`: where one stays as it is. `overtaken`: why one is not
-    made any more.
+    made any more. `names`: the other documents that must be in the books before it.
     """
 
     kind: LedgerKind
@@ -70,6 +75,7 @@ class DocumentKind:
     waited_for: bool = False  # others wait for its end
     follow_ups: Callable[[Attempt, Seen], tuple[FollowUp, ...]] = nothing_follows
     missing: Callable[[Candidate], tuple[FollowUp, ...]] = nothing_is_missing
+    names: Callable[[Known, Model], tuple[Named, ...]] = names_nothing
     overtaken: Callable[[Candidate], End | None] = nothing_in_its_way
 
     @property

@@ -11,7 +11,7 @@ from bookrelay import messages as m
 from bookrelay.errors import Code
 from bookrelay.messages import AnyMessage, Difference
 
-from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Request, Seen
+from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Named, Request, Seen
 from qbo_writer.ledger.records import Asked, Candidate, Discrepancy, Known
 
 
@@ -27,6 +27,7 @@ class End:
     differences: tuple[Difference, ...] = ()
     by_version: int | None = None  # superseded
     forget: bool = False  # the document is no longer known to hold anything
+    awaits: Named | None = None  # waiting: for this document of ours
     shows_wanted: bool = False  # what the command wants is to be shown beside what QuickBooks holds
 
     @property

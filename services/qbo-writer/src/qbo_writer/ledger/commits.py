@@ -9,7 +9,7 @@ from bookrelay.db import Connection, Pool
 from bookrelay.messages import AnyMessage
 
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.domain import SCHEMA, CommandState, Seen
+from qbo_writer.domain import SCHEMA, CommandState, DocumentStatus, Named, Seen
 from qbo_writer.identity import marker
 from qbo_writer.ledger import audit, discrepancies
 from qbo_writer.ledger.changes import AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, NewCommand, Numbered, Requeue
@@ -64,6 +64,7 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
     documents = [e.document for e in fresh if e.document]
     if documents:
         await update_documents(connection, documents)
+        await _release_waiting(connection, [d.id for d in documents if d.status is DocumentStatus.PRESENT])
     await _renumber(connection, [e.numbered for e in fresh if e.numbered])
     requeued = [e.requeue for e in fresh if e.requeue]
     if requeued:
@@ -169,19 +170,53 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd], s
         WHERE d.id = t.id AND d.held <> t.held)
         UPDATE qbo_writer.commands c SET state = t.state, code = t.code, reason = t.reason, differences = t.differences::jsonb,
           occurrence = t.occurrence + 1, ended_at = clock_timestamp(), forced = false, dropped = false, waits_for = NULL,
+          awaits = t.awaits,
           shown_sync_token = t.shown,
           waiting_since = CASE WHEN t.state = 'waiting' THEN coalesce(c.waiting_since, clock_timestamp()) END,
           due_at = CASE WHEN t.state = 'waiting' THEN clock_timestamp() + make_interval(secs => $10) ELSE c.due_at END
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $9::text[])
-          AS t(id, state, code, reason, differences, occurrence, shown)
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $9::text[],
+          $11::text[]) AS t(id, state, code, reason, differences, occurrence, shown, awaits)
         WHERE c.id = t.id AND c.occurrence = t.occurrence RETURNING c.id
         """,
         [e.asked.id for e in ends], [e.end.state.value for e in ends],
         [e.end.shown_code for e in ends], [e.end.reason or None for e in ends],
         [json.dumps([d.model_dump(mode="json") for d in e.end.differences]) if e.end.differences else None for e in ends],
         [e.asked.occurrence for e in ends], list(latest), list(latest.values()), list(shown), WAITING_SECONDS,
+        [_marker(e.known.realm, e.end.awaits) for e in ends],
     )  # fmt: skip
+    await _there_already(connection, [end for end in ends if end.end.awaits])
     return {row["id"] for row in rows}
+
+
+def _marker(realm: str, named: Named | None) -> str | None:
+    return marker(realm, named.source, named.source_key, named.kind) if named else None
+
+
+async def _release_waiting(connection: Connection, documents: Sequence[int]) -> None:
+    """What waits for one of these documents is decided again."""
+    if documents:
+        await connection.execute(
+            "UPDATE qbo_writer.commands c SET state = 'due', due_at = clock_timestamp() FROM qbo_writer.documents d "
+            "WHERE d.id = ANY($1::bigint[]) AND c.awaits = d.marker AND c.state = 'waiting'",
+            list(documents),
+        )
+
+
+async def _there_already(connection: Connection, ends: Sequence[CommandEnd]) -> None:
+    """What a command waits for may have been posted since it was decided: the lock orders this before that, or after it."""
+    for end in ends:
+        if named := end.end.awaits:
+            status = await connection.fetchval(
+                "SELECT status FROM qbo_writer.documents WHERE realm = $1 AND source = $2 AND source_key = $3 AND kind = $4 "
+                "FOR SHARE",
+                end.known.realm, named.source, named.source_key, named.kind.value,
+            )  # fmt: skip
+            if status == DocumentStatus.PRESENT:
+                await connection.execute(
+                    "UPDATE qbo_writer.commands SET state = 'due', due_at = clock_timestamp() "
+                    "WHERE id = $1 AND state = 'waiting'",
+                    end.asked.id,
+                )
 
 
 async def update_documents(connection: Connection, changes: Sequence[DocumentChange]) -> None:

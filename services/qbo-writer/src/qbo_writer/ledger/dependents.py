@@ -9,7 +9,7 @@ from bookrelay.db import Connection, Pool
 from bookrelay.messages import NAMESPACE, content_hash
 
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.domain import CommandState, LedgerKind
+from qbo_writer.domain import CommandState, LedgerKind, Named
 from qbo_writer.identity import marker
 from qbo_writer.ledger.changes import NameFound, NameWish, NewCommand, Requeue
 from qbo_writer.ledger.commands import insert_documents, record
@@ -39,6 +39,17 @@ class Dependents:
             rivals = await _rivals(connection, realm, [w for w in wishes if w.wanted.kind is LedgerKind.VENDOR])
             found = {at: await _need_name(connection, realm, wishes[at], rivals) for at in order}
         return [found[at] for at in range(len(wishes))]
+
+    async def named(self, realm: str, some: Sequence[Named]) -> dict[str, Known]:
+        """Return what is known of these documents, by their places; none of one that nobody has asked for yet."""
+        rows = await self._pool.fetch(
+            f"SELECT t.place, {KNOWN} FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) "  # noqa: S608
+            "AS t(source, source_key, kind, place) JOIN qbo_writer.documents d ON d.realm = $1 AND d.source = t.source "
+            "AND d.source_key = t.source_key AND d.kind = t.kind",
+            realm, [one.source for one in some], [one.source_key for one in some], [one.kind.value for one in some],
+            [one.place for one in some],
+        )  # fmt: skip
+        return {row["place"]: known_of(row) for row in rows}
 
     async def unpay(self, realm: str, fencing_token: int, bill: Known, asked: Asked) -> "Unpaying":
         """Have our own payment of a bill withdrawn, as a document of its own, and let the bill's command wait for that.

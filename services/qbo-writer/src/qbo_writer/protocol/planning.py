@@ -14,8 +14,10 @@ from qbo_writer.domain import (
     AccessToken,
     CommandState,
     CompanyFacts,
+    DocumentStatus,
     LedgerKind,
     LookupFailed,
+    Named,
     NameNeeded,
     Operation,
     Request,
@@ -28,7 +30,7 @@ from qbo_writer.kinds import AnyContent
 from qbo_writer.ledger.changes import End, NewAttempt, Number
 from qbo_writer.ledger.records import Asked, Candidate, Known
 from qbo_writer.ports import FACTS_SECONDS
-from qbo_writer.protocol import differing, numbering, totals
+from qbo_writer.protocol import differing, numbering, totals, waiting
 from qbo_writer.protocol.deciding import Unpay, Write, decide, in_closed_period
 from qbo_writer.protocol.numbering import Numbering, Outcome
 from qbo_writer.protocol.parts import Parts
@@ -228,7 +230,19 @@ class Planner:
         if isinstance(resolved, Unmapped):
             state = CommandState.REJECTED if resolved.at_source else CommandState.WAITING
             return End(CommandState.HELD if resolved.holds else state, resolved.reason, resolved.fix, resolved.code)
+        if isinstance(resolved, Resolved) and (named := kinds.of(known.kind).names(known, content)):
+            return await self._with_named(known, resolved, named)
         return resolved
+
+    async def _with_named(self, known: Known, resolved: Resolved, named: Sequence[Named]) -> Resolved | End:
+        """Add the Ids of the documents of ours that it names; it waits for the first that is not in QuickBooks."""
+        found, ids = await self.parts.ledger.dependents.named(self.realm, named), dict(resolved.ids)
+        for one in named:
+            there = found.get(one.place)
+            if there is None or there.status is not DocumentStatus.PRESENT or there.qbo_id is None:
+                return waiting.waits_for(known, one, there)
+            ids[one.place] = there.qbo_id
+        return Resolved(ids)
 
     def _attempt(
         self, candidate: Candidate, choice: Write, body: str, fields: dict[str, str], token: AccessToken, numbered: Number | None

@@ -92,8 +92,9 @@ def ended(known: Known, asked: Asked, end: End, links: Links, now: datetime | No
     """Return the effects of an end without a request. Waiting is bounded, and told once for each reason."""
     if end.state is CommandState.WAITING and asked.waiting_since:
         if (now or datetime.now(UTC)) - asked.waiting_since > WAITING_MOST:
-            fix = f"{end.fix} Then release it (qbo-writer rejected release), or send it again."
-            end = replace(end, state=CommandState.REJECTED, reason=f"{end.reason} It waited {WAITING_MOST.days} days.", fix=fix)
+            state, word = (CommandState.HELD, "held") if end.awaits else (CommandState.REJECTED, "rejected")
+            fix = f"{end.fix} Then release it (qbo-writer {word} release), or send it again."
+            end = replace(end, state=state, reason=f"{end.reason} It waited {WAITING_MOST.days} days.", fix=fix, awaits=None)
         elif asked.last_reason == end.reason:
             return Effects(requeue=Requeue(asked.id, WAITING_SECONDS, waiting=True))
     command_end = CommandEnd(known, asked, end, end_event(known, asked, end, links, now or datetime.now(UTC)))

@@ -32,8 +32,8 @@ def below_zero(asked: Asked) -> End | None:
         return None
     return End(
         CommandState.REJECTED,
-        f"Its lines add up to {own}: QuickBooks takes no invoice or bill below zero.",
-        "Correct the amounts at the source; what is owed to the other side is a credit memo (vendor credit) in QuickBooks.",
+        f"Its lines add up to {own}: QuickBooks takes no document below zero.",
+        "Correct the amounts at the source; what is owed to the other side is a credit memo or a vendor credit of its own.",
         Code.VALIDATION,
     )
 

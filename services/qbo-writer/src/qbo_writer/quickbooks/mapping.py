@@ -207,6 +207,9 @@ def _fields(entity: str, raw: Mapping[str, Any], memo: str) -> dict[str, str]:
     return fields
 
 
+_LINKED = {"bill": "bill", "invoice": "invoice", "creditmemo": "credit_memo"}  # what payments are for
+
+
 def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     found = detail(line)
     yield "amount", cents(decimal_of(line.get("Amount")))
@@ -219,8 +222,8 @@ def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         if found.get(name) not in (None, ""):
             yield key, number(decimal_of(found[name]))
     for link in rows(line.get("LinkedTxn")):
-        if letters(link.get("TxnType")) == "bill":
-            yield "bill", text(link.get("TxnId"))
+        if linked := _LINKED.get(letters(link.get("TxnType"))):
+            yield linked, text(link.get("TxnId"))
 
 
 def url(settings: WriterSettings, kind: LedgerKind, qbo_id: str, realm: str) -> str:

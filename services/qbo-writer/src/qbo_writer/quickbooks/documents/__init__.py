@@ -7,11 +7,12 @@ from qbo_writer.quickbooks.documents.credit_memo import CREDIT_MEMO
 from qbo_writer.quickbooks.documents.form import Finder, Form
 from qbo_writer.quickbooks.documents.invoice import INVOICE
 from qbo_writer.quickbooks.documents.party import CUSTOMER, VENDOR
+from qbo_writer.quickbooks.documents.payment import PAYMENT
 from qbo_writer.quickbooks.documents.sales_receipt import SALES_RECEIPT
 from qbo_writer.quickbooks.documents.vendor_credit import VENDOR_CREDIT
 
 # Payments last: what reads all kinds in turn has read by then what they pay.
-ALL = (INVOICE, SALES_RECEIPT, CREDIT_MEMO, BILL, VENDOR_CREDIT, BILL_PAYMENT, CUSTOMER, VENDOR)
+ALL = (INVOICE, SALES_RECEIPT, CREDIT_MEMO, BILL, VENDOR_CREDIT, PAYMENT, BILL_PAYMENT, CUSTOMER, VENDOR)
 _BY_KIND = {form.kind: form for form in ALL}
 _BY_ENTITY = {form.entity: form for form in ALL}
 

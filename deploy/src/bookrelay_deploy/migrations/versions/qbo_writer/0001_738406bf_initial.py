@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_c761f279'
+revision = '0001_738406bf'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -288,6 +288,7 @@ def upgrade() -> None:
     sa.Column('state', sa.Text(), server_default=sa.text("'due'"), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.Column('waits_for', sa.BigInteger(), nullable=True),
+    sa.Column('awaits', sa.Text(), nullable=True),
     sa.Column('waiting_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('failures', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('forced', sa.Boolean(), server_default=sa.text('false'), nullable=False),
@@ -304,6 +305,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_index('ix_commands_awaits', 'commands', ['awaits'], unique=False, schema='qbo_writer', postgresql_where=sa.text('awaits IS NOT NULL'))
     op.create_index('ix_commands_document', 'commands', ['document_id', 'version', 'modified_at'], unique=False, schema='qbo_writer')
     op.create_index('ix_commands_due', 'commands', ['realm', 'priority', 'due_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'due'"))
     op.create_index('ix_commands_state', 'commands', ['realm', 'state'], unique=False, schema='qbo_writer')

@@ -182,7 +182,10 @@ class WriterMachine(RuleBasedStateMachine):
         item = ("SalesItemLineDetail", {"ItemRef": {"value": "1"}})
         type_, detail = item if key.kind in SALES else ("AccountBasedExpenseLineDetail", {"AccountRef": {"value": "20"}})
         line = {"Amount": float(amount), "DetailType": type_, "Description": f"{key.name} by a person", type_: detail}
-        await self.lane.person(self.company, "edit", entity, document["Id"], {"Line": [line]})
+        change: dict[str, Any] = {"Line": [line]}
+        if key.kind is Kind.PAYMENT:
+            change = {"TxnDate": f"2026-12-{1 + int(amount) % 28:02d}"}
+        await self.lane.person(self.company, "edit", entity, document["Id"], change)
         seen = await self.lane.find(self.company, key.name, entity)
         assert seen is not None
         self.people[key] = oracle.shape(seen)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from bookrelay.messages import BillContent, Command, Content, Kind, RetractDocument, SalesContent
+from bookrelay.messages import BillContent, Command, Content, Kind, Party, PaymentContent, PurchaseContent, RetractDocument
 from document_kinds import ENTITY, KINDS, SALES
 
 from .workload import SHARED, Key
@@ -90,6 +90,8 @@ def live(books: Mapping[str, Any]) -> dict[tuple[Kind, str], list[Mapping[str, A
 
 
 def _name(document: Mapping[str, Any]) -> str:
+    if document.get("PaymentRefNum"):
+        return str(document["PaymentRefNum"])
     for line in document.get("Line", []):
         if match := re.match(r"\S+", str(line.get("Description", ""))):
             return match.group()
@@ -98,6 +100,8 @@ def _name(document: Mapping[str, Any]) -> str:
 
 def content_lines(content: Content) -> list[tuple[str, Decimal]]:
     """Return description and amount of each line."""
+    if isinstance(content, PaymentContent):
+        return [("", line.amount) for line in content.applied]
     return [(line.description or "", line.amount) for line in content.lines]
 
 
@@ -114,17 +118,23 @@ def differences(content: Content, document: Mapping[str, Any], kind: Kind) -> li
         found.append(f"total {document['TotalAmt']} instead of {content.total}")
     if document_lines(document) != content_lines(content):
         found.append(f"lines {document_lines(document)} instead of {content_lines(content)}")
-    party = content.customer if isinstance(content, SalesContent) else content.vendor
+    party = _party(content)
     if (document.get(PARTY[kind]) or {}).get("name") != party.name:
         found.append(f"party {document.get(PARTY[kind])} instead of {party.name}")
     if document.get("TxnDate") != content.txn_date.isoformat():
         found.append(f"date {document.get('TxnDate')} instead of {content.txn_date}")
     if content.memo and content.memo not in str(document.get("PrivateNote", "")):
         found.append(f"note {document.get('PrivateNote')!r} lacks {content.memo!r}")
+    if isinstance(content, PaymentContent):
+        return found
     number = str(document.get("DocNumber", ""))
     if number != content.number and not (_derived(number) and (content.number or SHARED).startswith(SHARED)):
         found.append(f"number {number!r} instead of {content.number!r}")
     return found
+
+
+def _party(content: Content) -> Party:
+    return content.vendor if isinstance(content, PurchaseContent) else content.customer
 
 
 def _derived(number: str) -> bool:
@@ -167,6 +177,7 @@ def judge(
         verdict.problems.append(f"{realm} {name}: {len(documents)} documents that nobody asked for")
     _judge_names(realm, wanted, books, verdict)
     _judge_payments(realm, wanted if pays else {}, books, verdict)
+    _judge_applied(realm, wanted, books, verdict)
     return verdict
 
 
@@ -207,6 +218,27 @@ def _judge_payments(realm: str, wanted: Mapping[Key, Content | None], books: Map
         verdict.problems.append(f"{realm}: {len(payments)} payments of bill {bill} that nobody asked for")
 
 
+def _judge_applied(realm: str, wanted: Mapping[Key, Content | None], books: Mapping[str, Any], verdict: Verdict) -> None:
+    """Each payment of a customer is applied to the invoices that it names, and to no other; what is left of each is right."""
+    shown = live(books)
+    for key, content in wanted.items():
+        found = shown.get((Kind.PAYMENT, key.name), []) if isinstance(content, PaymentContent) else []
+        if not isinstance(content, PaymentContent) or len(found) != 1:
+            continue  # judged as lost, or as doubled
+        invoices = {one.source_key: shown.get((Kind.INVOICE, one.source_key), []) for one in content.applied}
+        named = [str(documents[0]["Id"]) for documents in invoices.values() if documents]
+        links = [str(link["TxnId"]) for line in found[0].get("Line", []) for link in line.get("LinkedTxn", [])]
+        if links != named:
+            verdict.books_differ += 1
+            verdict.problems.append(f"{realm} {key.name} (payment {found[0]['Id']}): applied to {links} instead of {named}")
+        for one in content.applied:
+            for invoice in invoices[one.source_key][:1]:
+                left = _cents(invoice["TotalAmt"]) - one.amount
+                if _cents(invoice["Balance"]) != left:
+                    verdict.books_differ += 1
+                    verdict.problems.append(f"{realm} {one.source_key}: open {invoice['Balance']} instead of {left}")
+
+
 def _paid_bill(payment: Mapping[str, Any]) -> str:
     """Id of the one bill that a payment pays; else what it pays, in words."""
     links = [link for line in payment.get("Line", []) for link in line.get("LinkedTxn", [])]
@@ -241,11 +273,7 @@ shape = _shape
 def _judge_names(realm: str, wanted: Mapping[Key, Content | None], books: Mapping[str, Any], verdict: Verdict) -> None:
     """Each new customer or vendor exists at most once, under whatever spelling."""
     for entity, of_customers in (("Customer", True), ("Vendor", False)):
-        names = {
-            (c.customer if isinstance(c, SalesContent) else c.vendor).name
-            for k, c in wanted.items()
-            if c and (k.kind in SALES) is of_customers
-        }
+        names = {_party(content).name for key, content in wanted.items() if content and (key.kind in SALES) is of_customers}
         have = [str(row.get("DisplayName", "")) for row in books.get(entity, [])]
         for name in names:
             count = sum(1 for other in have if name.casefold() in other.casefold())

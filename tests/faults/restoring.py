@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from bookrelay.messages import Command, InvoiceContent, Kind, UpsertInvoice
+from bookrelay.messages import Command, InvoiceContent, Kind, UpsertInvoice, UpsertPayment
 from qbo_writer.crashpoints import Place
 from sandbox.stack.postgres import binaries
 
@@ -162,8 +162,9 @@ async def _edits(lane: Lane, company: Company, commands: list[Command]) -> dict[
 
 
 def _later(commands: list[Command], frozen: dict[Key, Any]) -> list[Command]:
-    """A newer version of each invoice that stands, but of those that a person has changed."""
+    """A newer version of each invoice that stands, but of those that a person has changed, and of those that are paid."""
     newest: dict[str, Command] = {}
+    paid = {one.source_key for c in commands if isinstance(c, UpsertPayment) for one in c.data.content.applied}
     for command in commands:
         if command.data.kind is Kind.INVOICE and command.data.version >= newest.get(
             command.data.source_key, command
@@ -171,7 +172,7 @@ def _later(commands: list[Command], frozen: dict[Key, Any]) -> list[Command]:
             newest[command.data.source_key] = command
     later = []
     for name, command in newest.items():
-        if isinstance(command, UpsertInvoice) and not any(key.name == name for key in frozen):
+        if isinstance(command, UpsertInvoice) and name not in paid and not any(key.name == name for key in frozen):
             content = command.data.content
             lines = (content.lines[0].model_copy(update={"amount": Decimal("77.77"), "description": f"{name} later"}),)
             changed = InvoiceContent(customer=content.customer, txn_date=content.txn_date, lines=lines)

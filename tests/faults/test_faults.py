@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from bookrelay.messages import SalesContent
+from bookrelay.messages import Kind, PaymentContent, SalesContent
 from qbo_writer.crashpoints import Place
 
 from . import broken, crashes, kills, oracle, restoring, workload
@@ -67,7 +67,7 @@ def test_a_broken_writer_is_found(faults_loop: Loop, lanes: Lanes, defect: str) 
 
 
 def test_the_oracle_finds_every_kind_of_error() -> None:
-    load = workload.make(SEED, "9341400000000001", 20)
+    load = workload.make(SEED, "9341400000000001", 40, paid=0)
     wanted = oracle.expected(load.commands)
     books = _books_of(wanted)
     assert oracle.judge("9341400000000001", load.commands, books).problems == []
@@ -123,10 +123,35 @@ def test_the_oracle_finds_every_wrong_payment() -> None:
     assert oracle.judge(realm, load.commands, books).books_differ == len(payments)  # nobody asked for payments
 
 
+def test_the_oracle_finds_every_wrong_payment_of_a_customer() -> None:
+    realm = "9341400000000001"
+    load = workload.make(SEED, realm, 40, paid=1)
+    books = _books_of(oracle.expected(load.commands))
+    payments = [one for one in books["Payment"] if one["Line"]]
+    rest = [one for one in books["Payment"] if one not in payments]
+
+    def verdict(**changed: Any) -> Verdict:
+        return oracle.judge(realm, load.commands, {**books, **changed})
+
+    first, *others = payments
+    (line,) = first["Line"]
+    assert others
+    assert verdict().problems == []
+    assert verdict(Payment=[*rest, *others]).lost == 1
+    assert verdict(Payment=[first, *rest, *payments]).doubles == 1
+    assert verdict(Payment=[{**first, "TotalAmt": first["TotalAmt"] + Decimal("0.01")}, *rest, *others]).books_differ == 1
+    elsewhere = {**line, "LinkedTxn": others[0]["Line"][0]["LinkedTxn"]}
+    assert verdict(Payment=[{**first, "Line": [elsewhere]}, *rest, *others]).books_differ == 1
+    invoices = [{**one, "Balance": one["Balance"] + (one["Id"] == line["LinkedTxn"][0]["TxnId"])} for one in books["Invoice"]]
+    assert verdict(Invoice=invoices).books_differ == 1
+
+
 def _books_of(wanted: dict[workload.Key, workload.Content | None]) -> dict[str, list[dict[str, Any]]]:
     books: dict[str, list[dict[str, Any]]] = {entity: [] for entity in (*oracle.ENTITY.values(), "Customer", "Vendor")}
     for number, (key, content) in enumerate(wanted.items()):
         if content is None:
+            continue
+        if isinstance(content, PaymentContent):
             continue
         own = content.number if content.number and not content.number.startswith(workload.SHARED) else None
         party = content.customer if isinstance(content, SalesContent) else content.vendor
@@ -137,7 +162,26 @@ def _books_of(wanted: dict[workload.Key, workload.Content | None]) -> dict[str, 
                 "Line": [{"Description": line.description, "Amount": line.amount} for line in content.lines],
             }
         )  # fmt: skip
+        books[oracle.ENTITY[key.kind]][-1]["Balance"] = content.total
+    _pay(wanted, books)
     return books
+
+
+def _pay(wanted: dict[workload.Key, workload.Content | None], books: dict[str, list[dict[str, Any]]]) -> None:
+    invoices = {(Kind.INVOICE, name): found[0] for (_, name), found in oracle.live({"Invoice": books["Invoice"]}).items()}
+    for number, (key, content) in enumerate(wanted.items()):
+        if isinstance(content, PaymentContent):
+            lines = []
+            for one in content.applied:
+                invoice = invoices[Kind.INVOICE, one.source_key]
+                invoice["Balance"] -= one.amount
+                lines.append({"Amount": one.amount, "LinkedTxn": [{"TxnId": invoice["Id"], "TxnType": "Invoice"}]})
+            books["Payment"].append(
+                {
+                    "Id": str(number), "TotalAmt": content.amount, "TxnDate": content.txn_date.isoformat(), "Line": lines,
+                    "PrivateNote": content.memo or "", "PaymentRefNum": key.name, "CustomerRef": {"name": content.customer.name},
+                }
+            )  # fmt: skip
 
 
 def test_all_pairs_of_place_and_way_are_tried() -> None:

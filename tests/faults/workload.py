@@ -8,15 +8,18 @@ from decimal import Decimal
 from typing import Any
 
 from bookrelay.messages import (
+    Applied,
     BillLine,
     Command,
     Content,
     InvoiceLine,
     Kind,
     Party,
+    PaymentContent,
     Priority,
     RetractDocument,
     RetractDocumentData,
+    UpsertInvoice,
 )
 from bookrelay.messages import (
     upsert as asked_for,
@@ -51,6 +54,9 @@ def content(key: Key, rng: random.Random, party: str) -> Content:
     count = rng.randint(1, 3)
     # Its own number, which changes from version to version; one that others have, too; none.
     number = rng.choice((f"{key.name}-{rng.randint(1, 3)}", f"{SHARED}{rng.randrange(4)}", None))
+    memo = rng.choice((None, words))
+    if key.kind is Kind.PAYMENT:
+        return PaymentContent(customer=Party(name=party), txn_date=day, amount=amount(rng), payment_ref=key.name, memo=memo)
     given: dict[str, Any] = {"txn_date": day, "number": number}
     if key.kind in SALES:
         given["customer"] = Party(name=party)
@@ -62,7 +68,7 @@ def content(key: Key, rng: random.Random, party: str) -> Content:
         given["lines"] = tuple(BillLine(description=f"{key.name} {words} {i}", amount=amount(rng)) for i in range(count))
     if key.kind is Kind.INVOICE:
         given["due_date"] = day + timedelta(days=30)
-    made: Content = CONTENT_OF[key.kind](memo=rng.choice((None, words)), **given)
+    made: Content = CONTENT_OF[key.kind](memo=memo, **given)
     return made
 
 
@@ -105,10 +111,12 @@ def make(
     new_names: int = 3,
     bills: float = 0.3,
     others: float = 0.35,
+    paid: float = 0.5,
 ) -> Workload:
     """Return a workload: each document gets one to three versions; some versions arrive swapped, some messages twice.
 
-    `bills`: how many of the documents are of vendors; `others`: how many of all are neither invoices nor bills.
+    `bills`: how many of the documents are of vendors; `others`: how many of all are neither invoices nor bills;
+    `paid`: how many of the invoices that never change have a payment.
     """
     which = random.Random(f"kinds {seed}:{realm}")
     rng = random.Random(f"{seed}:{realm}")
@@ -127,7 +135,23 @@ def make(
             published[wave].append(command)
             if rng.random() < 0.2:
                 published[rng.randrange(wave, waves)].append(command)
+        if kind is Kind.INVOICE and len(versions) == 1 and which.random() < paid:
+            published[which.randrange(waves)].append(_payment_of(key, versions[0], which))  # before its invoice, too
     return Workload(tuple(tuple(wave) for wave in published))
+
+
+def _payment_of(key: Key, invoice: Command, rng: random.Random) -> Command:
+    """A payment of a part of an invoice, or of all of it, and of something more."""
+    assert isinstance(invoice, UpsertInvoice)
+    whole = invoice.data.content.total
+    part = whole if rng.random() < 0.5 else max(Decimal("0.01"), (whole / 2).quantize(Decimal("0.01")))
+    name = f"{key.name.removesuffix('x')}p"
+    more = rng.choice((Decimal(0), Decimal("7.77")))
+    made = PaymentContent(
+        customer=invoice.data.content.customer, txn_date=date(2026, 11, 2), amount=part + more,
+        applied=(Applied(source_key=key.name, amount=part),), payment_ref=name,
+    )  # fmt: skip
+    return upsert(Key(key.realm, name, Kind.PAYMENT), 1, made)
 
 
 def _versions(key: Key, rng: random.Random, parties: Sequence[str], count: int) -> list[Command]:

@@ -50,7 +50,7 @@ def test_the_stand_in_has_every_kind(kind: LedgerKind) -> None:
 @pytest.mark.parametrize("kind", kinds.OPTIONAL)
 def test_the_demo_and_the_policy_page_have_every_kind_that_sources_ask_for(kind: LedgerKind) -> None:
     of_till = {till.kind_of(slip.content).value for slip in till.slips(len(till.KINDS), 0, date(2026, 11, 1))}
-    assert kind in of_till | {"invoice", "bill"}
+    assert kind in of_till | {"invoice", "bill", "payment"}
     assert kind in demo_books.WORD
     assert f'"{kind}"' in POLICY_PAGE.read_text("utf-8")
 

@@ -80,6 +80,14 @@ class Demo:
         self.slips = till.slips(count, seed, datetime.now(UTC).date())
         await till.publish(self.system.stack.bootstrap_servers, self.realm, self.slips)
 
+    async def pay(self, count: int) -> None:
+        """Customers pay invoices that nobody changes any more, by the keys of their quotes."""
+        quotes = [self.data.quotes[i].expect for i in self.data.edits["quote paid"][:count]]
+        found = live_by_token(await self.books(), {quote.token for quote in quotes})
+        paying = till.paying(quotes, [found["invoice", quote.token][0] for quote in quotes], datetime.now(UTC).date())
+        self.slips += paying
+        await till.publish(self.system.stack.bootstrap_servers, self.realm, paying)
+
     async def save_quote(self, index: int, **changes: Any) -> None:
         """Change a quote as a coordinator does: a new version with a new time."""
         quote = self.data.quotes[index]
@@ -311,6 +319,10 @@ async def _run(demo: Demo, options: argparse.Namespace) -> int:
         demo.say("now people edit: prices, states, a sort of the sheet, repairs")
         await demo.edit()
         good = await demo.until_right("after the edits", options.seconds)
+    if good:
+        demo.say("customers pay")
+        await demo.pay(3)
+        good = await demo.until_right("after the payments", options.seconds)
     if good:
         demo.say("a bookkeeper changes an invoice in QuickBooks, then its quote changes, too")
         await demo.edit_as_bookkeeper()

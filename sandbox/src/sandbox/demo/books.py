@@ -9,7 +9,7 @@ from sandbox.demo.dataset import Expectation
 
 WORD = {
     "invoice": "Invoice", "sales_receipt": "SalesReceipt", "credit_memo": "CreditMemo", "bill": "Bill",
-    "vendor_credit": "VendorCredit",
+    "vendor_credit": "VendorCredit", "payment": "Payment",
 }  # fmt: skip
 
 
@@ -49,6 +49,7 @@ def live_by_token(books: dict[str, Any], tokens: set[str]) -> dict[tuple[str, st
             if is_voided(document):
                 continue
             words = {word for line in document.get("Line", []) for word in str(line.get("Description", "")).split()}
+            words.add(str(document.get("PaymentRefNum", "")))
             for token in words & tokens:
                 found[kind, token].append(document)
     return found

@@ -181,7 +181,7 @@ def build(quote_count: int, row_count: int, seed: int, now: datetime) -> Dataset
     made.edits = {
         "quote changes": completed[:4], "quote withdrawn": completed[4:7], "quote completed": active[:3],
         "quote repaired": unknown[:1],
-        "quote changed after a person's edit": completed[7:8],
+        "quote changed after a person's edit": completed[7:8], "quote paid": completed[8:11],
         "row changes": posted[:3], "row repaired": broken[:2],
     }  # fmt: skip
     return made

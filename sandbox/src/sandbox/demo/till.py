@@ -45,6 +45,20 @@ def slips(count: int, seed: int, today: date) -> list[Slip]:
     return made
 
 
+def paying(quotes: Sequence[Expectation], invoices: Sequence[dict[str, Any]], today: date) -> list[Slip]:
+    """Return a payment for each of these invoices; all but the first pay a little more, which stays with their customer."""
+    made = []
+    for i, (quote, invoice) in enumerate(zip(quotes, invoices, strict=True)):
+        amount = quote.amount or Decimal(0)
+        token, more = f"#P{i:03d}", Decimal("5.00") if i else Decimal(0)
+        content = m.PaymentContent(
+            customer=m.Party(name=str(invoice["CustomerRef"]["name"])), txn_date=today, amount=amount + more, payment_ref=token,
+            applied=(m.Applied(source="4d-emr", source_key=quote.token.removeprefix("#"), amount=amount),),
+        )  # fmt: skip
+        made.append(Slip(content, Expectation(SOURCE, token, "payment", "posted", amount + more)))
+    return made
+
+
 def kind_of(content: m.Content) -> m.Kind:
     """Return the kind of document that a content is for."""
     kind: m.Kind = command("0", Slip(content, Expectation(SOURCE, "#", "", ""))).data.kind
@@ -52,7 +66,8 @@ def kind_of(content: m.Content) -> m.Kind:
 
 
 def change(slip: Slip, amount: Decimal) -> None:
-    """Give a slip another amount."""
+    """Give a slip with lines another amount."""
+    assert not isinstance(slip.content, m.PaymentContent)
     line = slip.content.lines[0].model_copy(update={"amount": amount})
     slip.content = slip.content.model_copy(update={"lines": (line,)})
     slip.version, slip.expect = slip.version + 1, replace(slip.expect, amount=amount)

@@ -41,7 +41,7 @@ from qbo_writer.domain import Answer, AttemptState, Operation
 from qbo_writer.protocol.planning import FAILURES
 from qbo_writer.protocol.transitions import TRANSITIONS, Effect, Envelope, When
 from qbo_writer.quickbooks import faults
-from qbo_writer.quickbooks.tokens import AWAY_SECONDS
+from qbo_writer.quickbooks.token_endpoint import AWAY_SECONDS
 from qbo_writer.settings import WriterSettings
 from qbo_writer.writer import Writer
 
@@ -426,7 +426,7 @@ def waiting(writer: Writer, realm: str) -> str | None:
         return None
     if poster.halts.row is not None and poster.halts.row.halted_code:
         return "halted"
-    if (refused := writer.tokens._refused.get(realm)) and refused.wait > AWAY_SECONDS:
+    if (refused := writer.tokens.endpoint.refused(realm)) and refused.wait > AWAY_SECONDS:
         return "no token"  # nobody answers: requests with growing pauses
     if max((times for _, times in poster.resolver._times._unanswered.values()), default=0) >= FAILURES:
         return "away"  # nobody answers: look-ups with growing pauses

@@ -153,16 +153,17 @@ class Commands:
         """Return whose numbers these are: case-folded number -> documents that QuickBooks holds, or that are on their way."""
         rows = await self._pool.fetch(  # what it was refused for, or a person has changed, it does not have
             f"""
-            WITH wanted AS (SELECT lower(number) AS number FROM unnest($3::text[]) AS t(number))
-            SELECT {KNOWN}, d.fields->>'doc_number' AS has FROM qbo_writer.documents d
-            WHERE d.realm = $1 AND d.kind = $2 AND d.fields->>'doc_number' IS NOT NULL
-              AND lower(d.fields->>'doc_number') IN (SELECT number FROM wanted) AND d.status IN ('present', 'voided')
+            -- OFFSET 0: number by number, each by an index; as a join it was planned as a scan of the whole ledger.
+            WITH wanted AS (SELECT DISTINCT lower(number) AS number FROM unnest($3::text[]) AS t(number))
+            SELECT {KNOWN}, d.fields->>'doc_number' AS has FROM wanted CROSS JOIN LATERAL (
+              SELECT * FROM qbo_writer.documents d WHERE d.realm = $1 AND d.kind = $2 AND d.fields->>'doc_number' IS NOT NULL
+                AND lower(d.fields->>'doc_number') = wanted.number AND d.status IN ('present', 'voided') OFFSET 0) d
             UNION ALL
-            SELECT {KNOWN}, d.doc_number AS has FROM qbo_writer.documents d
-            WHERE d.realm = $1 AND d.kind = $2 AND d.doc_number IS NOT NULL
-              AND lower(d.doc_number) IN (SELECT number FROM wanted)
-              AND (d.status IN ('present', 'voided') AND d.fields->>'doc_number' IS NULL OR EXISTS
-                (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved'))
+            SELECT {KNOWN}, d.doc_number AS has FROM wanted CROSS JOIN LATERAL (
+              SELECT * FROM qbo_writer.documents d WHERE d.realm = $1 AND d.kind = $2 AND d.doc_number IS NOT NULL
+                AND lower(d.doc_number) = wanted.number
+                AND (d.status IN ('present', 'voided') AND d.fields->>'doc_number' IS NULL OR EXISTS
+                  (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved')) OFFSET 0) d
             """,  # noqa: S608
             realm, kind.value, list(numbers),
         )  # fmt: skip

@@ -236,7 +236,11 @@ class HotPath:
         await self._step("housekeeping", self.ledger.sweeps.discrepancies(REALM))
         await self._step("housekeeping", self.ledger.attempts.mark_lost(REALM, 1))
         await self._step("status", self.ledger.realms.gauges(REALM))
-        await self._step("status", reporting.problems(self._pool, self._settings))
+        await self._step("status", self.problems())
+
+    async def problems(self) -> int:
+        """Look for what needs a person, as `status` and the reporting do; return how much that is."""
+        return len(await reporting.problems(self._pool, self._settings))
 
     async def _step(self, name: str, work: Awaitable[T]) -> T:
         began = time.perf_counter()

@@ -6,6 +6,7 @@ from typing import Any
 
 from bookrelay import metrics
 from bookrelay.db import Connection, Pool, transaction
+from bookrelay.messages import Priority
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import LedgerKind
@@ -177,13 +178,16 @@ class Commands:
         value = await self._pool.fetchval(
             f"""
             SELECT extract(epoch FROM least(
-              (SELECT min(c.due_at) FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND NOT EXISTS
-                (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
-                AND {in_turn("$2")}),
+              -- The first of each priority, by the index that claims: a backlog is not read as a whole.
+              (SELECT min(first.due_at) FROM generate_series(0, $3::int - 1) AS p(priority) CROSS JOIN LATERAL (
+                SELECT c.due_at FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND c.priority = p.priority
+                  AND NOT EXISTS
+                    (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
+                  AND {in_turn("$2")} ORDER BY c.due_at LIMIT 1) first),
               (SELECT min(due_at) FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved'),
               clock_timestamp() + interval '60 seconds') - clock_timestamp())
             """,  # noqa: S608
-            realm, unpays,
+            realm, unpays, len(Priority),
         )  # fmt: skip
         return max(0.0, float(value))
 

@@ -15,7 +15,6 @@ LONGER = {
     "sandbox/src/sandbox/qbo/door/app.py App": 277,
     "sandbox/src/sandbox/sheets/server.py Google": 501,
     "services/qbo-writer/src/qbo_writer/quickbooks/references.py References": 688,
-    "shared/src/bookrelay/service.py Service": 275,
 }
 
 

@@ -35,7 +35,7 @@ from bookrelay.messages import (
     UpsertInvoice,
     UpsertInvoiceData,
 )
-from bookrelay.service import TRANSIENT
+from bookrelay.transient import TRANSIENT
 from qbo_writer import handlers
 from qbo_writer.domain import Answer, AttemptState, Operation
 from qbo_writer.protocol.planning import FAILURES

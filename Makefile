@@ -68,6 +68,8 @@ bench-writer: .bootstrap/synced-dev ## The writer at Intuit's limits, beside sim
 	@$(RUN) -m bench.writer $(ARGS)
 bench-outages: .bootstrap/synced-dev ## What a crash and a long absence cost: ARGS=crash or ARGS=feed
 	@$(RUN) -m bench.outages $(ARGS)
+bench-ledger: .bootstrap/synced-dev ## What the ledger costs for each document with 1,000 commands, and with 1,000,000
+	@$(RUN) -m bench.ledger $(ARGS)
 model: $(SYNCED) ## The posting protocol as a model that checks itself, without the services
 	@$(RUN) tests/model/posting_protocol.py $(ARGS)
 faults: .bootstrap/synced-dev ## Crash points, random kills, QuickBooks faults: the full run

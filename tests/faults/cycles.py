@@ -20,7 +20,7 @@ from bookrelay import metrics
 from bookrelay.db import open_pool
 from bookrelay.kafka import Received
 from bookrelay.messages import Command, Kind, RetractDocument, RetractDocumentData, upsert
-from bookrelay.service import TRANSIENT
+from bookrelay.transient import TRANSIENT
 from document_kinds import ENTITY, KINDS, SALES, content
 from qbo_writer import handlers
 from qbo_writer.domain import Answer, AttemptState, LedgerKind, Operation
@@ -28,7 +28,7 @@ from qbo_writer.kinds import of
 from qbo_writer.protocol.planning import FAILURES
 from qbo_writer.protocol.transitions import TRANSITIONS, Effect, Envelope, When
 from qbo_writer.quickbooks import faults
-from qbo_writer.quickbooks.tokens import AWAY_SECONDS
+from qbo_writer.quickbooks.token_endpoint import AWAY_SECONDS
 from qbo_writer.settings import WriterSettings
 from qbo_writer.writer import Writer
 
@@ -416,7 +416,7 @@ def waiting(writer: Writer, realm: str) -> str | None:
         return None
     if poster.halts.row is not None and poster.halts.row.halted_code:
         return "halted"
-    if (refused := writer.tokens._refused.get(realm)) and refused.wait > AWAY_SECONDS:
+    if (refused := writer.tokens.endpoint.refused(realm)) and refused.wait > AWAY_SECONDS:
         return "no token"  # nobody answers: requests with growing pauses
     if max((times for _, times in poster.resolver._times._unanswered.values()), default=0) >= FAILURES:
         return "away"  # nobody answers: look-ups with growing pauses

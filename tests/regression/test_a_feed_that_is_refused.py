@@ -16,8 +16,8 @@ from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
 from qbo_writer.halving import READS_MOST
 from qbo_writer.protocol import feed_refusals
 from qbo_writer.quickbooks import faults
-from qbo_writer.quickbooks.client import ReadRefused
 from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS
+from qbo_writer.quickbooks.transport import ReadRefused
 from writer_support import Desk, QboSandbox, desk, invoice
 
 ENTITIES = (*DOCUMENTS, *LISTS)

@@ -21,7 +21,7 @@ def one_clock(d: Desk) -> None:
     def now() -> float:
         return poster.halts.clock()  # another one as soon as time is made to pass
 
-    d.writer.tokens.clock = now
+    d.writer.tokens.endpoint.clock = now
 
 
 async def test_refused_with_500_documents_due_it_is_asked_twice_in_ten_minutes(database_url: str, sandbox: QboSandbox) -> None:

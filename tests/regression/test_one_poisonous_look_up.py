@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from qbo_writer.domain import AccessToken, LookupFailed, LookupUnreadable, UpdatedPage
 from qbo_writer.halving import READS_MOST, in_halves
-from qbo_writer.quickbooks.client import ADDRESS_MOST
+from qbo_writer.quickbooks.transport import ADDRESS_MOST
 from test_names_that_look_alike import make
 from writer_support import Desk, QboSandbox, desk, invoice, numbered, running
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from bookrelay.errors import Disposition
 from qbo_writer.domain import AnswerKind, Operation
-from qbo_writer.quickbooks.client import ADDRESS_MOST
 from qbo_writer.quickbooks.faults import classify
+from qbo_writer.quickbooks.transport import ADDRESS_MOST
 from writer_support import Desk, QboSandbox, bill, desk, invoice, numbered
 
 pytestmark = [pytest.mark.postgres]

@@ -11,12 +11,9 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import uvicorn
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
@@ -27,40 +24,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bookrelay import blocked, metrics, telemetry
-from bookrelay.causes import cause_of
-from bookrelay.errors import BookrelayError, SettingsError, TransientError
+from bookrelay.errors import BookrelayError, SettingsError
 from bookrelay.kafka import Publisher, new_broker
 from bookrelay.kafka_probe import kafka_server
+from bookrelay.loops import Loop, Loops, Step
 from bookrelay.servers import Servers, put_in_force
 from bookrelay.settings import ServiceSettings
+from bookrelay.transient import TRANSIENT, UNMIGRATED, brief
 
 if TYPE_CHECKING:
     from bookrelay.db import Pool
 
 log = telemetry.get_logger(__name__)
 
-TRANSIENT: tuple[type[BaseException], ...] = (KafkaError, TransientError, httpx.TransportError, OSError, TimeoutError)
-UNMIGRATED: tuple[type[BaseException], ...] = ()
-if find_spec("asyncpg"):  # the extra `db`: a service without tables is installed without it
-    from bookrelay.db import TRANSIENT_POSTGRES, UNMIGRATED_POSTGRES
-
-    TRANSIENT, UNMIGRATED = (*TRANSIENT_POSTGRES, *TRANSIENT), UNMIGRATED_POSTGRES
 START_SECONDS = 30.0  # of the producer; then it is tried anew
-Step = Callable[[], Awaitable[float]]
-"""One unit of work of a loop; returns how many seconds to wait before the next."""
-
-
-@dataclass
-class Loop:
-    """A supervised loop. Work that takes longer than `stall_seconds` makes the service not live."""
-
-    name: str
-    step: Step
-    stall_seconds: float = 300
-    busy_since: float | None = None
-    failing: str | None = None
-    vital: bool = True  # without it the whole process cannot work
-    passed: bool = False  # at least one unit of work succeeded
 
 
 class Service:
@@ -87,7 +64,6 @@ class Service:
         self.http_port = settings.http_port
         self._prepare, self._routes, self._needs_database = prepare, routes, needs_database
         self._pool: Pool | None = None
-        self._loops: list[Loop] = []
         self._waiting_for: str | None = "start"
         self._working = False  # the loops run
         self._stop_by = 0.0  # by the monotonic clock, once it stops
@@ -98,6 +74,7 @@ class Service:
         blocked.put_in_force(self.blocked)
         self.servers = Servers()
         put_in_force(self.servers)
+        self._loops = Loops(self.stopping, self.servers)
         self._kafka, self._kafka_probe = kafka_server(settings, name, security)
 
     @property
@@ -108,7 +85,7 @@ class Service:
 
     def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True) -> None:
         """Add a supervised loop. While one that is not `vital` fails, the service is ready and notes it."""
-        self._loops.append(Loop(name, step, stall_seconds, vital=vital))
+        self._loops.add(Loop(name, step, stall_seconds, vital=vital))
 
     def seconds_to_stop(self) -> float:
         """How long a cleanup may wait for what is under way: what is left of `shutdown_seconds`, and at least a second."""
@@ -133,7 +110,7 @@ class Service:
         reasons = self.servers.sentences()
         if self._waiting_for and not (reasons and any(name in self._waiting_for for name in ("Kafka", "Postgres", "database"))):
             reasons.append(f"waiting for {self._waiting_for}")
-        reasons += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing and loop.vital]
+        reasons += self._loops.failing(vital=True)
         if not self._working:  # what the checks look at is not there yet
             return reasons
         reasons += [reason for check in self._ready_checks if (reason := check())]
@@ -144,17 +121,12 @@ class Service:
     def notes(self) -> list[str]:
         """Return what needs a person although the service works: blocked consumers, failing loops of one company."""
         found = [record.sentence() for record in self.blocked.records()]
-        found += [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing and not loop.vital]
+        found += self._loops.failing(vital=False)
         return found + [note for check in self._note_checks for note in check()]
 
     def not_live_because(self) -> list[str]:
         """Return every loop that hangs."""
-        now = time.monotonic()
-        return [
-            f"{loop.name} hangs for {now - loop.busy_since:.0f} s"
-            for loop in self._loops
-            if loop.busy_since and now - loop.busy_since > loop.stall_seconds
-        ]
+        return self._loops.hanging()
 
     def asgi(self) -> Starlette:
         """Return the HTTP application: health, metrics, and the service's own routes."""
@@ -228,7 +200,7 @@ class Service:
             # The loops do not wait for the consumers: a group that a member hangs in lets nobody join for its session's time.
             consuming = group.create_task(self._consume(), name="consumers")
             for loop in self._loops:
-                group.create_task(self._supervise(loop), name=loop.name)
+                group.create_task(self._loops.supervise(loop), name=loop.name)
             await self.stopping.wait()
             consuming.cancel()
 
@@ -275,38 +247,6 @@ class Service:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
 
-    async def _supervise(self, loop: Loop) -> None:
-        try:
-            await self._repeat(loop)
-        except Exception:
-            # A library that swallows a cancellation (`asyncio.wait_for` does until Python 3.12) ends by this event.
-            self.stopping.set()
-            raise
-
-    async def _repeat(self, loop: Loop) -> None:
-        wait = 0.2
-        while not self.stopping.is_set():
-            loop.busy_since = time.monotonic()
-            try:
-                pause = await loop.step()
-                if wait > 0.2:
-                    await self.servers.look_again()
-                loop.failing, wait, loop.passed = None, 0.2, True
-                metrics.LOOP_LAST_SUCCESS.labels(loop.name).set_to_current_time()
-            except TRANSIENT as error:
-                metrics.LOOP_FAILURES.labels(loop.name).inc()
-                pause, wait = wait, min(wait * 2, 5.0)
-                loop.failing = None if await self.servers.explain(error) else brief(error)
-                if loop.failing:
-                    self.servers.say("loop.retrying", loop.name + loop.failing, loop=loop.name, error=loop.failing)
-            loop.busy_since = None
-            if pause > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self.stopping.wait()
-            else:
-                await asyncio.sleep(0)
-
     async def _shut_down(self, server: uvicorn.Server, tasks: list[asyncio.Task[Any]]) -> None:
         log.info("service.stopping")
         started = time.monotonic()
@@ -338,15 +278,6 @@ class Service:
         server.should_exit = True
         await asyncio.wait([task for task in tasks if task.get_name() == "http"], timeout=6)
         log.info("service.stopped", seconds=round(time.monotonic() - started, 2))
-
-
-def brief(error: BaseException) -> str:
-    """Return an error as one short line."""
-    if isinstance(error, (OSError, KafkaError)):
-        return cause_of(error).text
-    text = error.sentence() if isinstance(error, BookrelayError) else f"{type(error).__name__}: {error}"
-    short = text.splitlines()[0][:300]
-    return f"{short} (run `bookrelay-deploy migrate`)" if isinstance(error, UNMIGRATED) else short
 
 
 def package_version(name: str) -> str:

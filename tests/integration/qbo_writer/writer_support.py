@@ -31,7 +31,7 @@ from bookrelay.messages import (
     UpsertInvoice,
     UpsertInvoiceData,
 )
-from bookrelay.service import TRANSIENT
+from bookrelay.transient import TRANSIENT
 from cryptography.fernet import Fernet
 from qbo_writer import handlers, tables
 from qbo_writer.domain import SCHEMA

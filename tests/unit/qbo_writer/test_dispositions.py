@@ -127,7 +127,7 @@ async def outcome(settings: WriterSettings, code: str, place: str, status: int) 
         return "accepted"
     refused: list[str] = []
     client = QboClient(settings, transport=transport)
-    client.on_unauthorized = lambda realm, token: refused.append(realm)
+    client.transport.on_unauthorized = lambda realm, token: refused.append(realm)
     try:
         if place == "read":
             try:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from bookrelay import blame, metrics, telemetry
 from bookrelay.errors import TransientError
-from bookrelay.service import TRANSIENT
 from bookrelay.source.documents import Origin
 from bookrelay.source.errors import PausedError, RefusedError
+from bookrelay.transient import TRANSIENT
 
 from emr_poller import handlers
 from emr_poller.domain import NAME, ListedQuote, fold

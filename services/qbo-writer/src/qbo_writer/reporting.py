@@ -19,7 +19,7 @@ from qbo_writer.policy_watching import PolicyFile
 from qbo_writer.protocol import feed_refusals
 from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_refusals import Refusals
-from qbo_writer.quickbooks.tokens import CONNECTED
+from qbo_writer.quickbooks.token_rows import CONNECTED
 from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)

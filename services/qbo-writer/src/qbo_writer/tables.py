@@ -35,6 +35,7 @@ class Document(SQLModel, table=True):
             postgresql_where=text("fields ->> 'doc_number' IS NOT NULL"),
         ),
         Index("ix_documents_qbo_id", "realm", "kind", "qbo_id", postgresql_where=text("qbo_id IS NOT NULL")),
+        Index("ix_documents_marker", "realm", "marker"),
         Index("ix_documents_held", "realm", postgresql_where=text("held")),
         {"schema": SCHEMA},
     )
@@ -400,4 +401,9 @@ class Outbox(OutboxRow, table=True):
     """Events that wait to be published."""
 
     __tablename__ = "outbox"
-    __table_args__ = (pending_index(SCHEMA), {"schema": SCHEMA})
+    __table_args__ = (
+        pending_index(SCHEMA),
+        # Reporting looks for parked events every few seconds.
+        Index(f"ix_{SCHEMA}_outbox_parked", "id", postgresql_where=text("parked_at IS NOT NULL AND published_at IS NULL")),
+        {"schema": SCHEMA},
+    )

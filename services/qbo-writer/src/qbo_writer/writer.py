@@ -96,9 +96,9 @@ class Writer:
         self.client = QboClient(settings, self.pacer)
         self.oauth = OAuthClient(settings)
         self.tokens = TokenStore(pool, settings, self.oauth)
-        self.client.on_unauthorized = self.tokens.reject
-        self.client.on_accepted = self.tokens.accepted
-        self.client.kept_back = lambda realm: self.posters[realm].halts.stopped
+        self.client.transport.on_unauthorized = self.tokens.reject
+        self.client.transport.on_accepted = self.tokens.accepted
+        self.client.transport.kept_back = lambda realm: self.posters[realm].halts.stopped
         self.references = References(pool, lists or self.client, policy, settings)
         self.ledger = Ledger(pool, self.references)
         self.leases = Leases(

@@ -6,8 +6,8 @@ import time
 
 from aiokafka.errors import KafkaError
 from bookrelay import metrics, servers, telemetry
-from bookrelay.service import brief
 from bookrelay.topics import GATEWAY, WEBHOOKS
+from bookrelay.transient import brief
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 

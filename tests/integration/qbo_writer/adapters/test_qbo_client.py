@@ -27,7 +27,8 @@ from qbo_writer.domain import (
 )
 from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.quickbooks import mapping
-from qbo_writer.quickbooks.client import QboClient, ReadRefused
+from qbo_writer.quickbooks.client import QboClient
+from qbo_writer.quickbooks.transport import ReadRefused
 
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 
@@ -420,7 +421,7 @@ async def test_changes_of_several_entities_are_asked_apart_at_the_cap(company: C
 
 async def test_reads_that_are_refused_tell_whom_it_concerns(company: Company, client: QboClient) -> None:
     told: list[tuple[str, AccessToken]] = []
-    client.on_unauthorized = lambda realm, token: told.append((realm, token))
+    client.transport.on_unauthorized = lambda realm, token: told.append((realm, token))
     token = company.token
     company.fault("unauthorized", match={"method": "GET"})
     with pytest.raises(LookupFailed):

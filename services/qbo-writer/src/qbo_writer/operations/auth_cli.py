@@ -19,7 +19,8 @@ from bookrelay.errors import BookrelayError, Code, SettingsError
 
 from qbo_writer.operations.cli_support import seconds
 from qbo_writer.quickbooks.oauth_client import OAuthClient
-from qbo_writer.quickbooks.tokens import CONNECTED, TokenStatus, TokenStore
+from qbo_writer.quickbooks.token_rows import CONNECTED, TokenStatus
+from qbo_writer.quickbooks.tokens import TokenStore
 from qbo_writer.settings import WriterSettings
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")

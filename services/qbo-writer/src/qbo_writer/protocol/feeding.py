@@ -14,22 +14,20 @@ from bookrelay import metrics, telemetry
 from bookrelay.errors import HaltError
 
 from qbo_writer import comparing, identity, kinds
-from qbo_writer.domain import SENDER, AccessToken, Deleted, DocumentStatus, FeedFull, LookupFailed, Seen
-from qbo_writer.halving import in_halves
+from qbo_writer.domain import SENDER, AccessToken, Deleted, DocumentStatus, LookupFailed, Seen
 from qbo_writer.ledger.changes import DocumentChange, FeedChange, nothing_there
 from qbo_writer.ledger.records import Known, Marked, RealmRow
 from qbo_writer.protocol import feed_refusals, probe
 from qbo_writer.protocol.feed_paging import Paging
-from qbo_writer.protocol.feed_refusals import Refusal, Refusals
+from qbo_writer.protocol.feed_reading import OVERLAP, FeedReader
+from qbo_writer.protocol.feed_refusals import Refusals
 from qbo_writer.protocol.finding import Finder
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.sending import Sender
 
 log = telemetry.get_logger(__name__)
 
-OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows a change a little late
 FIRST_LOOK_BACK = timedelta(hours=1)
-FURTHEST = timedelta(days=29)  # the feed looks back 30 days
 MORE_SECONDS = 5.0  # between two runs while there are pages left
 ERROR_LENGTH = 500
 _DIGITS = 19  # of a SyncToken, at most
@@ -76,7 +74,7 @@ class Feeder:
 
     def __init__(self, realm: str, parts: Parts, sender: Sender, finder: Finder) -> None:
         self.realm, self.parts, self.sender, self.finder = realm, parts, sender, finder
-        self._entities = (*parts.forms.documents, *parts.forms.lists)
+        self._reader = FeedReader(realm, parts, sender)
         self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
         self.busy = False
         self._paging = False  # pages are left: the next run is soon anyway
@@ -133,7 +131,7 @@ class Feeder:
         paging, refused = Paging.of(row.feed_paging), feed_refusals.of(row.feed_refusals)
         if paging is None:
             since = (row.feed_position or now - FIRST_LOOK_BACK) - OVERLAP
-            changes, full = await self._feed(since, refused, now, token)
+            changes, full = await self._reader.read(since, refused, now, token)
             if full:
                 metrics.QBO_FEED_GAPS.labels(self.realm).inc()
                 log.warning("feed.paging", realm=self.realm, entities=list(full), since=min(full.values()).isoformat())
@@ -151,42 +149,10 @@ class Feeder:
                     page = await self.parts.books.updated(self.realm, entity, since, start, token)
                 seen, cursor = page.seen, page.next
             except (HaltError, LookupFailed) as error:
-                self._refuse(refused, entity, since, now, await self.sender.serving.refused_alone(error, token))
+                self._reader.refuse(refused, entity, since, now, await self.sender.serving.refused_alone(error, token))
             until, paging = paging.until, paging.after(entity, cursor)
             await self._take(tenure, seen, (until, paging, refused), token)
         return paging is not None
-
-    async def _feed(
-        self, since: datetime, refused: dict[str, Refusal], now: datetime, token: AccessToken
-    ) -> tuple[list[Seen | Deleted], dict[str, datetime]]:
-        """Read the feed for all entities; what it was refused for by itself, when it is time, from where it was refused.
-
-        Return what it shows, and from when on which entities are to be read by queries. `refused` is brought up to date.
-        """
-        others = [entity for entity in self._entities if entity not in refused]
-        due = sorted((one.again_at, entity) for entity, one in refused.items() if one.again_at <= now)
-        parts = [(others, since)] if others else []
-        # Where it is refused for everything, one of them is asked: while that is refused, the others are, too.
-        parts += [([entity], refused[entity].since - OVERLAP) for _, entity in (due if others else due[:1])]
-        found: list[Seen | Deleted] = []
-        by_queries: dict[str, datetime] = {}
-        for entities, from_ in parts:
-            changes, full, failed = await self._changes(entities, max(from_, now - FURTHEST), token)
-            found += changes
-            for entity in entities:
-                if error := failed.get(entity):
-                    self._refuse(refused, entity, from_, now, error)
-                    continue
-                if entity in full or from_ < now - FURTHEST:  # the feed looks back too short, queries do not
-                    by_queries[entity] = from_
-                if refused.pop(entity, None):
-                    log.info("feed.served", realm=self.realm, entity=entity, since=from_.isoformat())
-        return found, by_queries
-
-    def _refuse(self, refused: dict[str, Refusal], entity: str, since: datetime, now: datetime, error: LookupFailed) -> None:
-        """The feed is refused for an entity alone: remember it, ask again later, read the others."""
-        one = refused[entity] = feed_refusals.again(refused.get(entity), since, now, error.words, error.fix)
-        log.warning("feed.refused", realm=self.realm, entity=entity, times=one.times, error=one.words)
 
     async def _take(
         self,
@@ -225,38 +191,6 @@ class Feeder:
         if changes:
             log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
             self.parts.relay.wake()
-
-    async def _changes(
-        self, entities: Sequence[str], since: datetime, token: AccessToken
-    ) -> tuple[list[Seen | Deleted], set[str], dict[str, LookupFailed]]:
-        """One call for all; at its cap, one for each entity; where it is refused, halves, until what is refused is alone.
-
-        Return what they show, which are at the cap alone, and which the feed is refused for, though the company is served.
-        """
-        full: set[str] = set()
-        alone = False
-
-        async def ask(part: Sequence[str]) -> list[Seen | Deleted]:
-            nonlocal alone
-            try:
-                return await self.parts.books.changes(self.realm, part, since, token)
-            except FeedFull as error:
-                if len(part) == 1:
-                    full.add(part[0])
-                    return list(error.changes)
-                return [change for entity in part for change in await ask([entity])]
-            except (HaltError, LookupFailed) as error:
-                refusal = error if isinstance(error, LookupFailed) else error.__cause__
-                if not alone or not isinstance(refusal, LookupFailed):
-                    refusal = await self.sender.serving.refused_alone(error, token)
-                alone = True
-                raise refusal from None
-
-        found, failed = await in_halves(ask, entities)
-        for error in failed.values():
-            if not error.definite:
-                raise error
-        return found, full, failed
 
     def told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
         """Return what is committed and told of a change."""

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_738406bf'
+revision = '0001_f516014c'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -96,6 +96,7 @@ def upgrade() -> None:
     )
     op.create_index('ix_documents_doc_number', 'documents', ['realm', 'kind', sa.literal_column('lower(doc_number)')], unique=False, schema='qbo_writer', postgresql_where=sa.text('doc_number IS NOT NULL'))
     op.create_index('ix_documents_held', 'documents', ['realm'], unique=False, schema='qbo_writer', postgresql_where=sa.text('held'))
+    op.create_index('ix_documents_marker', 'documents', ['realm', 'marker'], unique=False, schema='qbo_writer')
     op.create_index('ix_documents_qbo_id', 'documents', ['realm', 'kind', 'qbo_id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('qbo_id IS NOT NULL'))
     op.create_index('ix_documents_shown_number', 'documents', ['realm', 'kind', sa.literal_column("lower(fields ->> 'doc_number')")], unique=False, schema='qbo_writer', postgresql_where=sa.text("fields ->> 'doc_number' IS NOT NULL"))
     op.create_index('uq_documents_key', 'documents', ['realm', 'source', 'source_key', 'kind'], unique=True, schema='qbo_writer')
@@ -141,6 +142,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_index('ix_qbo_writer_outbox_parked', 'outbox', ['id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('parked_at IS NOT NULL AND published_at IS NULL'))
     op.create_index('ix_qbo_writer_outbox_pending', 'outbox', ['id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('published_at IS NULL AND parked_at IS NULL'))
     op.create_table('process_problems',
     sa.Column('holder', sa.Text(), nullable=False),

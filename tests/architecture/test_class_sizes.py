@@ -13,8 +13,7 @@ LONGER = {
     "sandbox/src/sandbox/qbo/control/routes.py Control": 418,
     "sandbox/src/sandbox/qbo/door/api.py Api": 313,
     "sandbox/src/sandbox/qbo/door/app.py App": 277,
-    "sandbox/src/sandbox/sheets/server.py Google": 501,
-    "services/qbo-writer/src/qbo_writer/quickbooks/references.py References": 688,
+    "services/qbo-writer/src/qbo_writer/quickbooks/references.py References": 453,
 }
 
 

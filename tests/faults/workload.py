@@ -136,7 +136,8 @@ def make(
             if rng.random() < 0.2:
                 published[rng.randrange(wave, waves)].append(command)
         if kind is Kind.INVOICE and len(versions) == 1 and which.random() < paid:
-            published[which.randrange(waves)].append(_payment_of(key, versions[0], which))  # before its invoice, too
+            paying = published[which.randrange(at[0], waves)]  # in its wave it may come before it
+            paying.insert(which.randrange(len(paying) + 1), _payment_of(key, versions[0], which))
     return Workload(tuple(tuple(wave) for wave in published))
 
 

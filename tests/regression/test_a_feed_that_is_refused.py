@@ -3,7 +3,6 @@
 Whoever is refused is named and asked for again; what is answered is read, and posting goes on.
 """
 
-import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from qbo_writer.protocol import feed_refusals
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS
 from qbo_writer.quickbooks.transport import ReadRefused
-from writer_support import Desk, QboSandbox, desk, invoice
+from writer_support import Desk, QboSandbox, bill, desk, invoice
 
 ENTITIES = (*DOCUMENTS, *LISTS)
 pytestmark = pytest.mark.postgres
@@ -168,27 +167,40 @@ async def test_the_same_code_on_a_harmless_read_halts_the_company(database_url: 
         assert await kept(d) == {}
 
 
-async def test_a_halting_code_on_the_sweep_alone_halts_nobody(database_url: str, sandbox: QboSandbox) -> None:
+@pytest.mark.parametrize("code", ["5020", "4000"])
+async def test_a_kind_that_the_sweep_is_refused_for_stops_neither_company_nor_sweep(
+    database_url: str, sandbox: QboSandbox, code: str
+) -> None:
+    """It made the whole sweep fail, told in the log only; what else was wrong in the books was never noticed."""
     async with desk(database_url, sandbox) as d:
-        await d.tell(invoice(d.realm, "Q-1"))
+        await d.tell(invoice(d.realm, "Q-1"), bill(d.realm, "B-1"))
         await d.until_ended()
         poster = d.writer.posters[d.realm]
-        asked = 0
+        created = poster.parts.books.created
 
-        async def refused(*arguments: Any) -> list[dict[str, Any]]:
-            nonlocal asked
-            asked += 1
-            raise refusal("5020")
+        async def refused(realm: str, entity: str, *arguments: Any) -> Any:
+            if entity == "Bill":
+                raise refusal(code)
+            return await created(realm, entity, *arguments)
+
+        async def sweep() -> list[str]:
+            assert poster.tenure is not None
+            token = await poster.parts.tokens.current(d.realm, poster.tenure.fencing_token)
+            await d.pool.execute("UPDATE qbo_writer.documents SET updated_at = updated_at - interval '1 hour'")
+            return [one.entity for one in await poster.sweeper.sweep(poster.tenure, token)]
 
         poster.parts.books.created = refused  # type: ignore[method-assign]
-        await d.pool.execute("UPDATE qbo_writer.realms SET swept_at = now() - interval '3 days'")
-        poster.sweeper.soon()
-        d.writer.wake([d.realm])
-
-        async def swept() -> bool:
-            return asked > 0 and not poster.sweeper._busy
-
-        await d.until(swept)
-        await asyncio.sleep(0.2)
+        for entity in ("Bill", "Invoice"):
+            (document,) = sandbox.books(d.realm, entity)
+            sandbox.person(d.realm, "delete", entity, document["Id"])
+        assert await sweep() == ["Invoice"]
         assert halts(await d.events()) == []
-        assert asked == 1
+        (problem,) = [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+        assert problem.reason.startswith(f"The daily comparison of company {d.realm} is refused for Bill: ")
+        assert problem.fix
+        assert await sweep() == []
+        (again,) = [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+        assert (again.details["times"], again.since) == (2, problem.since)
+        poster.parts.books.created = created  # type: ignore[method-assign]
+        assert await sweep() == ["Bill"]
+        assert [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"] == []

@@ -25,7 +25,8 @@ from qbo_writer.settings import WriterSettings
 log = telemetry.get_logger(__name__)
 
 What = Literal[
-    "blocked_consumer", "policy_wrong", "halted", "disconnected", "token_endpoint", "feed_stuck", "unserved", "events_waiting",
+    "blocked_consumer", "policy_wrong", "halted", "disconnected", "token_endpoint", "feed_stuck", "sweep_refused",
+    "unserved", "events_waiting",
     "events_parked",
 ]  # fmt: skip
 OWN: tuple[What, ...] = ("blocked_consumer", "policy_wrong")  # kept by the process that knows it
@@ -202,6 +203,7 @@ class Company:
     feed_error: str | None
     now: datetime
     feed_refusals: Refusals
+    sweep_refusals: Refusals
 
     @property
     def feed_lag(self) -> timedelta | None:
@@ -252,7 +254,7 @@ class Company:
         behind = self.feed_lag is not None and self.feed_lag > 2 * timedelta(seconds=settings.feed_seconds) + FEED_SPARE
         if not self.lease_live:
             return []
-        refused = self._refused()
+        refused = [*self._refused(), *self._not_swept()]
         if not (behind or self.feed_failures >= FEED_FAILURES):
             return refused
         lag = f"is {round(self.feed_lag.total_seconds())} s behind" if self.feed_lag else "was never read"
@@ -265,6 +267,18 @@ class Company:
                 "more changed than is read: raise FEED_READS_PER_RUN.",
                 self.feed_failing_since or self.feed_reached, self.realm, self.feed(),
             )
+        ]  # fmt: skip
+
+    def _not_swept(self) -> list[Problem]:
+        """What the daily comparison is refused for, though the company is served."""
+        return [
+            Problem(
+                "sweep_refused", f"The daily comparison of company {self.realm} is refused for {entity}: {one.words}",
+                f"{one.fix or FIX_REFUSED} Posting goes on; what is too much or missing among these is not noticed. The next "
+                "comparison asks again.",
+                one.since, self.realm, {"entity": entity, "times": one.times},
+            )
+            for entity, one in self.sweep_refusals.items()
         ]  # fmt: skip
 
     def _refused(self) -> list[Problem]:
@@ -290,7 +304,7 @@ async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
         SELECT n.realm, r.halted_code, r.halted_reason, r.halted_since, t.state, t.reason,
           r.operator_halt, r.token_failing_since, r.token_error,
           coalesce(l.expires_at > clock_timestamp(), false) AS lease_live, r.feed_position, r.feed_paging,
-          coalesce(r.feed_failures, 0) AS feed_failures, r.feed_failing_since, r.feed_error, r.feed_refusals,
+          coalesce(r.feed_failures, 0) AS feed_failures, r.feed_failing_since, r.feed_error, r.feed_refusals, r.sweep_refusals,
           clock_timestamp() AS now
         FROM unnest($1::text[]) AS n(realm) LEFT JOIN qbo_writer.realms r USING (realm)
         LEFT JOIN qbo_writer.leases l USING (realm) LEFT JOIN qbo_writer.tokens t USING (realm) ORDER BY 1
@@ -303,6 +317,7 @@ async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
             row["reason"], row["token_failing_since"], row["token_error"],
             row["lease_live"], _reached(row["feed_position"], row["feed_paging"]), row["feed_failures"],
             row["feed_failing_since"], row["feed_error"], row["now"], feed_refusals.of(row["feed_refusals"] or {}),
+            feed_refusals.of(row["sweep_refusals"] or {}),
         )
         for row in rows
     ]  # fmt: skip

@@ -231,6 +231,9 @@ class Realm(SQLModel, table=True):
     feed_failing_since: datetime | None = Field(default=None, sa_type=_TIME)
     feed_error: str | None = Field(default=None, sa_type=Text)
     swept_at: datetime | None = Field(default=None, sa_type=_TIME)  # when books and ledger were last compared
+    sweep_refusals: dict[str, Any] = Field(  # entities that this comparison was refused for: why, since when
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
+    )
     log_anchor: str | None = Field(default=None, sa_type=Text)  # hash of the last pruned entry of the attempts log
     recover_since: datetime | None = Field(default=None, sa_type=_TIME)  # the database was restored: nothing leaves until
     # what QuickBooks has seen since then is compared

@@ -1,7 +1,8 @@
 """What the daily comparison looks for and finds."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from bookrelay import outbox, topics
 from bookrelay.db import Pool
@@ -54,15 +55,24 @@ class Sweeps:
         return {row["id"] for row in rows}
 
     async def keep(
-        self, realm: str, fencing_token: int, found: Sequence[Discrepancy], mended: Sequence[Discrepancy], told: Telling
-    ) -> list[Discrepancy]:
-        """Keep what a sweep found; what was not known is told, once. Return that."""
+        self, realm: str, fencing_token: int, found: Sequence[Discrepancy], mended: Sequence[Discrepancy], told: Telling,
+        refusals: Mapping[str, Any],
+    ) -> list[Discrepancy]:  # fmt: skip
+        """Keep what a sweep found, and which kinds it was refused for; what was not known is told, once. Return that."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             fresh = await discrepancies.keep(connection, realm, found)
             await discrepancies.mend(connection, realm, mended)
             await outbox.add(connection, SCHEMA, topics.EVENTS, [told(d) for d in fresh])
-            await connection.execute("UPDATE qbo_writer.realms SET swept_at = clock_timestamp() WHERE realm = $1", realm)
+            await connection.execute(
+                "UPDATE qbo_writer.realms SET swept_at = clock_timestamp(), sweep_refusals = $2 WHERE realm = $1",
+                realm, dict(refusals),
+            )  # fmt: skip
         return fresh
+
+    async def refusals(self, realm: str) -> dict[str, Any]:
+        """Read which kinds the last sweep was refused for."""
+        kept = await self._pool.fetchval("SELECT sweep_refusals FROM qbo_writer.realms WHERE realm = $1", realm)
+        return dict(kept or {})
 
     async def begin(self, realm: str, fencing_token: int) -> None:
         """A company that was never compared has its first sweep a day from now: there is nothing to compare yet."""

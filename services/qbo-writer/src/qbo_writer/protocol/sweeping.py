@@ -4,7 +4,7 @@ What it finds is told once, counted until it is mended, and never mended here: a
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bookrelay import messages as m
@@ -14,7 +14,8 @@ from bookrelay.errors import HaltError
 from qbo_writer.domain import AccessToken, Deleted, LedgerKind, LookupFailed, Seen
 from qbo_writer.ledger.discrepancies import told
 from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, Known, Marked
-from qbo_writer.protocol import asking
+from qbo_writer.protocol import asking, feed_refusals
+from qbo_writer.protocol.feed_refusals import Refusal
 from qbo_writer.protocol.feeding import Feeder, judge
 from qbo_writer.protocol.parts import Parts, Tenure
 
@@ -90,19 +91,24 @@ class Sweeper:
         since = datetime.now(UTC) - timedelta(days=RECENT_DAYS)
         found: list[Discrepancy] = []
         missing: list[Known] = []
+        now = await self.parts.ledger.commands.now()
+        before, refused = feed_refusals.of(await self.parts.ledger.sweeps.refusals(self.realm)), dict[str, Refusal]()
         async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
             for entity in self.parts.forms.documents:
-                seen, odd = await self.parts.books.created(self.realm, entity, since, token)
-                for error in odd:
-                    log.warning("entity.unreadable", realm=self.realm, error=error)
-                found += await self._not_ours(seen, token)
-                missing += await self._missing(entity, {s.qbo_id for s in seen}, since, token)
-            missing += await self._what_they_paid(missing, token)
+                try:
+                    too_much, gone = await self._compared(entity, since, token)
+                except (HaltError, LookupFailed) as error:  # the other kinds are compared all the same
+                    why = await self._feeder.sender.serving.refused_alone(error, token)
+                    refused[entity] = feed_refusals.again(before.get(entity), now, now, why.words, why.fix)
+                    log.error("sweep.refused", realm=self.realm, entity=entity, error=why.words[:200])
+                    continue
+                found, missing = found + too_much, missing + gone
+            missing += await self._what_they_paid(missing, token, refused)
             with_bill = await self._feeder.gone_with_what_they_paid(missing)
             found += [_gone(self.parts.forms.entity_of(known.kind), known) for known in missing if known.id not in with_bill]
-            mended = await self._mended(found, token)
+            mended = await self._mended(found, token, refused)
         fresh = await self.parts.ledger.sweeps.keep(
-            self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d)
+            self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d), feed_refusals.plain(refused)
         )
         for known in missing:
             change = Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
@@ -113,6 +119,13 @@ class Sweeper:
         await self.parts.ledger.realms.gauges(self.realm)
         self.parts.relay.wake()
         return fresh
+
+    async def _compared(self, entity: str, since: datetime, token: AccessToken) -> tuple[list[Discrepancy], list[Known]]:
+        """Compare one kind: what is too much in QuickBooks, and what is missing there. Raises LookupFailed, HaltError."""
+        seen, odd = await self.parts.books.created(self.realm, entity, since, token)
+        for error in odd:
+            log.warning("entity.unreadable", realm=self.realm, error=error)
+        return await self._not_ours(seen, token), await self._missing(entity, {s.qbo_id for s in seen}, since, token)
 
     # ------------------------------------------------------------------------------------------------- what is too much
 
@@ -144,24 +157,25 @@ class Sweeper:
             if k.qbo_id and k.qbo_id not in there and await self.parts.books.read(self.realm, entity, k.qbo_id, token) is None
         ]
 
-    async def _what_they_paid(self, missing: Sequence[Known], token: AccessToken) -> list[Known]:
+    async def _what_they_paid(self, missing: Sequence[Known], token: AccessToken, refused: Collection[str]) -> list[Known]:
         """Of the bills whose payments are missing, those that are missing, too, and that this sweep would not have looked for."""
         known = {k.id for k in missing}
         of_payments = (await self._feeder.bills_of(missing)).values()
         bills = [b.known for b in of_payments if b.known.live and not (b.known.diverged or b.open or b.known.id in known)]
         entity = self.parts.forms.entity_of
+        bills = [b for b in bills if entity(b.kind) not in refused]
         return [b for b in bills if await self.parts.books.read(self.realm, entity(b.kind), b.qbo_id or "", token) is None]
 
     # ------------------------------------------------------------------------------------------------------------- mended
 
-    async def _mended(self, found: Sequence[Discrepancy], token: AccessToken) -> list[Discrepancy]:
+    async def _mended(self, found: Sequence[Discrepancy], token: AccessToken, refused: Collection[str]) -> list[Discrepancy]:
         """Of what was found before and not now: what is really gone, adopted or decided."""
         keys = {(d.what, d.entity, d.qbo_id) for d in found}
         before = [d for d in await self.parts.ledger.sweeps.discrepancies(self.realm) if (d.what, d.entity, d.qbo_id) not in keys]
         decided = await self.parts.ledger.sweeps.decided([d.document_id for d in before if d.document_id and d.what == "missing"])
         mended = [d for d in before if d.what == "missing" and d.document_id in decided]
         for d in before:
-            if d.what == "missing":
+            if d.what == "missing" or d.entity in refused:
                 continue
             seen = await self.parts.books.read(self.realm, d.entity, d.qbo_id, token)
             if d.what == NOT_AS_ASKED:

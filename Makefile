@@ -73,7 +73,7 @@ bench-ledger: .bootstrap/synced-dev ## What the ledger costs for each document w
 model: $(SYNCED) ## The posting protocol as a model that checks itself, without the services
 	@$(RUN) tests/model/posting_protocol.py $(ARGS)
 faults: .bootstrap/synced-dev ## Crash points, random kills, QuickBooks faults: the full run
-	@$(RUN) -m tests.faults.run $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m faults.run $(ARGS)
 
 clean: ## Remove what was set up
 	@rm -rf .bootstrap .venv .mypy_cache .ruff_cache .pytest_cache

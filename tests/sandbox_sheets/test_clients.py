@@ -131,6 +131,18 @@ def test_batch_is_whole_or_not_at_all(google: Google) -> None:
     assert (done["totalUpdatedCells"], done["totalUpdatedSheets"]) == (1, 1)
 
 
+def test_what_makes_no_sense_is_refused_and_not_failed_at(google: Google) -> None:
+    nothing = {"sheetId": 0, "startRowIndex": 3, "endRowIndex": 3, "startColumnIndex": 0, "endColumnIndex": 1}
+    with pytest.raises(HttpError, match="source range is empty") as refused:
+        google.batch({"copyPaste": {"source": nothing, "destination": {**nothing, "endRowIndex": 9}}})
+    assert refused.value.resp.status == 400
+    with google.http() as http:
+        body = {"destinationSpreadsheetId": google.id}
+        answer = http.post(f"/v4/spreadsheets/{google.id}/sheets/first:copyTo", json=body)
+    assert answer.status_code == 400, answer.text
+    assert "sheet_id" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("area", "values", "words"),
     [

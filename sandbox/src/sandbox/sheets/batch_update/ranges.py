@@ -83,6 +83,8 @@ def copy_paste(book: Spreadsheet, spec: Request) -> None:
     source, target = book.grid_range(spec["source"]), book.grid_range(spec["destination"])
     cells = book.sheet(source.sheet).values(source)
     height, width = len(cells), len(cells[0]) if cells else 0
+    if not (height and width):
+        raise SheetsError("Invalid requests[0].copyPaste: The source range is empty.")
     sheet = book.sheet(target.sheet)
     for r in range(max(height, (target.row_end - target.row) // height * height)):
         for c in range(max(width, (target.column_end - target.column) // width * width)):

@@ -95,7 +95,9 @@ def _batch_update(google: Google, book: Spreadsheet, body: dict[str, Any]) -> di
 
 def _copy_to(google: Google, book: Spreadsheet, sheet_id: str, body: dict[str, Any]) -> dict[str, Any]:
     only(body, "destinationSpreadsheetId")
+    if not sheet_id.isdecimal():
+        raise SheetsError(f"Invalid value at 'sheet_id' (TYPE_INT32), \"{sheet_id}\"")
     target = google.book(str(body.get("destinationSpreadsheetId") or ""), writing=True)
-    copied = tabs.copy_to(book, int(sheet_id or 0), target)
+    copied = tabs.copy_to(book, int(sheet_id), target)
     google.drive.changed(target)
     return copied

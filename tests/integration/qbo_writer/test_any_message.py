@@ -29,6 +29,7 @@ from bookrelay.settings import ServiceSettings
 from bookrelay.source.outgoing import Outgoing
 from bookrelay.topics import Topic
 from bookrelay_deploy.migrating import migrate
+from document_kinds import KINDS, command
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from running import until
@@ -37,7 +38,7 @@ from sheet_watcher import consumers
 from sheet_watcher.domain import SCHEMA
 from sheet_watcher.store import Store
 from test_service import create_topics, environment, writer_process
-from writer_support import QboSandbox, create_schema, invoice
+from writer_support import QboSandbox, create_schema
 
 pytestmark = [pytest.mark.postgres, pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(900)]
 EXAMPLES = int(os.environ.get("POISON_EXAMPLES", "25"))
@@ -70,7 +71,10 @@ PATHS = {
         "data.content.customer.name", "data.content.customer.email", "data.content.memo", "data.content.txn_date",
         "data.content.due_date", "data.content.terms", "data.content.class_name", "data.content.custom_fields",
         "data.content.lines", "data.content.lines.0.amount", "data.content.lines.0.quantity", "data.content.lines.0.description",
-        "data.content.lines.0.item", "time", "subject", "type", "source", "unknown",
+        "data.content.lines.0.item", "data.content.vendor.name", "data.content.lines.0.account", "data.content.amount",
+        "data.content.applied", "data.content.applied.0.source_key", "data.content.applied.0.amount", "data.content.credits",
+        "data.content.deposit_to", "data.content.payment_method", "data.content.payment_ref",
+        "time", "subject", "type", "source", "unknown",
     ],
     topics.EVENTS: [
         "data.source_key", "data.version", "data.occurrence", "data.qbo_id", "data.url", "data.total", "data.differences", "time",
@@ -103,6 +107,7 @@ class Strange:
     changes: dict[str, Any] = field(default_factory=dict)
     raw: bytes | None = None
     is_raw: bool = False
+    kind: messages.Kind = messages.Kind.INVOICE
     headers: list[tuple[str, bytes | None]] = field(default_factory=list)
 
 
@@ -115,7 +120,7 @@ raws = st.one_of(
 def strange(topic: Topic) -> st.SearchStrategy[list[Strange]]:
     changes = st.dictionaries(st.sampled_from(PATHS[topic]), anything, min_size=1, max_size=2)
     one = st.one_of(
-        st.builds(Strange, changes=changes, headers=headers),
+        st.builds(Strange, changes=changes, kind=st.sampled_from(KINDS), headers=headers),
         st.builds(Strange, raw=st.one_of(st.none(), raws), is_raw=st.just(True), headers=headers),
     )
     return st.lists(one, min_size=1, max_size=4)
@@ -147,7 +152,7 @@ class Bench:
         for topic, some in records.items():
             for one in some:
                 self.number += 1
-                body = json.loads(good(topic, self.realm, f"S-{self.number}").encode())
+                body = json.loads(good(topic, self.realm, f"S-{self.number}", one.kind).encode())
                 for path, value in one.changes.items():
                     put(body, path, value)
                 offset = await self._send(topic, one.raw if one.is_raw else json.dumps(body).encode(), one.headers)
@@ -209,11 +214,11 @@ class Bench:
             await consumer.stop()
 
 
-def good(topic: Topic, realm: str, key: str) -> messages.AnyMessage:
+def good(topic: Topic, realm: str, key: str, kind: messages.Kind = messages.Kind.INVOICE) -> messages.AnyMessage:
     """A message of the topic that everybody can handle."""
     if topic is topics.COMMANDS:
-        command: messages.AnyMessage = invoice(realm, key, customer=f"P-1 {NAME}")
-        return command
+        more = {"applied": (messages.Applied(source_key="G-0", amount=Decimal(1)),)} if kind is messages.Kind.PAYMENT else {}
+        return command(realm, kind, key, party=f"P-1 {NAME}", **more)
     if topic is topics.EVENTS:
         data = messages.InvoicePostedData(
             realm=realm, source="sheet", source_key=key, version=1, command_id=uuid.uuid4(), outcome=messages.Outcome.CREATED,

@@ -1,12 +1,30 @@
-"""A bill was to be changed, our payment was withdrawn for it, and the next version took the change back: it stayed unpaid."""
+"""A bill was to be changed, our payment was withdrawn for it, and the change came to nothing: the bill stayed unpaid.
+
+The next version took the change back; or QuickBooks refused it, and a person dropped it.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from bookrelay.messages import Kind
+from qbo_writer.ledger import operating
 from test_unpaying import books, paid, policy
-from writer_support import QboSandbox, bill, desk, running
+from writer_support import Desk, QboSandbox, bill, desk, retract, running
 
 pytestmark = pytest.mark.postgres
+
+
+async def known_as_paid(d: Desk) -> None:
+    """The bill is paid, and the change feed has shown that."""
+    await paid(d)
+    d.writer.posters[d.realm].feeder._next = 0
+
+    async def known() -> bool:
+        d.writer.wake([d.realm])
+        return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'bill'"))
+
+    await d.until(known)
 
 
 @pytest.mark.parametrize("withdrawn", [True, False], ids=["withdrawn", "to be withdrawn"])
@@ -15,14 +33,7 @@ async def test_a_bill_that_stays_as_it_was_is_paid_again(
 ) -> None:
     company = sandbox.company()
     async with desk(database_url, sandbox, company=company, **policy(tmp_path)) as d:
-        await paid(d)
-        d.writer.posters[d.realm].feeder._next = 0
-
-        async def known() -> bool:
-            d.writer.wake([d.realm])
-            return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'bill'"))
-
-        await d.until(known)
+        await known_as_paid(d)
     async with desk(database_url, sandbox, company=company, keep=True, run=False, **policy(tmp_path)) as d:
         await d.tell(bill(d.realm, "R-1", 2, amount="80.00"))
         await d.writer.leases.step()
@@ -39,4 +50,24 @@ async def test_a_bill_that_stays_as_it_was_is_paid_again(
         async with running(d.writer):
             ends = await d.until_ended()
         assert (ends["R-1", 2], ends["R-1", 3]) == ("superseded", "unchanged")
+        assert books(d) == ([(55.0, 0.0)], [55.0])
+
+
+@pytest.mark.parametrize("change", ["another amount", "withdrawn"])
+async def test_a_bill_whose_change_was_refused_and_dropped_is_paid_again(
+    database_url: str, sandbox: QboSandbox, tmp_path: Path, change: str
+) -> None:
+    async with desk(database_url, sandbox, **policy(tmp_path)) as d:
+        await known_as_paid(d)
+        rule: dict[str, Any] = {"realm": d.realm, "entity": "Bill", "operation": ["update", "delete"]}
+        sandbox.fault(fault="fault", code="6540", match=rule)
+        await d.tell(
+            bill(d.realm, "R-1", 2, amount="80.00") if change == "another amount" else retract(d.realm, "R-1", 2, Kind.BILL)
+        )
+        assert (await d.until_ended())["R-1", 2] in ("held", "rejected")
+        assert books(d) == ([(55.0, 55.0)], [])
+        document = await d.pool.fetchval("SELECT id FROM qbo_writer.documents WHERE kind = 'bill'")
+        await operating.drop(d.pool, document)
+        d.writer.wake([d.realm])
+        assert (await d.until_ended())["R-1", 2] == "skipped"
         assert books(d) == ([(55.0, 0.0)], [55.0])

@@ -17,16 +17,15 @@ def _to_be_paid(attempt: Attempt, seen: Seen) -> bool:
 def _payment(attempt: Attempt, seen: Seen) -> tuple[FollowUp, ...]:
     if not _to_be_paid(attempt, seen):
         return ()
-    return (payment_of(attempt.known, attempt.asked, seen.qbo_id, seen.fields.get("vendor", ""), seen.balance),)
+    return (payment_of(attempt.known, attempt.asked, seen.qbo_id, seen.fields, seen.balance),)
 
 
 def _withdrawn_for_nothing(candidate: Candidate) -> tuple[FollowUp, ...]:
-    """Our payment was withdrawn for a version that a later one has taken back: the bill stays as it was, and is paid again."""
+    """Our payment was withdrawn for a version that came to nothing: the bill stays as it was, and is paid again."""
     known = candidate.known
     if not candidate.withdrawn or not known.live or known.total is None:
         return ()
-    vendor = (known.fields or {}).get("vendor", "")
-    return (payment_of(known, candidate.newest, known.qbo_id or "", vendor, known.total),)
+    return (payment_of(known, candidate.newest, known.qbo_id or "", known.fields or {}, known.total),)
 
 
 BILL = DocumentKind(

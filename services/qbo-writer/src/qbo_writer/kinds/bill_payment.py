@@ -1,5 +1,6 @@
 """Payments of bills: documents of the writer's own, which no source asks for."""
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
@@ -23,10 +24,12 @@ class BillPaymentContent(Model):
     memo: str | None = None
 
 
-def payment_of(bill: Known, asked: Asked, bill_id: str, vendor: str, amount: Decimal) -> FollowUp:
-    """Return the payment of what is open of a bill, for the version of it that is there."""
-    day = str((asked.content or {}).get("txn_date"))
-    content = {"vendor_id": vendor, "bill_id": bill_id, "txn_date": day, "amount": format(amount, "f")}
+def payment_of(bill: Known, asked: Asked, bill_id: str, fields: Mapping[str, str], amount: Decimal) -> FollowUp:
+    """Return the payment of what is open of a bill; `fields`: the bill as it is in the books."""
+    content = {
+        "vendor_id": fields.get("vendor", ""), "bill_id": bill_id, "txn_date": fields.get("txn_date", ""),
+        "amount": format(amount, "f"),
+    }  # fmt: skip
     return _asked_for(bill, asked.version, content, asked.priority)
 
 

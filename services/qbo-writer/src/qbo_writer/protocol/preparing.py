@@ -143,7 +143,8 @@ class Preparer:
             result = End(CommandState.DEAD_LETTERED, f"The writer cannot prepare this document: {type(error).__name__}.")
         if isinstance(result, End):
             effects = ended(known, asked, result, self.parts.links)
-            if result.state is CommandState.UNCHANGED and self.parts.links.pay_bills:
+            stays = result.state is CommandState.UNCHANGED or (asked.dropped and not known.diverged)
+            if stays and self.parts.links.pay_bills:
                 effects = replace(effects, follow_ups=kinds.of(known.kind).missing(candidate))
             prepared.effects.append(effects)
         elif isinstance(result, Unpay):

@@ -13,7 +13,6 @@ LONGER = {
     "sandbox/src/sandbox/qbo/control/routes.py Control": 418,
     "sandbox/src/sandbox/qbo/door/api.py Api": 313,
     "sandbox/src/sandbox/qbo/door/app.py App": 277,
-    "services/qbo-writer/src/qbo_writer/quickbooks/references.py References": 453,
 }
 
 

@@ -30,7 +30,7 @@ async def test_a_list_that_fails_is_read_once_for_all_names(
 ) -> None:
     company = sandbox.company()
     async with desk(database_url, sandbox, company=company, run=False) as d:
-        lists = d.writer.references._name_lists
+        lists = d.writer.references.names.lists
         failing = lists._books = WithoutEmployees(lists._books, error)
         for at in range(30):
             await make(d, company, "Customer", DisplayName=f"Patient {at}")

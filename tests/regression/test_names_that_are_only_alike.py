@@ -5,8 +5,9 @@ from bookrelay.errors import Code
 from qbo_writer.domain import LookupUnreadable, Reference
 from qbo_writer.names import alike, fold, own
 from qbo_writer.policy import Policy
+from qbo_writer.quickbooks.entries import best, reference
+from qbo_writer.quickbooks.entry_lists import Entries, put
 from qbo_writer.quickbooks.missing import Missing, unfit
-from qbo_writer.quickbooks.references import _best, _List, _put, _reference
 from qbo_writer.writer import Writer
 from test_a_list_of_names_that_fails import WithoutEmployees
 from test_merged_customers import fed
@@ -24,7 +25,7 @@ async def parties(d: Desk) -> dict[str, str]:
 
 def one_by_one(d: Desk) -> None:
     """The lists cannot be read: names are asked for."""
-    lists = d.writer.references._name_lists
+    lists = d.writer.references.names.lists
     lists._books = WithoutEmployees(lists._books, LookupUnreadable)
 
 
@@ -149,12 +150,12 @@ def test_an_inactive_entry_is_called_by_its_own_name() -> None:
     assert own("Net 77 (deleted)", active=False) == own("Net 77 (deleted-2)", active=False) == "Net 77"
     assert own("Net 77 (deleted)", active=True) == "Net 77 (deleted)"
     with pytest.raises(Missing) as missing:
-        _best("Customer", SPELLED, [(Reference("Customer", "7", SHARP, active=False), "")])
+        best("Customer", SPELLED, [(Reference("Customer", "7", SHARP, active=False), "")])
     assert "the inactive customer 'Anna Wei\u00df' (Id 7)" in missing.value.unmapped.reason
-    entries = _List({}, {}, 0.0)
-    used = _reference("Term", {"Id": "3", "Name": "Net 30 (deleted)", "Active": True})
-    unused = _reference("Term", {"Id": "4", "Name": "Net 77 (deleted)", "Active": False})
+    entries = Entries({}, {}, 0.0)
+    used = reference("Term", {"Id": "3", "Name": "Net 30 (deleted)", "Active": True})
+    unused = reference("Term", {"Id": "4", "Name": "Net 77 (deleted)", "Active": False})
     for one in (used, unused):
-        _put(entries, one)
+        put(entries, one)
     assert unfit(unused).reason == "The term 'Net 77' is inactive in QuickBooks."
     assert set(entries.by_name) == {"net 30 (deleted)", "net 77", "net 77 (deleted)"}

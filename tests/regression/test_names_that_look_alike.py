@@ -168,7 +168,7 @@ async def test_a_refusal_forgets_only_what_it_names(database_url: str, sandbox: 
         kept = {row["qbo_id"] for row in await d.pool.fetch(query)}
         assert one not in kept
         assert two in kept
-        assert {held.qbo_id for held in d.writer.references._names.values()} == {two}
+        assert {held.qbo_id for held in d.writer.references.names._names.values()} == {two}
 
 
 def test_queries_ask_for_each_spelling() -> None:

@@ -27,7 +27,7 @@ async def make(d: Desk, token: str, entity: str, name: str) -> str:
 
 def believe_absent(d: Desk, entity: str, name: str) -> None:
     """The writer has looked a moment ago, and nobody had the name."""
-    d.writer.references._absent[d.realm, entity, fold(name)] = time.monotonic() + 30
+    d.writer.references.names._absent[d.realm, entity, fold(name)] = time.monotonic() + 30
 
 
 def made(d: Desk, entity: str, names: list[str]) -> Counter[str]:

@@ -50,7 +50,7 @@ async def hurried(d: Desk) -> dict[tuple[str, int], str]:
 async def test_what_is_refused_holds_its_document_alone(database_url: str, sandbox: QboSandbox, what: str) -> None:
     company = sandbox.company()
     async with desk(database_url, sandbox, company=company, run=False) as d:
-        d.writer.references._name_lists._books = NoLists()
+        d.writer.references.names.lists._books = NoLists()
         refused = refuse(d)
         texts = [POISON, *(f"fine {at}" for at in range(29))]
         if what == "number":
@@ -97,7 +97,7 @@ async def test_thirty_names_in_cyrillic_are_posted(database_url: str, sandbox: Q
     """A query for names with a long address is posted, as one for numbers is; else a firewall answers with 414."""
     company = sandbox.company()
     async with desk(database_url, sandbox, company=company, run=False) as d:
-        d.writer.references._name_lists._books = NoLists()
+        d.writer.references.names.lists._books = NoLists()
         names = [f"{chr(0x410 + at)}ндреева Мария {at:02}" for at in range(30)]
         ids = {await make(d, company, "Customer", DisplayName=name) for name in names}
         sandbox.control("POST", "modes", {"longest_address": ADDRESS_MOST})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bookrelay.errors import Code
 from qbo_writer.domain import Reference
-from qbo_writer.quickbooks.references import _best
+from qbo_writer.quickbooks.entries import best
 from test_merged_customers import fed
 from test_names_that_look_alike import customers_of, make, why
 from writer_support import QboSandbox, desk, invoice
@@ -65,6 +65,6 @@ async def test_what_fits_twins_alike_waits_and_names_both(database_url: str, san
 def test_a_sharp_s_is_another_name(text: str, id_: str) -> None:
     held = [(Reference("Customer", "1", "Gross"), ""), (Reference("Customer", "2", "Gro\u00df"), "")]
     for order in (held, held[::-1]):
-        best = _best("Customer", text, order)
-        assert best is not None
-        assert best.qbo_id == id_
+        found = best("Customer", text, order)
+        assert found is not None
+        assert found.qbo_id == id_

@@ -182,8 +182,8 @@ class HotPath:
         numbers = [c.known.source_key for c in candidates]
         await self._step("look up numbers", self.ledger.commands.who_has(REALM, LedgerKind.INVOICE, numbers))
         name = (REALM, "Customer", "p-3 a.b.")
-        await self._step("look up names", self._references._listed_name(REALM, "Customer", "P-3 A.B.", name))
-        await self._step("look up names", self._references._kept_names(*name))
+        await self._step("look up names", self._references.names.among_all(REALM, "Customer", "P-3 A.B.", name))
+        await self._step("look up names", self._references.names.kept_lately(*name))
         attempts = await self._step(
             "journal", self.ledger.attempts.journal(REALM, 1, [_attempt(c, at) for at, c in enumerate(candidates)], ("r", "{}"))
         )

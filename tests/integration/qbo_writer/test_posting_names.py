@@ -14,7 +14,7 @@ NAME = "P-9 C.D."
 
 async def made_meanwhile(d: Desk, token: str, entity: str) -> str:
     """Somebody makes the name in QuickBooks while the writer believes that nobody has it."""
-    d.writer.references._absent[d.realm, "Customer", alike(NAME)] = time.monotonic() + 30
+    d.writer.references.names._absent[d.realm, "Customer", alike(NAME)] = time.monotonic() + 30
     async with httpx.AsyncClient() as http:
         response = await http.post(
             f"{d.sandbox.url}/v3/company/{d.realm}/{entity.lower()}", json={"DisplayName": NAME},

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from typing import Any, Protocol
+from uuid import UUID
 
 from bookrelay import metrics, outbox, topics
 from bookrelay.db import Connection, Pool
@@ -69,6 +70,7 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
     requeued = [e.requeue for e in fresh if e.requeue]
     if requeued:
         await requeue(connection, requeued)
+        await _there_already(connection, [one.command_id for one in requeued if one.waiting])
     releases = [e.releases for e in fresh if e.releases is not None]
     if releases:
         await connection.execute(
@@ -184,7 +186,7 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd], s
         [e.asked.occurrence for e in ends], list(latest), list(latest.values()), list(shown), WAITING_SECONDS,
         [_marker(e.known.realm, e.end.awaits) for e in ends],
     )  # fmt: skip
-    await _there_already(connection, [end for end in ends if end.end.awaits])
+    await _there_already(connection, [end.asked.id for end in ends if end.end.awaits])
     return {row["id"] for row in rows}
 
 
@@ -202,21 +204,21 @@ async def _release_waiting(connection: Connection, documents: Sequence[int]) -> 
         )
 
 
-async def _there_already(connection: Connection, ends: Sequence[CommandEnd]) -> None:
-    """What a command waits for may have been posted since it was decided: the lock orders this before that, or after it."""
-    for end in ends:
-        if named := end.end.awaits:
-            status = await connection.fetchval(
-                "SELECT status FROM qbo_writer.documents WHERE realm = $1 AND source = $2 AND source_key = $3 AND kind = $4 "
-                "FOR SHARE",
-                end.known.realm, named.source, named.source_key, named.kind.value,
-            )  # fmt: skip
-            if status == DocumentStatus.PRESENT:
-                await connection.execute(
-                    "UPDATE qbo_writer.commands SET state = 'due', due_at = clock_timestamp() "
-                    "WHERE id = $1 AND state = 'waiting'",
-                    end.asked.id,
-                )
+async def _there_already(connection: Connection, commands: Sequence[UUID]) -> None:
+    """What these commands wait for may have been posted since they were decided: the lock orders this before that, or after."""
+    if not commands:
+        return
+    rows = await connection.fetch(
+        "SELECT c.id, d.status FROM qbo_writer.commands c "
+        "JOIN qbo_writer.documents d ON d.realm = c.realm AND d.marker = c.awaits "
+        "WHERE c.id = ANY($1::uuid[]) AND c.state = 'waiting' FOR SHARE OF d",
+        list(commands),
+    )
+    there = [row["id"] for row in rows if row["status"] == DocumentStatus.PRESENT]
+    if there:
+        await connection.execute(
+            "UPDATE qbo_writer.commands SET state = 'due', due_at = clock_timestamp() WHERE id = ANY($1::uuid[])", there
+        )
 
 
 async def update_documents(connection: Connection, changes: Sequence[DocumentChange]) -> None:

@@ -177,6 +177,11 @@ class Planner:
         text = number.text if number else None
         return self.parts.forms.wanted(known.kind, content, resolved, self.parts.policy, text, known.marker, facts.currency)
 
+    async def waits(self, known: Known, asked: Asked, token: AccessToken) -> End | None:
+        """Return for which document of ours a command waits, if any. Raises LookupFailed, Skipped."""
+        wanted = await self.wanted(known, asked, token) if asked.operation == "upsert" else None
+        return wanted if isinstance(wanted, End) and wanted.awaits else None
+
     @staticmethod
     def _numbers_are_ours(kind: LedgerKind, facts: CompanyFacts) -> bool:
         """Whether we give the number. Where the company lets QuickBooks number its sales forms, ours would make doubles."""

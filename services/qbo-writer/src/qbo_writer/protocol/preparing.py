@@ -171,6 +171,8 @@ class Preparer:
             effects = self.adopter.take_over(seen, known, *found, versions[0])
         elif asked.forced:
             effects = self.adopter.over(seen, known)
+        elif end := await self.planner.waits(known, asked, token):
+            return ended(known, asked, end, self.parts.links)  # which version that is shows when what it names is there
         else:
             q, waited = self.parts.waits.q, await self.parts.ledger.commands.now() - (asked.recorded_at or asked.modified_at)
             if waited < q:

@@ -41,7 +41,7 @@ class Altered(httpx.AsyncBaseTransport):
 
 
 def through(d: Desk, alter: Alter) -> None:
-    d.writer.client._client._transport = Altered(alter)
+    d.writer.client.transport._client._transport = Altered(alter)
 
 
 @pytest.mark.parametrize(("odd", "name"), ODD_PREFERENCES, ids=[json.dumps(odd) for odd, _ in ODD_PREFERENCES])

@@ -64,7 +64,7 @@ class DocumentKind:
     content: type[Model]
     posted: tuple[type[_Event], Callable[..., Any]] | None
     is_name: bool = False  # a customer or vendor: its name is its identity
-    purchase: bool = False  # money that goes out: left out where a company has no bills
+    purchase: bool = False  # a document of a vendor: left out where a company has no bills
     used_up: UsedUp | None = PAID  # how others use it up; None: nothing is ever open of it
     pays: LedgerKind | None = None  # of the writer's own payments: the document of this kind with the same key
     optional: bool = False  # the company policy may leave it out

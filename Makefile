@@ -61,15 +61,15 @@ contracts: .bootstrap/synced-dev
 check: lint types contracts ## Lint, types, import contracts, drift of AsyncAPI and docs/faults.md
 
 bench: .bootstrap/synced-dev ## Documents a second, commands recorded a second, latencies, memory
-	@$(RUN) -m bench.pipeline $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.pipeline $(ARGS)
 bench-sandbox: .bootstrap/synced-dev ## How fast the QuickBooks stand-in is
-	@$(RUN) bench/sandbox_creates.py $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.sandbox_creates $(ARGS)
 bench-writer: .bootstrap/synced-dev ## The writer at Intuit's limits, beside simpler posters
-	@$(RUN) -m bench.writer $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.writer $(ARGS)
 bench-outages: .bootstrap/synced-dev ## What a crash and a long absence cost: ARGS=crash or ARGS=feed
-	@$(RUN) -m bench.outages $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.outages $(ARGS)
 bench-ledger: .bootstrap/synced-dev ## What the ledger costs for each document with 1,000 commands, and with 1,000,000
-	@$(RUN) -m bench.ledger $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.ledger $(ARGS)
 model: $(SYNCED) ## The posting protocol as a model that checks itself, without the services
 	@$(RUN) tests/model/posting_protocol.py $(ARGS)
 faults: .bootstrap/synced-dev ## Crash points, random kills, QuickBooks faults: the full run

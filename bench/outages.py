@@ -19,7 +19,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.writer import UNLIMITED, commands, documents, publish, tell
-from tests.faults.harness import Company, Lane, Stage, Writer, stage, until
+from faults.harness import Company, Lane, Stage, Writer, stage, until
 
 # Four batches of thirty are on their way at any time, as at Intuit.
 SLOW_BATCHES = {"fault": "latency", "distribution": "uniform", "low": 0.5, "high": 1.0, "match": {"operation": "batch"}}

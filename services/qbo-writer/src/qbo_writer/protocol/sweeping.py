@@ -4,8 +4,10 @@ What it finds is told once, counted until it is mended, and never mended here: a
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from bookrelay import messages as m
 from bookrelay import telemetry
@@ -92,15 +94,13 @@ class Sweeper:
         found: list[Discrepancy] = []
         missing: list[Known] = []
         now = await self.parts.ledger.commands.now()
-        before, refused = feed_refusals.of(await self.parts.ledger.sweeps.refusals(self.realm)), dict[str, Refusal]()
+        refused = _Refused(self.realm, feed_refusals.of(await self.parts.ledger.sweeps.refusals(self.realm)), now)
         async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
             for entity in self.parts.forms.documents:
                 try:
                     too_much, gone = await self._compared(entity, since, token)
                 except (HaltError, LookupFailed) as error:  # the other kinds are compared all the same
-                    why = await self._feeder.sender.serving.refused_alone(error, token)
-                    refused[entity] = feed_refusals.again(before.get(entity), now, now, why.words, why.fix)
-                    log.error("sweep.refused", realm=self.realm, entity=entity, error=why.words[:200])
+                    refused.note(entity, await self._feeder.sender.serving.refused_alone(error, token))
                     continue
                 found, missing = found + too_much, missing + gone
             missing += await self._what_they_paid(missing, token, refused)
@@ -108,7 +108,7 @@ class Sweeper:
             found += [_gone(self.parts.forms.entity_of(known.kind), known) for known in missing if known.id not in with_bill]
             mended = await self._mended(found, token, refused)
         fresh = await self.parts.ledger.sweeps.keep(
-            self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d), feed_refusals.plain(refused)
+            self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d), feed_refusals.plain(refused.found)
         )
         for known in missing:
             change = Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
@@ -157,27 +157,38 @@ class Sweeper:
             if k.qbo_id and k.qbo_id not in there and await self.parts.books.read(self.realm, entity, k.qbo_id, token) is None
         ]
 
-    async def _what_they_paid(self, missing: Sequence[Known], token: AccessToken, refused: Collection[str]) -> list[Known]:
+    async def _read(self, entity: str, qbo_id: str, token: AccessToken, refused: "_Refused") -> Seen | None | Literal["refused"]:
+        """Read by Id, unless QuickBooks refuses that for the kind. Raises LookupFailed, HaltError: then nothing is answered."""
+        if entity in refused.found:
+            return "refused"
+        try:
+            return await self.parts.books.read(self.realm, entity, qbo_id, token)
+        except (HaltError, LookupFailed) as error:
+            refused.note(entity, await self._feeder.sender.serving.refused_alone(error, token))
+            return "refused"
+
+    async def _what_they_paid(self, missing: Sequence[Known], token: AccessToken, refused: "_Refused") -> list[Known]:
         """Of the bills whose payments are missing, those that are missing, too, and that this sweep would not have looked for."""
         known = {k.id for k in missing}
         of_payments = (await self._feeder.bills_of(missing)).values()
         bills = [b.known for b in of_payments if b.known.live and not (b.known.diverged or b.open or b.known.id in known)]
         entity = self.parts.forms.entity_of
-        bills = [b for b in bills if entity(b.kind) not in refused]
-        return [b for b in bills if await self.parts.books.read(self.realm, entity(b.kind), b.qbo_id or "", token) is None]
+        return [b for b in bills if await self._read(entity(b.kind), b.qbo_id or "", token, refused) is None]
 
     # ------------------------------------------------------------------------------------------------------------- mended
 
-    async def _mended(self, found: Sequence[Discrepancy], token: AccessToken, refused: Collection[str]) -> list[Discrepancy]:
+    async def _mended(self, found: Sequence[Discrepancy], token: AccessToken, refused: "_Refused") -> list[Discrepancy]:
         """Of what was found before and not now: what is really gone, adopted or decided."""
         keys = {(d.what, d.entity, d.qbo_id) for d in found}
         before = [d for d in await self.parts.ledger.sweeps.discrepancies(self.realm) if (d.what, d.entity, d.qbo_id) not in keys]
         decided = await self.parts.ledger.sweeps.decided([d.document_id for d in before if d.document_id and d.what == "missing"])
         mended = [d for d in before if d.what == "missing" and d.document_id in decided]
         for d in before:
-            if d.what == "missing" or d.entity in refused:
+            if d.what == "missing":
                 continue
-            seen = await self.parts.books.read(self.realm, d.entity, d.qbo_id, token)
+            seen = await self._read(d.entity, d.qbo_id, token, refused)
+            if seen == "refused":
+                continue
             if d.what == NOT_AS_ASKED:
                 if seen is None or seen.voided or asking.as_asked(d.asked or {}, seen):
                     mended.append(d)
@@ -187,6 +198,21 @@ class Sweeper:
             if seen is None or marker is None or not _unexpected(seen, ledger.get(marker)):
                 mended.append(d)
         return mended
+
+
+@dataclass
+class _Refused:
+    """The kinds that QuickBooks refuses to show in this sweep: what was found about them before stays as it was."""
+
+    realm: str
+    before: Mapping[str, Refusal]
+    now: datetime
+    found: dict[str, Refusal] = field(default_factory=dict)
+
+    def note(self, entity: str, why: LookupFailed) -> None:
+        """Keep it for `status`."""
+        self.found[entity] = feed_refusals.again(self.before.get(entity), self.now, self.now, why.words, why.fix)
+        log.error("sweep.refused", realm=self.realm, entity=entity, error=why.words[:200])
 
 
 def _unexpected(seen: Seen, ours: Marked | None) -> bool:

@@ -174,7 +174,7 @@ class References:
             case "payment method":
                 await finding.deposit(None, name)
             case "tax code":
-                await finding.tax_code(name)
+                await finding.own_tax_code(name)
             case "discount":
                 await finding.discount()
             case _:
@@ -301,7 +301,7 @@ class References:
         raise Missing(taken(entity, looked_up, found))
 
     async def target(self, realm: str, entity: str, target: Target, token: AccessToken) -> str:
-        """Return the Id of what the policy or a content names in a list. Raises Missing, LookupFailed."""
+        """Return the Id of what the policy names in a list. Raises Missing, LookupFailed."""
         key = target.id or target.name or ""
         found = await self.listed(realm, entity, key, token, by_id=target.id is not None)
         if found is None:

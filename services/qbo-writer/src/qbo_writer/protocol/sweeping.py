@@ -157,7 +157,7 @@ class Sweeper:
             if k.qbo_id and k.qbo_id not in there and await self.parts.books.read(self.realm, entity, k.qbo_id, token) is None
         ]
 
-    async def _read(self, entity: str, qbo_id: str, token: AccessToken, refused: "_Refused") -> Seen | None | Literal["refused"]:
+    async def _read(self, entity: str, qbo_id: str, token: AccessToken, refused: "_Refused") -> Seen | Literal["refused"] | None:
         """Read by Id, unless QuickBooks refuses that for the kind. Raises LookupFailed, HaltError: then nothing is answered."""
         if entity in refused.found:
             return "refused"

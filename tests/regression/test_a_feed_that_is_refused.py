@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bookrelay.errors import HaltError
 from qbo_writer import reporting
-from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, LookupFailed
 from qbo_writer.halving import READS_MOST
 from qbo_writer.protocol import feed_refusals
 from qbo_writer.quickbooks import faults
@@ -41,7 +41,7 @@ def refuse(d: Desk, code: str, refused: set[str]) -> list[Sequence[str]]:
     books, asked = d.writer.posters[d.realm].parts.books, list[Sequence[str]]()
     changes = books.changes
 
-    async def some(realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+    async def some(realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[BooksEntity | Deleted]:
         asked.append(entities)
         if refused & set(entities):
             raise refusal(code)

@@ -281,9 +281,9 @@ def _posted(attempt: Attempt) -> Commit:
         attempt.id, "resolved", answered=True, ambiguous=False, lost=False, outcome="created", http_status=200,
         sends=attempt.sends,
     )  # fmt: skip
+    posted = Settlement(document, command, Decision(CommandState.POSTED), InvoicePosted.of(data, sender=SENDER, time=NOW))
     return Commit(
-        attempt=resolved, document=row,
-        settlements=(Settlement(document, command, Decision(CommandState.POSTED), InvoicePosted.of(data, sender=SENDER, time=NOW)),),
+        attempt=resolved, document=row, settlements=(posted,),
         releases=document.id, compared=True, log={"requestid": attempt.request.requestid, "status": 200},
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from bookrelay.db import Connection, Pool
 from bookrelay.kafka import Received
+from bookrelay.messages import Command
 from qbo_writer import handlers
 from qbo_writer.handlers import new_command
 from qbo_writer.ledger import changes
@@ -58,7 +59,7 @@ async def test_a_batch_takes_as_many_statements_as_a_single_command(
 
         async def statements(prefix: str, count: int) -> list[str]:
             messages = [invoice(d.realm, f"{prefix}-{i}", v) for i in range(count) for v in range(1, versions + 1)]
-            batch: list[Received[handlers.Command]] = [Received(one, "t", 0, 0) for one in messages]
+            batch: list[Received[Command]] = [Received(one, "t", 0, 0) for one in messages]
             seen: list[str] = []
             ledger = Ledger(Listening(d.pool, seen), d.writer.references)
             await handlers.record(batch, ledger.commands, d.writer.wake)
@@ -81,3 +82,8 @@ class Listening:
         async with self._pool.acquire() as connection:
             with connection.query_logger(lambda record: self._seen.append(record.query)):
                 yield connection
+
+    async def execute(self, statement: str) -> None:
+        """What is done after so many commands, not for each batch."""
+        assert statement.startswith("ANALYZE ")
+        await self._pool.execute(statement)

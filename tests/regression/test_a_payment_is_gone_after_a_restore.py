@@ -52,6 +52,24 @@ async def told_of_payments(d: Desk) -> list[str]:
     return [t.removeprefix("bookrelay.").removesuffix(".v1") for t in types]
 
 
+async def restored_is_the_same(d: Desk, rows: dict[str, str], payment: dict[str, Any], second: Any, kafka: str) -> None:
+    """After the restore the payment that was there before it is ours, and nobody is told of it or holds it."""
+    await restore(d, rows)
+    if kafka == "ahead":
+        await d.tell(second)
+    before = len(await told_of_payments(d))
+    await recover(d)
+    if kafka == "behind":
+        await d.tell(second)
+    async with running(d.writer):
+        assert (await d.until_ended())["R-1", 2] == "posted"
+    assert ours(d.sandbox, d.realm, "BillPayment") == [payment]
+    assert books(d) == ([(80.0, 0.0)], [80.0])
+    row = await d.pool.fetchrow("SELECT qbo_id, diverged, held FROM qbo_writer.documents WHERE kind = 'bill_payment'")
+    assert (row["qbo_id"], row["diverged"], row["held"]) == (payment["Id"], False, False)
+    assert not {"document.diverged", "document.held"} & set((await told_of_payments(d))[before:])
+
+
 @pytest.mark.parametrize("kafka", ["ahead", "behind"])
 async def test_a_payment_that_we_withdrew_and_made_anew_is_the_new_one(
     database_url: str, sandbox: QboSandbox, tmp_path: Path, kafka: str
@@ -65,20 +83,7 @@ async def test_a_payment_that_we_withdrew_and_made_anew_is_the_new_one(
         await d.until_ended()
         (payment,) = ours(sandbox, d.realm, "BillPayment")
     async with desk(database_url, sandbox, company=company, keep=True, run=False, **policy(tmp_path)) as d:
-        await restore(d, rows)
-        if kafka == "ahead":
-            await d.tell(second)
-        before = len(await told_of_payments(d))
-        await recover(d)
-        if kafka == "behind":
-            await d.tell(second)
-        async with running(d.writer):
-            assert (await d.until_ended())["R-1", 2] == "posted"
-        assert ours(sandbox, d.realm, "BillPayment") == [payment]
-        assert books(d) == ([(80.0, 0.0)], [80.0])
-        row = await d.pool.fetchrow("SELECT qbo_id, diverged FROM qbo_writer.documents WHERE kind = 'bill_payment'")
-        assert (row["qbo_id"], row["diverged"]) == (payment["Id"], False)
-        assert "document.diverged" not in (await told_of_payments(d))[before:]
+        await restored_is_the_same(d, rows, payment, second, kafka)
     async with desk(database_url, sandbox, company=company, keep=True, **policy(tmp_path)) as d:
         await d.tell(retract(d.realm, "R-1", 3, Kind.BILL))
         assert (await d.until_ended())["R-1", 3] == "retracted"
@@ -104,21 +109,7 @@ async def test_a_payment_that_was_on_its_way_at_the_backup_and_was_made_anew_sin
         (payment,) = ours(sandbox, d.realm, "BillPayment")
         assert books(d) == ([(80.0, 0.0)], [80.0])
     async with desk(database_url, sandbox, company=company, keep=True, run=False, **policy(tmp_path)) as d:
-        await restore(d, rows)
-        if kafka == "ahead":
-            await d.tell(second)
-        before = len(await told_of_payments(d))
-        await recover(d)
-        if kafka == "behind":
-            await d.tell(second)
-        async with running(d.writer):
-            assert (await d.until_ended())["R-1", 2] == "posted"
-        assert ours(sandbox, d.realm, "BillPayment") == [payment]
-        assert books(d) == ([(80.0, 0.0)], [80.0])
-        row = await d.pool.fetchrow("SELECT qbo_id, diverged, held FROM qbo_writer.documents WHERE kind = 'bill_payment'")
-        assert (row["qbo_id"], row["diverged"], row["held"]) == (payment["Id"], False, False)
-        told = (await told_of_payments(d))[before:]
-        assert not {"document.diverged", "document.held"} & set(told)
+        await restored_is_the_same(d, rows, payment, second, kafka)
 
 
 async def test_a_payment_that_was_on_its_way_at_the_backup_and_that_a_person_has_changed_since_is_told(

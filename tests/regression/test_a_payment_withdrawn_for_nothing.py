@@ -9,22 +9,10 @@ from typing import Any
 import pytest
 from bookrelay.messages import Kind
 from qbo_writer.ledger import operating
-from test_unpaying import books, paid, policy
-from writer_support import Desk, QboSandbox, bill, desk, retract, running
+from test_unpaying import books, known_as_paid, policy
+from writer_support import QboSandbox, bill, desk, retract, running
 
 pytestmark = pytest.mark.postgres
-
-
-async def known_as_paid(d: Desk) -> None:
-    """The bill is paid, and the change feed has shown that."""
-    await paid(d)
-    d.writer.posters[d.realm].feeder._next = 0
-
-    async def known() -> bool:
-        d.writer.wake([d.realm])
-        return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'bill'"))
-
-    await d.until(known)
 
 
 @pytest.mark.parametrize("withdrawn", [True, False], ids=["withdrawn", "to be withdrawn"])

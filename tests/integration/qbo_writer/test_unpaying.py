@@ -86,20 +86,25 @@ async def test_a_payment_that_cannot_be_removed_holds_the_bill(database_url: str
         assert books(d) == ([], [])
 
 
+async def known_as_paid(d: Desk) -> None:
+    """The bill is paid, and the change feed has shown that."""
+    await paid(d)
+    d.writer.posters[d.realm].feeder._next = 0
+
+    async def known() -> bool:
+        d.writer.wake([d.realm])
+        return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'bill'"))
+
+    await d.until(known)
+
+
 @pytest.mark.parametrize("place", ["unpaying:kill", "journalled:kill:1", "sent:kill:1", "settling:kill:1", "sent:kill:2"])
 async def test_killed_in_the_middle_it_is_withdrawn_once(
     database_url: str, sandbox: QboSandbox, tmp_path: Path, place: str
 ) -> None:
     async with desk(database_url, sandbox, run=False, **policy(tmp_path)) as d:
         async with running(d.writer):
-            await paid(d)
-            d.writer.posters[d.realm].feeder._next = 0
-
-            async def known() -> bool:
-                d.writer.wake([d.realm])
-                return bool(await d.pool.fetchval("SELECT balance = 0 FROM qbo_writer.documents WHERE kind = 'bill'"))
-
-            await d.until(known)
+            await known_as_paid(d)
         await d.tell(retract(d.realm, "R-1", 2, Kind.BILL))
         assert d.settings.qbo_initial_refresh_token
         company = {"realm_id": d.realm, "refresh_token": d.settings.qbo_initial_refresh_token.get_secret_value()}

@@ -15,11 +15,11 @@ from bookrelay.errors import Code
 from bookrelay.messages import RealmData, RealmServed, RealmUnserved
 
 from qbo_writer.domain import SCHEMA, SENDER
+from qbo_writer.ledger.tokens import CONNECTED
 from qbo_writer.policy_watching import PolicyFile
 from qbo_writer.protocol import feed_refusals
 from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_refusals import Refusals
-from qbo_writer.quickbooks.token_rows import CONNECTED
 from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)

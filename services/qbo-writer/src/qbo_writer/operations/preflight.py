@@ -35,7 +35,7 @@ _FIRST = UUID(int=0)
 
 
 @dataclass
-class Wanted:
+class Demand:
     """How many waiting documents need a thing, and some of them (source:key)."""
 
     documents: int = 0
@@ -206,7 +206,7 @@ async def _check(
         return error
 
 
-def _note(result: Survey, need: Need, wanted: Wanted, found: Unmapped | NameNeeded | LookupFailed | None) -> None:
+def _note(result: Survey, need: Need, wanted: Demand, found: Unmapped | NameNeeded | LookupFailed | None) -> None:
     if isinstance(found, Unmapped):
         lack = Lack(need.what, need.name, found.code.value, found.reason, found.fix, wanted.documents, tuple(wanted.samples))
         result.lacks.append(lack)
@@ -216,20 +216,20 @@ def _note(result: Survey, need: Need, wanted: Wanted, found: Unmapped | NameNeed
         result.unchecked.append(Unchecked(need.what, need.name, str(found), wanted.documents))
 
 
-async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, result: Survey) -> dict[Need, Wanted]:
+async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, result: Survey) -> dict[Need, Demand]:
     """Read the newest waiting version of every document, page by page; count what they need."""
-    asked = [one for one in kinds.ALL if not one.is_name and (not one.optional or one.kind in policy.kinds)]
+    command = [one for one in kinds.ALL if not one.is_name and (not one.optional or one.kind in policy.kinds)]
     if settings.qb_sync_mode == "invoice_only":
-        asked = [one for one in asked if not one.purchase]
-    wanted: dict[Need, Wanted] = {}
+        command = [one for one in command if not one.purchase]
+    wanted: dict[Need, Demand] = {}
     after = _FIRST
     while True:
-        rows = await listing.waiting(pool, realm, [one.kind for one in asked], after, PAGE)
+        rows = await listing.waiting(pool, realm, [one.kind for one in command], after, PAGE)
         for row in rows:
             result.documents += 1
             of_kind = kinds.of(row.kind)
             for need in await needs_of(of_kind.kind, of_kind.content.model_validate(row.content)):
-                wanted.setdefault(need, Wanted()).add(f"{row.source}:{row.source_key}", purchase=of_kind.purchase)
+                wanted.setdefault(need, Demand()).add(f"{row.source}:{row.source_key}", purchase=of_kind.purchase)
         if len(rows) < PAGE:
             return wanted
         after = rows[-1].id

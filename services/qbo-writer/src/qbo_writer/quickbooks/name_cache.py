@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from qbo_writer.domain import AccessToken, Reference, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Reference
 from qbo_writer.ledger.references import ReferenceRows
 from qbo_writer.names import alike, last, own, resembles, texts
-from qbo_writer.quickbooks.entries import NAMES, active, best, details, full_name, kept, reference_of, same, to_keep
+from qbo_writer.quickbooks.entries import NAME_SPACE, active, best, details, full_name, kept, reference_of, same, to_keep
 from qbo_writer.quickbooks.name_lists import BELIEVED_SECONDS, NameLists, Pages
 
 _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
@@ -19,7 +19,9 @@ _LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has
 class Finds(Pages, Protocol):
     """What is needed of the client."""
 
-    async def find_names(self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAMES) -> list[Seen]:
+    async def find_names(
+        self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAME_SPACE
+    ) -> list[BooksEntity]:
         """Return who holds a name, inactive ones included."""
 
 
@@ -53,7 +55,7 @@ class NameCache:
         """
         for entity, id_ in entries:
             self.drop(realm, entity, id_)
-        doubted = await self._rows.doubt(realm, [(entity, id_) for entity, id_ in entries if entity in NAMES])
+        doubted = await self._rows.doubt(realm, [(entity, id_) for entity, id_ in entries if entity in NAME_SPACE])
         self._doubted.update((realm, folded) for folded in doubted)
 
     async def find(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
@@ -81,7 +83,7 @@ class NameCache:
     async def among_all(self, realm: str, entity: str, name: str, key: tuple[str, str, str]) -> Reference | None:
         """Find who holds a name among all that there are. A full name ("Parent:Child") finds the entry below its parent."""
         folded = [alike(own(text, active=active_)) for text in (name, last(name)) for active_ in (True, False)]
-        rows = await self._rows.folded(realm, NAMES, folded)
+        rows = await self._rows.folded(realm, NAME_SPACE, folded)
         there = [(kept(row), own(str(row.details.get("FullyQualifiedName", "")), active=row.active)) for row in rows]
         held = [(one, full) for one, full in there if resembles(name, texts(one.name, full, active=one.active))]
         found = best(entity, name, held)
@@ -89,7 +91,7 @@ class NameCache:
             self.take(realm, found, name)
         return found
 
-    async def _keep_names(self, realm: str, entity: str, seen: Sequence[Seen]) -> None:
+    async def _keep_names(self, realm: str, entity: str, seen: Sequence[BooksEntity]) -> None:
         """Keep a page of a list; what memory holds of these entries is looked up again."""
         for one in seen:
             self.drop(realm, entity, one.qbo_id)
@@ -122,10 +124,10 @@ class NameCache:
     ) -> Reference | None:
         seen = await self._books.find_names(realm, name, token, (entity,))
         if not any(active(one) for one in seen):
-            others = tuple(other for other in NAMES if other != entity)
+            others = tuple(other for other in NAME_SPACE if other != entity)
             seen += await self._books.find_names(realm, name, token, others)
         if not seen:
-            for other in NAMES:  # what we were told lately: a query may not show yet what was just made
+            for other in NAME_SPACE:  # what we were told lately: a query may not show yet what was just made
                 if kept := await self.kept_lately(realm, other, key[2], _LATELY_SECONDS):
                     return best(other, name, [(one, "") for one in kept])
             self._absent[key] = time.monotonic() + _ABSENT_SECONDS
@@ -146,7 +148,7 @@ class NameCache:
         """Remember an entry by its name, and by the text that it was asked for by."""
         self.drop(realm, one.entity, one.qbo_id)  # renamed
         self._drop_alike(realm, one)
-        for entity in NAMES:  # one name space: who was refused because of it finds who has the name
+        for entity in NAME_SPACE:  # one name space: who was refused because of it finds who has the name
             for text in texts(one.name, active=one.active):
                 self._absent.pop((realm, entity, alike(text)), None)
         for text in {one.name, also or one.name} if one.active else ():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from qbo_writer.domain import AccessToken, LookupFailed, Seen, UpdatedPage
+from qbo_writer.domain import AccessToken, BooksEntity, LookupFailed, UpdatedPage
 from qbo_writer.ledger.references import ReferenceRows
 
 ENTITIES = ("Customer", "Vendor", "Employee")
@@ -30,7 +30,7 @@ class Pages(Protocol):
         """Read one page of what was last updated at `since` or later, oldest first."""
 
 
-Keep = Callable[[str, str, Sequence[Seen]], Awaitable[None]]  # company, entity, entries: into the cache
+Keep = Callable[[str, str, Sequence[BooksEntity]], Awaitable[None]]  # company, entity, entries: into the cache
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class NameLists:
         return False
 
 
-def _updated(seen: Seen) -> datetime | None:
+def _updated(seen: BooksEntity) -> datetime | None:
     try:
         return datetime.fromisoformat(str(seen.raw["MetaData"]["LastUpdatedTime"])).astimezone(UTC)
     except (KeyError, TypeError, ValueError, OverflowError):

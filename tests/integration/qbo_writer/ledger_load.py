@@ -197,8 +197,8 @@ class HotPath:
         await self._step("read what is open", self.ledger.attempts.batch(batch_id))
         await self._step("read what is open", self.ledger.commands.behind(REALM))
         await self._step("next due", self.ledger.commands.next_due_in(REALM))
-        commit = [_posted(a) for a in attempts]
-        assert len(await self._step("commit ends", self.ledger.commits.commit(REALM, 1, commit))) == BATCH
+        commits = [_posted(a) for a in attempts]
+        assert len(await self._step("commit ends", self.ledger.commits.commit(REALM, 1, commits))) == BATCH
         assert await self._step("publish", self._relay._publish_batch()) >= BATCH
         await self._look_up(documents, candidates)
         await self._report()
@@ -282,9 +282,9 @@ def _posted(attempt: Attempt) -> Commit:
         attempt.id, "resolved", answered=True, ambiguous=False, lost=False, outcome="created", http_status=200,
         sends=attempt.sends,
     )  # fmt: skip
+    posted = Settlement(document, command, Decision(CommandState.POSTED), InvoicePosted.of(data, sender=SENDER, time=NOW))
     return Commit(
-        attempt=resolved, document=row,
-        ends=(Settlement(document, command, Decision(CommandState.POSTED), InvoicePosted.of(data, sender=SENDER, time=NOW)),),
+        attempt=resolved, document=row, settlements=(posted,),
         releases=document.id, compared=True, log={"requestid": attempt.request.requestid, "status": 200},
     )  # fmt: skip
 

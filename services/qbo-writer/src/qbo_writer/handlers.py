@@ -70,12 +70,13 @@ def new_command(received: Received[Command]) -> NewCommand:
 
 def _recorded(received: Received[Command]) -> str | None:
     """The document's trace, with its recording as the latest step."""
-    parent = received.headers.get("traceparent")
-    fields = telemetry.messaging(received.topic, received.message.id) | {
-        "messaging.destination.partition.id": str(received.partition), "messaging.kafka.offset": received.offset,
-    }  # fmt: skip
-    with telemetry.step("record command", parent, fields, SpanKind.CONSUMER) as headers:
-        return headers.get("traceparent")
+
+    def fields() -> dict[str, str | int]:
+        return telemetry.messaging(received.topic, received.message.id) | {
+            "messaging.destination.partition.id": str(received.partition), "messaging.kafka.offset": received.offset,
+        }  # fmt: skip
+
+    return telemetry.step_done("record command", received.headers.get("traceparent"), fields, SpanKind.CONSUMER)
 
 
 async def record(batch: Sequence[Received[Command]], commands: Records, wake: Callable[[Iterable[str]], None]) -> None:

@@ -15,12 +15,16 @@ from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Candidate, Command, DocumentState
 from qbo_writer.ledger.rows import ASKED, KNOWN, NEWEST_FIRST, asked_of, in_turn, known_of
 
+ANALYZE_FIRST, ANALYZE_LAST = 500, 128_000  # commands that are new since the last time; four times as many each time
+DocumentKey = tuple[str, str, str, str]  # realm, source, source_key, kind
+
 
 class Commands:
     """What is asked for: commands and their documents, recorded and read."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._since_analyzed, self._analyze_at = 0, ANALYZE_FIRST
 
     async def record(self, commands: Sequence[NewCommand]) -> int:
         """Record all in one transaction; a command id that is there already changes nothing. Returns how many were new."""
@@ -29,7 +33,18 @@ class Commands:
             reach(Place.RECORDING)
         metrics.COMMANDS_RECORDED.labels("new").inc(new)
         metrics.COMMANDS_RECORDED.labels("known").inc(len(commands) - new)
+        self._since_analyzed += new
+        if self._analyze_at <= min(self._since_analyzed, ANALYZE_LAST):
+            await self._analyze()
         return new
+
+    async def _analyze(self) -> None:
+        """Let Postgres see that a ledger has grown: autovacuum looks once a minute, and a flood is recorded in less.
+
+        Until then, foreign keys and look-ups by key were checked by plans for a table of a few rows: each read it as a whole.
+        """
+        self._since_analyzed, self._analyze_at = 0, self._analyze_at * 4
+        await self._pool.execute("ANALYZE qbo_writer.documents, qbo_writer.commands")
 
     async def candidates(
         self, realm: str, limit: int, without: Collection[int] = (), only: Collection[int] | None = None, *, unpays: bool = False
@@ -197,66 +212,70 @@ class Commands:
         return value
 
 
-async def _raise_newest(connection: Connection, rows: Sequence[Any]) -> None:
-    if not rows:
-        return
-    await connection.execute(
-        """
-        UPDATE qbo_writer.documents d SET newest_version = t.version, newest_modified_at = t.modified_at
-        FROM (SELECT DISTINCT ON (document_id) document_id, version, modified_at
-              FROM unnest($1::bigint[], $2::bigint[], $3::timestamptz[]) AS u(document_id, version, modified_at)
-              ORDER BY document_id, version DESC, modified_at DESC) t
-        WHERE d.id = t.document_id AND (d.newest_version, d.newest_modified_at) < (t.version, t.modified_at)
-        """,
-        [r["document_id"] for r in rows], [r["version"] for r in rows], [r["modified_at"] for r in rows],
-    )  # fmt: skip
+async def insert_documents(connection: Connection, commands: Iterable[NewCommand]) -> None:
+    """Make the documents that are not there yet."""
+    await connection.execute(f"{_INSERT_DOCUMENTS} ON CONFLICT DO NOTHING", *_newest_of_each(commands)[1])
 
 
-async def insert_documents(connection: Connection, commands: Iterable[NewCommand]) -> set[int]:
-    """Make the documents that are not there yet, and return their ids: these know the newest of the commands already."""
-    newest: dict[tuple[str, str, str, str], NewCommand] = {}
+_INSERT_DOCUMENTS = (
+    "INSERT INTO qbo_writer.documents AS d (realm, source, source_key, kind, marker, newest_version, newest_modified_at) "
+    "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::timestamptz[])"
+)
+
+
+def _newest_of_each(commands: Iterable[NewCommand]) -> tuple[list[DocumentKey], list[list[Any]]]:
+    """Return the documents of these commands, and the columns that the newest command of each gives.
+
+    Sorted: two recorders that meet wait for each other in one order only.
+    """
+    newest: dict[DocumentKey, NewCommand] = {}
     for command in commands:
         document = newest.get(command.document)
         if document is None or (command.version, command.modified_at) > (document.version, document.modified_at):
             newest[command.document] = command
-    # Sorted: two recorders that meet wait for each other in one order only.
-    documents = [newest[key] for key in sorted(newest)]
+    keys = sorted(newest)
+    of_each = [newest[key] for key in keys]
+    columns: list[list[Any]] = [list(column) for column in zip(*keys, strict=True)]
+    return keys, [*columns, [c.marker for c in of_each], [c.version for c in of_each], [c.modified_at for c in of_each]]
+
+
+async def _documents(connection: Connection, commands: Sequence[NewCommand]) -> dict[DocumentKey, int]:
+    """Make the documents that are not there yet, tell the others of their newest command; return the id of each.
+
+    By the arbiter's unique index alone: a join with the table was planned as a scan of it as long as its statistics were old.
+    """
+    keys, columns = _newest_of_each(commands)
     rows = await connection.fetch(
-        "INSERT INTO qbo_writer.documents "
-        "(realm, source, source_key, kind, marker, newest_version, newest_modified_at) "
-        "SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::timestamptz[]) "
-        "ON CONFLICT DO NOTHING RETURNING id",
-        [c.realm for c in documents], [c.source for c in documents], [c.source_key for c in documents],
-        [c.kind.value for c in documents], [c.marker for c in documents],
-        [c.version for c in documents], [c.modified_at for c in documents],
-    )  # fmt: skip
-    return {row["id"] for row in rows}
+        f"{_INSERT_DOCUMENTS} ON CONFLICT (realm, source, source_key, kind) DO UPDATE SET (newest_version, newest_modified_at) = "  # noqa: S608
+        "(SELECT n.version, n.modified_at FROM (VALUES (d.newest_version, d.newest_modified_at), "
+        "(excluded.newest_version, excluded.newest_modified_at)) AS n(version, modified_at) "
+        "ORDER BY n.version DESC, n.modified_at DESC NULLS LAST LIMIT 1) RETURNING id, realm, source, source_key, kind",
+        *columns,
+    )
+    ids = {(row["realm"], row["source"], row["source_key"], row["kind"]): row["id"] for row in rows}
+    return {key: ids[key] for key in keys}
 
 
-async def _insert_commands(connection: Connection, commands: Sequence[NewCommand]) -> list[Any]:
-    rows: list[Any] = await connection.fetch(
+async def record(connection: Connection, commands: Sequence[NewCommand]) -> int:
+    """Record commands and make their documents, in the caller's transaction; return how many were new."""
+    if not commands:
+        return 0
+    ids = await _documents(connection, commands)
+    rows = await connection.fetch(
         """
         INSERT INTO qbo_writer.commands
           (id, document_id, realm, kind, operation, version, modified_at, content, content_hash, priority, headers, total)
-        SELECT t.id, d.id, t.realm, t.kind, t.operation, t.version, t.modified_at, t.content::jsonb, t.content_hash, t.priority,
-          CASE WHEN t.traceparent IS NULL THEN '{}'::jsonb ELSE jsonb_build_object('traceparent', t.traceparent) END, t.total
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
-          $9::text[], $10::text[], $11::smallint[], $12::text[], $13::numeric[])
-          AS t(id, realm, source, source_key, kind, operation, version, modified_at, content, content_hash, priority,
-            traceparent, total)
-        JOIN qbo_writer.documents d USING (realm, source, source_key, kind)
-        ON CONFLICT (id) DO NOTHING RETURNING id, document_id, version, modified_at
+        SELECT t.id, t.document_id, t.realm, t.kind, t.operation, t.version, t.modified_at, t.content::jsonb, t.content_hash,
+          t.priority, CASE WHEN t.traceparent IS NULL THEN '{}'::jsonb
+            ELSE jsonb_build_object('traceparent', t.traceparent) END, t.total
+        FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::timestamptz[], $8::text[],
+          $9::text[], $10::smallint[], $11::text[], $12::numeric[])
+          AS t(id, document_id, realm, kind, operation, version, modified_at, content, content_hash, priority, traceparent, total)
+        ON CONFLICT (id) DO NOTHING RETURNING 1
         """,
-        [c.id for c in commands], [c.realm for c in commands], [c.source for c in commands], [c.source_key for c in commands],
+        [c.id for c in commands], [ids[c.document] for c in commands], [c.realm for c in commands],
         [c.kind.value for c in commands], [c.operation for c in commands], [c.version for c in commands],
         [c.modified_at for c in commands], [c.content for c in commands], [c.content_hash for c in commands],
         [c.priority for c in commands], [c.traceparent for c in commands], [c.total for c in commands],
     )  # fmt: skip
-    return rows
-
-
-async def record(connection: Connection, commands: Sequence[NewCommand]) -> int:
-    made = await insert_documents(connection, commands)
-    rows = await _insert_commands(connection, commands)
-    await _raise_newest(connection, [row for row in rows if row["document_id"] not in made])
     return len(rows)

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from bookrelay.errors import HaltError
-from qbo_writer import reporting
 from qbo_writer.domain import AccessToken, BooksEntity, Deleted, LookupFailed
 from qbo_writer.halving import READS_MOST
 from qbo_writer.protocol import feed_refusals, sweeping
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS
 from qbo_writer.quickbooks.transport import ReadRefused
+from qbo_writer.reporting import gathering
 from test_posting_operators import ours
 from test_sweeping import copied
 from test_unpaying import paid, policy
@@ -80,7 +80,7 @@ async def it_is_time(d: Desk) -> None:
 
 
 async def problems(d: Desk) -> list[dict[str, Any]]:
-    return [problem.plain() for problem in await reporting.problems(d.pool, d.settings)]
+    return [problem.plain() for problem in await gathering.problems(d.pool, d.settings)]
 
 
 def halts(events: list[dict[str, Any]]) -> list[str]:
@@ -194,15 +194,15 @@ async def test_a_kind_that_the_sweep_is_refused_for_stops_neither_company_nor_sw
             sandbox.person(d.realm, "delete", entity, document["Id"])
         assert await sweep(d) == [("missing", "Invoice")]
         assert halts(await d.events()) == []
-        (problem,) = [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+        (problem,) = [p for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"]
         assert problem.reason.startswith(f"The daily comparison of company {d.realm} is refused for Bill: ")
         assert problem.fix
         assert await sweep(d) == []
-        (again,) = [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+        (again,) = [p for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"]
         assert (again.details["times"], again.since) == (2, problem.since)
         poster.parts.books.created = created  # type: ignore[method-assign]
         assert await sweep(d) == [("missing", "Bill")]
-        assert [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"] == []
+        assert [p for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"] == []
 
 
 async def sweep(d: Desk) -> list[tuple[str, str]]:
@@ -229,7 +229,7 @@ def refuse_reads(d: Desk, code: str, entity: str) -> set[str]:
 
 
 async def sweep_refused(d: Desk) -> list[str]:
-    return [p.reason for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+    return [p.reason for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"]
 
 
 @pytest.mark.parametrize("code", ["5020", "4000"])

@@ -1,7 +1,7 @@
 """The token endpoint refused us in a halt: fourteen requests in ten minutes. It did not answer: asked every 5 s, nobody told."""
 
 import pytest
-from qbo_writer import reporting
+from qbo_writer.reporting import gathering
 from test_a_halt_holds import MINUTES, halted, pass_the_time
 from writer_support import Desk, QboSandbox, desk, invoice, running
 
@@ -60,18 +60,18 @@ async def test_away_it_is_asked_more_and_more_seldom_and_the_status_says_so(data
                 return bool(await d.pool.fetchval("SELECT token_failing_since IS NOT NULL FROM qbo_writer.realms"))
 
             await d.until(failed)
-            assert await reporting.problems(d.pool, d.settings) == [], "a minute may pass"
+            assert await gathering.problems(d.pool, d.settings) == [], "a minute may pass"
             await pass_the_time(d, MINUTES)
             assert 10 <= asked(sandbox) <= 17
             await d.pool.execute("UPDATE qbo_writer.realms SET token_failing_since = now() - interval '2 minutes'")
-            (problem,) = await reporting.problems(d.pool, d.settings)
+            (problem,) = await gathering.problems(d.pool, d.settings)
             assert problem.what == "token_endpoint"
             assert d.settings.qbo_token_url in problem.fix
             assert (await d.states())["Q-1", 1] == "due"
             sandbox.control("DELETE", "faults")
             await pass_the_time(d, 61)
             assert (await d.until_ended(60))["Q-1", 1] == "posted"
-            assert await reporting.problems(d.pool, d.settings) == []
+            assert await gathering.problems(d.pool, d.settings) == []
 
 
 async def test_a_company_at_rest_proves_its_renewed_token_with_one_read(database_url: str, sandbox: QboSandbox) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from qbo_writer import reporting
 from qbo_writer.quickbooks import oauth_client
+from qbo_writer.reporting import gathering
 from test_a_halt_holds import MINUTES, pass_the_time
 from test_a_token_endpoint_that_refuses import one_clock
 from writer_support import QboSandbox, desk, invoice, running
@@ -33,14 +33,14 @@ async def test_it_is_asked_more_and_more_seldom_and_the_status_says_so(database_
                 await pass_the_time(d, MINUTES)
                 assert 10 <= refreshes(sandbox) - before <= 17
                 await d.pool.execute("UPDATE qbo_writer.realms SET token_failing_since = now() - interval '2 minutes'")
-                (problem,) = await reporting.problems(d.pool, d.settings)
+                (problem,) = await gathering.problems(d.pool, d.settings)
                 assert problem.what == "token_endpoint"
                 assert f"expires_in {life}" in problem.sentence()
                 assert (await d.states())["Q-1", 1] == "due"
                 sandbox.control("POST", "tokens", {"access_seconds": 3600})
                 await pass_the_time(d, 61)
                 assert (await d.until_ended(60))["Q-1", 1] == "posted"
-                assert await reporting.problems(d.pool, d.settings) == []
+                assert await gathering.problems(d.pool, d.settings) == []
     finally:
         sandbox.control("POST", "tokens", {"access_seconds": 3600})
 

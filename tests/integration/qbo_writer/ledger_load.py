@@ -22,7 +22,7 @@ from bookrelay.messages import (
 )
 from bookrelay.outbox import Relay
 from cryptography.fernet import Fernet
-from qbo_writer import reporting, tables
+from qbo_writer import tables
 from qbo_writer.domain import SCHEMA, SENDER, CommandState, DocumentStatus, LedgerKind, Operation, Request
 from qbo_writer.handlers import new_command
 from qbo_writer.ledger.changes import (
@@ -42,6 +42,7 @@ from qbo_writer.ledger.ledger import Ledger
 from qbo_writer.ledger.records import Attempt, Candidate, DocumentState
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks.references import References
+from qbo_writer.reporting import gathering
 from qbo_writer.settings import WriterSettings
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -240,7 +241,7 @@ class HotPath:
 
     async def problems(self) -> int:
         """Look for what needs a person, as `status` and the reporting do; return how much that is."""
-        return len(await reporting.problems(self._pool, self._settings))
+        return len(await gathering.problems(self._pool, self._settings))
 
     async def _step(self, name: str, work: Awaitable[T]) -> T:
         began = time.perf_counter()

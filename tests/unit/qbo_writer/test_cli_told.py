@@ -5,8 +5,8 @@ import threading
 
 import pytest
 from bookrelay.errors import BookrelayError
+from qbo_writer.ledger.tokens import TokenStatus
 from qbo_writer.operations import auth_cli, cli
-from qbo_writer.quickbooks.token_rows import TokenStatus
 from qbo_writer.settings import WriterSettings
 
 SETTINGS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "QBO_REALM_ID": "1"}

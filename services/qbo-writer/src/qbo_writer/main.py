@@ -10,7 +10,7 @@ from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import SCHEMA
 from qbo_writer.operations import cli
 from qbo_writer.policy import Policy
-from qbo_writer.reporting import Reporter
+from qbo_writer.reporting.reporter import Reporter
 from qbo_writer.settings import WriterSettings
 from qbo_writer.writer import Announcer, Writer
 

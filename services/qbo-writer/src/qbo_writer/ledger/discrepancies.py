@@ -7,6 +7,7 @@ person says that they are in order.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from bookrelay import messages as m
 from bookrelay import telemetry
@@ -48,6 +49,17 @@ async def still_open(pool: Pool, realm: str) -> list[Discrepancy]:
         )
         for r in rows
     ]  # fmt: skip
+
+
+async def listed(pool: Pool, realm: str | None) -> list[dict[str, Any]]:
+    """Return what is open, oldest first, as people read it; of every company where none is given."""
+    rows = await pool.fetch(
+        "SELECT o.realm, o.what, o.entity, o.qbo_id, o.doc_number, d.source, d.source_key, o.reason, o.fix, o.found_at, "
+        "o.last_found_at, o.amount FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
+        "WHERE o.resolved_at IS NULL AND ($1::text IS NULL OR o.realm = $1) ORDER BY o.found_at",
+        realm,
+    )
+    return [dict(row) for row in rows]
 
 
 async def keep(connection: Connection, realm: str, found: Sequence[Discrepancy]) -> list[Discrepancy]:

@@ -1,9 +1,10 @@
-"""What a person does about a whole company: halt it, resume it. It writes what the person said; the lease holder keeps to it.
+"""What a person does about a whole company: halt it, resume it, say whether its waits hold. The lease holder keeps to it.
 
 Unfenced on purpose: it works from another process, whoever holds the lease, and while nobody does.
 """
 
 from enum import StrEnum
+from typing import Literal
 
 from bookrelay import outbox, topics
 from bookrelay.db import Pool, transaction
@@ -68,3 +69,14 @@ async def resume(pool: Pool, realm: str, by: str, why: str) -> Resumed:
         data = RealmData(realm=realm, code=OPERATOR, reason=f"Resumed by {by}: {why}", since=act.at)
         await outbox.add(connection, SCHEMA, topics.EVENTS, [RealmResumed.of(data, sender=SENDER, time=act.at)])
     return Resumed.RESUMED
+
+
+async def set_bounds(pool: Pool, realm: str, person: Person, bounds: Literal["unreliable", "reliable"]) -> None:
+    """Note whether the protocol's waits can be relied on for a company."""
+    async with transaction(pool) as connection:
+        await connection.execute(
+            "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
+            "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
+            realm, bounds == "unreliable",
+        )  # fmt: skip
+        await decisions.record(connection, realm, person, "bounds", {"bounds": bounds})

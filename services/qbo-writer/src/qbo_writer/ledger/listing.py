@@ -5,7 +5,7 @@ A document stands where its newest recorded command stands; lists and counts are
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from bookrelay import telemetry
 from bookrelay.db import Connection, Pool
 from bookrelay.errors import BookrelayError
 
+from qbo_writer.domain import LedgerKind
 from qbo_writer.ledger import decisions
 from qbo_writer.redacting import redacted
 
@@ -86,6 +87,34 @@ async def counts(pool: Pool | Connection, states: Collection[str] = OPEN) -> dic
     for row in rows:
         found.setdefault(row["realm"], {})[row["state"]] = row["n"]
     return found
+
+
+@dataclass(frozen=True)
+class WaitingCommand:
+    """What is asked of a document and not done."""
+
+    id: UUID
+    kind: LedgerKind
+    content: dict[str, Any]
+    source: str
+    source_key: str
+
+
+async def waiting(pool: Pool, realm: str, kinds: Sequence[LedgerKind], after: UUID, limit: int) -> list[WaitingCommand]:
+    """Return a page of what waits to be written, by the commands' ids: the newest version of each document of these kinds."""
+    rows = await pool.fetch(
+        """
+        SELECT c.id, c.kind, c.content, d.source, d.source_key FROM qbo_writer.commands c
+        JOIN qbo_writer.documents d ON d.id = c.document_id
+        WHERE c.realm = $1 AND c.id > $2 AND c.state IN ('due', 'received', 'waiting') AND c.operation = 'upsert'
+          AND c.kind = ANY($4::text[]) AND c.content IS NOT NULL AND NOT c.dropped
+          AND NOT EXISTS (SELECT 1 FROM qbo_writer.commands n WHERE n.document_id = c.document_id
+            AND (n.version, n.modified_at) > (c.version, c.modified_at))
+        ORDER BY c.id LIMIT $3
+        """,
+        realm, after, limit, [kind.value for kind in kinds],
+    )  # fmt: skip
+    return [WaitingCommand(row["id"], LedgerKind(row["kind"]), row["content"], row["source"], row["source_key"]) for row in rows]
 
 
 def _recorded_as(states: Collection[str]) -> list[str]:

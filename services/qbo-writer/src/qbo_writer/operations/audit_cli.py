@@ -63,14 +63,9 @@ async def audit_decisions(arguments: argparse.Namespace, settings: WriterSetting
 async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Print where books and ledger disagree and nobody has mended it; exit status 1 if there is something."""
     served(settings, arguments.realm)
-    rows = await pool.fetch(
-        "SELECT o.realm, o.what, o.entity, o.qbo_id, o.doc_number, d.source, d.source_key, o.reason, o.fix, o.found_at, "
-        "o.last_found_at, o.amount FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
-        "WHERE o.resolved_at IS NULL AND ($1::text IS NULL OR o.realm = $1) ORDER BY o.found_at",
-        arguments.realm,
-    )
+    rows = await discrepancies.listed(pool, arguments.realm)
     for row in rows:
-        print(json.dumps(dict(row), default=str))
+        print(json.dumps(row, default=str))
     if not rows:
         remark("books and ledger agree, as far as the last sweep saw (`qbo-writer status` says when that was).")
     return 1 if rows else 0

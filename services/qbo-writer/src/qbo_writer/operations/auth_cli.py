@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError, Code, SettingsError
 
+from qbo_writer.ledger.tokens import CONNECTED, TokenStatus
 from qbo_writer.operations.cli_support import seconds
 from qbo_writer.quickbooks.oauth_client import OAuthClient
-from qbo_writer.quickbooks.token_rows import CONNECTED, TokenStatus
 from qbo_writer.quickbooks.tokens import TokenStore
 from qbo_writer.settings import WriterSettings
 

@@ -13,11 +13,11 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from bookrelay import telemetry
 from bookrelay.causes import cause_of
-from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool, postgres_server, transaction
+from bookrelay.db import TRANSIENT_POSTGRES, Pool, close_pool, open_pool, postgres_server
 from bookrelay.errors import BookrelayError
 
 from qbo_writer.domain import LookupFailed
-from qbo_writer.ledger import decisions
+from qbo_writer.ledger import decisions, halting, status
 from qbo_writer.operations import (
     audit_cli,
     auth_cli,
@@ -62,7 +62,7 @@ async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool
         renewing.cancel()
     for realm, poster in writer.posters.items():
         if realm not in led:
-            holder = await pool.fetchval("SELECT holder FROM qbo_writer.leases WHERE realm = $1", realm)
+            holder = await status.holder(pool, realm)
             remark(f"nothing was posted for company {realm}: {holder} has its lease and posts. Stop that service first.")
         elif halted := poster.halts.halted_by:
             remark(f"nothing more was posted for company {realm}: halted by {halted.by}: {halted.why}. See `qbo-writer resume`.")
@@ -121,14 +121,7 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
 async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Say whether the protocol's waits can be relied on for a company; where not, silence is held for a person."""
     served(settings, arguments.realm)
-    async with transaction(pool) as connection:
-        await connection.execute(
-            "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
-            "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
-            arguments.realm, arguments.bounds == "unreliable",
-        )  # fmt: skip
-        person = decisions.Person(arguments.by, arguments.why)
-        await decisions.record(connection, arguments.realm, person, "bounds", {"bounds": arguments.bounds})
+    await halting.set_bounds(pool, arguments.realm, decisions.Person(arguments.by, arguments.why), arguments.bounds)
     print(json.dumps({"realm": arguments.realm, "bounds": arguments.bounds}))
     return 0
 

@@ -15,6 +15,7 @@ from bookrelay.messages import CustomField, Model, Party, PurchaseContent, Sales
 
 from qbo_writer import kinds
 from qbo_writer.domain import AccessToken, LedgerKind, LookupFailed, NameNeeded, Unmapped
+from qbo_writer.ledger import listing
 from qbo_writer.ledger.lease import Leases
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import documents
@@ -223,26 +224,15 @@ async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: s
     wanted: dict[Need, Demand] = {}
     after = _FIRST
     while True:
-        rows = await pool.fetch(
-            """
-            SELECT c.id, c.kind, c.content, d.source, d.source_key FROM qbo_writer.commands c
-            JOIN qbo_writer.documents d ON d.id = c.document_id
-            WHERE c.realm = $1 AND c.id > $2 AND c.state IN ('due', 'received', 'waiting') AND c.operation = 'upsert'
-              AND c.kind = ANY($4::text[]) AND c.content IS NOT NULL AND NOT c.dropped
-              AND NOT EXISTS (SELECT 1 FROM qbo_writer.commands n WHERE n.document_id = c.document_id
-                AND (n.version, n.modified_at) > (c.version, c.modified_at))
-            ORDER BY c.id LIMIT $3
-            """,
-            realm, after, PAGE, [one.kind.value for one in command],
-        )  # fmt: skip
+        rows = await listing.waiting(pool, realm, [one.kind for one in command], after, PAGE)
         for row in rows:
             result.documents += 1
-            of_kind = kinds.of(LedgerKind(row["kind"]))
-            for need in await needs_of(of_kind.kind, of_kind.content.model_validate(row["content"])):
-                wanted.setdefault(need, Demand()).add(f"{row['source']}:{row['source_key']}", purchase=of_kind.purchase)
+            of_kind = kinds.of(row.kind)
+            for need in await needs_of(of_kind.kind, of_kind.content.model_validate(row.content)):
+                wanted.setdefault(need, Demand()).add(f"{row.source}:{row.source_key}", purchase=of_kind.purchase)
         if len(rows) < PAGE:
             return wanted
-        after = rows[-1]["id"]
+        after = rows[-1].id
 
 
 async def _token(pool: Pool, settings: WriterSettings, tokens: TokenStore, realm: str) -> AccessToken:

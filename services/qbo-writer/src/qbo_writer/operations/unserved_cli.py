@@ -7,14 +7,15 @@ from typing import Any
 from bookrelay.db import Pool
 from bookrelay.errors import BookrelayError
 
-from qbo_writer import reporting
 from qbo_writer.domain import CommandState
 from qbo_writer.ledger.changes import Decision
 from qbo_writer.ledger.lease import Leases
 from qbo_writer.ledger.ledger import Ledger
+from qbo_writer.ledger.unserved import has_due
 from qbo_writer.operations.cli_support import remark
 from qbo_writer.protocol.deciding import superseded
 from qbo_writer.protocol.settling import ended
+from qbo_writer.reporting import unserved
 from qbo_writer.settings import WriterSettings
 from qbo_writer.writer import links_of
 
@@ -34,7 +35,7 @@ def register(subparsers: Any) -> None:
 
 async def unserved_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Print them; exit status 1 if there are any."""
-    found = await reporting.unserved(pool, settings)
+    found = await unserved.unserved(pool, settings)
     for problem in found:
         print(json.dumps(problem.plain(), default=str))
     if not found:
@@ -45,7 +46,7 @@ async def unserved_list(arguments: argparse.Namespace, settings: WriterSettings,
 async def unserved_drop(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """End the due commands of a company under its lease, which nobody may hold; nothing of it is sent, nor was."""
     realm, ledger, links = arguments.realm, Ledger(pool), links_of(settings)
-    if not await pool.fetchval("SELECT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state = 'due')", realm):
+    if not await has_due(pool, realm):
         raise BookrelayError(f"No command waits for company {realm!r}.", "See `qbo-writer unserved list`.")
     leases = Leases(pool, [realm], seconds=60, renew_seconds=20)
     await leases.step()

@@ -10,9 +10,9 @@ from datetime import date
 from typing import Any, Protocol
 
 from bookrelay import telemetry
-from bookrelay.db import Pool
 
 from qbo_writer.domain import AccessToken, CompanyFacts, LookupFailed, LookupUnreadable
+from qbo_writer.ledger.companies import CompanyRows
 
 log = telemetry.get_logger(__name__)
 
@@ -32,8 +32,8 @@ class Reads(Protocol):
 class Companies:
     """What each company is."""
 
-    def __init__(self, pool: Pool, books: Reads, max_age_seconds: float) -> None:
-        self._pool, self._books, self._max_age = pool, books, max_age_seconds
+    def __init__(self, rows: CompanyRows, books: Reads, max_age_seconds: float) -> None:
+        self._rows, self._books, self._max_age = rows, books, max_age_seconds
         self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
         self._changed: dict[str, float] = {}  # when they were last read as others than before
         self._again: dict[str, float] = {}  # when a refusal may make them be read again
@@ -57,15 +57,11 @@ class Companies:
                 return cached[0]
             if (failed := self._failed.get(realm)) and began <= failed[1]:
                 raise failed[0]  # whoever waited behind that read does not ask the same again
-            row = await self._pool.fetchrow(
-                "SELECT company, extract(epoch FROM now() - (company->>'read_at')::timestamptz)::float8 AS age "
-                "FROM qbo_writer.realms WHERE realm = $1",
-                realm,
-            )
+            kept = await self._rows.read(realm)
             facts, old = None, 0.0
-            if row and row["company"].get("info") and row["age"] is not None and row["age"] < age:
+            if kept and kept.company.get("info") and kept.age is not None and kept.age < age:
                 with contextlib.suppress(LookupUnreadable):  # an earlier release kept what cannot be read: it is read again
-                    facts, old = facts_of(row["company"]["info"], row["company"]["preferences"]), row["age"]
+                    facts, old = facts_of(kept.company["info"], kept.company["preferences"]), kept.age
             if facts is None:
                 try:
                     facts = await self._read_company(realm, token)
@@ -102,12 +98,7 @@ class Companies:
         except LookupUnreadable as error:
             log.warning("company.unreadable", realm=realm, error=str(error))
             raise
-        await self._pool.execute(
-            "INSERT INTO qbo_writer.realms AS r (realm, company) VALUES ($1, $2 || jsonb_build_object('read_at', now())) "
-            "ON CONFLICT (realm) DO UPDATE SET company = r.company || excluded.company, updated_at = now()",
-            realm,
-            raw,
-        )
+        await self._rows.keep(realm, raw)
         return facts
 
 

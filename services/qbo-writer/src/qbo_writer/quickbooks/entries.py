@@ -1,18 +1,16 @@
-"""Entries of QuickBooks' lists, as the cache keeps them: read from its JSON and from the cache's rows, compared, kept."""
+"""Entries of QuickBooks' lists, as the cache keeps them: read from its JSON and from the cache's rows, compared."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bookrelay.db import Connection, Pool
-
 from qbo_writer.domain import BooksEntity, Reference
+from qbo_writer.ledger.references import KeptEntry
 from qbo_writer.names import alike, means, own, texts, tidy
 from qbo_writer.quickbooks.company import true
 from qbo_writer.quickbooks.missing import Alike, Missing, alike_only, several_alike
 
 NAME_SPACE = ("Customer", "Vendor", "Employee")
 LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode", "PaymentMethod")
-KEPT = "entity, qbo_id, name, name_folded, active"  # what `kept` reads
 ALSO = ("Name", "AcctNum")  # besides its full name an entry of a list is found by these
 _NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that never stand in a line by themselves
 
@@ -26,12 +24,17 @@ def reference(entity: str, raw: Mapping[str, Any]) -> Reference:
     return Reference(entity, str(raw.get("Id")), own(str(name or ""), active=used), used, heads(entity, raw))
 
 
-def kept(row: Mapping[str, Any]) -> Reference:
-    """Return what a row of the cache (KEPT) holds. Earlier rows have the names of inactive entries as QuickBooks shows them."""
-    name = row["name"]
-    if alike(name) != row["name_folded"]:
-        name = own(name, active=row["active"])
-    return Reference(row["entity"], row["qbo_id"], name, row["active"])
+def kept(row: KeptEntry) -> Reference:
+    """Return what a row of the cache holds. Earlier rows have the names of inactive entries as QuickBooks shows them."""
+    name = row.name
+    if alike(name) != row.name_folded:
+        name = own(name, active=row.active)
+    return Reference(row.entity, row.qbo_id, name, row.active)
+
+
+def to_keep(one: Reference, detail: Mapping[str, Any]) -> KeptEntry:
+    """Return an entry as a row of the cache, with its details."""
+    return KeptEntry(one.entity, one.qbo_id, one.name, alike(one.name), one.active, dict(detail))
 
 
 def in_use(raw: Mapping[str, Any]) -> bool:
@@ -98,18 +101,3 @@ def best(entity: str, text: str, held: Sequence[tuple[Reference, str]]) -> Refer
         if exact:
             return exact[0]
     raise Missing(several_alike(entity, text, [one for one, _ in fit]))
-
-
-async def keep(
-    connection: Connection | Pool, realm: str, references: Sequence[Reference], given: Sequence[Mapping[str, Any]]
-) -> None:
-    """Keep entries, each with its details."""
-    await connection.executemany(
-        "INSERT INTO qbo_writer.references (realm, entity, qbo_id, name, name_folded, active, details, seen_at) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, now()) ON CONFLICT (realm, entity, qbo_id) DO UPDATE SET name = excluded.name, "
-        "name_folded = excluded.name_folded, active = excluded.active, details = excluded.details, seen_at = now()",
-        [
-            (realm, one.entity, one.qbo_id, one.name, alike(one.name), one.active, dict(detail))
-            for one, detail in zip(references, given, strict=True)
-        ],
-    )

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bookrelay import telemetry
-from bookrelay.db import Pool, transaction
 
 from qbo_writer.domain import AccessToken, BooksEntity, Reference
+from qbo_writer.ledger.references import ReferenceRows
 from qbo_writer.names import fold, own, texts
-from qbo_writer.quickbooks.entries import ALSO, KEPT, details, heads, keep, kept, reference
+from qbo_writer.quickbooks.entries import ALSO, details, heads, kept, reference, to_keep
 from qbo_writer.quickbooks.survivors import KnownSurvivors
 
 log = telemetry.get_logger(__name__)
@@ -33,8 +33,8 @@ class Entries:
 class EntryLists:
     """The lists of every company. Raises LookupFailed where one cannot be read."""
 
-    def __init__(self, pool: Pool, query: Query, max_age_seconds: float, survivors: KnownSurvivors) -> None:
-        self._pool, self._query, self._max_age, self._survivors = pool, query, max_age_seconds, survivors
+    def __init__(self, rows: ReferenceRows, query: Query, max_age_seconds: float, survivors: KnownSurvivors) -> None:
+        self._rows, self._query, self._max_age, self._survivors = rows, query, max_age_seconds, survivors
         self._read: dict[tuple[str, str], Entries] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -80,18 +80,13 @@ class EntryLists:
             return loaded
 
     async def _kept_list(self, realm: str, entity: str, age: float) -> Entries | None:
-        rows = await self._pool.fetch(
-            f"SELECT {KEPT}, details, extract(epoch FROM now() - seen_at)::float8 AS age "  # noqa: S608
-            "FROM qbo_writer.references WHERE realm = $1 AND entity = $2",
-            realm,
-            entity,
-        )  # fmt: skip
-        oldest = max((row["age"] for row in rows), default=age)
-        if oldest >= age or (entity == "Item" and any("Type" not in row["details"] for row in rows)):
+        rows = await self._rows.list_of(realm, entity)
+        oldest = max((row.age for row in rows), default=age)
+        if oldest >= age or (entity == "Item" and any("Type" not in row.details for row in rows)):
             return None  # too old, or kept before types were
         entries = Entries({}, {}, time.monotonic() - oldest)
         for row in rows:
-            put(entries, replace(kept(row), heads=heads(entity, row["details"])), row["details"])
+            put(entries, replace(kept(row), heads=heads(entity, row.details)), row.details)
         return entries
 
     async def _read_list(self, realm: str, entity: str, token: AccessToken) -> Entries:
@@ -101,9 +96,8 @@ class EntryLists:
         given = [details(raw) for raw in rows]
         for one, detail in zip(references, given, strict=True):
             put(entries, one, detail)
-        async with transaction(self._pool) as connection:
-            await connection.execute("DELETE FROM qbo_writer.references WHERE realm = $1 AND entity = $2", realm, entity)
-            await keep(connection, realm, references, given)
+        kept_now = [to_keep(one, detail) for one, detail in zip(references, given, strict=True)]
+        await self._rows.keep_list(realm, entity, kept_now)
         log.info("references.read", realm=realm, entity=entity, entries=len(references))
         return entries
 

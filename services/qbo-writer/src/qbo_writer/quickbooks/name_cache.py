@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from bookrelay.db import Pool
-
 from qbo_writer.domain import AccessToken, BooksEntity, Reference
+from qbo_writer.ledger.references import ReferenceRows
 from qbo_writer.names import alike, last, own, resembles, texts
-from qbo_writer.quickbooks.entries import KEPT, NAME_SPACE, active, best, details, full_name, keep, kept, reference_of, same
+from qbo_writer.quickbooks.entries import NAME_SPACE, active, best, details, full_name, kept, reference_of, same, to_keep
 from qbo_writer.quickbooks.name_lists import BELIEVED_SECONDS, NameLists, Pages
 
 _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
@@ -29,9 +28,9 @@ class Finds(Pages, Protocol):
 class NameCache:
     """The names of every company. Raises LookupFailed where they cannot be read, Missing where nobody can be guessed."""
 
-    def __init__(self, pool: Pool, books: Finds, max_age_seconds: float) -> None:
-        self._pool, self._books, self._max_age = pool, books, max_age_seconds
-        self.lists = NameLists(pool, books, self._keep_names)
+    def __init__(self, rows: ReferenceRows, books: Finds, max_age_seconds: float) -> None:
+        self._rows, self._books, self._max_age = rows, books, max_age_seconds
+        self.lists = NameLists(rows, books, self._keep_names)
         self._doubted: set[tuple[str, str]] = set()  # realm, folded name: was refused under its Id, and is asked for by itself
         self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, exact text
         self._texts: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)  # realm, entity, folded: texts in _names
@@ -56,13 +55,8 @@ class NameCache:
         """
         for entity, id_ in entries:
             self.drop(realm, entity, id_)
-        doubted = await self._pool.fetch(
-            "UPDATE qbo_writer.references r SET active = false FROM unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
-            "WHERE r.realm = $1 AND r.entity = t.entity AND r.qbo_id = t.qbo_id RETURNING r.name_folded",
-            realm, [entity for entity, _ in entries if entity in NAME_SPACE], [id_ for entity,
-            id_ in entries if entity in NAME_SPACE],
-        )  # fmt: skip
-        self._doubted.update((realm, row["name_folded"]) for row in doubted)
+        doubted = await self._rows.doubt(realm, [(entity, id_) for entity, id_ in entries if entity in NAME_SPACE])
+        self._doubted.update((realm, folded) for folded in doubted)
 
     async def find(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
         """Return who holds the name: the active one of our kind, else the active one of another, else an inactive one."""
@@ -88,13 +82,9 @@ class NameCache:
 
     async def among_all(self, realm: str, entity: str, name: str, key: tuple[str, str, str]) -> Reference | None:
         """Find who holds a name among all that there are. A full name ("Parent:Child") finds the entry below its parent."""
-        rows = await self._pool.fetch(
-            f"SELECT {KEPT}, details FROM qbo_writer.references WHERE realm = $1 "  # noqa: S608
-            "AND entity = ANY($2::text[]) AND name_folded = ANY($3::text[])",
-            realm, list(NAME_SPACE), [alike(own(text, active=active_)) for text in (name, last(name)) for active_ in (True,
-            False)],
-        )  # fmt: skip
-        there = [(kept(row), own(str(row["details"].get("FullyQualifiedName", "")), active=row["active"])) for row in rows]
+        folded = [alike(own(text, active=active_)) for text in (name, last(name)) for active_ in (True, False)]
+        rows = await self._rows.folded(realm, NAME_SPACE, folded)
+        there = [(kept(row), own(str(row.details.get("FullyQualifiedName", "")), active=row.active)) for row in rows]
         held = [(one, full) for one, full in there if resembles(name, texts(one.name, full, active=one.active))]
         found = best(entity, name, held)
         if found and found.entity == entity and found.active:
@@ -106,7 +96,7 @@ class NameCache:
         for one in seen:
             self.drop(realm, entity, one.qbo_id)
             self._drop_alike(realm, reference_of(one))
-        await keep(self._pool, realm, [reference_of(one) for one in seen], [details(one.raw) for one in seen])
+        await self._rows.keep(realm, [to_keep(reference_of(one), details(one.raw)) for one in seen])
 
     def drop(self, realm: str, entity: str, qbo_id: str) -> None:
         for text in self._keys.pop((realm, entity, qbo_id), ()):
@@ -147,18 +137,11 @@ class NameCache:
             self._doubted.discard((realm, key[2]))
             self.take(realm, found, name)  # a full name finds it next time, too
             raw = next(one.raw for one in seen if (one.entity, one.qbo_id) == (entity, found.qbo_id))
-            await keep(self._pool, realm, [found], [details(raw)])
+            await self._rows.keep(realm, [to_keep(found, details(raw))])
         return found
 
     async def kept_lately(self, realm: str, entity: str, folded: str, seconds: float | None = None) -> list[Reference]:
-        rows = await self._pool.fetch(
-            f"SELECT {KEPT} FROM qbo_writer.references WHERE realm = $1 AND entity = $2 "  # noqa: S608
-            "AND name_folded = $3 AND active AND seen_at > now() - make_interval(secs => $4)",
-            realm,
-            entity,
-            folded,
-            self._max_age if seconds is None else seconds,
-        )
+        rows = await self._rows.lately(realm, entity, folded, self._max_age if seconds is None else seconds)
         return [one for row in rows if alike((one := kept(row)).name) == folded]
 
     def take(self, realm: str, one: Reference, also: str | None = None) -> None:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from bookrelay.db import Pool
-
 from qbo_writer.domain import AccessToken, BooksEntity, LookupFailed, UpdatedPage
+from qbo_writer.ledger.references import ReferenceRows
 
 ENTITIES = ("Customer", "Vendor", "Employee")
 BELIEVED_SECONDS = 30.0  # how long what was read is believed to be all; a name made meanwhile is refused by 6240
@@ -54,8 +53,8 @@ class Cursor:
 class NameLists:
     """Keeps the lists of every company whole."""
 
-    def __init__(self, pool: Pool, books: Pages, keep: Keep) -> None:
-        self._pool, self._books, self._keep = pool, books, keep
+    def __init__(self, rows: ReferenceRows, books: Pages, keep: Keep) -> None:
+        self._rows, self._books, self._keep = rows, books, keep
         self._read_at: dict[str, float] = {}
         self._again_at: dict[str, float] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -71,7 +70,7 @@ class NameLists:
                 return True
             if began < self._again_at.get(realm, 0.0):
                 return False
-            kept = await self._pool.fetchval("SELECT names_read FROM qbo_writer.realms WHERE realm = $1", realm) or {}
+            kept = await self._rows.names_read(realm)
             reads = (self._read(realm, entity, Cursor.of(kept.get(entity)), token) for entity in ENTITIES)
             ended = await asyncio.gather(*reads, return_exceptions=True)
             errors = [error for error in ended if isinstance(error, BaseException)]
@@ -98,11 +97,7 @@ class NameLists:
                 newest = max((at for seen in page.seen if (at := _updated(seen))), default=None)
                 cursor = Cursor(max(cursor.since, newest - OVERLAP) if newest else cursor.since)
             await self._keep(realm, entity, page.seen)
-            await self._pool.execute(
-                "INSERT INTO qbo_writer.realms AS r (realm, names_read) VALUES ($1, $2) ON CONFLICT (realm) DO UPDATE "
-                "SET names_read = r.names_read || excluded.names_read",
-                realm, {entity: cursor.plain()},
-            )  # fmt: skip
+            await self._rows.keep_names_read(realm, {entity: cursor.plain()})
             if not page.next:
                 return True
         return False

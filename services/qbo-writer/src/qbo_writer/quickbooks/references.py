@@ -23,12 +23,14 @@ from qbo_writer.domain import (
     Unmapped,
 )
 from qbo_writer.kinds import AnyContent, NameContent
+from qbo_writer.ledger.companies import CompanyRows
+from qbo_writer.ledger.references import ReferenceRows
 from qbo_writer.names import alike, fold, resembles, tidy
 from qbo_writer.policy import Defaults, Policy, Target
 from qbo_writer.ports import FACTS_SECONDS
 from qbo_writer.quickbooks import documents, taxes
 from qbo_writer.quickbooks.company import Companies, Reads
-from qbo_writer.quickbooks.entries import LISTS, NAME_SPACE, active, details, keep, named, reference, reference_of
+from qbo_writer.quickbooks.entries import LISTS, NAME_SPACE, active, details, named, reference, reference_of, to_keep
 from qbo_writer.quickbooks.entry_lists import EntryLists
 from qbo_writer.quickbooks.mapping import ENTITY
 from qbo_writer.quickbooks.missing import (
@@ -78,13 +80,13 @@ class References:
     """Resolves what documents refer to."""
 
     def __init__(self, pool: Pool, books: Lists, policy: Policy, settings: WriterSettings) -> None:
-        self._pool, self._books, self._policy, self._settings = pool, books, policy, settings
+        self._rows, self._books, self._policy, self._settings = ReferenceRows(pool), books, policy, settings
         self._policies: dict[str, Policy] = {}  # of companies whose policy was read again
-        self.companies = Companies(pool, books, settings.references_max_age_seconds)
+        self.companies = Companies(CompanyRows(pool), books, settings.references_max_age_seconds)
         self._rates = taxes.Rates(books.query, settings.references_max_age_seconds)
         self.survivors = KnownSurvivors(pool)
-        self.names = NameCache(pool, books, settings.references_max_age_seconds)
-        self.lists = EntryLists(pool, books.query, settings.references_max_age_seconds, self.survivors)
+        self.names = NameCache(self._rows, books, settings.references_max_age_seconds)
+        self.lists = EntryLists(self._rows, books.query, settings.references_max_age_seconds, self.survivors)
 
     def use(self, realm: str, policy: Policy) -> None:
         """Resolve by this policy from now on."""
@@ -237,7 +239,7 @@ class References:
             self.names.take(realm, reference_of(seen))
         else:
             self.lists.learn(realm, seen)
-        await keep(connection, realm, [reference_of(seen)], [details(seen.raw)])
+        await self._rows.keep(realm, [to_keep(reference_of(seen), details(seen.raw))], within=connection)
 
     async def merged(self, realm: str, losers: Collection[tuple[str, str]]) -> None:
         """Forget entries that were merged into others, so that whoever names them finds the survivor."""
@@ -253,15 +255,10 @@ class References:
         if entries is None:
             self.companies.forget(realm)
             self.names.forget_all(realm)
-            await self._pool.execute("UPDATE qbo_writer.realms SET names_read = '{}' WHERE realm = $1", realm)
-            await self._pool.execute("DELETE FROM qbo_writer.references WHERE realm = $1", realm)
+            await self._rows.forget_all(realm)
         elif entries:
             if lists := sorted({entity for entity, _ in entries if entity in LISTS}):
-                await self._pool.execute(  # of a list everything: what is left of it would pass for the whole
-                    "DELETE FROM qbo_writer.references WHERE realm = $1 AND entity = ANY($2::text[])",
-                    realm,
-                    lists,
-                )
+                await self._rows.forget_lists(realm, lists)  # what is left of a list would pass for the whole
             await self.names.doubt(realm, entries)
 
     # ------------------------------------------------------------------------------------------------------------ names

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from bookrelay import metrics
 from bookrelay.errors import Code, HaltError, TransientError
 
+from qbo_writer.ledger.tokens import TokenRows
 from qbo_writer.quickbooks.oauth_client import GrantRefused, OAuthClient, TokenPair
-from qbo_writer.quickbooks.token_rows import TokenRows
 
 HALTED_SECONDS = 300.0  # until the token endpoint is asked again after it refused us, not the grant
 AWAY_SECONDS, AWAY_MOST = 1.0, 60.0  # while it does not answer, or gives tokens of no use: growing

@@ -11,9 +11,10 @@ from bookrelay.errors import Code, HaltError
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.ledger.lease import LeaseLost
+from qbo_writer.ledger.tokens import CONNECTED, TokenRow, TokenRows
+from qbo_writer.quickbooks import sealing
 from qbo_writer.quickbooks.oauth_client import GrantRefused, TokenPair
 from qbo_writer.quickbooks.token_endpoint import TokenEndpoint
-from qbo_writer.quickbooks.token_rows import CONNECTED, TokenRow, TokenRows
 from qbo_writer.quickbooks.vault import Vault
 from qbo_writer.settings import WriterSettings
 
@@ -80,7 +81,7 @@ class Refresher:
     async def rescue(self, realm: str) -> None:
         """Without the lease: what Intuit gave and the database has not taken goes into the history, for the successor."""
         if unstored := self._unstored.get(realm):
-            await self._rows.remember(realm, unstored[0])
+            await self._rows.remember(realm, self._vault.seal(unstored[0].refresh_token))
             self._unstored.pop(realm, None)
 
     def _initial(self) -> str | None:
@@ -96,7 +97,8 @@ class Refresher:
             fallback = await self._from_history(realm, sealed)
             if fallback is not None:
                 return fallback
-            if await self._rows.end_at_first(realm, fencing_token, sealed, replaced, refused.reason):
+            nothing = self._vault.seal("")
+            if await self._rows.end_at_first(realm, fencing_token, nothing, sealed, replaced, refused.reason):
                 metrics.TOKEN_REFRESHES.labels(realm, "refused").inc()
                 log.error("token.needs_reconnect", realm=realm, fix=RECONNECT)
             raise
@@ -130,10 +132,10 @@ class Refresher:
     async def _store(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
         for attempt in range(5):
             try:
-                await self._rows.replace(realm, fencing_token, pair, replaced)
+                await self._rows.replace(realm, fencing_token, sealing.sealed(self._vault, pair), replaced)
                 return
             except LeaseLost:
-                await self._rows.remember(realm, pair)
+                await self._rows.remember(realm, self._vault.seal(pair.refresh_token))
                 self._unstored.pop(realm, None)
                 raise
             except Exception as error:

@@ -11,10 +11,11 @@ from bookrelay.db import Pool
 from bookrelay.errors import Code, HaltError
 
 from qbo_writer.domain import AccessToken
+from qbo_writer.ledger.tokens import CONNECTED, MANUAL, TokenRow, TokenRows, TokenStatus
 from qbo_writer.quickbooks.oauth_client import OAuthClient, TokenPair
+from qbo_writer.quickbooks.sealing import sealed
 from qbo_writer.quickbooks.token_endpoint import TokenEndpoint
 from qbo_writer.quickbooks.token_refreshing import RECONNECT, Refresher
-from qbo_writer.quickbooks.token_rows import CONNECTED, MANUAL, TokenRow, TokenRows, TokenStatus
 from qbo_writer.quickbooks.vault import Vault
 from qbo_writer.settings import WriterSettings
 
@@ -34,7 +35,7 @@ class TokenStore:
     def __init__(self, pool: Pool, settings: WriterSettings, oauth: OAuthClient) -> None:
         self._settings, self._oauth = settings, oauth
         self._vault = Vault(settings.qbo_token_encryption_keys.get_secret_value())
-        self._rows = TokenRows(pool, self._vault)
+        self._rows = TokenRows(pool)
         self.endpoint = TokenEndpoint(oauth, self._rows)
         self._refresher = Refresher(self._rows, self._vault, self.endpoint, settings)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -104,7 +105,7 @@ class TokenStore:
 
     async def connect(self, realm: str, pair: TokenPair, fencing_token: int = MANUAL) -> None:
         """Store a pair from a new consent (or the command line): the company is connected."""
-        await self._rows.connect(realm, fencing_token, pair)
+        await self._rows.connect(realm, fencing_token, sealed(self._vault, pair))
         self._cache.pop(realm, None)
         self.endpoint.forget(realm)
 
@@ -165,7 +166,9 @@ class TokenStore:
             token = self._opened(row)
             life = (token.expires_at - row.now).total_seconds()
         elif not self._vault.is_current(row.access_token):
-            await self._rows.seal_again(realm, fencing_token, row)
+            # Key rotation, lazily: what an old key encrypted is encrypted with the first one.
+            again = (self._vault.seal(self._vault.open(text)) for text in (row.access_token, row.refresh_token))
+            await self._rows.seal_again(realm, fencing_token, row, *again)
         self._show(realm, row)
         self._cache[realm] = _Cached(token, fencing_token, time.monotonic() + max(life - self._early(row), 0))
         return token

@@ -1,4 +1,4 @@
-"""The SQL of tokens: `tokens`, `token_history` and what `realms` tells of the token endpoint. Tokens are sealed here.
+"""The rows of tokens: `tokens`, `token_history` and what `realms` tells of the token endpoint. It sees sealed tokens only.
 
 What changes a company's tokens is fenced by the lease, or done by an operator's command, which holds none.
 """
@@ -11,8 +11,6 @@ from bookrelay import telemetry
 from bookrelay.db import Connection, Pool, transaction
 
 from qbo_writer.ledger.lease import fenced
-from qbo_writer.quickbooks.oauth_client import TokenPair
-from qbo_writer.quickbooks.vault import Vault
 
 log = telemetry.get_logger(__name__)
 
@@ -42,11 +40,22 @@ class TokenRow(TokenStatus):
     now: datetime
 
 
+@dataclass(frozen=True)
+class SealedPair:
+    """A pair as it is stored, both tokens sealed; lives from now on."""
+
+    access_token: str = field(repr=False)
+    expires_in: timedelta
+    refresh_token: str = field(repr=False)
+    refresh_expires_in: timedelta
+    hard_expires_in: timedelta | None = None
+
+
 class TokenRows:
     """Reads and writes the rows of tokens."""
 
-    def __init__(self, pool: Pool, vault: Vault) -> None:
-        self._pool, self._vault = pool, vault
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     async def read(self, realm: str) -> TokenRow | None:
         """Return a company's tokens; None if it was never connected."""
@@ -57,12 +66,12 @@ class TokenRows:
         async with self._fenced(realm, fencing_token) as connection:
             return await _read(connection, realm)
 
-    async def connect(self, realm: str, fencing_token: int, pair: TokenPair) -> None:
+    async def connect(self, realm: str, fencing_token: int, pair: SealedPair) -> None:
         """Store a pair from a consent, whatever stood there. Raises LeaseLost."""
         async with self._fenced(realm, fencing_token) as connection:
-            await self._store(connection, realm, pair)
+            await _store(connection, realm, pair)
 
-    async def replace(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
+    async def replace(self, realm: str, fencing_token: int, pair: SealedPair, replaced: str | None) -> None:
         """Store a pair in the place of the sealed refresh token `replaced` (None: there were no tokens), which is remembered.
 
         Where another stands there by now, a person connected while Intuit answered: theirs is the newer grant, and the pair is
@@ -72,15 +81,15 @@ class TokenRows:
             held = await connection.fetchval("SELECT refresh_token FROM qbo_writer.tokens WHERE realm = $1 FOR UPDATE", realm)
             if held != replaced:
                 log.warning("token.overtaken", realm=realm)
-                await _remember(connection, realm, self._vault.seal(pair.refresh_token))
+                await _remember(connection, realm, pair.refresh_token)
                 return
             if replaced:
                 await _remember(connection, realm, replaced)
-            await self._store(connection, realm, pair)
+            await _store(connection, realm, pair)
 
-    async def remember(self, realm: str, pair: TokenPair) -> None:
-        """Without the lease: put a pair's refresh token into the history, for whoever holds the lease now."""
-        await _remember(self._pool, realm, self._vault.seal(pair.refresh_token))
+    async def remember(self, realm: str, refresh_token: str) -> None:
+        """Without the lease: put a sealed refresh token into the history, for whoever holds the lease now."""
+        await _remember(self._pool, realm, refresh_token)
 
     async def history(self, realm: str) -> list[str]:
         """Return the sealed refresh tokens of the last day, the latest first, five at most."""
@@ -99,17 +108,20 @@ class TokenRows:
                 realm, NEEDS_RECONNECT, reason, refused,
             )  # fmt: skip
 
-    async def end_at_first(self, realm: str, fencing_token: int, refused: str, replaced: str | None, reason: str) -> bool:
-        """The company needs a person before it ever had tokens; `refused` and `replaced` are sealed. Raises LeaseLost.
+    async def end_at_first(
+        self, realm: str, fencing_token: int, nothing: str, refused: str, replaced: str | None, reason: str
+    ) -> bool:
+        """The company needs a person before it ever had tokens. Raises LeaseLost.
 
-        Return False if a person connected meanwhile, who is not overwritten.
+        All are sealed: `nothing` (in place of an access token), `refused` and `replaced` (refresh tokens). Return False if a
+        person connected meanwhile, who is not overwritten.
         """
         async with self._fenced(realm, fencing_token) as connection:
             status: str = await connection.execute(
                 "INSERT INTO qbo_writer.tokens AS t (realm, access_token, access_expires_at, refresh_token, refresh_expires_at, "
                 "state, reason) VALUES ($1, $2, now(), $3, now(), $4, $5) ON CONFLICT (realm) DO UPDATE SET "
                 "refresh_token = excluded.refresh_token, reason = excluded.reason WHERE t.refresh_token = $6",
-                realm, self._vault.seal(""), refused, NEEDS_RECONNECT, reason, replaced,
+                realm, nothing, refused, NEEDS_RECONNECT, reason, replaced,
             )  # fmt: skip
         return not status.endswith(" 0")
 
@@ -123,16 +135,13 @@ class TokenRows:
                 realm, NEEDS_RECONNECT,
             )  # fmt: skip
 
-    async def seal_again(self, realm: str, fencing_token: int, row: TokenRow) -> None:
-        """Key rotation, lazily: what an old key encrypted is encrypted with the first one. Raises LeaseLost."""
+    async def seal_again(self, realm: str, fencing_token: int, row: TokenRow, access_token: str, refresh_token: str) -> None:
+        """Put the same tokens, sealed with another key, in the place of those of `row`. Raises LeaseLost."""
         async with self._fenced(realm, fencing_token) as connection:
             await connection.execute(
                 "UPDATE qbo_writer.tokens SET access_token = $2, refresh_token = $3 WHERE realm = $1 AND refresh_token = $4",
-                realm,
-                self._vault.seal(self._vault.open(row.access_token)),
-                self._vault.seal(self._vault.open(row.refresh_token)),
-                row.refresh_token,
-            )
+                realm, access_token, refresh_token, row.refresh_token,
+            )  # fmt: skip
 
     async def note(self, realm: str, error: str | None) -> None:
         """Keep since when the token endpoint does not answer, for `status`; nothing relies on it."""
@@ -144,24 +153,6 @@ class TokenRows:
 
     def _fenced(self, realm: str, fencing_token: int) -> AbstractAsyncContextManager[Connection]:
         return transaction(self._pool) if fencing_token == MANUAL else fenced(self._pool, realm, fencing_token)
-
-    async def _store(self, connection: Connection, realm: str, pair: TokenPair) -> None:
-        await connection.execute(
-            "INSERT INTO qbo_writer.tokens AS t (realm, access_token, access_expires_at, refresh_token, refresh_expires_at, "
-            "hard_expires_at, state, reason, refreshed_at) "
-            "VALUES ($1, $2, clock_timestamp() + $3, $4, now() + $5, now() + $6::interval, 'connected', NULL, clock_timestamp()) "
-            "ON CONFLICT (realm) DO UPDATE SET access_token = excluded.access_token, "
-            "access_expires_at = excluded.access_expires_at, refresh_token = excluded.refresh_token, "
-            "refresh_expires_at = excluded.refresh_expires_at, "
-            "hard_expires_at = coalesce(excluded.hard_expires_at, t.hard_expires_at), "
-            "state = 'connected', reason = NULL, refreshed_at = excluded.refreshed_at",
-            realm,
-            self._vault.seal(pair.access_token),
-            timedelta(seconds=pair.expires_in),
-            self._vault.seal(pair.refresh_token),
-            timedelta(seconds=pair.refresh_expires_in),
-            timedelta(seconds=pair.hard_expires_in) if pair.hard_expires_in is not None else None,
-        )
 
 
 async def _read(connection: Connection | Pool, realm: str) -> TokenRow | None:
@@ -178,3 +169,17 @@ async def _remember(connection: Connection | Pool, realm: str, sealed: str) -> N
     await connection.execute(
         "DELETE FROM qbo_writer.token_history WHERE realm = $1 AND replaced_at < now() - interval '7 days'", realm
     )
+
+
+async def _store(connection: Connection, realm: str, pair: SealedPair) -> None:
+    await connection.execute(
+        "INSERT INTO qbo_writer.tokens AS t (realm, access_token, access_expires_at, refresh_token, refresh_expires_at, "
+        "hard_expires_at, state, reason, refreshed_at) "
+        "VALUES ($1, $2, clock_timestamp() + $3, $4, now() + $5, now() + $6::interval, 'connected', NULL, clock_timestamp()) "
+        "ON CONFLICT (realm) DO UPDATE SET access_token = excluded.access_token, "
+        "access_expires_at = excluded.access_expires_at, refresh_token = excluded.refresh_token, "
+        "refresh_expires_at = excluded.refresh_expires_at, "
+        "hard_expires_at = coalesce(excluded.hard_expires_at, t.hard_expires_at), "
+        "state = 'connected', reason = NULL, refreshed_at = excluded.refreshed_at",
+        realm, pair.access_token, pair.expires_in, pair.refresh_token, pair.refresh_expires_in, pair.hard_expires_in,
+    )  # fmt: skip

@@ -1,0 +1,41 @@
+"""All that needs a person, gathered: of companies, of processes, of events that do not leave."""
+
+from datetime import UTC, datetime, timedelta
+
+from bookrelay import outbox
+from bookrelay.db import Pool
+
+from qbo_writer.domain import SCHEMA
+from qbo_writer.ledger import events
+from qbo_writer.reporting.companies import companies
+from qbo_writer.reporting.problem import Problem
+from qbo_writer.reporting.processes import kept
+from qbo_writer.reporting.unserved import unserved
+from qbo_writer.settings import WriterSettings
+
+EVENTS_WAIT = timedelta(minutes=5)
+
+
+async def problems(pool: Pool, settings: WriterSettings) -> list[Problem]:
+    """Return all that needs a person: of the companies of these settings, of every one that nobody serves, of every process."""
+    found = await kept(pool)
+    for company in await companies(pool, settings):
+        found += company.problems(settings)
+    found += await unserved(pool, settings)
+    late = await events.waiting(pool)
+    if late.since and datetime.now(UTC) - late.since > EVENTS_WAIT:
+        found.append(
+            Problem(
+                "events_waiting", f"{late.events} events are not published", "See whether a writer runs and Kafka answers; they "
+                "leave in order as soon as it does.", late.since, details={"events": late.events},
+            )
+        )  # fmt: skip
+    if parked := await outbox.parked(pool, SCHEMA):
+        found.append(
+            Problem(
+                "events_parked", f"{len(parked)} events are taken by no broker: {parked[0]['reason']}", "Remove the cause, then "
+                "`qbo-writer dead-letters redrive outbox:ID` for each that `dead-letters list` shows.", parked[0]["parked_at"],
+                details={"events": len(parked)},
+            )
+        )  # fmt: skip
+    return found

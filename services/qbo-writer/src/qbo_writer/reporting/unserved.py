@@ -1,0 +1,68 @@
+"""Companies that commands name and no writer serves: found, and told once each, as their end is."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bookrelay.db import Pool
+from bookrelay.errors import Code
+from bookrelay.messages import AnyMessage, RealmData, RealmServed, RealmUnserved
+
+from qbo_writer.domain import SENDER
+from qbo_writer.ledger import unserved as rows
+from qbo_writer.ledger.unserved import Over
+from qbo_writer.reporting.problem import Problem
+from qbo_writer.settings import WriterSettings
+
+
+async def unserved(pool: Pool, settings: WriterSettings) -> list[Problem]:
+    """Return each company that due commands name and for which no writer has held the lease for `unserved_seconds`.
+
+    Cheap while all are served: the companies are found by skipping along an index.
+    """
+    return [
+        _unserved(one.realm, one.commands, one.sources, one.since, settings)
+        for one in await rows.named(pool, settings.unserved_seconds)
+    ]
+
+
+def _unserved(realm: str, commands: int, sources: Sequence[str], since: datetime, settings: WriterSettings) -> Problem:
+    told_by = ", ".join(sources)
+    if realm in settings.qbo_realm_ids:
+        fix = "Start the qbo-writer that has it in QBO_REALM_IDS."
+    elif realm.isascii() and realm.isdigit() and len(realm) <= 32:
+        fix = (
+            f"If it is yours: add {realm} to QBO_REALM_IDS of a qbo-writer, restart that, and connect the company with "
+            f"qbo-writer auth login --realm {realm}; its commands then go on by themselves. If not: correct the company's id in "
+            f"the settings of {told_by}, then end what waits: qbo-writer unserved drop {realm} --why TEXT."
+        )
+    else:
+        fix = (
+            f"This is no company id (digits only): correct it in the settings of {told_by}, then end what waits: "
+            f"qbo-writer unserved drop {realm!r} --why TEXT."
+        )
+    noun = "command waits" if commands == 1 else "commands wait"
+    reason = f"No writer serves company {realm}, for which {commands} {noun} (from {told_by})"
+    return Problem("unserved", reason, fix, since, realm, {"commands": commands, "sources": list(sources)})
+
+
+async def tell_unserved(pool: Pool, now_unserved: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
+    """Tell each company that nobody serves once, and its end; several writers tell it once together. Return what was told."""
+    named = {problem.realm: problem for problem in now_unserved if problem.realm}
+
+    def told(fresh: Sequence[str], over: Sequence[Over]) -> list[AnyMessage]:
+        now = datetime.now(UTC)
+        return [*(_begins(named[realm], now) for realm in fresh), *(_ends(one, now) for one in over)]
+
+    fresh, over = await rows.note(pool, sorted(named), told)
+    return [named[realm] for realm in fresh], [one.realm for one in over]
+
+
+def _begins(p: Problem, now: datetime) -> RealmUnserved:
+    data = RealmData(realm=p.realm or "", code=Code.OAUTH_FAILED.value, reason=f"{p.reason}. {p.fix}", since=p.since or now)
+    return RealmUnserved.of(data, sender=SENDER, time=now)
+
+
+def _ends(over: Over, now: datetime) -> RealmServed:
+    reason = "A writer serves this company now: its commands go on." if over.served else "No command waits for it any more."
+    data = RealmData(realm=over.realm, code=Code.OAUTH_FAILED.value, reason=reason, since=now)
+    return RealmServed.of(data, sender=SENDER, time=now)

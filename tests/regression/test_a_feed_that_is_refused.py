@@ -274,3 +274,32 @@ async def test_the_bill_of_a_payment_that_is_gone_cannot_be_read(
         refused.clear()
         await sweep(d)
         assert await sweep_refused(d) == []
+
+
+async def test_a_comparison_that_never_gets_an_answer_is_told(database_url: str, sandbox: QboSandbox) -> None:
+    """It was a log line every 15 minutes, and `status` was clean."""
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-1"))
+        await d.until_ended()
+        poster = d.writer.posters[d.realm]
+
+        async def no_answer(*_: Any) -> Any:
+            raise LookupFailed("the connection was reset")
+
+        created, poster.parts.books.created = poster.parts.books.created, no_answer  # type: ignore[method-assign]
+
+        async def compared() -> list[str]:
+            assert poster.tenure is not None
+            token = await poster.parts.tokens.current(d.realm, poster.tenure.fencing_token)
+            await poster.sweeper.run(poster.tenure, token)
+            return [p.reason for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_late"]
+
+        await d.pool.execute(
+            "UPDATE qbo_writer.realms SET swept_at = now() - make_interval(secs => $1)", d.settings.sweep_seconds
+        )
+        assert await compared() == [], "it has only begun to fail"
+        await d.pool.execute("UPDATE qbo_writer.realms SET swept_at = swept_at - interval '3 hours'")
+        (reason,) = await compared()
+        assert reason.startswith(f"The daily comparison of company {d.realm} is late: it was last done ")
+        poster.parts.books.created = created  # type: ignore[method-assign]
+        assert await compared() == []

@@ -29,6 +29,7 @@ class CompanyState:
     feed_error: str | None
     feed_refusals: dict[str, Any] | None
     sweep_refusals: dict[str, Any] | None
+    swept_at: datetime | None
     now: datetime
 
 
@@ -40,7 +41,7 @@ async def states(pool: Pool, realms: Sequence[str]) -> list[CompanyState]:
           r.operator_halt, r.token_failing_since, r.token_error,
           coalesce(l.expires_at > clock_timestamp(), false) AS lease_live, r.feed_position, r.feed_paging,
           coalesce(r.feed_failures, 0) AS feed_failures, r.feed_failing_since, r.feed_error, r.feed_refusals, r.sweep_refusals,
-          clock_timestamp() AS now
+          r.swept_at, clock_timestamp() AS now
         FROM unnest($1::text[]) AS n(realm) LEFT JOIN qbo_writer.realms r USING (realm)
         LEFT JOIN qbo_writer.leases l USING (realm) LEFT JOIN qbo_writer.tokens t USING (realm) ORDER BY 1
         """,

@@ -21,6 +21,7 @@ FIX_REFUSED = (
     "See whether the company's plan has these (bills need Essentials, classes and locations Plus), whether the user who "
     "connected bookrelay may see them, and Intuit's status page."
 )
+SWEEP_SPARE = timedelta(hours=2)  # a sweep that failed is tried again every 15 minutes
 FEED_SPARE = timedelta(minutes=10)  # how far beyond two rounds the feed may be behind
 
 
@@ -45,6 +46,7 @@ class Company:
     now: datetime
     feed_refusals: Refusals
     sweep_refusals: Refusals
+    swept_at: datetime | None
 
     @property
     def feed_lag(self) -> timedelta | None:
@@ -95,7 +97,7 @@ class Company:
         behind = self.feed_lag is not None and self.feed_lag > 2 * timedelta(seconds=settings.feed_seconds) + FEED_SPARE
         if not self.lease_live:
             return []
-        refused = [*self._refused(), *self._not_swept()]
+        refused = [*self._refused(), *self._not_swept(), *self._swept_late(settings)]
         if not (behind or self.feed_failures >= FEED_FAILURES):
             return refused
         lag = f"is {round(self.feed_lag.total_seconds())} s behind" if self.feed_lag else "was never read"
@@ -122,6 +124,21 @@ class Company:
             for entity, one in self.sweep_refusals.items()
         ]  # fmt: skip
 
+    def _swept_late(self, settings: WriterSettings) -> list[Problem]:
+        """The daily comparison has not come to its end for more than a day, though the company is served."""
+        most = timedelta(seconds=settings.sweep_seconds) + SWEEP_SPARE
+        if self.swept_at is None or self.now - self.swept_at <= most:
+            return []
+        return [
+            Problem(
+                "sweep_late",
+                f"The daily comparison of company {self.realm} is late: it was last done {self.swept_at:%Y-%m-%d %H:%M} UTC",
+                "Look for `sweep.failed` in the writer's log: it names what QuickBooks did not answer. Posting goes on; extra or "
+                "missing documents in QuickBooks are not noticed meanwhile. It is tried again every 15 minutes.",
+                self.swept_at, self.realm,
+            )
+        ]  # fmt: skip
+
     def _refused(self) -> list[Problem]:
         """What the feed is refused for, though the company is served: one problem for the same words."""
         alike: dict[tuple[str, str], list[str]] = {}
@@ -145,7 +162,7 @@ async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
             one.realm, one.halted_code, one.halted_reason, one.halted_since, one.operator_halt, one.state, one.reason,
             one.token_failing_since, one.token_error, one.lease_live, _reached(one.feed_position, one.feed_paging),
             one.feed_failures, one.feed_failing_since, one.feed_error, one.now, feed_refusals.of(one.feed_refusals or {}),
-            feed_refusals.of(one.sweep_refusals or {}),
+            feed_refusals.of(one.sweep_refusals or {}), one.swept_at,
         )
         for one in await status.states(pool, settings.qbo_realm_ids)
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 What = Literal[
-    "blocked_consumer", "policy_wrong", "halted", "disconnected", "token_endpoint", "feed_stuck", "sweep_refused",
+    "blocked_consumer", "policy_wrong", "halted", "disconnected", "token_endpoint", "feed_stuck", "sweep_refused", "sweep_late",
     "unserved", "events_waiting",
     "events_parked",
 ]  # fmt: skip

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -25,6 +24,7 @@ from starlette.routing import BaseRoute, Route
 
 from bookrelay import blocked, metrics, telemetry
 from bookrelay.errors import BookrelayError, SettingsError
+from bookrelay.http_server import HttpServer
 from bookrelay.kafka import Publisher, new_broker
 from bookrelay.kafka_probe import kafka_server
 from bookrelay.loops import Loop, Loops, Step
@@ -158,11 +158,7 @@ class Service:
             loop.add_signal_handler(number, self.stopping.set)
         metrics.SERVICE_INFO.labels(self.name, package_version(self.name)).set(1)
         log.info("service.starting", **(self.settings.summary() | {"http_port": self.http_port}))
-        server = uvicorn.Server(
-            uvicorn.Config(self.asgi(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
-        )
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        server = HttpServer(self.asgi(), shutdown_seconds=5)
         self._know_servers()
         tasks = [
             asyncio.create_task(server.serve(sockets=[listener]), name="http"),
@@ -247,7 +243,7 @@ class Service:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
 
-    async def _shut_down(self, server: uvicorn.Server, tasks: list[asyncio.Task[Any]]) -> None:
+    async def _shut_down(self, server: HttpServer, tasks: list[asyncio.Task[Any]]) -> None:
         log.info("service.stopping")
         started = time.monotonic()
         self._stop_by = started + self.settings.shutdown_seconds

@@ -28,6 +28,7 @@ from bookrelay.http_server import HttpServer
 from bookrelay.kafka import Publisher, new_broker
 from bookrelay.kafka_probe import kafka_server
 from bookrelay.loops import Loop, Loops, Step
+from bookrelay.retrying import retrying
 from bookrelay.servers import Servers, put_in_force
 from bookrelay.settings import ServiceSettings
 from bookrelay.transient import TRANSIENT, UNMIGRATED, brief
@@ -227,21 +228,19 @@ class Service:
 
     async def _wait_for(self, what: str, start: Callable[[], Awaitable[Any]]) -> Any:
         """Try until it is there; meanwhile the service is not ready and says why."""
-        self._waiting_for, wait = what, 0.2
-        while True:
-            try:
-                started = await start()
-                await self.servers.look_again()
-                return started
-            except TRANSIENT as error:
-                if self.stopping.is_set():  # a library took our cancellation for a failure of its own
-                    raise asyncio.CancelledError from error
-                explained = await self.servers.explain(error)
-                self._waiting_for = f"{what}: {brief(error)}" if isinstance(error, UNMIGRATED) else what
-                if not explained:
-                    self.servers.say("service.waiting", what + brief(error), waiting_for=what, error=brief(error))
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
+        self._waiting_for = what
+
+        async def failed(error: Exception) -> None:
+            if self.stopping.is_set():  # a library took our cancellation for a failure of its own
+                raise asyncio.CancelledError from error
+            explained = await self.servers.explain(error)
+            self._waiting_for = f"{what}: {brief(error)}" if isinstance(error, UNMIGRATED) else what
+            if not explained:
+                self.servers.say("service.waiting", what + brief(error), waiting_for=what, error=brief(error))
+
+        started = await retrying(start, passes=lambda error: isinstance(error, TRANSIENT), failed=failed, first=0.2, most=5.0)
+        await self.servers.look_again()
+        return started
 
     async def _shut_down(self, server: HttpServer, tasks: list[asyncio.Task[Any]]) -> None:
         log.info("service.stopping")

@@ -3,6 +3,7 @@
 Not for hot paths: 70 µs for each call, also where nothing fails.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ async def retrying(
     most: float,
     tries: float = float("inf"),
     seconds: float = float("inf"),
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
     """Return what `work` returns, tried again while `passes` says so of its error; `failed` is told before each wait.
 
@@ -49,6 +51,7 @@ async def retrying(
         wait=wait_exponential(first, max=most),
         stop=stop_any(stop_after_attempt(tries), stop_before_delay(seconds)),  # type: ignore[arg-type]
         before_sleep=told,
+        sleep=sleep,
         reraise=True,
     )
     result: T = await again(once)

@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -67,20 +66,23 @@ async def _until_there(settings: DeploySettings, server: Server, attempt: Callab
     from aiokafka.errors import KafkaError
     from bookrelay.causes import cause_of
     from bookrelay.db import TRANSIENT_POSTGRES
+    from bookrelay.retrying import retrying
 
-    started, wait, seconds = time.monotonic(), 0.1, settings.deploy_wait_seconds
-    while True:
-        try:
-            return await attempt()
-        except (*TRANSIENT_POSTGRES, KafkaError, TransientError) as error:
-            why = await server.why_not() or BookrelayError(
-                f"{server.name} answers, but: {cause_of(error).text}.", "Try it again."
-            )
-            if time.monotonic() - started + wait > seconds:
-                raise BookrelayError(f"{why.reason} Tried for {seconds:g} s.", why.fix) from None
-            print(f"waiting: {why.reason}", flush=True)  # not on stderr: its first line is the reason in the end
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, 2.0)
+    passing, seconds = (*TRANSIENT_POSTGRES, KafkaError, TransientError), settings.deploy_wait_seconds
+
+    async def why(error: Exception) -> BookrelayError:
+        return await server.why_not() or BookrelayError(f"{server.name} answers, but: {cause_of(error).text}.", "Try it again.")
+
+    async def failed(error: Exception) -> None:
+        print(f"waiting: {(await why(error)).reason}", flush=True)  # not on stderr: its first line is the reason in the end
+
+    try:
+        return await retrying(
+            attempt, passes=lambda error: isinstance(error, passing), failed=failed, first=0.1, most=2.0, seconds=seconds
+        )
+    except passing as error:
+        because = await why(error)
+        raise BookrelayError(f"{because.reason} Tried for {seconds:g} s.", because.fix) from None
 
 
 async def _with_postgres(settings: DeploySettings, attempt: Callable[[], Awaitable[T]]) -> T:

@@ -7,15 +7,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import (
     InvalidTimestampError,
-    KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -26,13 +23,12 @@ from aiokafka.errors import (
 )
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
-from faststream.kafka.message import KafkaAckableMessage
 from faststream.security import BaseSecurity, SASLOAuthBearer, SASLPlaintext, SASLScram256, SASLScram512
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
-from bookrelay import blame, blocked, dead_letters, limits, metrics, servers, telemetry
+from bookrelay import aiokafka_faults, blame, blocked, dead_letters, limits, metrics, servers, telemetry
 from bookrelay.blocked import FailsAtError
 from bookrelay.dead_letters import Encoded, PublishesEncoded, headers_of
 from bookrelay.errors import PermanentError, RecordRefusedError
@@ -53,48 +49,7 @@ UNKNOWN_FAILURES = 3  # of a batch, by an error that nobody foresaw, until its r
 _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, PolicyViolationError)
 _UNSEQUENCED = (*_REFUSED, OutOfOrderSequenceNumber, UnknownProducerId)
 
-
-def _closed_connections_are_told() -> None:
-    """Let aiokafka see that a connection is closed when uvloop says so.
-
-    uvloop raises RuntimeError where a closed connection is written to, and aiokafka expects OSError: a consumer's heartbeat ended
-    with it and never began again, so that its loop failed 250 times a second, for ever, in a service that was "ready".
-    """
-    send = AIOKafkaConnection.send
-
-    def told(self: Any, request: Any, expect_response: bool = True) -> Any:
-        try:
-            return send(self, request, expect_response)
-        except KafkaError:  # a RuntimeError, too: what the broker cannot do is no broken connection
-            raise
-        except RuntimeError as error:
-            self.close(reason=CloseReason.CONNECTION_BROKEN)
-            raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error
-
-    AIOKafkaConnection.send = told
-
-
-_closed_connections_are_told()
-
-
-def _heartbeats_that_fail_rejoin() -> None:
-    """Let a consumer join its group anew when its heartbeat ends with an error that aiokafka does not expect.
-
-    That is whatever else the broker answers: UNKNOWN_SERVER_ERROR, or GROUP_ID_NOT_FOUND from one that has lost its groups. The
-    heartbeat never began again, and every read failed with its error, for ever, in a service that was "ready".
-    """
-    routine = GroupCoordinator._heartbeat_routine
-
-    async def beating(self: Any) -> None:
-        try:
-            await routine(self)
-        except KafkaError:  # aiokafka has logged it
-            self.reset_generation()
-
-    GroupCoordinator._heartbeat_routine = beating
-
-
-_heartbeats_that_fail_rejoin()
+aiokafka_faults.mend()
 
 
 class Publisher:
@@ -228,6 +183,7 @@ Handler = Callable[[Sequence[Received[Any]]], Awaitable[None]]
 PutAside = Callable[[bytes | None, str], Awaitable[None]]
 """Is told of a record that was put aside: its value, and why."""
 _Good = tuple[Received[Any], ConsumerRecord[Any, Any]]
+_ParsesBatch = Callable[[tuple[ConsumerRecord[Any, Any], ...]], Awaitable[KafkaMessage]]
 
 
 def new_broker(bootstrap_servers: str, client_id: str, security: Mapping[str, Any] | None = None) -> KafkaBroker:
@@ -244,6 +200,7 @@ def new_broker(bootstrap_servers: str, client_id: str, security: Mapping[str, An
         enable_idempotence=True,
         allow_auto_create_topics=False,
         graceful_timeout=15.0,
+        apply_types=False,  # nothing is injected, and no record is copied by pydantic: `consume` hands them over as they came
         logger=logging.getLogger("bookrelay.faststream"),
         log_level=logging.DEBUG,
     )
@@ -262,22 +219,20 @@ def _for_faststream(security: Mapping[str, Any]) -> BaseSecurity:
     return BaseSecurity(**tls)
 
 
-async def _parse(message: Any, original: Any = None) -> KafkaMessage:
-    """Build FastStream's message without decoding anything; its own parser breaks on a null header and loses the record."""
-    records: tuple[ConsumerRecord[Any, Any], ...] = message if isinstance(message, tuple) else (message,)
-    consumer = getattr(getattr(original, "__self__", None), "_consumer", None)
-    return KafkaAckableMessage(
-        body=[],
-        headers={},
-        raw_message=message,
-        consumer=consumer,
-        message_id=f"{records[0].offset}-{records[-1].offset}",
-    )
+async def _parse(message: Any, original: _ParsesBatch) -> KafkaMessage:
+    """Let FastStream build its message of one record without headers: it breaks on a null header, and then loses the record.
+
+    So nothing but the consumer, by which a batch is acknowledged, comes from it; the records are ours to read.
+    """
+    records: tuple[ConsumerRecord[Any, Any], ...] = message
+    parsed = await original((replace(records[0], headers=()),))
+    parsed.raw_message = records
+    parsed.message_id = f"{records[0].offset}-{records[-1].offset}"
+    return parsed
 
 
 async def _decode(message: KafkaMessage) -> list[ConsumerRecord[Any, Any]]:
-    raw = message.raw_message
-    return list(raw) if isinstance(raw, tuple) else [raw]
+    return list(message.raw_message)
 
 
 def consume(
@@ -319,7 +274,6 @@ def consume(
             await asyncio.sleep(wait)
             raise error from None
 
-    on_batch.__annotations__ = {}
     broker.subscriber(
         topic.name,
         group_id=group,

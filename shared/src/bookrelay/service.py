@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -25,9 +24,11 @@ from starlette.routing import BaseRoute, Route
 
 from bookrelay import blocked, metrics, telemetry
 from bookrelay.errors import BookrelayError, SettingsError
+from bookrelay.http_server import HttpServer
 from bookrelay.kafka import Publisher, new_broker
 from bookrelay.kafka_probe import kafka_server
 from bookrelay.loops import Loop, Loops, Step
+from bookrelay.retrying import retrying
 from bookrelay.servers import Servers, put_in_force
 from bookrelay.settings import ServiceSettings
 from bookrelay.transient import TRANSIENT, UNMIGRATED, brief
@@ -158,11 +159,7 @@ class Service:
             loop.add_signal_handler(number, self.stopping.set)
         metrics.SERVICE_INFO.labels(self.name, package_version(self.name)).set(1)
         log.info("service.starting", **(self.settings.summary() | {"http_port": self.http_port}))
-        server = uvicorn.Server(
-            uvicorn.Config(self.asgi(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
-        )
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        server = HttpServer(self.asgi(), shutdown_seconds=5)
         self._know_servers()
         tasks = [
             asyncio.create_task(server.serve(sockets=[listener]), name="http"),
@@ -231,23 +228,21 @@ class Service:
 
     async def _wait_for(self, what: str, start: Callable[[], Awaitable[Any]]) -> Any:
         """Try until it is there; meanwhile the service is not ready and says why."""
-        self._waiting_for, wait = what, 0.2
-        while True:
-            try:
-                started = await start()
-                await self.servers.look_again()
-                return started
-            except TRANSIENT as error:
-                if self.stopping.is_set():  # a library took our cancellation for a failure of its own
-                    raise asyncio.CancelledError from error
-                explained = await self.servers.explain(error)
-                self._waiting_for = f"{what}: {brief(error)}" if isinstance(error, UNMIGRATED) else what
-                if not explained:
-                    self.servers.say("service.waiting", what + brief(error), waiting_for=what, error=brief(error))
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
+        self._waiting_for = what
 
-    async def _shut_down(self, server: uvicorn.Server, tasks: list[asyncio.Task[Any]]) -> None:
+        async def failed(error: Exception) -> None:
+            if self.stopping.is_set():  # a library took our cancellation for a failure of its own
+                raise asyncio.CancelledError from error
+            explained = await self.servers.explain(error)
+            self._waiting_for = f"{what}: {brief(error)}" if isinstance(error, UNMIGRATED) else what
+            if not explained:
+                self.servers.say("service.waiting", what + brief(error), waiting_for=what, error=brief(error))
+
+        started = await retrying(start, passes=lambda error: isinstance(error, TRANSIENT), failed=failed, first=0.2, most=5.0)
+        await self.servers.look_again()
+        return started
+
+    async def _shut_down(self, server: HttpServer, tasks: list[asyncio.Task[Any]]) -> None:
         log.info("service.stopping")
         started = time.monotonic()
         self._stop_by = started + self.settings.shutdown_seconds

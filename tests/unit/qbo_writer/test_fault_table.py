@@ -90,9 +90,30 @@ def test_xml_is_read_with_its_texts() -> None:
     error = '<Error code="3001"><Message>a &amp; b</Message><Detail>c</Detail></Error>'
     text = f'<IntuitResponse><Fault type="SERVICE">{error}</Fault></IntuitResponse>'
     assert parse(text) == (faults.Fault("3001", "a & b", "c", "", "SERVICE"),)
+    prefixed = f'<q:IntuitResponse xmlns:q="urn:q"><q:Fault type="SERVICE">{error}{error}</q:Fault></q:IntuitResponse>'
+    assert parse(prefixed.replace("<Error", "<q:Error").replace("</Error", "</q:Error")) == parse(text) + parse(text)
+    commented = text.replace("<Error", "<!-- <Error code='1'> --><Error")
+    assert parse(commented.replace("a &amp; b", "<![CDATA[a & b]]>")) == parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "<html><body>503</body></html>", '{"Invoice":', "[]", "null", "<Fault type='x'></Fault>"])
+@pytest.mark.parametrize("cut", range(1, 100, 7))
+def test_xml_that_was_cut_off_is_none(cut: int) -> None:
+    text = '<IntuitResponse><Fault type="SERVICE"><Error code="3001"><Message>a</Message></Error></Fault></IntuitResponse>'
+    assert parse(text[:-cut]) is None
+
+
+def test_no_entity_is_expanded() -> None:
+    bomb = '<!DOCTYPE a [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    assert parse(f'<?xml version="1.0"?>{bomb}<Fault type="x"><Error code="3001"><Message>&b;</Message></Error></Fault>') is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "<html><body>503</body></html>", '{"Invoice":', "[]", "null", "<Fault type='x'></Fault>", "<Fault>\ud800</Fault>",
+        "<Fault>\x00</Fault>", "<" * 100_000, "<a>" * 100_000,
+    ],
+)  # fmt: skip
 def test_what_cannot_be_read_is_none(text: str) -> None:
     assert parse(text) is None
 

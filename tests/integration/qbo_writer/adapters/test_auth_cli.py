@@ -126,6 +126,23 @@ async def test_a_denial_is_told(company: Company, login: Start) -> None:
     assert not person.task.done()
 
 
+async def test_the_page_is_http_and_no_connection_holds_it_up(company: Company, pool: Pool, login: Start) -> None:
+    """Browsers ask for an icon, open connections that they never use, and take either address of localhost."""
+    person = login()
+    redirect = urlsplit((await person.consent(company)).headers["location"])
+    assert redirect.port
+    silent, _ = await asyncio.open_connection("127.0.0.1", redirect.port)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{redirect.port}") as browser:
+        assert (await browser.get("/favicon.ico")).status_code == 404
+        assert (await browser.post(f"{redirect.path}?{redirect.query}")).status_code == 405
+        assert not person.task.done()
+        page = await browser.get(f"{redirect.path}?{redirect.query}")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    async with asyncio.timeout(8):
+        assert await person.task == 0
+        assert await silent.read() == b""
+
+
 async def test_a_login_that_nobody_answers_ends(company: Company, login: Start) -> None:
     person = login("--timeout", "0.3")
     with pytest.raises(BookrelayError, match="in time"):

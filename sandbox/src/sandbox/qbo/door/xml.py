@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
+from xml.etree.ElementTree import Element, SubElement
 
 import orjson
+
+from sandbox.qbo.rules.faults import intuit_response
 
 
 def asks_for_xml(accept: str) -> bool:
@@ -17,22 +19,24 @@ def asks_for_xml(accept: str) -> bool:
 def to_xml(body: bytes) -> bytes:
     """An IntuitResponse of a JSON answer."""
     answer: dict[str, Any] = orjson.loads(body)
-    time = answer.pop("time", "")
-    inner = "".join(_element(name, value) for name, value in answer.items())
-    return (
-        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
-        f'<IntuitResponse time="{escape(str(time))}" xmlns="http://schema.intuit.com/finance/v3">{inner}</IntuitResponse>'
-    ).encode()
+    inner = Element("answer")
+    time = str(answer.pop("time", ""))
+    for name, value in answer.items():
+        _add(inner, name, value)
+    return intuit_response(time, *inner)
 
 
-def _element(name: str, value: Any) -> str:
+def _add(parent: Element, name: str, value: Any) -> None:
     if isinstance(value, list):
-        return "".join(_element(name, item) for item in value)
-    if isinstance(value, dict):
+        for item in value:
+            _add(parent, name, item)
+    elif isinstance(value, dict):
+        element = SubElement(parent, name)
         if set(value) <= {"value", "name", "type"} and "value" in value:
-            attributes = "".join(f" {key}={quoteattr(str(value[key]))}" for key in ("name", "type") if key in value)
-            return f"<{name}{attributes}>{escape(str(value['value']))}</{name}>"
-        return f"<{name}>{''.join(_element(key, item) for key, item in value.items())}</{name}>"
-    if isinstance(value, bool):
-        value = str(value).lower()
-    return f"<{name}>{escape(str(value))}</{name}>" if value is not None else ""
+            element.attrib.update({key: str(value[key]) for key in ("name", "type") if key in value})
+            element.text = str(value["value"])
+        else:
+            for key, item in value.items():
+                _add(element, key, item)
+    elif value is not None:
+        SubElement(parent, name).text = str(value).lower() if isinstance(value, bool) else str(value)

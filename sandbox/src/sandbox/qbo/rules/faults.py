@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 VALIDATION, SYSTEM, AUTHENTICATION, SERVICE = "ValidationFault", "SystemFault", "AUTHENTICATION", "SERVICE"
 AUTHORIZATION = "AuthorizationFault"
@@ -331,13 +331,19 @@ def lower_envelope(fault: Fault, epoch: float) -> dict[str, object]:
 
 def xml_envelope(fault: Fault, time: str) -> bytes:
     """The gateway's XML, which comes whatever was asked for."""
-    element = f' element="{escape(fault.element)}"' if fault.element else ""
-    return (
-        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
-        f'<IntuitResponse time="{time}" xmlns="http://schema.intuit.com/finance/v3">'
-        f'<Fault type="{escape(fault.type)}"><Error code="{fault.code}"{element}>'
-        f"<Message>{escape(fault.message)}</Message><Detail>{escape(fault.detail)}</Detail></Error></Fault></IntuitResponse>"
-    ).encode()
+    shown = Element("Fault", type=fault.type)
+    error = SubElement(shown, "Error", {"code": fault.code} | ({"element": fault.element} if fault.element else {}))
+    SubElement(error, "Message").text = fault.message
+    SubElement(error, "Detail").text = fault.detail
+    return intuit_response(time, shown)
+
+
+def intuit_response(time: str, *inner: Element) -> bytes:
+    """The XML document that all of Intuit's XML is."""
+    root = Element("IntuitResponse", time=time, xmlns="http://schema.intuit.com/finance/v3")
+    root.extend(inner)
+    text = tostring(root, "unicode", short_empty_elements=False)
+    return f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>{text}'.encode()
 
 
 HTML_503 = (

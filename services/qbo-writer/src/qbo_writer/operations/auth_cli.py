@@ -10,7 +10,6 @@ import sys
 import threading
 import webbrowser
 from datetime import UTC, datetime
-from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +18,7 @@ from bookrelay.errors import BookrelayError, Code, SettingsError
 
 from qbo_writer.ledger.tokens import CONNECTED, TokenStatus
 from qbo_writer.operations.cli_support import seconds
+from qbo_writer.operations.redirect_page import listening
 from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.quickbooks.tokens import TokenStore
 from qbo_writer.settings import WriterSettings
@@ -89,9 +89,12 @@ async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: 
                 pasted = await _pasted()
             code, realm = callback(urlsplit(pasted.strip()).query, state, allowed)
         else:
-            code, realm = await _listen(
-                redirect.hostname or "", redirect.port or 80, redirect.path, state, allowed, address, arguments
-            )
+            async with listening(redirect, lambda query: callback(query, state, allowed), _say) as granted:
+                where = f"{redirect.hostname}:{redirect.port or 80}"
+                _say(f"Waiting at {where}. Open this address and connect the company:\n\n{address}\n")
+                _open(arguments, address)
+                async with asyncio.timeout(arguments.timeout):
+                    code, realm = await granted
         await TokenStore(pool, settings, oauth).connect(realm, await oauth.exchange(code))
     except TimeoutError:
         raise BookrelayError("Nobody connected the company in time.", "Start again.", Code.OAUTH_FAILED) from None
@@ -117,56 +120,6 @@ async def _pasted() -> str:
 
     threading.Thread(target=read, daemon=True).start()
     return await line
-
-
-async def _listen(
-    host: str, port: int, path: str, state: str, allowed: tuple[str, ...], address: str, arguments: argparse.Namespace
-) -> tuple[str, str]:
-    """Listen on the redirect URI until the right answer comes; wrong ones are told to the browser and do not end it."""
-    result: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(10):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            target = urlsplit(head.split(" ", 2)[1])
-            if target.path.rstrip("/") != path.rstrip("/"):
-                _respond(writer, "404 Not Found", "Not here.")
-                return
-            try:
-                found = callback(target.query, state, allowed)
-            except BookrelayError as error:
-                _respond(writer, "400 Bad Request", error.sentence())
-                _say(error.sentence())
-                return
-            _respond(writer, "200 OK", "Connected. You can close this page.")
-            if not result.done():
-                result.set_result(found)
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError):
-            pass
-        finally:
-            writer.close()
-
-    try:
-        server = await asyncio.start_server(answer, host, port)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {host}:{port} for the redirect: {error.strerror or error}.",
-            "Stop what uses the port, or add --paste.",
-        ) from None
-    async with server:
-        _say(f"Waiting at {host}:{port}. Open this address and connect the company:\n\n{address}\n")
-        _open(arguments, address)
-        async with asyncio.timeout(arguments.timeout):
-            return await result
-
-
-def _respond(writer: asyncio.StreamWriter, status: str, text: str) -> None:
-    body = f"<!doctype html><meta charset=utf-8><title>bookrelay</title><p>{escape(text)}</p>".encode()
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    writer.write(head.encode() + body)
 
 
 async def _status(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from bookrelay import telemetry
 from bookrelay.db import Pool
+from bookrelay.retrying import retrying
 
 from qbo_writer import comparing, identity
 from qbo_writer.crashpoints import Place, reach
@@ -49,6 +50,11 @@ class Recovered:
     deletions_seen: bool = True  # False: more than the change feed shows, or longer ago; the daily sweep looks for the rest
 
 
+def _unanswered(error: Exception) -> bool:
+    """Whether a read may be answered when it is made again."""
+    return isinstance(error, LookupFailed) and not isinstance(error, FeedFull) and not error.definite
+
+
 class Recoverer:
     """Compares one company, under its lease. Run again after a crash it ends the same."""
 
@@ -78,18 +84,14 @@ class Recoverer:
 
     async def _asking(self, read: Callable[[AccessToken], Awaitable[T]]) -> T:
         """Read, with the access token of now; a read without an answer is tried again."""
-        for tried in range(1, TRIES + 1):
-            token = await self._poster.parts.tokens.current(self.realm, self._tenure.fencing_token)
-            try:
-                return await read(token)
-            except FeedFull:
-                raise
-            except LookupFailed as error:
-                if tried == TRIES or error.definite:
-                    raise
-                log.warning("recovery.read_again", realm=self.realm, error=str(error)[:200])
-                await asyncio.sleep(min(30.0, 0.5 * 2**tried))
-        raise AssertionError("not reached")
+
+        async def once() -> T:
+            return await read(await self._poster.parts.tokens.current(self.realm, self._tenure.fencing_token))
+
+        async def failed(error: Exception) -> None:
+            log.warning("recovery.read_again", realm=self.realm, error=str(error)[:200])
+
+        return await retrying(once, passes=_unanswered, failed=failed, first=1.0, most=30.0, tries=TRIES)
 
     # --------------------------------------------------------------------------------------------------------- deletions
 

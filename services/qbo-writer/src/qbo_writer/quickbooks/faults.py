@@ -4,13 +4,13 @@ Texts are localised and never decide, with two exceptions: 6140 names the docume
 the catch-all 6000 means stands in its words alone. Words that are not known are taken for a rejection.
 """
 
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from xml.etree import ElementTree
 
 from bookrelay.errors import Code, Disposition
 from bookrelay.money import loads
@@ -288,7 +288,6 @@ _TXN_TYPES = frozenset({
     "Invoice", "JournalEntry", "Payment", "Purchase", "PurchaseOrder", "ReceivePayment", "RefundReceipt",
     "SalesReceipt", "Transfer", "VendorCredit",
 })  # fmt: skip
-_XML_ERROR = re.compile(r"<(?:\w+:)?Error\b([^>]*)>(.*?)</(?:\w+:)?Error>", re.S)
 _DOUBLED = 300  # characters of Intuit's own words in a reason
 
 
@@ -312,17 +311,26 @@ def parse(body: str) -> tuple[Fault, ...] | None:
         except ValueError:
             return None
         return faults_of(value)
-    if text.startswith("<") and "<Fault" in text:
-        type_ = _attribute(text[text.index("<Fault") :], "type")
-        found = tuple(
-            Fault(
-                _code(_attribute(attributes, "code")), _tag(inner, "Message"), _tag(inner, "Detail"),
-                _attribute(attributes, "element"), type_,
-            )
-            for attributes, inner in _XML_ERROR.findall(text)
-        )  # fmt: skip
-        return found or None
-    return None
+    return _xml_faults(text) or None if text.startswith("<") else None
+
+
+def _xml_faults(text: str) -> tuple[Fault, ...]:
+    """Return the errors of a gateway's XML, whatever its prefixes; () for HTML and for what is no XML or was cut off."""
+    if "<!DOCTYPE" in text:  # an answer of Intuit has none: no entity is expanded
+        return ()
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 (without a document type there is nothing to attack with)
+    except (ElementTree.ParseError, ValueError):
+        return ()
+    return tuple(
+        Fault(
+            _code(error.get("code")), error.findtext("{*}Message", ""), error.findtext("{*}Detail", ""),
+            error.get("element", ""), fault.get("type", ""),
+        )
+        for fault in root.iter()
+        if fault.tag.rpartition("}")[2] == "Fault"
+        for error in fault.iterfind("{*}Error")
+    )  # fmt: skip
 
 
 def faults_of(value: Any) -> tuple[Fault, ...]:
@@ -469,16 +477,6 @@ def _code(value: object) -> str:
 
 def _text(error: Mapping[str, Any], *names: str) -> str:
     return next((str(error[name]) for name in names if error.get(name)), "")
-
-
-def _attribute(text: str, name: str) -> str:
-    found = re.search(rf"\b{name}\s*=\s*[\"']([^\"']*)[\"']", text.split(">", 1)[0])
-    return html.unescape(found.group(1)) if found else ""
-
-
-def _tag(text: str, name: str) -> str:
-    found = re.search(rf"<(?:\w+:)?{name}>(.*?)</(?:\w+:)?{name}>", text, re.S)
-    return html.unescape(found.group(1)) if found else ""
 
 
 def _seconds(value: str | None) -> float | None:

@@ -4,10 +4,9 @@ Intuit is asked outside of any transaction (an answer may take seconds, and the 
 that comes after the lease was lost is not put over the successor's, but kept in token_history: what Intuit gave is not lost.
 """
 
-import asyncio
-
 from bookrelay import metrics, telemetry
 from bookrelay.errors import Code, HaltError
+from bookrelay.retrying import retrying
 
 from qbo_writer.crashpoints import Place, reach
 from qbo_writer.ledger.lease import LeaseLost
@@ -20,6 +19,7 @@ from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)
 
+STORE_TRIES = 5  # in 3 s
 RECONNECT = "Connect again: qbo-writer auth login."
 
 
@@ -130,19 +130,18 @@ class Refresher:
         reach(Place.TOKEN_PERSISTED)
 
     async def _store(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
-        for attempt in range(5):
-            try:
-                await self._rows.replace(realm, fencing_token, sealing.sealed(self._vault, pair), replaced)
-                return
-            except LeaseLost:
-                await self._rows.remember(realm, self._vault.seal(pair.refresh_token))
-                self._unstored.pop(realm, None)
-                raise
-            except Exception as error:
-                if attempt == 4:
-                    raise
-                log.warning("token.store_retried", realm=realm, error=type(error).__name__)
-                await asyncio.sleep(0.2 * 2**attempt)
+        async def failed(error: Exception) -> None:
+            log.warning("token.store_retried", realm=realm, error=type(error).__name__)
+
+        try:
+            await retrying(
+                lambda: self._rows.replace(realm, fencing_token, sealing.sealed(self._vault, pair), replaced),
+                passes=lambda error: not isinstance(error, LeaseLost), failed=failed, first=0.2, most=1.6, tries=STORE_TRIES,
+            )  # fmt: skip
+        except LeaseLost:
+            await self._rows.remember(realm, self._vault.seal(pair.refresh_token))
+            self._unstored.pop(realm, None)
+            raise
 
     def _usable(self, realm: str, row: TokenRow | None) -> TokenRow:
         """Return what was just stored. Raises what the endpoint said of it, if its access token is of no use."""

@@ -225,7 +225,7 @@ SPECIAL: tuple[tuple[str, Change, Expected, str], ...] = (
     ("no_lines", _no_lines, Expected.REJECTED, "completed, but nothing is charged"),
     ("seven_fraction_digits", _seven_digits, Expected.POSTED, ""),
     ("missing_total", lambda quote: quote.update(TotalAmt=None), Expected.POSTED, ""),
-    ("negative_line", _negative_line, Expected.REJECTED, "a procedure comes to less than nothing"),
+    ("negative_line", _negative_line, Expected.REJECTED, "a procedure has a negative amount"),
     ("unknown_status_7", _status(7), Expected.REJECTED, "its status 7 is not known"),
     ("day_before_in_new_york", _no_zone, Expected.POSTED, ""),
     ("wrong_total", _wrong_total, Expected.POSTED, ""),

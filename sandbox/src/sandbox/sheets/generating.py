@@ -101,7 +101,7 @@ Change = Callable[[dict[str, Any]], None]
 SPECIAL: tuple[tuple[str, Change, Expected, str], ...] = (
     ("no_amount", lambda v: v.update(inv_dollars=None), Expected.REJECTED, "inv_dollars is empty"),
     ("unknown_direction", lambda v: v.update(inv_from="Somebody Else"), Expected.REJECTED, "inv_from is not known"),
-    ("unreadable_date", lambda v: v.update(submitted_date="the 5th of May"), Expected.REJECTED, "submitted_date cannot be read"),
+    ("unreadable_date", lambda v: v.update(submitted_date="the 5th of May"), Expected.REJECTED, "submitted_date is not a date"),
     ("no_key", lambda v: v.update(invoice=None, inv_link=None), Expected.POSTED, ""),
     ("link_as_key", lambda v: v.update(invoice=None), Expected.POSTED, ""),
     ("duplicate_key", lambda v: v.update(invoice="INV-same"), Expected.POSTED, ""),

@@ -177,4 +177,4 @@ def test_the_deployment_s_command_says_it_too(apache_kafka: ApacheKafka, managed
     assert status == 1
     assert stderr.count("\n") == 1
     cause, fix = USER.split(". ")
-    assert f"{cause}. Tried for 0.3 s. {fix}" in stderr
+    assert f"{cause}. Gave up after 0.3 s. {fix}" in stderr

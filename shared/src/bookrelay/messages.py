@@ -549,9 +549,8 @@ class EventData(DocumentData):
     """The outcome of a command. `command_id` is absent if a source rejected a document before it became a command."""
 
     command_id: UUID | None = None
-    occurrence: Annotated[int, Field(ge=0, le=limits.LARGEST_COUNT)] = (
-        0  # counts a command's outcomes: after a release there is another
-    )
+    # Counts a command's outcomes: after a release there is another.
+    occurrence: Annotated[int, Field(ge=0, le=limits.LARGEST_COUNT)] = 0
 
     def id_for(self, type_: str) -> UUID:
         """Return the event's id: the same outcome published twice is the same message."""

@@ -119,7 +119,8 @@ async def kafka_is_killed(stack: Stack, system: System, services: list[Watched],
     await system.control("sheets", "POST", "/rows", {"generate": {"count": 3, "seed": 99}})
     said = (
         rf"Kafka at {re.escape(stack.bootstrap_servers)} cannot be reached since \d\d:\d\d UTC \((.+)\)\. "
-        r"Start it, or correct KAFKA_BOOTSTRAP_SERVERS\. Nothing is lost; the service resumes automatically when the server is back\."
+        r"Start it, or correct KAFKA_BOOTSTRAP_SERVERS\. "
+        r"Nothing is lost; the service resumes automatically when the server is back\."
     )
     for one in services:
         await until(one.is_not_ready, PATIENT)

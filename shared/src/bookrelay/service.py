@@ -151,7 +151,7 @@ class Service:
     # -------------------------------------------------------------------------------------------------------------- life
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT; raise permanent errors (an unavailable server is waited for)."""
+        """Run until SIGTERM or SIGINT; raise permanent errors (it waits for unavailable servers)."""
         listener = bind(self.settings.http_host, self.settings.http_port)
         self.http_port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
@@ -193,9 +193,7 @@ class Service:
     async def _work(self) -> None:
         if self._needs_database:
             self._pool = await self._wait_for("Postgres", self._open_pool)
-            self._postgres.answered = (
-                True  # from now on it is "unavailable" in the log, not "waited for", whatever the first check found
-            )
+            self._postgres.answered = True  # from now on it is logged as "unavailable", whatever the first check found
         await self._wait_for("Kafka", self._start_publisher)
         await self._wait_for(f"the database of {self.name}", lambda: self._prepare(self))
         self._working = True

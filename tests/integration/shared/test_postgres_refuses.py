@@ -123,7 +123,7 @@ CASES: dict[str, Case] = {
         {"DATABASE_SSL_CA_FILE": "stranger"},
         "its TLS certificate is not trusted: self-signed certificate in certificate chain). Set DATABASE_SSL_CA_FILE",
     ),
-    "no TLS on the server": ({"DATABASE_URL": "embedded"}, "it does not offer TLS). Enable TLS on the server, or correct DATABASE_"),
+    "no TLS on the server": ({"DATABASE_URL": "embedded"}, "it does not offer TLS). Enable TLS on the server, or correct DATA"),
     "wrong password": ({"DATABASE_PASSWORD": "wrong"}, "it refuses the user or the password). Correct user and password in"),
     "TLS wanted there": (
         {"DATABASE_SSL_MODE": "disable", "DATABASE_SSL_CA_FILE": ""},

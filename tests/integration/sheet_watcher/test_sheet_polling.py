@@ -427,7 +427,7 @@ async def test_wrong_files_end_the_service_with_the_setting_s_name(
     bad.write_text(json.dumps({"money_in": ["A"], "money_out": ["a"]}))
     for settings, words in (
         ({"QB_DIRECTIONS_FILE": ""}, "QB_DIRECTIONS_FILE is missing"),
-        ({"QB_DIRECTIONS_FILE": str(bad)}, "stands in money_in and in money_out"),
+        ({"QB_DIRECTIONS_FILE": str(bad)}, "is in both money_in and money_out"),
         ({"GOOGLE_CREDENTIALS_FILE": str(tmp_path / "none.json")}, "GOOGLE_CREDENTIALS_FILE: "),
         ({"GOOGLE_CREDENTIALS_FILE": str(bad)}, "lacks client_email"),
         ({"SHEETS_SPREADSHEET_ID": ""}, "SHEETS_SPREADSHEET_ID is missing"),

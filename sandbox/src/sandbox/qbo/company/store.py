@@ -83,7 +83,7 @@ def masked(identifier: str) -> str:
 
 
 def _change(old: Doc | None, doc: Doc) -> str:
-    """What happened, as webhooks tell it: a list entry that is made inactive counts as deleted."""
+    """The operation as reported by webhooks: a list entry that is made inactive counts as deleted."""
     if old is None:
         return "Create"
     return "Delete" if old.get("Active") is True and doc.get("Active") is False else "Update"
@@ -215,7 +215,7 @@ class Company:
         self.listeners.append(listener)
 
     def on_change(self, kind: str, old: Doc | None, new: Doc | None) -> None:
-        """Tell the listeners. Called by the methods below, and by a merge, which moves what it does not change."""
+        """Notify the listeners. Called by the methods below, and by a merge, which moves documents without changing them."""
         for listener in self.listeners:
             listener(kind, old, new)
 
@@ -455,7 +455,7 @@ def restore(company: Company, state: dict[str, Any]) -> None:
 
 
 def broken_indexes(company: Company) -> list[str]:
-    """What does not hold between the documents and the store's own indexes; [] when all is well."""
+    """Inconsistencies between the documents and the store's indexes; [] if there are none."""
     found = []
     for kind, index in company.doc_numbers.items():
         for number, ids in index.items():

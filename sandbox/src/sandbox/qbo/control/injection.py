@@ -76,7 +76,7 @@ PROFILES: dict[str, list[dict[str, Any]]] = {
 MATCHES = ("operation", "entity", "realm", "path", "method", "requestid", "body")
 
 
-# Where a fault can do anything. A rule is not used up by requests of another kind.
+# The operations that a fault can affect. A rule is not used up by other requests.
 TOKEN_FAULTS = frozenset(
     {
         "latency",
@@ -95,7 +95,7 @@ BATCH_ONLY = frozenset({"batch_cut"})
 
 
 def concerns(fault: str, operation: str) -> bool:
-    """Can this fault befall a request of this operation (items of a batch apart)?"""
+    """Whether this fault can affect a request of this operation (apart from items of a batch)."""
     if operation in ("token", "revoke"):
         return fault in TOKEN_FAULTS
     return fault not in TOKEN_ONLY | ITEM_ONLY and (operation == "batch" or fault not in BATCH_ONLY)
@@ -167,7 +167,7 @@ class Rule:
 
 @dataclass(slots=True)
 class Injector:
-    """All rules in force."""
+    """All active rules."""
 
     seed: int
     rules: list[Rule] = field(default_factory=list)

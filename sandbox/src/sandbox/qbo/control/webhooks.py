@@ -252,7 +252,7 @@ class Webhooks:
         return []
 
     async def _attempt(self, subscriber: Subscriber) -> bool:
-        """One delivery; True when acknowledged. The next attempt is reckoned from the beginning of this one."""
+        """Send one delivery; True when acknowledged. The next attempt is scheduled from the start of this one."""
         head, begun = subscriber.head, self.now()
         body = render(subscriber, [(event, event_id) for _, event, event_id in head])
         twice = subscriber.duplicate and self.random.random() < subscriber.duplicate

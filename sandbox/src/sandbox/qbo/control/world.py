@@ -157,7 +157,7 @@ class World:
         return company
 
     def connect(self, realm_id: str, client_id: str | None = None) -> dict[str, Any]:
-        """A fresh grant for a company and an app (the first one, unless told), as a client needs it."""
+        """A new grant for a company and an app (the first one by default), as a client needs it."""
         client_id = client_id or self.client_id
         if client_id not in self.oauth.clients:
             raise ValueError(f"unknown client {client_id}")

@@ -1,4 +1,4 @@
-"""What QuickBooks applies by itself: open credit memos to open invoices of the same customer, where the company wants it so."""
+"""Automatic application of open credit memos to open invoices of the same customer, if the company's settings say so."""
 
 from __future__ import annotations
 

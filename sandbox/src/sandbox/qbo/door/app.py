@@ -180,7 +180,7 @@ class App:
             held.discard(event)
 
     def _before(self, rule: Rule, request: Request) -> Reply | None:
-        """What a fault does before anything is committed; None: go on."""
+        """Apply a fault before anything is committed; None: continue."""
         a, record = rule.arguments, request.record
         match rule.fault:
             case "reset":

@@ -44,7 +44,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one stand-in and end with its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["qbo"]:  # it has a command line of its own
+    if given[:1] == ["qbo"]:  # it has its own command line
         import signal
 
         from sandbox.qbo.door.server import main as qbo

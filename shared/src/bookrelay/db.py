@@ -52,7 +52,7 @@ TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
 # Permanent: the address names a database or user that Postgres does not accept, or an unknown option.
 _WRONG_ADDRESS: tuple[type[BaseException], ...] = (
     asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password, too
+    asyncpg.InvalidAuthorizationSpecificationError,  # includes a wrong password
     asyncpg.InsufficientPrivilegeError,
     asyncpg.exceptions.ClientConfigurationError,
 )

@@ -14,7 +14,6 @@ LETTER_BYTES = 900_000  # of the value that a dead letter keeps; a longer one is
 REALM = SOURCE = 100
 SOURCE_KEY = 400
 IDENTIFIER = 1000  # any other
-SUBJECT = REALM + SOURCE + SOURCE_KEY + 2
 
 NAME = 500  # QuickBooks: a full name, "Parent:Child"
 TEXT = DESCRIPTION = 4000  # QuickBooks: the description of a line

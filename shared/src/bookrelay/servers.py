@@ -72,7 +72,7 @@ class Server:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._probe()
-        except Exception as error:  # whatever it is
+        except Exception as error:  # any
             self.cause = cause_of(error)
             return BookrelayError(
                 f"{self.name} at {self.address} cannot be {self._what()}: {self.cause.text}.", f"{self._fix()}."

@@ -116,7 +116,7 @@ def _order(cell: Cell | None) -> tuple[int, Decimal, str]:
 
 @dataclass
 class Spreadsheet:
-    """A spreadsheet: sheets in order, metadata of its own, and a version that counts changes."""
+    """A spreadsheet: its sheets in order, its own metadata, and a version that counts changes."""
 
     id: str
     title: str

@@ -1,7 +1,7 @@
-"""The broker inside librdkafka, in a process of its own: Kafka's real protocol over TCP, in memory, for one machine.
+"""The broker inside librdkafka, in a separate process: Kafka's real protocol over TCP, in memory, for one machine.
 
 `python -m sandbox.stack.embedded_broker --topic name:partitions ...` prints `{"bootstrap_servers": ...}` and then obeys
-JSON lines on standard input: `{"do": "down"|"up"|"rtt"|"errors"|"clear_errors"|"topic"|"topic_error", ...}`, each answered
+JSON lines on standard input: `{"do": "down"|"up"|"rtt"|"errors"|"clear_errors"|"topic", ...}`, each answered
 by one JSON line. It ends when that input ends. It keeps at most 5 MiB or 100,000 messages a partition, and loses
 everything when it ends.
 """
@@ -102,11 +102,6 @@ class MockCluster:
         self._lib.rd_kafka_mock_clear_request_errors.restype = None
         self._lib.rd_kafka_mock_clear_request_errors(self._cluster, ctypes.c_int16(API_KEYS[api]))
 
-    def topic_error(self, name: str, code: int) -> None:
-        """Answer metadata and fetches of a topic with an error code (0: none)."""
-        self._lib.rd_kafka_mock_topic_set_error.restype = None
-        self._lib.rd_kafka_mock_topic_set_error(self._cluster, name.encode(), code)
-
     def _check(self, code: int, tolerate: tuple[int, ...] = ()) -> None:
         if code and code not in tolerate:
             raise ProcessFailedError(f"librdkafka's mock cluster refused: {self._lib.rd_kafka_err2str(code).decode()} ({code})")
@@ -179,7 +174,7 @@ async def _relay(listener: socket.socket, upstream: tuple[str, int]) -> None:
 
 def _obey(cluster: MockCluster, order: dict[str, Any]) -> dict[str, Any]:
     match order.pop("do", None):
-        case "down" | "up" | "rtt" | "errors" | "clear_errors" | "topic" | "topic_error" as name:
+        case "down" | "up" | "rtt" | "errors" | "clear_errors" | "topic" as name:
             getattr(cluster, name)(**order)
             return {"ok": True}
         case other:
@@ -292,10 +287,6 @@ class EmbeddedBroker:
     def clear_errors(self, api: str) -> None:
         """Remove the pending errors of `api` requests."""
         self._order(do="clear_errors", api=api)
-
-    def set_topic_error(self, name: str, code: int) -> None:
-        """Answer for a topic with an error code; 0 ends that."""
-        self._order(do="topic_error", name=name, code=code)
 
     def kill(self) -> None:
         """SIGKILL: its data is lost."""

@@ -113,14 +113,14 @@ class Company:
         self.sequences: dict[str, int] = {}
         self.last_number: dict[str, int] = {}
         self.files: dict[str, bytes] = {}
-        self.wanted_id: str | None = None  # the control API loads a document under an Id of its own
+        self.wanted_id: str | None = None  # the control API loads a document with its own Id
         self.subscription_ended = False
         self.subscription_status = 200  # HTTP status of 6190, which was seen with 200
         self.online_payments = False
         self.gate = ""  # a fault code that every call gets: 120, 130, 140, 150, 10200; 5020 for writes only
         self.matched: set[str] = set()  # Ids of transactions that a person matched in the bank feed
         self.country = "US"
-        self.automated_tax = False  # sales tax decides by the items which lines are taxed, whatever their TaxCodeRef says
+        self.automated_tax = False  # the items decide which lines are taxed, not their TaxCodeRef
         self.close_balance = False  # refuse (6220) to make a customer with an open balance inactive
         self.closing_password = True  # the books are closed with a password (6210) or without (6200)
         self.largest_result = 0  # a query that finds more documents gets 10100; 0: no such limit
@@ -371,7 +371,7 @@ def owed(company: Company, kind: str, doc: Doc) -> list[tuple[tuple[str, str], D
 
 
 def _on_journals(doc: Doc) -> Decimal:
-    """Part of a payment that pays journal lines, which carry no Balance of their own."""
+    """Part of a payment that pays journal lines, which have no Balance."""
     return sum(
         (
             line["Amount"]

@@ -137,7 +137,7 @@ class Control:
         ]
 
     def add_company(self, params: dict[str, str], body: Any) -> Answer:
-        """A new realm with its tokens, or more settings for one that is there (plan, subscription, ...)."""
+        """A new realm with its tokens, or settings of an existing one (plan, subscription, ...)."""
         plan = body.get("plan", self.world.config.plan)
         if plan not in PLANS:
             raise ValueError(f"plan must be one of {', '.join(PLANS)}")

@@ -153,7 +153,7 @@ def _sales_lines(change: Change) -> tuple[Decimal, Decimal, Decimal]:
 
 
 def _group(change: Change, line: Doc) -> Decimal:
-    """A bundle: its parts are item lines, or text; without an amount of its own it counts by them."""
+    """A bundle: its parts are item lines, or text; without an amount, theirs are added up."""
     total = ZERO
     for part in line.setdefault("GroupLineDetail", {}).get("Line", ()):
         if part.get("DetailType") in ("DescriptionOnly", "DescriptionLineDetail"):

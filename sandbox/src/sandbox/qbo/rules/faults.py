@@ -274,7 +274,7 @@ class Fault(Exception):  # noqa: N818 - Intuit's own word
         status: int | None = None,
         **fill: object,
     ) -> None:
-        row = TABLE.get(code) or Row(400, VALIDATION, "Unlisted", "A code that the table lacks.")
+        row = TABLE.get(code) or Row(400, VALIDATION, "Unlisted", "A code that is not in the table.")
         super().__init__(code)
         self.code = code
         self.element = element
@@ -330,7 +330,7 @@ def lower_envelope(fault: Fault, epoch: float) -> dict[str, object]:
 
 
 def xml_envelope(fault: Fault, time: str) -> bytes:
-    """The gateway's XML, which comes whatever was asked for."""
+    """The gateway's XML, regardless of the Accept header."""
     element = f' element="{escape(fault.element)}"' if fault.element else ""
     return (
         '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'

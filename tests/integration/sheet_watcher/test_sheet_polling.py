@@ -444,5 +444,6 @@ async def test_client_names_and_keys_stand_in_no_log(start: Start, book: Book, e
     assert service.stop() == 0
     text = service.log.read_text()
     assert "row.published" in text
+    assert "row.rejected" in text
     assert "Zzcanary" not in text
     assert "PRIVATE KEY" not in text

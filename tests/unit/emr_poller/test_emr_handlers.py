@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bookrelay.errors import Code
 from bookrelay.source.documents import Origin
-from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote
-from emr_poller.handlers import FailedQuote, State, choose, park, plan
+from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, State
+from emr_poller.handlers import FailedQuote, choose, park, plan
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ORIGIN = Origin("r", "s", "emr-poller")

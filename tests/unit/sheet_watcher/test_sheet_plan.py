@@ -345,6 +345,14 @@ def test_corrected_direction_retracts_the_invoice_and_makes_a_bill() -> None:
 # ------------------------------------------------------------------------------------------------------------ wrong rows
 
 
+def test_a_rejected_row_is_logged_as_rejected_and_not_as_published() -> None:
+    sheet = Sheet({"inv_dollars": ""}, {"invoice": "INV-2"})
+    logged: list[str] = []
+    for _ in range(3):
+        logged += [event for event, _ in sheet.turn().log]
+    assert sorted(logged) == ["row.published", "row.rejected"]
+
+
 def test_wrong_row_says_why_and_goes_on_when_it_is_corrected() -> None:
     sheet = Sheet({"inv_dollars": ""})
     sheet.settle()

@@ -3,7 +3,8 @@
 None of these types can hold a patient's name: a patient is an id and initials.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
@@ -118,6 +119,14 @@ class PublishedQuote(Value):
     def stamp(self) -> tuple[int, datetime]:
         """The sort key of the published revision."""
         return self.version, self.modified_at
+
+
+@dataclass(frozen=True)
+class State:
+    """The stored state of some quotes."""
+
+    published: Mapping[int, PublishedQuote] = field(default_factory=dict)
+    parked: Mapping[int, ParkedQuote] = field(default_factory=dict)
 
 
 def newest_revisions(rows: Iterable[ListedQuote]) -> list[ListedQuote]:

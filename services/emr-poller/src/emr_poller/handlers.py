@@ -1,7 +1,7 @@
 """The decisions about quotes: choose which to read, decide what to publish, plan what to commit. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -12,21 +12,13 @@ from bookrelay.source.documents import Origin, Rejection
 from bookrelay.source.errors import RejectedError
 from pydantic import ValidationError
 
-from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, Quote
+from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, Quote, State
 from emr_poller.mapping import command_of, total_finding
 
 HEADROOM_BYTES = 2_000  # of a record, for its key and headers
 FIX = "Correct it in 4D; if it looks right there, report it to the developers."
 PUBLISH_UNAVAILABLE_AFTER = 3  # failed tries: a short outage of the EMR is not worth an event
 UNREAD = datetime(1970, 1, 1, tzinfo=UTC)  # the time of a quote that could not be read at all
-
-
-@dataclass(frozen=True)
-class State:
-    """What is remembered of some quotes."""
-
-    published: Mapping[int, PublishedQuote] = field(default_factory=dict)
-    parked: Mapping[int, ParkedQuote] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

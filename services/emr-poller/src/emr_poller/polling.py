@@ -11,9 +11,9 @@ from bookrelay.source.errors import PausedError, RejectedError
 from bookrelay.transient import TRANSIENT
 
 from emr_poller import handlers
-from emr_poller.domain import NAME, ListedQuote, newest_revisions
+from emr_poller.domain import NAME, ListedQuote, State, newest_revisions
 from emr_poller.emr_client import EmrClient, Listing, QuoteUnavailableError
-from emr_poller.handlers import DecidedQuote, FailedQuote, Plan, QuoteOutcome, State
+from emr_poller.handlers import DecidedQuote, FailedQuote, Plan, QuoteOutcome
 from emr_poller.settings import Settings
 from emr_poller.store import Store
 

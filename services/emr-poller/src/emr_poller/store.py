@@ -8,8 +8,8 @@ from bookrelay import cursor
 from bookrelay.errors import Code
 from bookrelay.source.outgoing import Outgoing
 
-from emr_poller.domain import SCHEMA, ParkedQuote, PublishedQuote
-from emr_poller.handlers import Plan, State
+from emr_poller.domain import SCHEMA, ParkedQuote, PublishedQuote, State
+from emr_poller.handlers import Plan
 
 LONGEST_PERMANENT_SECONDS = 6 * 3600  # between retries of a quote that is wrong; a change in the EMR is read at once
 LONGEST_TRANSIENT_SECONDS = 600  # between retries of one that could not be read

@@ -104,7 +104,7 @@ def test_additive_change_is_accepted(change: Callable[[Schema], Any]) -> None:
         (require_x, "data.content.x is now required"),
         (lambda s: data(s)["required"].remove("version"), "data.version is no longer required"),
         (lambda s: s["$defs"]["Priority"]["enum"].remove("sweep"), "data.priority no longer accepts ['sweep']"),
-        (lambda s: line(s)["properties"]["amount"].update(pattern=r"^\d+$"), "lines[].amount has a different pattern"),
+        (lambda s: line(s)["properties"]["amount"].update(pattern=r"^\d+$"), "data.content.lines[].amount has a different"),
         (lambda s: about(s)["source"].update(pattern="^[a-z]+$"), "data.source has a different pattern"),
         (lambda s: fields(s)["lines"].update(maxItems=10), "data.content.lines: maxItems was lowered from 750 to 10"),
         (lambda s: about(s)["source"].update(minLength=3), "data.source: minLength was raised from 1 to 3"),

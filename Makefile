@@ -61,15 +61,15 @@ contracts: .bootstrap/synced-dev
 check: lint types contracts ## Check lint, types, import contracts, and that generated documents are up to date
 
 bench: .bootstrap/synced-dev ## Measure documents a second, commands recorded a second, latencies, memory
-	@$(RUN) -m bench.pipeline $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.pipeline $(ARGS)
 bench-sandbox: .bootstrap/synced-dev ## Measure the speed of the QuickBooks stand-in
-	@$(RUN) bench/sandbox_creates.py $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.sandbox_creates $(ARGS)
 bench-writer: .bootstrap/synced-dev ## Measure the writer at Intuit's limits, compared with simpler posters
-	@$(RUN) -m bench.writer $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.writer $(ARGS)
 bench-outages: .bootstrap/synced-dev ## Measure recovery from a crash or a long outage: ARGS=crash or ARGS=feed
-	@$(RUN) -m bench.outages $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.outages $(ARGS)
 bench-ledger: .bootstrap/synced-dev ## Measure the ledger's cost per document with 1,000 commands, and with 1,000,000
-	@$(RUN) -m bench.ledger $(ARGS)
+	@PYTHONPATH=tests $(RUN) -m bench.ledger $(ARGS)
 model: $(SYNCED) ## Check the model of the posting protocol
 	@$(RUN) tests/model/posting_protocol.py $(ARGS)
 faults: .bootstrap/synced-dev ## Run all fault tests: crash points, random kills, QuickBooks faults

@@ -17,9 +17,8 @@ from pathlib import Path
 
 import asyncpg
 from bookrelay import telemetry
+from integration.qbo_writer.ledger_load import BATCH, HotPath, OneConnection, connect, fill
 from sandbox.stack.postgres import Postgres
-
-from tests.integration.qbo_writer.ledger_load import BATCH, HotPath, OneConnection, connect, fill
 
 SIZES = (1_000, 100_000, 1_000_000)
 WARM_UP = 10  # rounds that are not counted: plans are cached, pages are loaded

@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 import psutil
+from faults.harness import Company, Lane, Stage, Writer, stage, until
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.writer import UNLIMITED, commands, documents, publish, tell
-from tests.faults.harness import Company, Lane, Stage, Writer, stage, until
 
 # Four batches of thirty are in flight at any time, as with Intuit.
 SLOW_BATCHES = {"fault": "latency", "distribution": "uniform", "low": 0.5, "high": 1.0, "match": {"operation": "batch"}}

@@ -19,10 +19,10 @@ from typing import Any
 
 import psutil
 from bookrelay.messages import Command, InvoiceContent, InvoiceLine, Party, Priority, UpsertInvoice, UpsertInvoiceData
+from faults.harness import Company, Lane, Stage, Writer, stage, until
+from faults.workload import BEGINNING
 
 from bench.posters import Poster
-from tests.faults.harness import Company, Lane, Stage, Writer, stage, until
-from tests.faults.workload import BEGINNING
 
 CEILING = 40 * 30 + 460  # documents a minute that the two rate limits allow together
 CUSTOMERS = ("Amy's Bird Sanctuary", "Bill's Windsurf Shop", "Cool Cars", "Diego Rodriguez", "Freeman Sporting Goods")

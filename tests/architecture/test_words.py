@@ -1,6 +1,7 @@
 """Plain English: phrases translated word for word, and nouns made of verbs, do not return. docs/glossary.md has the terms."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ SUFFIXES = {".py", ".md", ".yml", ".toml", ".example"}
 NAMES = {"Makefile", "Dockerfile"}
 
 
+@cache
 def _texts() -> list[tuple[str, str]]:
     """Return what people read, by file: source and documents, without tests, the changelog and generated lock files."""
     found = []
@@ -56,12 +58,12 @@ def _area(name: str) -> str | None:
     return next((area for area in REMAINING if name == area or Path(area) in Path(name).parents), None)
 
 
+@cache
 def _found(pattern: str) -> list[tuple[str, int]]:
     return [
-        (name, number)
+        (name, text.count("\n", 0, found.start()) + 1)
         for name, text in _texts()
-        for number, line in enumerate(text.splitlines(), 1)
-        if re.search(pattern, line, re.IGNORECASE)
+        for found in re.finditer(pattern, text, re.IGNORECASE)
     ]
 
 

@@ -4,19 +4,24 @@ Whoever is refused is named and asked for again; what is answered is read, and p
 """
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bookrelay.errors import HaltError
 from qbo_writer import reporting
-from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, LookupFailed
 from qbo_writer.halving import READS_MOST
-from qbo_writer.protocol import feed_refusals
+from qbo_writer.protocol import feed_refusals, sweeping
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS
 from qbo_writer.quickbooks.transport import ReadRefused
+from test_posting_operators import ours
+from test_sweeping import copied
+from test_unpaying import paid, policy
 from writer_support import Desk, QboSandbox, bill, desk, invoice
 
 ENTITIES = (*DOCUMENTS, *LISTS)
@@ -41,7 +46,7 @@ def refuse(d: Desk, code: str, refused: set[str]) -> list[Sequence[str]]:
     books, asked = d.writer.posters[d.realm].parts.books, list[Sequence[str]]()
     changes = books.changes
 
-    async def some(realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+    async def some(realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[BooksEntity | Deleted]:
         asked.append(entities)
         if refused & set(entities):
             raise refusal(code)
@@ -183,24 +188,89 @@ async def test_a_kind_that_the_sweep_is_refused_for_stops_neither_company_nor_sw
                 raise refusal(code)
             return await created(realm, entity, *arguments)
 
-        async def sweep() -> list[str]:
-            assert poster.tenure is not None
-            token = await poster.parts.tokens.current(d.realm, poster.tenure.fencing_token)
-            await d.pool.execute("UPDATE qbo_writer.documents SET updated_at = updated_at - interval '1 hour'")
-            return [one.entity for one in await poster.sweeper.sweep(poster.tenure, token)]
-
         poster.parts.books.created = refused  # type: ignore[method-assign]
         for entity in ("Bill", "Invoice"):
             (document,) = sandbox.books(d.realm, entity)
             sandbox.person(d.realm, "delete", entity, document["Id"])
-        assert await sweep() == ["Invoice"]
+        assert await sweep(d) == [("missing", "Invoice")]
         assert halts(await d.events()) == []
         (problem,) = [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
         assert problem.reason.startswith(f"The daily comparison of company {d.realm} is refused for Bill: ")
         assert problem.fix
-        assert await sweep() == []
+        assert await sweep(d) == []
         (again,) = [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
         assert (again.details["times"], again.since) == (2, problem.since)
         poster.parts.books.created = created  # type: ignore[method-assign]
-        assert await sweep() == ["Bill"]
+        assert await sweep(d) == [("missing", "Bill")]
         assert [p for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"] == []
+
+
+async def sweep(d: Desk) -> list[tuple[str, str]]:
+    """Compare once."""
+    poster = d.writer.posters[d.realm]
+    assert poster.tenure is not None
+    token = await poster.parts.tokens.current(d.realm, poster.tenure.fencing_token)
+    await d.pool.execute("UPDATE qbo_writer.documents SET updated_at = updated_at - interval '1 hour'")
+    return [(one.what, one.entity) for one in await poster.sweeper.sweep(poster.tenure, token)]
+
+
+def refuse_reads(d: Desk, code: str, entity: str) -> set[str]:
+    """Reading one kind by its Id is refused as long as what is returned is not emptied."""
+    books, refused = d.writer.posters[d.realm].parts.books, {entity}
+    read = books.read
+
+    async def some(realm: str, entity: str, qbo_id: str, token: AccessToken) -> BooksEntity | None:
+        if entity in refused:
+            raise refusal(code)
+        return await read(realm, entity, qbo_id, token)
+
+    books.read = some  # type: ignore[method-assign]
+    return refused
+
+
+async def sweep_refused(d: Desk) -> list[str]:
+    return [p.reason for p in await reporting.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+
+
+@pytest.mark.parametrize("code", ["5020", "4000"])
+async def test_what_was_found_before_cannot_be_read_and_the_rest_is_compared(
+    database_url: str, sandbox: QboSandbox, code: str
+) -> None:
+    """It ended each sweep with a log line: nothing else was compared any more."""
+    async with desk(database_url, sandbox) as d:
+        await d.tell(invoice(d.realm, "Q-1"), bill(d.realm, "B-1"))
+        await d.until_ended()
+        d.writer.posters[d.realm].feeder._next = math.inf
+        copy = copied(d, await d.pool.fetchval("SELECT qbo_id FROM qbo_writer.documents WHERE source_key = 'Q-1'"))
+        assert await sweep(d) == [("double", "Invoice")]
+        sandbox.person(d.realm, "edit", "Invoice", copy, PrivateNote="")
+        sandbox.person(d.realm, "delete", "Bill", sandbox.books(d.realm, "Bill")[0]["Id"])
+        refused = refuse_reads(d, code, "Invoice")
+        assert await sweep(d) == [("missing", "Bill")]
+        (reason,) = await sweep_refused(d)
+        assert reason.startswith(f"The daily comparison of company {d.realm} is refused for Invoice: {WORDS}")
+        assert halts(await d.events()) == []
+        assert {one.what for one in await d.writer.ledger.sweeps.discrepancies(d.realm)} == {"double", "missing"}
+        refused.clear()
+        assert await sweep(d) == []
+        assert await sweep_refused(d) == []
+        assert {one.what for one in await d.writer.ledger.sweeps.discrepancies(d.realm)} == {"missing"}
+
+
+async def test_the_bill_of_a_payment_that_is_gone_cannot_be_read(
+    database_url: str, sandbox: QboSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(database_url, sandbox, **policy(tmp_path)) as d:
+        await paid(d)
+        d.writer.posters[d.realm].feeder._next = math.inf
+        for entity in ("BillPayment", "Bill"):
+            sandbox.person(d.realm, "delete", entity, ours(sandbox, d.realm, entity)[0]["Id"])
+        monkeypatch.setattr(sweeping, "PARTS", datetime.now(UTC).toordinal())  # of the older ones none is due today
+        await d.pool.execute("UPDATE qbo_writer.documents SET created_at = now() - interval '90 days' WHERE kind = 'bill'")
+        refused = refuse_reads(d, "4000", "Bill")
+        assert await sweep(d) == [("missing", "BillPayment")]
+        (reason,) = await sweep_refused(d)
+        assert "is refused for Bill: " in reason
+        refused.clear()
+        await sweep(d)
+        assert await sweep_refused(d) == []

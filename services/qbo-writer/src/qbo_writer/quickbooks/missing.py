@@ -47,11 +47,33 @@ NO_CLASSES = Unmapped(
     "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or leave the class empty.",
     by_facts=True,
 )
+NO_CLASSES_FOR_POLICY = Unmapped(
+    "The company policy names a class for every document, but the company does not use classes.",
+    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or take class out of [defaults] in the "
+    "company policy.",
+    by_facts=True,
+)
 NO_LOCATIONS = Unmapped(
     "The document names a location, but the company does not use locations.",
     "Turn on locations in QuickBooks (Account and settings > Advanced), or leave the location empty.",
     by_facts=True,
 )
+NO_LOCATIONS_FOR_POLICY = Unmapped(
+    "The company policy names a location for every document, but the company does not use locations.",
+    "Turn on locations in QuickBooks (Account and settings > Advanced), or take department out of [defaults] in the company "
+    "policy.",
+    by_facts=True,
+)
+NO_DEFAULT = {
+    "Item": Unmapped(
+        "A line names no product or service, and no default is set.",
+        "Set item under [defaults] in the company policy, or QBO_DEFAULT_ITEM_ID, or name one at the source.",
+    ),
+    "Account": Unmapped(
+        "A line names no account, and no default is set.",
+        "Set account under [defaults] in the company policy, or QB_DEFAULT_EXPENSE_ACCOUNT, or name one at the source.",
+    ),
+}
 NO_BANK_ACCOUNT = Unmapped(
     "No bank account is set that pays bills.",
     "Set QB_DEFAULT_BANK_ACCOUNT, or bank_account under [defaults] in the company policy.",
@@ -112,18 +134,16 @@ def unfit(found: Reference) -> Unmapped:
             f"{found.name!r} is a {found.heads} in QuickBooks, not a {word}.",
             f"Create the {word} in QuickBooks, or map the name under [{TABLE[found.entity]}] in the company policy.",
         )
-    return Unmapped(
-        f"The {word} {found.name!r} is inactive in QuickBooks.",
-        "Make it active in QuickBooks, or map to another one in the company policy.",
-    )
+    another = "map to another one in the company policy" if found.entity in TABLE else "name another one at the source"
+    return Unmapped(f"The {word} {found.name!r} is inactive in QuickBooks.", f"Make it active in QuickBooks, or {another}.")
 
 
 def unmapped(entity: str, key: str) -> Unmapped:
-    table = TABLE.get(entity)
-    fix = (
-        f"Create it in QuickBooks, or map {key!r} under [{table}] in the company policy." if table else "Create it in QuickBooks."
-    )
-    return Unmapped(f"There is no {WORD[entity]} {key!r} in QuickBooks, and no mapping for it.", fix)
+    """Return why what a document names is not found."""
+    if table := TABLE.get(entity):
+        fix = f"Create it in QuickBooks, or map {key!r} under [{table}] in the company policy."
+        return Unmapped(f"There is no {WORD[entity]} {key!r} in QuickBooks, and no mapping for it.", fix)
+    return Unmapped(f"There is no {WORD[entity]} {key!r} in QuickBooks.", "Create it in QuickBooks, or correct it at the source.")
 
 
 def named_but_missing(entity: str, which: str) -> Unmapped:

@@ -15,8 +15,11 @@ from qbo_writer.quickbooks.documents.draft import tax_of
 from qbo_writer.quickbooks.missing import (
     NO_BANK_ACCOUNT,
     NO_CLASSES,
+    NO_CLASSES_FOR_POLICY,
+    NO_DEFAULT,
     NO_DISCOUNTS,
     NO_LOCATIONS,
+    NO_LOCATIONS_FOR_POLICY,
     US_TAX,
     Missing,
     unfit,
@@ -77,7 +80,7 @@ class Finding:
                     continue
             target = target or (default if self.policy.unmapped == "default" or fold(key) == "default" else None)
             if target is None:
-                raise Missing(unfit(found) if found else unmapped(entity, key))
+                raise Missing(NO_DEFAULT[entity] if fold(key) == "default" else unfit(found) if found else unmapped(entity, key))
             self.ids[f"{prefix}:{key}"] = await self._target(entity, target)
             if isinstance(target, ItemTarget) and target.tax_code:
                 self.ids[f"tax:{key}"] = await self.tax_code(target.tax_code)
@@ -93,13 +96,13 @@ class Finding:
         """See `documents.Finder`."""
         defaults = self.policy.defaults
         if (class_name or defaults.class_name) and self.facts.class_per is None:
-            raise Missing(NO_CLASSES)
+            raise Missing(NO_CLASSES if class_name else NO_CLASSES_FOR_POLICY)
         of_document = class_per_document and self.facts.class_per == "transaction"
         await self._optional(
             "class" if of_document else "line_class", "Class", class_name, self.policy.classes, defaults.class_name
         )
         if (department or defaults.department) and not self.facts.departments:
-            raise Missing(NO_LOCATIONS)
+            raise Missing(NO_LOCATIONS if department else NO_LOCATIONS_FOR_POLICY)
         await self._optional("department", "Department", department, self.policy.departments, defaults.department)
 
     async def terms(self, name: str | None) -> None:
@@ -126,9 +129,20 @@ class Finding:
     async def _optional(
         self, place: str, entity: str, name: str | None, table: Mapping[str, Target], default: Target | None
     ) -> None:
-        target = (table.get(fold(name)) or Target(name=name)) if name else default
+        target = table.get(fold(name)) if name else default
         if target:
             self.ids[place] = await self._target(entity, target)
+        elif name:
+            self.ids[place] = await self._named(entity, name)
+
+    async def _named(self, entity: str, key: str, *, by_id: bool = False) -> str:
+        """Return the Id of what the document itself names, without a mapping."""
+        found = await self.lists.listed(self.realm, entity, key, self.token, by_id=by_id)
+        if found is None:
+            raise Missing(unmapped(entity, key))
+        if not found.active or found.heads:
+            raise Missing(unfit(found))
+        return found.qbo_id
 
     # ----------------------------------------------------------------------------------------------------------- taxes
 
@@ -140,7 +154,7 @@ class Finding:
         elif sales and facts.in_us:
             ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds what nobody asked for
         for code in dict.fromkeys(line.tax_code for line in content.lines if line.tax_code):
-            ids[f"tax_code:{code}"] = await self.tax_code(code)
+            ids[f"tax_code:{code}"] = await self.own_tax_code(code)
         codes = {tax_of(line, ids) for line in content.lines}
         if facts.country and not facts.in_us:
             await self._taxes_abroad(content, codes)
@@ -180,10 +194,14 @@ class Finding:
             self.ids[f"rate:{code}"] = str(percent)
 
     async def tax_code(self, code: str) -> str:
-        """Return the Id of a tax code, or the word of the US that it is."""
+        """Return the Id of a tax code that the policy names, or the word of the US that it is."""
         if code.upper() in _TAX_WORDS:
             return code.upper()
         return await self._target("TaxCode", Target(id=code) if code.isdigit() else Target(name=code))
+
+    async def own_tax_code(self, code: str) -> str:
+        """Return the Id of a tax code that the document names, or the word of the US that it is."""
+        return code.upper() if code.upper() in _TAX_WORDS else await self._named("TaxCode", code, by_id=code.isdigit())
 
     # --------------------------------------------------------------------------------------------------------- parties
 

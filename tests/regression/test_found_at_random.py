@@ -121,10 +121,10 @@ def test_the_reason_of_a_dead_letter_repeats_nothing_of_its_record(place: str, v
         messages.adapter(messages.EVENTS).validate_json(json.dumps(event))
     _, _, said = blame.reason(caught.value).partition("; first at ")
     assert said in (
-        "the message: The type is not one that this topic carries",
+        "the message: This topic does not carry messages of this type",
         "bookrelay.document.unchanged.v1.id: It is not a UUID",
         "bookrelay.document.unchanged.v1.data.total: Value error, the amount has more than two decimal places: "
-        "round it where it arises",
+        "round it at its source",
     )
 
 

@@ -1,8 +1,8 @@
-"""`make bench-ledger`: what the ledger costs for each document with a thousand commands in it, and with a million.
+"""`make bench-ledger`: the ledger's cost per document with a thousand commands in it, and with a million.
 
-Three databases are filled and measured in turns, so that a busy machine slows all of them alike. Client and server are counted:
-what a writer asks the ledger for on the way of BATCH documents, one look of its status included. The last line is one JSON
-object: milliseconds for each document at each size, and the last divided by the first.
+Three databases are filled and measured alternately, so that a busy machine slows all of them alike. The figures include client
+and server: the writer's ledger statements for BATCH documents, including one status query. The last line is one JSON object:
+milliseconds per document at each size, and the last divided by the first.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from integration.qbo_writer.ledger_load import BATCH, HotPath, OneConnection, co
 from sandbox.stack.postgres import Postgres
 
 SIZES = (1_000, 100_000, 1_000_000)
-WARM_UP = 10  # turns that are not counted: plans are made and kept, pages are read
+WARM_UP = 10  # rounds that are not counted: plans are cached, pages are loaded
 
 
 def tell(text: str) -> None:
@@ -30,7 +30,7 @@ def tell(text: str) -> None:
 
 
 async def filled(url: str, size: int) -> OneConnection:
-    """Make a database with this many commands."""
+    """Create a database with this many commands."""
     name = f"ledger_{size}"
     admin = await asyncpg.connect(url)
     try:
@@ -45,7 +45,7 @@ async def filled(url: str, size: int) -> OneConnection:
 
 
 async def measure(url: str, sizes: tuple[int, ...], turns: int) -> dict[str, float]:
-    """Return the cost of a document at each size in milliseconds (the median of the turns), and how it has grown."""
+    """Return the cost of a document at each size in milliseconds (the median of the rounds), and the growth."""
     paths = {size: HotPath(await filled(url, size)) for size in sizes}
     taken: dict[int, list[float]] = {size: [] for size in sizes}
     for number in range(WARM_UP + turns):
@@ -57,10 +57,10 @@ async def measure(url: str, sizes: tuple[int, ...], turns: int) -> dict[str, flo
             if number >= WARM_UP:
                 taken[size].append(seconds)
     cost = {size: statistics.median(seconds) * 1000 / BATCH for size, seconds in taken.items()}
-    tell(f"\nmilliseconds for each document (median of {turns} turns of {BATCH})")
+    tell(f"\nmilliseconds per document (median of {turns} rounds of {BATCH})")
     tell(f"{'':20}" + "".join(f"{size:>12,}" for size in sizes))
     for step in paths[sizes[0]].seconds:
-        # A step can be several statements: their sum in a turn.
+        # A step can be several statements: their sum in a round.
         sums = (sum(path.seconds[step]) / turns * 1000 / BATCH for path in paths.values())
         tell(f"{step:20}" + "".join(f"{value:>12.3f}" for value in sums))
     result = {f"cost_ms_at_{size}": round(value, 3) for size, value in cost.items()}
@@ -70,7 +70,7 @@ async def measure(url: str, sizes: tuple[int, ...], turns: int) -> dict[str, flo
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=100, help="turns that are counted at each size")
+    parser.add_argument("--turns", type=int, default=100, help="measured rounds at each size")
     parser.add_argument("--most", type=int, default=SIZES[-1], help="commands in the largest ledger")
     arguments = parser.parse_args()
     telemetry.setup_logging("bench", level="ERROR")

@@ -1,7 +1,7 @@
-"""`make bench-outages`: what an outage leaves behind, and what it costs to work it off: memory, reads, seconds.
+"""`make bench-outages`: the cost of recovering from an outage: memory, reads, seconds.
 
-`crash`: the writer is killed in the middle of a backlog of 10,000 documents. `feed`: 50,000 changes of others while it was away,
-worked off beside posting. The last line is one JSON object.
+`crash`: the writer is killed in the middle of a backlog of 10,000 documents. `feed`: 50,000 changes by others while it was down,
+read while it posts. The last line is one JSON object.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.writer import UNLIMITED, commands, documents, publish, tell
 
-# Four batches of thirty are on their way at any time, as at Intuit.
+# Four batches of thirty are in flight at any time, as with Intuit.
 SLOW_BATCHES = {"fault": "latency", "distribution": "uniform", "low": 0.5, "high": 1.0, "match": {"operation": "batch"}}
-AT_ONCE = 5000  # changes that the stand-in is given in one call
+AT_ONCE = 5000  # changes loaded into the stand-in in one call
 
 
 class Memory:
@@ -41,13 +41,13 @@ class Memory:
                 await asyncio.sleep(0.1)
 
     def stop(self) -> float:
-        """Return the most, in megabytes."""
+        """Return the maximum, in megabytes."""
         self._task.cancel()
         return round(self.most / 1e6, 1)
 
 
 async def reads(writer: Writer) -> Counter[str]:
-    """The writer's metered reads, by what they read."""
+    """The writer's metered reads, by operation."""
     async with httpx.AsyncClient() as http:
         text = (await http.get(f"http://127.0.0.1:{writer.port}/metrics", timeout=30)).text
     found: Counter[str] = Counter()
@@ -70,7 +70,7 @@ async def _posted(lane: Lane, company: Company, count: int, writer: Writer, seco
 
 
 async def crash(one: Stage, count: int) -> dict[str, Any]:
-    """Kill the writer when half of a backlog is posted; measure the one that goes on."""
+    """Kill the writer when half of a backlog is posted; measure the one that takes over."""
     lane = await one.lane()
     lane.base |= UNLIMITED | {"PACE_BATCHES_PER_MINUTE": "60000"}
     company = await lane.company(numbers_checked=False)
@@ -79,7 +79,7 @@ async def crash(one: Stage, count: int) -> dict[str, Any]:
     await publish(lane, commands(company.realm, count))
     await _posted(lane, company, count // 2, first, 900)
     first.process.kill()
-    await until(_ended(first), "the writer is gone", 30)
+    await until(_ended(first), "the writer to end", 30)
     open_ = await lane.pool.fetchval("SELECT count(*) FROM qbo_writer.attempts WHERE state <> 'resolved'")
     tell(f"killed at {await documents(lane, company)} of {count} documents, {open_} requests without an answer")
     began = time.monotonic()
@@ -114,7 +114,7 @@ def _ended(writer: Writer) -> Any:
 
 
 async def feed(one: Stage, changes: int, reads_per_run: int) -> dict[str, Any]:
-    """Let others change much while the writer is away; measure how it is worked off, and what is posted meanwhile."""
+    """Make many foreign changes while the writer is down; measure how it catches up, and what it posts meanwhile."""
     lane = await one.lane()
     lane.base |= UNLIMITED | {"FEED_READS_PER_RUN": str(reads_per_run), "FEED_SECONDS": "5", "LOG_LEVEL": "INFO"}
     company = await lane.company(numbers_checked=False)
@@ -125,18 +125,18 @@ async def feed(one: Stage, changes: int, reads_per_run: int) -> dict[str, Any]:
     await first.stop()
     own = await documents(lane, company)
     foreign = await _import(lane, company, changes)
-    tell(f"{foreign} changes of others while the writer was away")
+    tell(f"{foreign} changes by others while the writer was down")
     began = time.monotonic()
     writer = await lane.writer([company])
     memory = Memory(writer)
     publishing = asyncio.create_task(_publish_on(lane, company))
-    await until(_worked_off(lane, company, foreign), "the feed has caught up", 900, every=0.2)
+    await until(_worked_off(lane, company, foreign), "the feed to catch up", 900, every=0.2)
     seconds, cost = round(time.monotonic() - began, 1), await reads(writer)
     publishing.cancel()
     await asyncio.wait([publishing])
     posted = await documents(lane, company) - own
     runs = writer.log().count('"feed.paging"') + writer.log().count('"feed.paging_on"')
-    # Everything of it is still within the feed's overlap: the next reads must not tell it again.
+    # All changes are still within the feed's overlap: the next reads must not publish them again.
     before = cost["changes"]
     await until(_read_again(writer, before + 2), "the feed was read twice more", 120)
     told = await lane.pool.fetchrow(

@@ -1,7 +1,7 @@
-"""`make bench`: documents a second, commands recorded a second, latency from a sheet row to its write-back, what a webhook
-delivery costs, start-up, memory.
+"""`make bench`: documents a second, commands recorded a second, latency from a sheet row to its write-back, cost of a webhook
+delivery, start-up time, memory.
 
-The whole system on the embedded stack and the stand-ins, QuickBooks' limits off. The last line is one JSON object.
+The whole system on the embedded stack and the stand-ins, without QuickBooks' limits. The last line is one JSON object.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from bench.writer import commands
 
 FAST = {
     "EMR_POLL_SECONDS": "0.5", "SHEETS_POLL_SECONDS": "0.5", "SHEETS_REQUESTS_PER_MINUTE": "300",
-    # Enough; a restart counts seconds at the full rate as used, one by one.
+    # High enough; after a restart the pacer counts seconds at the full rate as used, one by one.
     "PACE_REQUESTS_PER_MINUTE": "120000", "PACE_REQUESTS_PER_SECOND": "2000", "PACE_BATCHES_PER_MINUTE": "6000",
     "PACE_MARGIN_SECONDS": "0",
 }  # fmt: skip
 STANDINS = {"qbo": ("--no-limits",), "emr": ("--quotes", "0"), "sheets": ("--rows", "0", "--no-limits")}
-NOBODY = "9999999999999999"  # a company that no writer serves: its commands are recorded and wait
+NOBODY = "9999999999999999"  # a company that no writer serves: its commands are recorded, but not posted
 
 
 def tell(text: str) -> None:
@@ -51,7 +51,7 @@ class Bench:
         self.figures: dict[str, Any] = {}
 
     async def start_services(self) -> None:
-        """Start one after another, so that each has the machine for itself."""
+        """Start the services one after another, so that each has the machine to itself."""
         self.figures["startup_seconds"] = {}
         for name in SERVICES:
             began = time.monotonic()
@@ -59,7 +59,7 @@ class Bench:
             self.figures["startup_seconds"][name] = round(time.monotonic() - began, 2)
 
     async def publish(self, stream: Iterator[Command]) -> int:
-        """Publish as fast as the broker takes it."""
+        """Publish as fast as the broker accepts."""
         count, pending = 0, []
         for command in stream:
             pending.append(await self.producer.send(topics.COMMANDS.name, command.encode(), key=command.key()))
@@ -79,12 +79,12 @@ class Bench:
             await asyncio.sleep(every)
 
     async def invoices(self) -> int:
-        """How many invoices stand in the books."""
+        """The number of invoices in the books."""
         rows = await self.system.control("qbo", "GET", "/companies")
         return sum(int(row["documents"].get("Invoice", 0)) for row in rows)
 
     async def documents(self, count: int) -> None:
-        """Commands to documents in QuickBooks, as fast as it goes."""
+        """Measure commands to documents in QuickBooks, as fast as possible."""
         realm, before = str(self.system.first["qbo"]["realm_id"]), await self.invoices()
 
         async def there(wanted: int) -> bool:
@@ -99,7 +99,7 @@ class Bench:
         self.figures["documents_per_second"] = round(count / (time.monotonic() - began), 1)
 
     async def recording(self, count: int) -> None:
-        """Commands into the ledger, published while no service runs, so that only the recording counts."""
+        """Measure recording alone: commands are published while no service runs."""
         self.memory(SERVICES)
         await self.system.supervisor.stop(*SERVICES)
         await self.publish(commands(NOBODY, count, prefix="R"))
@@ -109,7 +109,7 @@ class Bench:
             return bool(await self.pool.fetchval("SELECT count(*) FROM qbo_writer.commands WHERE realm = $1", NOBODY) >= count)
 
         await self.until(all_there, "all commands recorded", 60 + count / 500, every=0.5)
-        # By the ledger's own times; the first batch is the beginning and does not count.
+        # By the ledger's timestamps; the first batch marks the start and is not counted.
         row = await self.pool.fetchrow(
             "WITH f AS MATERIALIZED (SELECT min(recorded_at) AS first FROM qbo_writer.commands WHERE realm = $1) "
             "SELECT count(*) FILTER (WHERE recorded_at > first) AS count, "
@@ -120,7 +120,7 @@ class Bench:
         self.figures["commands_recorded_per_second"] = round(row["count"] / max(float(row["seconds"]), 0.001))
 
     async def takeover(self, kills: int) -> None:
-        """Kill the lease's holder, in the middle of a backlog: how long until the books grow again? The slowest counts."""
+        """Kill the lease holder in the middle of a backlog and measure the time until the next document; the slowest counts."""
         realm, seconds, backlog = str(self.system.first["qbo"]["realm_id"]), [], 3000 * (kills + 1)
         await self.publish(commands(realm, backlog, prefix="T"))
         await self.until(lambda: self._recorded(realm, backlog), "the backlog recorded", 60)
@@ -128,7 +128,7 @@ class Bench:
         for _ in range(kills):
             await self._kill_holder(realm)
             began = time.monotonic()
-            await asyncio.sleep(0.5)  # what was under way lands
+            await asyncio.sleep(0.5)  # requests in flight complete
             before = await self.invoices()
             await self.until(lambda n=before: self._grown(n), "the standby's first document", 60)  # type: ignore[misc]
             seconds.append(time.monotonic() - began)
@@ -148,7 +148,7 @@ class Bench:
         return await self.invoices() > invoices
 
     async def latency(self, rows: int) -> None:
-        """Sheet rows, one at a time: from the row to its id in the same row."""
+        """Measure sheet rows one at a time: from entering a row to the id in that row."""
         seconds = []
         for number in range(rows):
             token = f"#B{number:04d}"
@@ -176,7 +176,7 @@ class Bench:
         return False
 
     async def deliveries(self, count: int) -> None:
-        """Signed webhooks of three entities each, sixteen at a time: how many a second, and the gateway's processor time."""
+        """Measure signed webhooks of three entities each, sixteen concurrently: rate and the gateway's CPU time."""
         time_, kept = "2026-05-04T12:00:00Z", {"intuitaccountid": NOBODY, "specversion": "1.0", "source": "intuit.bench"}
         events = [
             {**kept, "id": str(n), "type": "qbo.invoice.updated.v1", "time": time_, "intuitentityid": str(n)} for n in range(3)
@@ -201,7 +201,7 @@ class Bench:
         self.figures["webhook_cpu_ms_per_delivery"] = round(processor / made * 1000, 2)
 
     def memory(self, names: tuple[str, ...]) -> None:
-        """Resident memory of these services; the writer's is taken again after the recording."""
+        """Measure the resident memory of these services; the writer's is measured again after the recording."""
         for name in names:
             if pid := self.system.supervisor[name].pid:
                 self.figures.setdefault("megabytes", {})[name] = round(psutil.Process(pid).memory_info().rss / 1e6, 1)

@@ -1,5 +1,5 @@
-"""Simpler posters, for comparison: one after another, an unpaced pool of ten, and batches of thirty 1.5 s apart. No ledger,
-no requestid, no lease: only how fast they are and how often they are refused."""
+"""Simpler posters for comparison: sequential, an unpaced pool of ten, and batches of thirty 1.5 s apart. No ledger, no requestid,
+no lease: only how fast they are and how often they are refused."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ BATCH, PAUSE, POOL = 30, 1.5, 10
 
 
 class Poster:
-    """One stand-in's client. `documents` and `refused` count what happened before `until`."""
+    """A client of one stand-in. `documents` and `refused` count what happened before `until`."""
 
     def __init__(self, greeting: dict[str, Any]) -> None:
         self.base = f"{greeting['base_url']}/v3/company/{greeting['realm_id']}"
@@ -30,7 +30,7 @@ class Poster:
         return {"CustomerRef": {"value": "1"}, "DocNumber": f"N{self.number}", "TxnDate": "2026-06-01", "Line": [line]}
 
     async def one(self) -> None:
-        """Post one; a refused one is tried again after a second."""
+        """Post one invoice; a refused one is retried after a second."""
         body = self.body()
         while time.monotonic() < self.until:
             answer = await self.http.post(f"{self.base}/invoice?minorversion=75", json=body)

@@ -1,6 +1,6 @@
-"""How fast the QuickBooks stand-in is on one core: creates, batch items and queries a second of its own CPU time, and its memory.
+"""The speed of the QuickBooks stand-in: creates, batch items and queries per second of its own CPU time, and its memory.
 
-The load comes from this process; what counts is the server process's CPU time, so that a shared machine does not blur the figure.
+The load comes from this process; the server process's CPU time is measured, so that other load does not distort the figures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def invoice(number: int) -> bytes:
 
 
 class Client:
-    """HTTP/1.1 over one socket with requests sent ahead: cheap enough not to be what is measured."""
+    """HTTP/1.1 over one socket with pipelined requests: cheap enough not to affect the measurement."""
 
     def __init__(self, greeting: dict[str, str]) -> None:
         host, port = greeting["base_url"].removeprefix("http://").split(":")
@@ -89,13 +89,13 @@ def _chunks(items: Iterator[tuple[str, str, bytes, str]], size: int) -> Iterator
 def measured(
     process: psutil.Process, name: str, count: int, requests: Iterator[tuple[str, str, bytes, str]], client: Client, per: int = 1
 ) -> float:
-    """Units a second of the server's CPU time; fails loudly when a request was refused."""
+    """Return units per second of the server's CPU time; exits if a request was refused."""
     before, started = process.cpu_times(), time.perf_counter()
     done = client.run(requests)
     after, seconds = process.cpu_times(), time.perf_counter() - started
     if done * per != count:
         sys.exit(f"{name}: {count - done * per} of {count} were refused")
-    cpu = max(after.user + after.system - before.user - before.system, 0.01)  # the system counts in hundredths
+    cpu = max(after.user + after.system - before.user - before.system, 0.01)  # the system's resolution is a hundredth of a second
     print(f"{name:12} {count:>7} in {seconds:6.2f} s = {count / seconds:8.0f}/s by the clock, {count / cpu:8.0f}/s of CPU time")
     return count / cpu
 
@@ -103,8 +103,8 @@ def measured(
 def main() -> None:
     """Run all and print the figures; the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--documents", type=int, default=100_000, help="documents at which memory is taken")
-    parser.add_argument("--queries", type=int, default=10_000, help="queries that are measured")
+    parser.add_argument("--documents", type=int, default=100_000, help="documents at which memory is measured")
+    parser.add_argument("--queries", type=int, default=10_000, help="measured queries")
     options = parser.parse_args()
     command = [sys.executable, "-m", "sandbox.qbo", "--port", "0", "--no-limits"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

@@ -1,5 +1,5 @@
-"""`make bench-writer`: the writer at Intuit's limits, beside simpler posters; then its CPU time and memory without limits.
-`--new-parties N` instead: N invoices at the limits, each for a customer that QuickBooks does not have.
+"""`make bench-writer`: the writer at Intuit's limits, compared with simpler posters; then its CPU time and memory without limits.
+With `--new-parties N`: N invoices at the limits, each for a new customer.
 
 The last line is one JSON object. Documents are counted in the stand-ins' books, refusals in their counters.
 """
@@ -24,10 +24,10 @@ from faults.workload import BEGINNING
 
 from bench.posters import Poster
 
-CEILING = 40 * 30 + 460  # documents a minute that the two budgets allow together
+CEILING = 40 * 30 + 460  # documents a minute that the two rate limits allow together
 CUSTOMERS = ("Amy's Bird Sanctuary", "Bill's Windsurf Shop", "Cool Cars", "Diego Rodriguez", "Freeman Sporting Goods")
-WARM_UP = 15.0  # seconds from the first document until counting begins: batches are under way then, no bucket's reserve counts
-PORTION = 2500  # documents that wait at the same time, without limits
+WARM_UP = 15.0  # seconds from the first document until counting begins, when batches are in flight and no bucket is full
+PORTION = 2500  # documents waiting at the same time, without limits
 LATENCY: tuple[dict[str, Any], ...] = (
     {"fault": "latency", "distribution": "lognormal", "median": 0.5, "sigma": 0.3,
      "match": {"operation": ["create", "update", "get", "query", "cdc", "void", "delete"]}},
@@ -41,7 +41,7 @@ UNLIMITED = {
 
 
 def commands(realm: str, count: int, *, prefix: str = "W", start: int = 0, new_parties: bool = False) -> Iterator[Command]:
-    """Invoices of two lines for customers that exist, or each for a new one, as a backlog brings them."""
+    """A backlog of invoices of two lines for existing customers, or each for a new one."""
     rng = random.Random(f"{realm}:{prefix}:{start}")
     for number in range(start, start + count):
         lines = tuple(
@@ -76,7 +76,7 @@ async def publish(lane: Lane, stream: Iterator[Command]) -> int:
 
 
 async def documents(lane: Lane, company: Company) -> int:
-    """How many invoices the stand-in holds."""
+    """The number of invoices in the stand-in."""
     for row in await lane.control("GET", "companies"):
         if row["realm_id"] == company.realm:
             return int(row["documents"].get("Invoice", 0))
@@ -84,7 +84,7 @@ async def documents(lane: Lane, company: Company) -> int:
 
 
 async def entities(lane: Lane, company: Company) -> int:
-    """How many customers and invoices the stand-in holds."""
+    """The number of customers and invoices in the stand-in."""
     for row in await lane.control("GET", "companies"):
         if row["realm_id"] == company.realm:
             return int(row["documents"].get("Invoice", 0)) + int(row["documents"].get("Customer", 0))
@@ -100,7 +100,7 @@ def tell(text: str) -> None:
 
 
 async def limited_lane(one: Stage) -> Lane:
-    """A lane as Intuit is: limits on, tokens of an hour, latencies."""
+    """A lane with Intuit's limits, token lifetime and latencies."""
     lane = await one.lane(limits=True)
     lane.base = dict(PRODUCTION)
     await lane.control("POST", "tokens", {"access_seconds": 3600})
@@ -109,7 +109,7 @@ async def limited_lane(one: Stage) -> Lane:
 
 
 async def writer_at_the_limits(one: Stage, minutes: float) -> dict[str, Any]:
-    """Documents a minute of the writer, and its 429s."""
+    """Measure the writer's documents a minute, and its 429s."""
     lane = await limited_lane(one)
     company = await lane.company(numbers_checked=True)
     await publish(lane, commands(company.realm, int(CEILING * (minutes + 1.2))))
@@ -136,7 +136,7 @@ async def writer_at_the_limits(one: Stage, minutes: float) -> dict[str, Any]:
 async def new_parties_at_the_limits(one: Stage, count: int) -> dict[str, Any]:
     """A backlog of invoices, each for a new customer: entities (customers and invoices) a minute, and calls by kind.
 
-    Counted from WARM_UP after the first entity to the last one; `ratio_whole` from the first one, the start included.
+    Measured from WARM_UP after the first entity to the last one; `ratio_whole` from the first one, including the start.
     """
     lane = await limited_lane(one)
     company = await lane.company(numbers_checked=True)
@@ -167,7 +167,7 @@ async def new_parties_at_the_limits(one: Stage, count: int) -> dict[str, Any]:
 
 
 async def poster_at_the_limits(one: Stage, kind: str, minutes: float) -> Poster:
-    """The same for a simpler poster, at a stand-in of its own."""
+    """The same for a simpler poster, with its own stand-in."""
     lane = await limited_lane(one)
     await lane.control("POST", "preferences", {"warnings": {"WarnDuplicateInvoiceNumber": False}})
     poster = Poster(lane.qbo)
@@ -195,7 +195,7 @@ async def with_limits(one: Stage, minutes: float) -> dict[str, Any]:
 
 
 async def cpu_for_each(one: Stage, count: int, environment: Mapping[str, str], *, memory: bool = False) -> dict[str, float]:
-    """CPU milliseconds of the writer's process for each document, recording included; with its memory at start and end."""
+    """Measure the writer's CPU milliseconds per document, including recording, and its memory at start and end."""
     lane = await one.lane()
     lane.base = {**UNLIMITED, **environment}
     await lane.control("POST", "tokens", {"access_seconds": 3600})
@@ -203,7 +203,7 @@ async def cpu_for_each(one: Stage, count: int, environment: Mapping[str, str], *
     writer = await lane.writer([company])
     assert writer.process.pid
     process = psutil.Process(writer.process.pid)
-    # Warm: code paths loaded, references cached, connections open; for the memory also the buffers of a full portion.
+    # Warm-up: code loaded, references cached, connections open; for the memory also the buffers of a full portion.
     start = PORTION if memory else 500
     await publish(lane, commands(company.realm, start))
     await _posted(lane, company, start, 300, writer)
@@ -254,12 +254,14 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         if options.new_parties:
             return await new_parties_at_the_limits(one, options.new_parties)
         if options.minutes > 0:
-            tell(f"limits on, QuickBooks 0.5 s a call and 2 to 5 s a batch, {options.minutes} minutes, four posters side by side")
+            tell(
+                f"with limits, QuickBooks 0.5 s a call and 2 to 5 s a batch, {options.minutes} minutes, four posters side by side"
+            )
             figures |= await with_limits(one, options.minutes)
             for name, value in figures.items():
                 tell(f"  {name:<28}{value}")
         if options.documents > 0:
-            tell("limits and latency off")
+            tell("without limits and latency")
             figures |= await without_limits(one, max(500, options.documents // 10), options.documents)
     return figures
 
@@ -273,9 +275,9 @@ ORDER = (
 def main() -> int:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="make bench-writer", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=3.0, help="of the part with limits; 0 leaves it out")
-    parser.add_argument("--documents", type=int, default=50_000, help="of the part without limits; 0 leaves it out")
-    parser.add_argument("--new-parties", type=int, default=0, help="this many new customers with one invoice each, nothing else")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of the part with limits; 0 skips it")
+    parser.add_argument("--documents", type=int, default=50_000, help="of the part without limits; 0 skips it")
+    parser.add_argument("--new-parties", type=int, default=0, help="only this: so many new customers with one invoice each")
     parser.add_argument("--keep", help="a directory for the logs of all processes")
     options = parser.parse_args()
     figures = asyncio.run(run(options))

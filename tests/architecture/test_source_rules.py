@@ -23,7 +23,7 @@ PACKAGES = {
 MONEY = {
     "money.py", "messages.py", "mapping.py", "domain.py", "handlers.py", "deciding.py", "settling.py", "layout.py", "records.py",
     "changes.py", "commits.py", "commands.py", "attempts.py", "dependents.py", "comparing.py", "totals.py", "asking.py",
-    "keys.py", "documents.py", "deletions.py", "outcomes.py", "cells.py", "state_hashes.py", "plan.py", "poll.py",
+    "keys.py", "documents.py", "deletions.py", "results.py", "cells.py", "state_hashes.py", "plan.py", "poll.py",
 }  # fmt: skip
 SECONDS = re.compile(r"(seconds|retry_after|wait|delay|timeout|within|now|monotonic|_at|_in|_for)$")
 

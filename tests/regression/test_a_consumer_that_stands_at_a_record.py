@@ -52,7 +52,7 @@ async def test_the_record_is_named_and_readiness_is_kept(database_url: str, own_
         labels = f'{{group="tiny",partition="0",topic="{EVENTS.name}"}}'
         assert f"bookrelay_consumer_blocked_offset{labels} 2.0" in service.get("/metrics").text
         fails_at.unlink()
-        service.wait_for("consumer.goes_on", offset=2, partition=0)
+        service.wait_for("consumer.resumed", offset=2, partition=0)
         assert len([line for line in service.lines if line["event"] == "batch.retrying"]) == 1, "one line a minute"
         assert "notes" not in service.get("/health/ready").json()
         assert "bookrelay_consumer_blocked_offset{" not in service.get("/metrics").text

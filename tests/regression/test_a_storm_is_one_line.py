@@ -68,5 +68,5 @@ def test_deliveries_that_are_refused(own_broker: EmbeddedBroker) -> None:
         assert 'bookrelay_webhook_deliveries_total{outcome="bad_signature"} 200.0' in gateway.get("/metrics").text
         assert gateway.terminate() == 0
         gateway.lines += list(iter(lambda: gateway._new.get(timeout=30), None))
-    refused = [line["outcome"] for line in gateway.lines if line["event"] == "delivery.refused"]
+    refused = [line["outcome"] for line in gateway.lines if line["event"] == "delivery.rejected"]
     assert refused == ["bad_signature", "unreadable"]

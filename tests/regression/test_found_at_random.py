@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from bookrelay import blame, messages, money
 from bookrelay.source.documents import Origin
-from bookrelay.source.errors import RefusedError
+from bookrelay.source.errors import RejectedError
 from emr_poller.domain import ListedQuote, Quote
 from emr_poller.emr_client import EmrClient, quote_of
-from emr_poller.handlers import Decided, decide
+from emr_poller.handlers import DecidedQuote, decide
 from emr_poller.settings import Settings
 from pydantic import ValidationError
 from sheet_watcher.domain import Directions, SheetRow
-from sheet_watcher.mapping import Invalid, map_row
+from sheet_watcher.mapping import InvalidRow, map_row
 from told_emr import emr_told
 
 GOOD = b'{"PriceQuoteNo": 1, "Version": 1, "ModifiedDate": "2026-05-04T10:00:00Z"}'
@@ -64,7 +64,7 @@ def quote(**changes: Any) -> Quote:
 
 @pytest.mark.parametrize("name", ["ab " * 30_000, "x" * 501])
 def test_a_name_that_no_pattern_can_be_made_of_parks_its_quote(name: str) -> None:
-    with pytest.raises(RefusedError, match=r"^The patient's name of quote 1 has [\d,]+ characters; at most 500 are taken\.$"):
+    with pytest.raises(RejectedError, match=r"^The patient's name of quote 1 has [\d,]+ characters; the limit is 500\.$"):
         quote(Patient={"Id": 1, "Name": name})
 
 
@@ -93,7 +93,7 @@ def test_a_supply_that_is_not_charged_may_cost_anything() -> None:
     found = quote(Supplies=[supply])
     listed = ListedQuote(number=found.number, version=found.version, modified_at=found.modified_at)
     outcome = decide(listed, found, origin=Origin("r", "s", "emr-poller"), time_zone=ZoneInfo("America/New_York"))
-    assert isinstance(outcome, Decided)
+    assert isinstance(outcome, DecidedQuote)
     assert isinstance(outcome.command, messages.UpsertInvoice)
     assert outcome.command.data.content.total == 5
     assert outcome.finding
@@ -105,8 +105,8 @@ def test_a_number_that_is_no_day_says_so_in_its_row_at_once(number: str) -> None
     """1E999999 was written out with all its digits: half a minute in which nothing else went on."""
     cells = {"inv_from": "ACD", "to_client": "Northwind", "inv_dollars": 5, "submitted_date": money.loads(number)}
     said = map_row(SheetRow(2, cells), Directions(money_in=("ACD",)), default_date=date(2026, 5, 4), last_kind=None)
-    assert isinstance(said, Invalid)
-    assert "cannot be read as a date" in said.reason
+    assert isinstance(said, InvalidRow)
+    assert "is not a date" in said.reason
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_the_reason_of_a_dead_letter_repeats_nothing_of_its_record(place: str, v
         messages.adapter(messages.EVENTS).validate_json(json.dumps(event))
     _, _, said = blame.reason(caught.value).partition("; first at ")
     assert said in (
-        "the message: The type is not one that this topic carries",
+        "the message: This topic does not carry messages of this type",
         "bookrelay.document.unchanged.v1.id: It is not a UUID",
-        "bookrelay.document.unchanged.v1.data.total: Value error, the amount has more than two digits after the point: "
-        "round it where it arises",
+        "bookrelay.document.unchanged.v1.data.total: Value error, the amount has more than two decimal places: "
+        "round it at its source",
     )
 
 
 @pytest.mark.parametrize("id_", ["30\N{REPLACEMENT CHARACTER}", "30\x00", "30\x7f"], ids=ascii)
 def test_a_patients_id_that_cannot_be_read_parks_its_quote(id_: str) -> None:
-    with pytest.raises(RefusedError, match="Id of quote 1 holds characters that cannot be read"):
+    with pytest.raises(RejectedError, match="Id of quote 1 contains invalid characters"):
         quote(Patient={"Id": id_, "Name": "Jane Q Sample"})

@@ -43,13 +43,13 @@ def test_a_consumer_and_producer_says_so_in_one_line_and_comes_back(database_url
             number = service.wait_for("step.done")["number"]  # 10 seconds of an outage
             service.wait_until(lambda line: line["event"] == "step.done" and line["number"] > number + 150)
             lines = [line for line in service.lines[before:] if line.get("level") in ("warning", "error", "critical")]
-            assert {line["event"] for line in lines} == {"server.away"}, lines
+            assert {line["event"] for line in lines} == {"server.unavailable"}, lines
             assert 1 <= len(lines) <= 2, lines  # each cause once: it closed the connection, it refuses
             assert "Traceback" not in str(service.lines)
             assert "ConnectionRefusedError" not in str(service.lines)
             broker = EmbeddedBroker(topics, port=port)
             broker.start()
-            back = service.wait_for("server.back")
+            back = service.wait_for("server.available")
             assert (back["server"], back["address"]) == ("Kafka", f"127.0.0.1:{port}")
             eventually(lambda: reasons(service) == [])
         finally:

@@ -61,7 +61,7 @@ class Watched:
 
     def minutes_of_it(self, after: int) -> bool:
         """Whether a minute has passed, by its own lines: it says the same cause again."""
-        reasons = [line["reason"] for line in self.bad(after) if line["event"] == "server.away"]
+        reasons = [line["reason"] for line in self.bad(after) if line["event"] == "server.unavailable"]
         return len(reasons) > len(set(reasons))
 
 
@@ -103,9 +103,9 @@ async def test_each_says_so_once_a_minute_and_goes_on(database_url: str, tmp_pat
             assert (one.process.exit_status, one.process.restarts) == (0, 0), one.name
             assert "Traceback" not in log
             assert "ConnectionRefusedError" not in log
-            assert {line["address"] for line in lines if line["event"] == "server.back"} == {stack.bootstrap_servers}
+            assert {line["address"] for line in lines if line["event"] == "server.available"} == {stack.bootstrap_servers}
             told = {line["event"] for line in one.bad(before[one.name])}
-            expected = {"server.away", "delivery.refused"} if one.name == "webhook-gateway" else {"server.away"}
+            expected = {"server.unavailable", "delivery.rejected"} if one.name == "webhook-gateway" else {"server.unavailable"}
             assert told == expected, [line for line in one.bad(before[one.name]) if line["event"] not in expected]
 
 
@@ -119,7 +119,8 @@ async def kafka_is_killed(stack: Stack, system: System, services: list[Watched],
     await system.control("sheets", "POST", "/rows", {"generate": {"count": 3, "seed": 99}})
     said = (
         rf"Kafka at {re.escape(stack.bootstrap_servers)} cannot be reached since \d\d:\d\d UTC \((.+)\)\. "
-        r"Start it, or correct KAFKA_BOOTSTRAP_SERVERS; what waits is kept, and the service goes on by itself when it is back\."
+        r"Start it, or correct KAFKA_BOOTSTRAP_SERVERS\. "
+        r"Nothing is lost; the service resumes automatically when the server is back\."
     )
     for one in services:
         await until(one.is_not_ready, PATIENT)
@@ -135,7 +136,7 @@ async def kafka_is_killed(stack: Stack, system: System, services: list[Watched],
         for line in one.bad(before[one.name]):
             cause = re.fullmatch(said, line["reason"])
             causes[line["event"], cause[1] if cause else line["reason"]].append(datetime.fromisoformat(line["time"]))
-        away = [cause for event, cause in causes if event == "server.away"]
+        away = [cause for event, cause in causes if event == "server.unavailable"]
         assert "connection refused" in away
         assert len(away) <= 2, away  # at first it may have closed the connection
         for cause, times in causes.items():

@@ -62,9 +62,9 @@ def poisons(realm: str) -> dict[str, Poison]:
         "600 lines": Poison(
             changed(realm, "600 lines", lambda d: d["content"].update(
                 lines=[{"description": f"{n}{MANY}"[:2000], "amount": "1.00"} for n in range(600)])),
-            "bytes; at most",
+            "bytes; the limit is",
         ),
-        "two megabytes": Poison(b'{"x": "' + b"a" * 2_000_000 + b'"}', "bytes; at most"),
+        "two megabytes": Poison(b'{"x": "' + b"a" * 2_000_000 + b'"}', "bytes; the limit is"),
         "amount": Poison(changed(realm, "amount", line(amount="1E9999999")), "amount"),
         "quantity": Poison(changed(realm, "quantity", line(quantity="1E-999999")), "quantity"),
         "nan": Poison(changed(realm, "nan", line(amount="NaN")), "amount"),

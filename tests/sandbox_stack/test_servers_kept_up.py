@@ -39,9 +39,9 @@ async def test_killed_servers_come_back_where_they_were_and_are_named(broker: st
         os.kill(stack.postgres.pid or 0, signal.SIGKILL)
         os.kill(server.pid or 0, signal.SIGKILL)
         await eventually(lambda: sum(line.endswith("is back") for line in told) == 2)
-        assert any(line.startswith("Postgres was ended by SIGKILL: it is started again") for line in told), told
+        assert any(line.startswith("Postgres was ended by SIGKILL: restarting it") for line in told), told
         name = "Apache Kafka" if broker == "kafka" else "the embedded broker"
-        assert any(line.startswith(f"{name} was ended by SIGKILL: it is started again") for line in told), told
+        assert any(line.startswith(f"{name} was ended by SIGKILL: restarting it") for line in told), told
         assert (stack.database_url, stack.bootstrap_servers) == (url, servers)
         again = await asyncpg.connect(url)
         assert await again.fetchval("SELECT n FROM kept") == 42

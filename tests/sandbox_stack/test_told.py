@@ -11,7 +11,7 @@ TALKER = "import sys, time; print('{\"here\": 1}', flush=True); time.sleep(600)"
 
 async def test_a_killed_process_is_told_and_a_stopped_one_is_not(tmp_path: Path) -> None:
     supervisor, told = Supervisor(tmp_path), list[str]()
-    supervisor.tell = told.append
+    supervisor.report = told.append
     try:
         process = await supervisor.start("talker", [sys.executable, "-c", TALKER], first_line=True)
         supervisor.kill("talker")
@@ -21,12 +21,12 @@ async def test_a_killed_process_is_told_and_a_stopped_one_is_not(tmp_path: Path)
         await process.wait_ready()
     finally:
         await supervisor.stop_all()
-    assert told == ["talker was ended by SIGKILL: it is started again"]
+    assert told == ["talker was ended by SIGKILL: restarting it"]
 
 
 async def test_what_ends_with_everything_else_is_neither_told_nor_started_again(tmp_path: Path) -> None:
     supervisor, told = Supervisor(tmp_path), list[str]()
-    supervisor.tell = told.append
+    supervisor.report = told.append
     try:
         process = await supervisor.start("talker", [sys.executable, "-c", TALKER], first_line=True)
         supervisor.expect_the_end()

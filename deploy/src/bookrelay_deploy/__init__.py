@@ -1,1 +1,1 @@
-"""What a deployment needs beside the services: migrations, topics, the settings' reference, the contracts' documents."""
+"""What a deployment needs besides the services: migrations, topics, the settings reference, the contract documents."""

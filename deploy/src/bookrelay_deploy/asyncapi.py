@@ -1,4 +1,4 @@
-"""`python -m bookrelay_deploy.asyncapi`: docs/asyncapi/bookrelay.yaml, an AsyncAPI 3.0.0 document written from the code.
+"""`python -m bookrelay_deploy.asyncapi`: docs/asyncapi/bookrelay.yaml, an AsyncAPI 3.0.0 document generated from the code.
 
 `--check` exits 1 if the committed document differs. Channels come from `bookrelay.topics`, payloads from `bookrelay.messages`.
 """
@@ -24,14 +24,14 @@ PATH = Path("docs/asyncapi/bookrelay.yaml")
 Doc = dict[str, Any]
 
 _EXAMPLES = "Correct deploy/src/bookrelay_deploy/examples.py."
-_TRACE = {"type": "string", "description": "W3C trace context, where there is one."}
+_TRACE = {"type": "string", "description": "W3C trace context, if there is one."}
 _DEAD_LETTER_HEADERS = {
     "dlt-reason": "Why it could not be handled.",
-    "dlt-topic": "The topic that it stood in.",
-    "dlt-partition": "Its partition there; absent for a record that never stood in a topic.",
+    "dlt-topic": "The record's original topic.",
+    "dlt-partition": "Its partition there; absent for a record that was never in a topic.",
     "dlt-offset": "Its offset there.",
-    "dlt-group": "Who put it aside.",
-    "dlt-attempts": "How often it was put aside.",
+    "dlt-group": "The consumer group that dead-lettered it.",
+    "dlt-attempts": "How often it has been dead-lettered.",
 }
 _INFO = {
     "title": "bookrelay",
@@ -39,7 +39,7 @@ _INFO = {
     "description": (
         "Invoices and bills from 4D EMR quotes and Google Sheet rows into QuickBooks Online, exactly once. CloudEvents 1.0 in "
         "structured mode; the key is the CloudEvents subject, so order is kept for each document; amounts are decimal strings; "
-        "times are UTC. Delivery is at least once: the same event has the same id. Written from the code: do not edit."
+        "times are UTC. Delivery is at least once: the same event has the same id. Generated from the code: do not edit."
     ),
     "license": {"name": "MIT"},
 }
@@ -54,9 +54,11 @@ def document() -> Doc:
     for topic, service in publications():
         operations[_operation_id(service, "send", topic)] = _operation("send", topic, f"{service} publishes.")
     for topic, group in dead:
-        operations[_operation_id(group, "send", topic)] = _operation("send", topic, f"{group} puts aside what it cannot read.")
+        operations[_operation_id(group, "send", topic)] = _operation(
+            "send", topic, f"{group} dead-letters records that it cannot handle."
+        )
     for topic, group in SUBSCRIPTIONS:
-        operation = _operation("receive", topic, f"{group} reads, at least once.")
+        operation = _operation("receive", topic, f"{group} consumes, at least once.")
         operation["bindings"] = {"kafka": {"groupId": {"type": "string", "enum": [group]}, "bindingVersion": "0.5.0"}}
         operations[_operation_id(group, "receive", topic)] = operation
     return {
@@ -71,7 +73,7 @@ def document() -> Doc:
 
 
 def publications() -> tuple[tuple[Topic, str], ...]:
-    """Return who publishes what: every source says what should be true, and what it refused; the others as they are declared."""
+    """Return who publishes what: every source publishes commands and rejections; the others as declared in `topics`."""
     return (*((topic, source) for topic in (COMMANDS, EVENTS) for source in sources()), *PUBLICATIONS)
 
 
@@ -114,7 +116,7 @@ def _messages() -> Doc:
     messages["DeadLetter"] = {
         "name": "dead-letter",
         "title": "DeadLetter",
-        "summary": "A record as it was: key, value and headers; reasons beside them. Its value may be anything.",
+        "summary": "The record unchanged: key, value and headers, with the reason in added headers. Its value may be anything.",
         "headers": {"type": "object", "required": ["dlt-reason", "dlt-topic", "dlt-group"], "properties": headers},
         "payload": {},
     }
@@ -149,7 +151,7 @@ def _payloads() -> Doc:
 
 
 def written() -> str:
-    """Return the document as it stands in its file."""
+    """Return the document's text."""
     return yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=130)
 
 

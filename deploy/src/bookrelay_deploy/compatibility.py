@@ -1,7 +1,7 @@
-"""`python -m bookrelay_deploy.compatibility`: are the messages still what they were, so that they may stay v1?
+"""`python -m bookrelay_deploy.compatibility`: checks that the messages are backward compatible and may stay v1.
 
-Compares the schemas of the code with docs/schemas/released/ (what is out in the world) and with docs/schemas/ (their current
-text). `--write` rewrites the latter, `--release` takes the current schemas as released.
+Compares the schemas of the code with docs/schemas/released/ (the released ones) and with docs/schemas/ (the current ones).
+`--write` rewrites the latter, `--release` marks the current schemas as released.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from bookrelay_deploy.json_schemas import schemas, written
 Schema = dict[str, Any]
 FOLDER = Path("docs/schemas")
 
-# A bound may be loosened, never tightened: with these, a larger (or smaller) number refuses what was accepted.
+# A bound may be relaxed, never tightened: raising (or lowering) one of these rejects messages that used to be valid.
 _LOWER, _UPPER = (
     ("minLength", "minItems", "minimum", "exclusiveMinimum"),
     ("maxLength", "maxItems", "maximum", "exclusiveMaximum"),
@@ -29,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--write", action="store_true", help="rewrite the current schemas")
-    group.add_argument("--release", action="store_true", help="the current schemas are out: nobody may break them from now on")
+    group.add_argument(
+        "--release", action="store_true", help="mark the current schemas as released: from now on they must stay compatible"
+    )
     given = parser.parse_args(arguments)
     current = schemas()
     if given.write or given.release:
@@ -96,7 +98,7 @@ class Comparison:
             yield from self._compare(old["items"], new.get("items") or {}, f"{path}[]")
 
     def _default(self, old: Schema, new: Schema, path: str) -> Iterator[str]:
-        # What an old message leaves out means the default; ids are hashes that leave defaults out.
+        # A field that is absent from an old message means the default; ids are hashes without default values.
         if "default" in old and old["default"] != new.get("default", ...):
             yield f"{path} had the default {old['default']!r}, now {new.get('default', 'none')!r}"
 
@@ -120,11 +122,11 @@ class Comparison:
                 yield from self._compare(schema, after[name], inner)
         was, is_ = set(old.get("required", ())), set(new.get("required", ()))
         for name in sorted(is_ - was):
-            yield f"{path}.{name} is now required: older messages do not have it".lstrip(".")
+            yield f"{path}.{name} is now required, but older messages do not have it".lstrip(".")
         for name in sorted((was - is_) & after.keys()):
-            yield f"{path}.{name} is no longer required: older readers count on it".lstrip(".")
+            yield f"{path}.{name} is no longer required, but older readers rely on it".lstrip(".")
         if new.get("additionalProperties") is False and old.get("additionalProperties") is not False:
-            yield f"{path or 'the message'} no longer takes unknown fields"
+            yield f"{path or 'the message'} no longer accepts unknown fields"
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
@@ -142,14 +144,14 @@ def _values(old: Schema, new: Schema, where: str) -> Iterator[str]:
     before = old.get("enum", [old["const"]] if "const" in old else None)
     after = new.get("enum", [new["const"]] if "const" in new else None)
     if after is not None and before is None:
-        yield f"{where} took any value and now takes {after}"
+        yield f"{where} accepted any value and now accepts {after}"
     elif after is not None and before is not None and (gone := [value for value in before if value not in after]):
-        yield f"{where} no longer takes {gone}"
+        yield f"{where} no longer accepts {gone}"
     elif "const" in old and before != after:
         yield f"{where} was always {old['const']!r}"
     for word in ("pattern", "format"):
         if new.get(word) is not None and new.get(word) != old.get(word):
-            yield f"{where} has another {word}: {old.get(word)!r} -> {new[word]!r}"
+            yield f"{where} has a different {word}: {old.get(word)!r} -> {new[word]!r}"
 
 
 def _bounds(old: Schema, new: Schema, where: str) -> Iterator[str]:

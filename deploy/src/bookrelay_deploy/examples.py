@@ -1,4 +1,4 @@
-"""One example of every message, for AsyncAPI and the golden files. Its bytes and ids stay as they are for ever."""
+"""One example of every message, for AsyncAPI and the golden files. Its bytes and ids never change."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -239,7 +239,7 @@ def examples() -> dict[str, m.AnyMessage]:
 
 
 def added() -> dict[str, m.AnyMessage]:
-    """Return an example for each field that was added after the first ones, by name. Their bytes stay as they are, too."""
+    """Return an example for each field that was added later, by name. Their bytes never change either."""
     invoice, bill, *_ = _commands()
     discounted = invoice.data.content.model_copy(
         update={

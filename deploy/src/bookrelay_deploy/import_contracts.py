@@ -1,7 +1,7 @@
-"""`python -m bookrelay_deploy.import_contracts`: the design's import rules, checked by import-linter for every service there is.
+"""`python -m bookrelay_deploy.import_contracts`: checks the design's import rules with import-linter for every service.
 
-`.importlinter` has the rules; a line `{services}` in it stands for each service, `{services}.domain` for that module of those
-that have it, `{services but qbo_writer}` for all but one. A service's own layers stand in `services/<name>/.importlinter`.
+The rules are in `.importlinter`, where a line `{services}` means every service, `{services}.domain` that module of the services
+that have it, `{services but qbo_writer}` all but one. A service's own layers are in `services/<name>/.importlinter`.
 """
 
 import re
@@ -13,7 +13,7 @@ _LINE = re.compile(r"^( *)\{services(?: but (\w+))?\}(.*)$", re.MULTILINE)
 
 
 def services_in(root: Path) -> dict[str, Path]:
-    """Return the package of every service below `root` and its folder, by the package's name."""
+    """Return the folder of every service below `root`, by package name."""
     return {path.parent.name: path.parent for path in sorted(root.glob("services/*/src/*/__init__.py"))}
 
 
@@ -35,17 +35,17 @@ def _has(folder: Path, module: str) -> bool:
 
 
 def without_layers(root: Path) -> list[str]:
-    """Return the services whose layers are written nowhere."""
+    """Return the services that declare no layers."""
     config = composed(root)
     return [name for name in services_in(root) if not re.search(rf"^containers =\n    {name}$", config, re.MULTILINE)]
 
 
 def main(root: Path) -> int:
     """Check the rules; return the exit status."""
-    from importlinter.cli import lint_imports  # a tool of developers: no image has it
+    from importlinter.cli import lint_imports  # a development tool, absent from the images
 
     if missing := without_layers(root):
-        print(f"{', '.join(missing)}: no layers. Write them into services/<name>/.importlinter, as the other services do.")  # noqa: T201
+        print(f"{', '.join(missing)}: no layers declared. Add services/<name>/.importlinter, as in the other services.")  # noqa: T201
         return 1
     with tempfile.NamedTemporaryFile("w", suffix=".ini") as config:
         config.write(composed(root))

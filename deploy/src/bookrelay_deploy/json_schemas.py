@@ -1,4 +1,4 @@
-"""The JSON Schema of each message, from its model: what a reader must accept."""
+"""The JSON Schema of each message, from its model: what consumers must accept."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def _schema(type_: str) -> dict[str, Any]:
 
 
 def as_on_the_wire(schema: dict[str, Any], type_: str) -> dict[str, Any]:
-    """Return a message's schema as readers may count on it: our models fill in `specversion` and `type`, so they always stand."""
+    """Return a message's schema for consumers: `specversion` and `type` are required, since our models always write them."""
     model = REGISTRY[type_]
     return {
         **schema,
@@ -31,5 +31,5 @@ def as_on_the_wire(schema: dict[str, Any], type_: str) -> dict[str, Any]:
 
 
 def written(schema: dict[str, Any]) -> str:
-    """Return a schema as it stands in its file."""
+    """Return a schema's text."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

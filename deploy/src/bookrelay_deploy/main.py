@@ -1,6 +1,6 @@
 """`bookrelay-deploy`: migrate, topics, check-drift, new-migration, squash-initial, env-example, faults.
 
-Exit status 0 when done, 1 with one line on stderr that says what is wrong and what to do.
+Exit status 0 on success, else 1 with one line on stderr: what is wrong and what to do.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bookrelay-deploy", description="Migrations, topics and the settings' reference.")
+    parser = argparse.ArgumentParser(prog="bookrelay-deploy", description="Migrations, topics and the settings reference.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, run: Callable[[argparse.Namespace], Awaitable[int] | int], text: str) -> argparse.ArgumentParser:
@@ -41,15 +41,15 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    migrate = add("migrate", _migrate, "Bring the services' schemas to their newest revision.")
-    migrate.add_argument("services", nargs="*", metavar="service", help="only these (default: all that have tables)")
-    add("topics", _topics, "Create the Kafka topics that are missing; warn where existing ones differ.")
+    migrate = add("migrate", _migrate, "Upgrade the services' schemas to the latest revision.")
+    migrate.add_argument("services", nargs="*", metavar="service", help="only these (default: all with tables)")
+    add("topics", _topics, "Create missing Kafka topics; warn if existing ones differ.")
     drift = add("check-drift", _check_drift, "Exit 1 if a migrated database differs from the declared tables.")
     drift.add_argument("services", nargs="*", metavar="service")
-    new = add("new-migration", _new_migration, "Write a migration from what changed in a service's tables.")
+    new = add("new-migration", _new_migration, "Generate a migration from the changes of a service's tables.")
     new.add_argument("service")
-    new.add_argument("message", help="what it does, e.g. 'attempts know their batch'")
-    squash = add("squash-initial", _squash_initial, "Rewrite the initial migrations (only before the first release).")
+    new.add_argument("message", help="what it does, e.g. 'add batch_id to attempts'")
+    squash = add("squash-initial", _squash_initial, "Regenerate the initial migrations (only before the first release).")
     squash.add_argument("services", nargs="*", metavar="service")
     example = add("env-example", _env_example, "Print .env.example: every setting of every service.")
     example.add_argument("--write", metavar="FILE", help="write it there")
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _until_there(settings: DeploySettings, server: Server, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try until Postgres or Kafka is there; give up with a reason after DEPLOY_WAIT_SECONDS."""
+    """Retry until Postgres or Kafka is available; give up with a reason after DEPLOY_WAIT_SECONDS."""
     from aiokafka.errors import KafkaError
     from bookrelay.causes import cause_of
     from bookrelay.db import TRANSIENT_POSTGRES
@@ -71,7 +71,9 @@ async def _until_there(settings: DeploySettings, server: Server, attempt: Callab
     passing, seconds = (*TRANSIENT_POSTGRES, KafkaError, TransientError), settings.deploy_wait_seconds
 
     async def why(error: Exception) -> BookrelayError:
-        return await server.why_not() or BookrelayError(f"{server.name} answers, but: {cause_of(error).text}.", "Try it again.")
+        return await server.why_not() or BookrelayError(
+            f"{server.name} answers, but the command failed: {cause_of(error).text}.", "Run it again."
+        )
 
     async def failed(error: Exception) -> None:
         print(f"waiting: {(await why(error)).reason}", flush=True)  # not on stderr: its first line is the reason in the end
@@ -82,7 +84,7 @@ async def _until_there(settings: DeploySettings, server: Server, attempt: Callab
         )
     except passing as error:
         because = await why(error)
-        raise BookrelayError(f"{because.reason} Tried for {seconds:g} s.", because.fix) from None
+        raise BookrelayError(f"{because.reason} Gave up after {seconds:g} s.", because.fix) from None
 
 
 async def _with_postgres(settings: DeploySettings, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -97,7 +99,7 @@ def _chosen(names: list[str]) -> tuple[str, ...]:
     try:
         return choose(names)
     except KeyError as error:
-        raise BookrelayError(f"there is no service with tables called {error.args[0]}.", f"Use {', '.join(owners())}.") from None
+        raise BookrelayError(f"No service with tables is called {error.args[0]}.", f"Use {', '.join(owners())}.") from None
 
 
 async def _migrate(given: argparse.Namespace) -> int:
@@ -118,11 +120,11 @@ async def _topics(_: argparse.Namespace) -> int:
     from bookrelay_deploy.provisioning import Provisioned, provision
 
     settings = DeploySettings.load()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it would say stands in our own line
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # our own line reports the error
     server, probe = kafka_server(settings, "bookrelay-deploy", settings.kafka_security())
 
     async def attempt() -> Provisioned:
-        if why := await server.why_not():  # before a client is started, which would only say that it cannot
+        if why := await server.why_not():  # before starting a client, whose error would be less specific
             raise TransientError(why.reason)
         return await provision(settings, all_topics())
 
@@ -133,7 +135,7 @@ async def _topics(_: argparse.Namespace) -> int:
     for name in done.created:
         print(f"{name}: created")
     for name in done.existing:
-        print(f"{name}: was there")
+        print(f"{name}: exists")
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return 0
@@ -149,7 +151,9 @@ async def _check_drift(given: argparse.Namespace) -> int:
         for difference in differences:
             print(f"{service}: {difference}", file=sys.stderr)
     if any(found.values()):
-        print("The tables changed and no migration says so: `bookrelay-deploy new-migration <service> <text>`.", file=sys.stderr)
+        print(
+            "The tables have changed without a migration. Run `bookrelay-deploy new-migration <service> <text>`.", file=sys.stderr
+        )
         return 1
     print(f"no drift: {', '.join(found)}")
     return 0
@@ -194,7 +198,9 @@ def _written(given: argparse.Namespace, text: str, source: str, command: str) ->
     if given.check:
         path = Path(given.check)
         if not path.exists() or path.read_text() != text:
-            print(f"{given.check} differs from {source}: `bookrelay-deploy {command} --write {given.check}`.", file=sys.stderr)
+            print(
+                f"{given.check} differs from {source}. Run `bookrelay-deploy {command} --write {given.check}`.", file=sys.stderr
+            )
             return 1
     elif given.write:
         Path(given.write).write_text(text)

@@ -1,6 +1,6 @@
-"""Migrations: one folder and one version table for each service's schema, forward only, one transaction for each schema.
+"""Migrations: a folder and a version table for each service's schema, forward only, one transaction for each schema.
 
-An advisory lock inside the transaction keeps two migrators apart, also through a pooler in transaction mode.
+A transaction-level advisory lock serialises concurrent migrations, also through a pooler in transaction mode.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ from bookrelay_deploy.schemas import metadata_of
 
 HERE = Path(__file__).parent / "migrations"
 Declared = Callable[[str], MetaData]
-LOCK = 7_306_512_001  # any number that nothing else in the database uses
+LOCK = 7_306_512_001  # any number not used elsewhere in the database
 
 
 @asynccontextmanager
 async def _engine(dsn: str) -> AsyncIterator[AsyncEngine]:
-    """Open an engine for a few statements: no pool, no prepared statements (PgBouncer), the address as the services take it.
+    """Open an engine for a few statements: no pool, no prepared statements (PgBouncer), with the same DSN as the services.
 
-    Raises asyncpg's own error where the same may succeed later, BookrelayError where an operator must do something.
+    Raises asyncpg's own error if it is transient, BookrelayError if an operator must act.
     """
     engine = create_async_engine(
-        "postgresql+asyncpg://",  # SQLAlchemy reads an address in its own way: it takes no sslmode
+        "postgresql+asyncpg://",  # SQLAlchemy's own DSN does not accept sslmode
         async_creator=lambda: asyncpg.connect(dsn, statement_cache_size=0, timeout=10),
         connect_args={"prepared_statement_cache_size": 0},
         poolclass=NullPool,
@@ -62,13 +62,13 @@ async def _engine(dsn: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def migrate(dsn: str, services: Iterable[str], home: Path = HERE) -> dict[str, str]:
-    """Bring the schemas to their newest revision; return what was done, by service."""
+    """Upgrade the schemas to the latest revision; return what was done, by service."""
     done: dict[str, str] = {}
     async with _engine(dsn) as engine:
         for service in services:
             async with engine.begin() as connection:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-                # A DDL statement that waits for a long transaction makes every later reader of the table wait behind it.
+                # A DDL statement that waits for a long transaction blocks every later reader of the table.
                 await connection.execute(text("SET LOCAL lock_timeout = '10s'"))
                 done[service] = await connection.run_sync(_upgrade, service, home)
     return done
@@ -80,13 +80,13 @@ def _upgrade(connection: Connection, service: str, home: Path) -> str:
     config = _config(service, metadata, home, connection)
     before, newest = _current(connection, metadata), ScriptDirectory.from_config(config).get_current_head()
     if before == newest:
-        return f"{newest} (was there)"
+        return f"{newest} (up to date)"
     try:
         command.upgrade(config, "head")
     except CommandError as error:
         raise BookrelayError(
-            f"the schema {metadata.schema} is at revision {before}, which this version does not know ({error}).",
-            "It was made by a newer version, or by a state from before the first release (`make reset` forgets that one).",
+            f"The schema {metadata.schema} is at revision {before}, which is unknown to this version ({error}).",
+            "Use the newer version that made it; if it is from before the first release, `make reset` deletes it.",
         ) from None
     return f"{before or 'nothing'} -> {newest}"
 
@@ -107,7 +107,7 @@ def _config(service: str, metadata: MetaData, home: Path, connection: Connection
 
 
 async def drift(dsn: str, services: Iterable[str], declared: Declared = metadata_of) -> dict[str, list[str]]:
-    """Return, by service, how the database differs from the declared tables; empty lists mean no difference."""
+    """Return how the database differs from the declared tables, by service; an empty list means no difference."""
     async with _engine(dsn) as engine, engine.connect() as connection:
         return {service: await connection.run_sync(_differences, declared(service)) for service in services}
 
@@ -127,7 +127,7 @@ def _differences(connection: Connection, metadata: MetaData) -> list[str]:
 
 
 def _say(difference: Any) -> str:
-    """Write one of Alembic's difference tuples (or a list of them, for one column) as one line."""
+    """Format one of Alembic's difference tuples (or a list of them, for one column) as one line."""
     if isinstance(difference, list):
         return "; ".join(_say(part) for part in difference)
     what, *about = difference
@@ -135,31 +135,31 @@ def _say(difference: Any) -> str:
 
 
 async def new_migration(dsn: str, service: str, message: str, home: Path = HERE, declared: Declared = metadata_of) -> Path:
-    """Write a migration from the difference between a migrated database and the declared tables; return its path."""
+    """Generate a migration from the difference between a migrated database and the declared tables; return its path."""
     folder = home / "versions" / service
     number = len(list(folder.glob("[0-9]*.py"))) + 1
     revision = f"{number:04d}_{hashlib.sha256(message.encode()).hexdigest()[:8]}"
     async with _engine(dsn) as engine, engine.connect() as connection:
-        await connection.run_sync(_autogenerate, _Wanted(service, declared(service), home), message, revision)
+        await connection.run_sync(_autogenerate, _Target(service, declared(service), home), message, revision)
     return next(folder.glob(f"{revision}_*.py"))
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _Target:
     service: str
     metadata: MetaData
     home: Path
 
 
-def _autogenerate(connection: Connection, wanted: _Wanted, message: str, revision: str) -> None:
-    config = _config(wanted.service, wanted.metadata, wanted.home, connection)
+def _autogenerate(connection: Connection, target: _Target, message: str, revision: str) -> None:
+    config = _config(target.service, target.metadata, target.home, connection)
     command.revision(config, message, autogenerate=True, rev_id=revision)
 
 
 def squash_initial(service: str, home: Path = HERE) -> Path:
-    """Rewrite the only migration of a schema from the declared tables; needs no database. For before the first release.
+    """Regenerate a schema's only migration from the declared tables, without a database. Only before the first release.
 
-    The revision's id follows from its content: a database made by an earlier state is refused, not silently left different.
+    The revision id is derived from the content, so that a database made from an earlier state is refused, not left different.
     """
     folder = home / "versions" / service
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Topics: created as `bookrelay.topics` declares them; what exists is compared and reported, never changed silently."""
+"""Creates topics as declared in `bookrelay.topics`; existing topics are compared and reported, never changed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from bookrelay_deploy.settings import DeploySettings
 
 @dataclass(frozen=True)
 class Provisioned:
-    """What was done: names of created topics, and sentences about topics that differ from their declaration."""
+    """The result: names of created topics, and sentences about topics that differ from their declaration."""
 
     created: tuple[str, ...]
     existing: tuple[str, ...]
@@ -22,7 +22,7 @@ class Provisioned:
 
 
 async def provision(settings: DeploySettings, topics: Iterable[Topic]) -> Provisioned:
-    """Create the topics that are missing; raise KafkaError while the broker is away."""
+    """Create the missing topics; raise KafkaError while the broker is unavailable."""
     wanted = {topic.name: topic for topic in topics}
     reach = {**settings.kafka_security(), "bootstrap_servers": settings.kafka_bootstrap_servers}
     admin = AIOKafkaAdminClient(**reach, client_id="bookrelay-deploy")
@@ -55,14 +55,15 @@ async def _create(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: 
         if code == 0:
             created.append(name)
             continue
-        if error is TopicAlreadyExistsError:  # another provisioner was faster, or the broker did not list it yet
+        if error is TopicAlreadyExistsError:  # created concurrently, or not yet listed by the broker
             continue
         if error.retriable:
-            raise TransientError(f"the topic {name} could not be created yet: {error.__name__}.")
+            raise TransientError(f"The topic {name} could not be created yet: {error.__name__}.")
         refused.append(f"{name}: {error.__name__} {rest[0] if rest and rest[0] else ''}".strip())
     if refused:
         raise BookrelayError(
-            f"topics were refused: {'; '.join(refused)}.", "Check KAFKA_REPLICATION_FACTOR against the number of brokers."
+            f"The broker refused to create topics: {'; '.join(refused)}.",
+            "Check KAFKA_REPLICATION_FACTOR against the number of brokers.",
         )
     return tuple(created)
 
@@ -73,14 +74,14 @@ async def _require_controller(admin: AIOKafkaAdminClient) -> None:
     if controller in {node["node_id"] for node in cluster["brokers"]}:
         return
     if controller < 0:
-        raise TransientError("the cluster has no controller yet.")
+        raise TransientError("The Kafka cluster has no controller yet.")
     raise _cannot_create()
 
 
 def _cannot_create() -> BookrelayError:
     return BookrelayError(
-        "this broker cannot create topics, as the embedded one cannot.",
-        "The embedded stack makes its topics itself; for anything else point KAFKA_BOOTSTRAP_SERVERS at an Apache Kafka.",
+        "This broker cannot create topics; the embedded one, for example, cannot.",
+        "The embedded stack creates its own topics; otherwise set KAFKA_BOOTSTRAP_SERVERS to an Apache Kafka.",
     )
 
 
@@ -90,7 +91,7 @@ def config_of(topic: Topic, settings: DeploySettings) -> dict[str, str]:
 
 
 async def _differences(admin: AIOKafkaAdminClient, settings: DeploySettings, topics: list[Topic]) -> tuple[str, ...]:
-    """Say where existing topics differ; more partitions would move keys, so nothing is changed here."""
+    """Return how existing topics differ. They are not changed: more partitions would move keys."""
     if not topics:
         return ()
     warnings: list[str] = []
@@ -100,13 +101,13 @@ async def _differences(admin: AIOKafkaAdminClient, settings: DeploySettings, top
         partitions = len(found["partitions"])
         if partitions != topic.partitions:
             warnings.append(
-                f"{topic.name} has {partitions} partitions, declared are {topic.partitions}: "
-                "changing them moves keys, so drain the topic first"
+                f"{topic.name} has {partitions} partitions instead of {topic.partitions}: "
+                "changing the number moves keys, so drain the topic first"
             )
         copies = {len(partition["replicas"]) for partition in found["partitions"]}
         if copies != {settings.kafka_replication_factor}:
             warnings.append(
-                f"{topic.name} has {sorted(copies)} copies, KAFKA_REPLICATION_FACTOR is {settings.kafka_replication_factor}"
+                f"{topic.name} has {sorted(copies)} replicas, KAFKA_REPLICATION_FACTOR is {settings.kafka_replication_factor}"
             )
     warnings += await _config_differences(admin, settings, by_name)
     return tuple(warnings)
@@ -116,7 +117,7 @@ async def _config_differences(admin: AIOKafkaAdminClient, settings: DeploySettin
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
     try:
         responses = await admin.describe_configs(resources)
-    except KafkaError:  # some brokers do not tell
+    except KafkaError:  # some brokers do not support it
         return []
     warnings = []
     for response in responses:
@@ -124,5 +125,5 @@ async def _config_differences(admin: AIOKafkaAdminClient, settings: DeploySettin
             actual = {entry[0]: entry[1] for entry in entries}
             for key, value in config_of(topics[name], settings).items():
                 if key in actual and actual[key] != value:
-                    warnings.append(f"{name} has {key}={actual[key]}, declared is {value}")
+                    warnings.append(f"{name} has {key}={actual[key]} instead of {value}")
     return warnings

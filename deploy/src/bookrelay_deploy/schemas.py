@@ -1,4 +1,4 @@
-"""Which services there are; one with a `tables` module owns the Postgres schema that bears its name."""
+"""The list of services; a service with a `tables` module owns the Postgres schema of the same name."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from sqlalchemy import MetaData
 from sqlmodel import SQLModel
 
-# What this package depends on (deploy/pyproject.toml): the one place where a service is made known to the deployment.
+# The dependencies of this package (deploy/pyproject.toml) are the only place where services are registered for the deployment.
 _SERVICE = re.compile(r"bookrelay-([a-z-]+)")
 SERVICES = tuple(found[1].replace("-", "_") for line in requires("bookrelay-deploy") or () if (found := _SERVICE.match(line)))
 
@@ -30,7 +30,7 @@ def metadata_of(service: str) -> MetaData:
 
 
 def choose(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the owners called `names` ("qbo-writer" or "qbo_writer"), or all of them; raise KeyError for another name."""
+    """Return the owners called `names` ("qbo-writer" or "qbo_writer"), or all of them; raise KeyError for an unknown name."""
     chosen = tuple(name.replace("-", "_") for name in names)
     if unknown := set(chosen) - set(owners()):
         raise KeyError(", ".join(sorted(unknown)))

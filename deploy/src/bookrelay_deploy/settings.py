@@ -1,4 +1,4 @@
-"""Settings of `bookrelay-deploy`: where Postgres and Kafka are, and how topics are kept."""
+"""Settings of `bookrelay-deploy`: where Postgres and Kafka are, and how topics are configured."""
 
 from bookrelay.errors import SettingsError
 from bookrelay.settings import ServiceSettings
@@ -6,17 +6,17 @@ from pydantic import Field, SecretStr
 
 
 class DeploySettings(ServiceSettings):
-    """What the deploy commands need. DATABASE_URL may be missing where a command touches Kafka only."""
+    """The settings of the deploy commands. DATABASE_URL may be absent for commands that use only Kafka."""
 
-    database_url: SecretStr = Field(default=SecretStr(""), description="Postgres; the user must be allowed to create schemas.")
+    database_url: SecretStr = Field(default=SecretStr(""), description="Postgres; its user must be allowed to create schemas.")
     deploy_wait_seconds: float = Field(
-        default=60, gt=0, description="How long migrate and topics wait for Postgres or Kafka before they give up."
+        default=60, gt=0, description="How long migrate and topics wait for Postgres or Kafka before giving up."
     )
     kafka_replication_factor: int = Field(
-        default=1, ge=1, le=9, description="Copies of each topic: 1 for a single broker, 3 in production."
+        default=1, ge=1, le=9, description="Replicas of each topic: 1 for a single broker, 3 in production."
     )
     kafka_min_insync_replicas: int = Field(
-        default=0, ge=0, le=9, description="Copies that must acknowledge; 0: one less than the replication factor, at least 1."
+        default=0, ge=0, le=9, description="min.insync.replicas; 0: one less than the replication factor, at least 1."
     )
 
     def postgres_dsn(self) -> str:
@@ -26,5 +26,5 @@ class DeploySettings(ServiceSettings):
         return super().postgres_dsn()
 
     def min_insync(self) -> int:
-        """Return min.insync.replicas: with three copies two, so that one broker may be away and nothing acknowledged is lost."""
+        """Return min.insync.replicas: two of three, so that one broker may fail without losing acknowledged records."""
         return self.kafka_min_insync_replicas or max(1, self.kafka_replication_factor - 1)

@@ -1,4 +1,4 @@
-"""What every stand-in shares: a clock that can be moved, faults on demand, a request log, and being served on a port."""
+"""The common parts of the stand-ins: an adjustable clock, faults on demand, a request log, serving on a port."""
 
 import asyncio
 import contextlib
@@ -27,18 +27,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Clock:
-    """Real time plus an offset; or standing still."""
+    """Real time plus an offset, or frozen."""
 
     def __init__(self) -> None:
         self.offset = timedelta()
         self.frozen: datetime | None = None
 
     def now(self) -> datetime:
-        """The time here, in UTC."""
+        """The current time of this clock, in UTC."""
         return self.frozen or datetime.now(UTC) + self.offset
 
     def apply(self, order: dict[str, Any]) -> datetime:
-        """Obey `{"set": time}`, `{"advance": seconds}`, `{"freeze": true|false}`; several together in this order."""
+        """Apply `{"set": time}`, `{"advance": seconds}`, `{"freeze": true|false}`; several together in this order."""
         if "set" in order:
             wanted = datetime.fromisoformat(order["set"])
             if self.frozen:
@@ -55,12 +55,12 @@ class Clock:
 
 @dataclass
 class Fault:
-    """What shall go wrong for requests that match, `times` times (-1: until cleared).
+    """A fault for matching requests, `times` times (-1: until cleared).
 
-    `path` is a regular expression; `query` holds parameters that must be equal; `contains` must stand in the path, query or body.
-    `after`: the work is done, and then the answer is spoiled. `drop`: the connection is cut in mid-answer. `malformed`: 200 and
-    half a JSON text. Otherwise `status`, `body` (text or JSON) and `headers` are the answer; without a status only the
-    delay happens.
+    `path` is a regular expression; `query` has parameters that must be equal; `contains` must occur in the path, query or body.
+    `after`: the request is processed before the fault. `drop`: the connection is closed during the response. `malformed`: 200
+    with half a JSON text. Otherwise `status`, `body` (text or JSON) and `headers` are the response; without a status, nothing
+    but the delay happens.
     """
 
     times: int = 1
@@ -77,7 +77,7 @@ class Fault:
     after: bool = False
 
     def matches(self, method: str, path: str, query: str, body: bytes) -> bool:
-        """Whether this request is meant."""
+        """Whether this request matches."""
         parameters = dict(parse_qsl(query))
         return (
             self.times != 0
@@ -90,7 +90,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Logged:
-    """One request as the log keeps it: without headers, so without secrets."""
+    """A logged request: without headers, hence without secrets."""
 
     at: str
     method: str
@@ -103,7 +103,7 @@ class Logged:
 
 
 class Watcher:
-    """ASGI middleware: logs each request outside /control, and lets the faults happen."""
+    """ASGI middleware: logs each request outside /control, and applies the faults."""
 
     def __init__(self, app: ASGIApp, clock: Clock, keep: int = 10_000) -> None:
         self.app = app
@@ -156,7 +156,7 @@ class Watcher:
         if fault.drop:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
             await send({"type": "http.response.body", "body": b'{"', "more_body": True})
-            return  # the server closes a connection whose answer is cut short
+            return  # the server closes a connection with an incomplete response
         if fault.malformed:
             answer = Response('[{"PriceQuoteNo": 12', 200, media_type="application/json")
         elif fault.status is not None:
@@ -171,7 +171,7 @@ class Watcher:
         await answer(scope, _replay(body), send)
 
     def control_faults(self, method: str, order: Any) -> Any:
-        """POST adds one fault or a list, DELETE clears, GET shows what is left."""
+        """POST adds one fault or a list, DELETE removes all, GET shows the remaining ones."""
         if method == "DELETE":
             self.faults.clear()
         elif method == "POST":
@@ -179,7 +179,7 @@ class Watcher:
         return [asdict(fault) for fault in self.faults if fault.times]
 
     def control_requests(self, method: str) -> Any:
-        """GET lists, DELETE forgets."""
+        """GET lists, DELETE clears."""
         if method == "DELETE":
             self.requests.clear()
         return [asdict(request) for request in self.requests]
@@ -191,7 +191,7 @@ def _replay(body: bytes) -> Receive:
     async def receive() -> Message:
         nonlocal sent
         if sent:
-            await asyncio.sleep(3600)  # nothing more comes; whoever waits for a disconnect waits
+            await asyncio.sleep(3600)  # no more messages; wait for a disconnect
         sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
@@ -215,7 +215,7 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
     """A JSON response."""
     try:
         return Response(to_json(value), status, headers, media_type="application/json")
-    except UnicodeEncodeError:  # half a character: it came as an escape, and leaves as one
+    except UnicodeEncodeError:  # a lone surrogate: it came as an escape, and is sent as one
         return Response(json.dumps(value, default=_default), status, headers, media_type="application/json")
 
 
@@ -226,7 +226,7 @@ async def read_json(request: Request) -> Any:
 
 
 class PortTakenError(Exception):
-    """The port cannot be had; the message is one line for the operator."""
+    """The port cannot be used; the message is one line for the operator."""
 
 
 class StateUnreadableError(Exception):
@@ -234,17 +234,19 @@ class StateUnreadableError(Exception):
 
 
 def load_state(path: Path | None) -> Any:
-    """Read what `save_state` wrote; None where there is nothing. Only ever give it files of our own: pickles run code."""
+    """Read the result of `save_state`; None if there is none. Use it only on our own files: pickles can run code."""
     if path is None or not path.exists():
         return None
     try:
         return pickle.loads(path.read_bytes())  # noqa: S301 - our own file, 0600
     except Exception as error:
-        raise StateUnreadableError(f"the state file {path} cannot be read ({error!r}); move it away to start afresh") from error
+        raise StateUnreadableError(
+            f"the state file {path} cannot be read ({error!r}); remove it to start with an empty state"
+        ) from error
 
 
 def save_state(path: Path | None, state: Any) -> None:
-    """Write a state whole or not at all, readable by its owner only."""
+    """Write a state atomically, readable only by its owner."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +258,7 @@ def save_state(path: Path | None, state: Any) -> None:
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket (port 0: any). Raises PortTakenError."""
-    # With the protocol named asyncio switches Nagle off; without, every answer on a kept connection waits 40 ms.
+    # asyncio disables Nagle's algorithm only if the protocol is given; else each response on a keep-alive connection waits 40 ms.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -269,14 +271,14 @@ def bind(host: str, port: int) -> socket.socket:
             owner = port_owner(port)
             by = f" by {owner}" if owner else ""
             raise PortTakenError(
-                f"port {port} on {host} is already in use{by}; end that, or choose another with --port (0: any free one)"
+                f"port {port} on {host} is already in use{by}; stop that process, or choose another one with --port (0: any)"
             ) from error
         raise PortTakenError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host or --port") from error
     return listener
 
 
 def port_owner(port: int) -> str | None:
-    """Name the process that listens on a port, where the system lets us see it (Linux, same user)."""
+    """Return the process that listens on a port, if the system shows it (Linux, same user)."""
     inodes = set()
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
@@ -300,7 +302,7 @@ class _Server(uvicorn.Server):
         yield
 
     def obey_signals(self) -> None:
-        """From now on a signal ends the server; before its first line is printed, so that no early signal is a crash."""
+        """Handle signals from now on, before the first line is printed, so that an early signal is not a crash."""
 
         def stop(signum: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit and signum == signal.SIGINT

@@ -1,4 +1,4 @@
-"""The whole system on one machine: the stack, the stand-ins, migrations and the four services as processes of their own.
+"""The whole system on one machine: the stack, the stand-ins, migrations and the four services as separate processes.
 
 `make demo`, `make up`, the end-to-end tests and the benchmark run on it. It configures services by environment variables only, as
 a deployment does, and imports none of them.
@@ -26,9 +26,9 @@ STAND_INS = ("qbo", "emr", "sheets")
 
 
 class System:
-    """Everything that runs. `environment` is laid over what each service gets; `standins` says which sources are stand-ins.
+    """The running system. `environment` overrides each service's settings; `standins` says which systems are stand-ins.
 
-    Call `start()` inside `async with stack`; read `first["qbo"]` and so on for what the stand-ins told (their first line).
+    Call `start()` inside `async with stack`; `first["qbo"]` and so on have the stand-ins' first lines.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class System:
         return self.stack.supervisor
 
     async def start_standins(self) -> None:
-        """Start the stand-ins at once and keep what they say."""
+        """Start the stand-ins concurrently and keep their first lines."""
         await asyncio.gather(*(self._start_standin(name) for name in self.standins))
 
     async def _start_standin(self, name: str) -> None:
@@ -66,7 +66,7 @@ class System:
         self.first[name] = process.first
 
     async def migrate(self) -> None:
-        """Bring the database up to date."""
+        """Migrate the database."""
         await self._run("migrate", "bookrelay_deploy.main", "migrate")
 
     async def _run(self, name: str, module: str, *arguments: str) -> None:
@@ -78,7 +78,7 @@ class System:
         try:
             output, _ = await process.communicate()
         finally:
-            if process.returncode is None:  # we are stopped meanwhile
+            if process.returncode is None:  # stopped meanwhile
                 process.kill()
                 await process.wait()
         (self.directory / f"{name}.log").write_bytes(output)
@@ -88,11 +88,11 @@ class System:
             raise ProcessFailedError(f"{name} ended with exit status {process.returncode}: {reason}")
 
     def common(self) -> dict[str, str]:
-        """Return what every service gets."""
+        """Return the settings of every service."""
         return {"DATABASE_URL": self.stack.database_url, "KAFKA_BOOTSTRAP_SERVERS": self.stack.bootstrap_servers}
 
     def service_environment(self, name: str) -> dict[str, str]:
-        """Return the environment of one service: common, its part of the stand-ins, then what the caller laid over."""
+        """Return the environment of one service: common settings, the stand-ins' settings, then the caller's overrides."""
         own = {**self.common(), "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(self.ports[name])}
         if qbo := self.first.get("qbo"):
             own["QBO_REALM_ID"] = str(qbo["realm_id"])
@@ -139,7 +139,7 @@ class System:
         return path
 
     def _encryption_key(self) -> str:
-        """Return the key for tokens at rest: made once, kept with the state."""
+        """Return the key for tokens at rest: created once, kept with the state."""
         path = self.directory / "token-key"
         if not path.exists():
             path.touch(mode=0o600)
@@ -150,7 +150,7 @@ class System:
         return {"QBO_WEBHOOK_VERIFIER_TOKENS": qbo["webhook_verifier_token"]} if (qbo := self.first.get("qbo")) else {}
 
     async def start_services(self, names: tuple[str, ...] = SERVICES, *, ready_within: float | None = 60) -> None:
-        """Start services, each as a process that is restarted when it goes unasked, and wait until they are ready."""
+        """Start services, each as a process that is restarted if it ends unexpectedly, and wait until they are ready."""
         await asyncio.gather(*(self._start_service(name, ready_within) for name in names))
 
     async def _start_service(self, name: str, ready_within: float | None) -> ManagedProcess:
@@ -160,11 +160,11 @@ class System:
         )  # fmt: skip
 
     async def start_standby(self, name: str, instance: str) -> None:
-        """Start one more process of a service, `instance`, which is not started again when it goes; return when its loops run."""
+        """Start another process of a service, `instance`, which is not restarted; return when its loops are running."""
         address = f"http://127.0.0.1:{(port := free_port())}"
         environment = {**self.service_environment(name), "HTTP_PORT": str(port)}
         process = await self.supervisor.start(instance, _command(name), env=environment, restart=False, ready_within=None)
-        # Loops run while its consumers join, which can take the embedded broker long after another member was killed.
+        # Loops run while its consumers join, which can take long on the embedded broker after another member was killed.
         while not await self._runs(address):
             if not process.running:
                 raise ProcessFailedError(f"{instance} ended; see {process.log_path}")
@@ -177,11 +177,11 @@ class System:
         return False
 
     def url(self, name: str) -> str:
-        """Return where a service answers."""
+        """Return the URL of a service."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
     async def register_webhooks(self) -> None:
-        """Tell the QuickBooks stand-in where its webhooks go."""
+        """Register the gateway as webhook endpoint with the QuickBooks stand-in."""
         target = f"{self.url('webhook-gateway')}/webhooks/intuit"
         await self.control("qbo", "POST", "/webhooks", {"url": target, "format": "cloudevents"})
 

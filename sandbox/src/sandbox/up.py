@@ -1,7 +1,7 @@
-"""`make up`: the same system to stay. State lives in .bookrelay/ and survives a restart; Ctrl-C ends everything cleanly.
+"""`make up`: the same system, running until Ctrl-C. State is kept in .bookrelay/ and survives a restart.
 
 Sources and books are stand-ins unless the environment (or .env) has their credentials: QBO_CLIENT_ID, EMR_CLIENT_ID,
-GOOGLE_CREDENTIALS_FILE. KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL use what exists.
+GOOGLE_CREDENTIALS_FILE. With KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL it uses existing servers.
 """
 
 import argparse
@@ -34,7 +34,7 @@ BROKER_PORT = 8192
 
 
 def settings_of(env_file: Path) -> dict[str, str]:
-    """Return what .env and the environment say; the environment wins."""
+    """Return the settings from .env and the environment; the environment takes precedence."""
     values = {k: v for k, v in dotenv_values(env_file).items() if v} if env_file.exists() else {}
     servers = tuple(name for name in os.environ if name.startswith(("KAFKA_", "DATABASE_")))
     names = (*values, *CREDENTIALS.values(), *servers)
@@ -42,7 +42,7 @@ def settings_of(env_file: Path) -> dict[str, str]:
 
 
 def for_services(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what is laid over the services' settings: nothing of users and TLS for a Kafka or Postgres that we start here."""
+    """Return the overrides of the services' settings, without users and TLS for a Kafka or Postgres started here."""
     ours = ["DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "HTTP_PORT", "HTTP_HOST"]
     if not given.get("KAFKA_BOOTSTRAP_SERVERS"):
         ours += ["KAFKA_SECURITY_PROTOCOL", *(name for name in given if name.startswith(("KAFKA_SASL_", "KAFKA_SSL_")))]
@@ -52,7 +52,7 @@ def for_services(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def standin_options(directory: Path, standins: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Return how the stand-ins start: on ports that stay, with state that stays."""
+    """Return the stand-ins' options: fixed ports and state files."""
     options: dict[str, tuple[str, ...]] = {
         name: ("--port", str(STANDIN_PORTS[name]), "--state-file", str(directory / f"standin-{name}.state")) for name in standins
     }
@@ -62,20 +62,20 @@ def standin_options(directory: Path, standins: tuple[str, ...]) -> dict[str, tup
 
 
 def only_one(directory: Path) -> IO[str]:
-    """Lock the state directory; two systems on one state would fight."""
+    """Lock the state directory, so that two systems do not use it at once."""
     directory.mkdir(parents=True, exist_ok=True)
     lock = (directory / "lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise ProcessFailedError(
-            f"another `make up` runs on {directory}. Stop it with Ctrl-C, or give this one --directory elsewhere."
+            f"another `make up` is running on {directory}. Stop it with Ctrl-C, or use another --directory."
         ) from None
     return lock
 
 
 async def run(options: argparse.Namespace, console: Console) -> int:
-    """Start, stay, stop."""
+    """Start, wait for Ctrl-C, stop."""
     directory: Path = options.directory.resolve()
     lock = only_one(directory)
     given = settings_of(Path(options.env_file))
@@ -96,9 +96,9 @@ async def run(options: argparse.Namespace, console: Console) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end)
-    stack.supervisor.tell = lambda line: console.print(f"  {line}")
+    stack.supervisor.report = lambda line: console.print(f"  {line}")
     async with stack:
-        keeping = asyncio.create_task(stack.keep_up(stack.supervisor.tell), name="keep up")
+        keeping = asyncio.create_task(stack.keep_up(stack.supervisor.report), name="keep up")
         system = System(
             stack, directory, environment=for_services(given),
             standins=standins, standin_options=standin_options(directory, standins),
@@ -116,7 +116,7 @@ async def run(options: argparse.Namespace, console: Console) -> int:
             keeping.cancel()
             await system.close()
     lock.close()
-    console.print("stopped; the state stays in " + str(directory) + " (make reset forgets it)")
+    console.print("stopped; the state is kept in " + str(directory) + " (make reset deletes it)")
     return 0
 
 
@@ -135,7 +135,7 @@ async def _start(system: System, console: Console, stop: asyncio.Event) -> None:
 
 async def _start_all(system: System) -> None:
     await asyncio.gather(system.start_standins(), system.migrate())
-    await system.start_services(ready_within=None)  # what is away is waited for; readiness is shown below
+    await system.start_services(ready_within=None)  # they wait for unavailable servers; readiness is shown below
     await asyncio.gather(*(_soon_ready(system, name) for name in SERVICES))
     if "qbo" in system.first:
         await system.register_webhooks()
@@ -145,14 +145,14 @@ async def _soon_ready(system: System, name: str) -> None:
     try:
         await system.supervisor[name].wait_ready(20)
     except ProcessFailedError:
-        return  # shown with its reason
+        return  # its reason is shown
 
 
 def write_environment(system: System, directory: Path) -> None:
-    """Leave what the writer was given, so that its commands for operators find the same company: `make qbo-writer`."""
+    """Save the writer's environment for operator commands: `make qbo-writer`."""
     path = directory / "qbo-writer.env"
     path.unlink(missing_ok=True)
-    path.touch(mode=0o600)  # it holds secrets
+    path.touch(mode=0o600)  # it contains secrets
     given = system.service_environment("qbo-writer")
     path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in given.items() if name != "HTTP_PORT"))
 
@@ -171,11 +171,11 @@ def show(system: System, console: Console) -> None:
         else:
             console.print(f"  real:     {words:<34} configured")
     console.print("  for operators: make qbo-writer ARGS=status    (commands: docs/runbook.md)")
-    console.print(f"  logs: {system.supervisor.log_directory}    Ctrl-C ends all of it\n")
+    console.print(f"  logs: {system.supervisor.log_directory}    Ctrl-C stops everything\n")
 
 
 def state(system: System, name: str) -> str:
-    """Return why a service is not ready, or that it is."""
+    """Return whether a service is ready, or why not."""
     import urllib.error
     import urllib.request
 
@@ -187,7 +187,7 @@ def state(system: System, name: str) -> str:
         return "not ready: " + "; ".join(str(reason) for reason in reasons)
     except OSError:
         if system.supervisor[name].running:
-            return "starting: it does not answer yet"
+            return "starting: not responding yet"
         log = system.supervisor[name].log_path
         text = log.read_text(errors="replace") if log.exists() else ""
         lines = [line for line in text.splitlines() if line.startswith(f"{name}: ")]
@@ -201,7 +201,7 @@ def without_password(url: str) -> str:
 
 
 def main() -> None:
-    """Run and exit: 0 after Ctrl-C, 1 with a reason."""
+    """Run and exit: 0 after Ctrl-C, else 1 with a reason."""
     parser = argparse.ArgumentParser(prog="make up", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--broker", choices=("embedded", "kafka"), default="kafka")
     parser.add_argument("--directory", type=Path, default=Path(".bookrelay"))

@@ -1,6 +1,6 @@
-"""Whose fault an error is. The record's: it can never be handled as it is. The surroundings': it can be, later.
+"""What an error is due to: the record, which can never be handled as it is, or the environment, where a retry may succeed.
 
-By the exception's class alone. An outage, a full disk or missing rights of a database are never a record's fault.
+Decided by the exception's class alone. An outage, a full disk or missing database privileges are never a record's fault.
 """
 
 import traceback
@@ -20,58 +20,60 @@ _OF_SURROUNDINGS: tuple[type[BaseException], ...] = (
     TransientError, KafkaError, httpx.TransportError, OSError, TimeoutError, MemoryError,
 )  # fmt: skip
 _REFUSED_BY_POSTGRES: tuple[type[BaseException], ...] = ()
-_TELLING: tuple[type[BaseException], ...] = ()
-# Where pydantic's own words repeat what they found: a type of somebody's own, a sign of an id.
+_WITH_SAFE_TEXT: tuple[type[BaseException], ...] = ()
+# Replaces pydantic's messages that quote the content: an unknown type, a character of an id.
 _WITHOUT_CONTENT = {
-    "union_tag_invalid": "The type is not one that this topic carries",
+    "union_tag_invalid": "This topic does not carry messages of this type",
     "uuid_parsing": "It is not a UUID",
 }
 
 if find_spec("asyncpg"):  # the extra `db`: a service without tables is installed without it
     import asyncpg
 
-    _TELLING = (asyncpg.ProgramLimitExceededError,)  # "index row size 3040 exceeds ...": sizes and names of ours, no content
+    _WITH_SAFE_TEXT = (
+        asyncpg.ProgramLimitExceededError,
+    )  # "index row size 3040 exceeds ...": sizes and our own names, no content
     _REFUSED_BY_POSTGRES = (
-        asyncpg.DataError,  # class 22: characters, numbers and dates that it cannot hold; its client's checks, too
+        asyncpg.DataError,  # class 22: characters, numbers and dates that it cannot store; also raised by the client's own checks
         asyncpg.NotNullViolationError,
         asyncpg.CheckViolationError,
-        *_TELLING,
+        *_WITH_SAFE_TEXT,
     )
     _OF_RECORD += _REFUSED_BY_POSTGRES
     _OF_SURROUNDINGS += (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def of_record(error: BaseException) -> bool:
-    """Whether the record itself is the cause, so that trying again is useless."""
+    """Whether the record itself is the cause, so that a retry is useless."""
     return isinstance(error, _OF_RECORD)
 
 
 def of_surroundings(error: BaseException) -> bool:
-    """Whether the record is innocent. What is neither is a defect of ours, which one record or all of them may show."""
+    """Whether the environment is the cause. An error of neither kind is a bug of ours, triggered by one record or by all."""
     return isinstance(error, _OF_SURROUNDINGS) and not of_record(error)
 
 
 def reason(error: BaseException) -> str:
-    """Say what is wrong with a record, for an operator, without repeating its content."""
+    """Describe to an operator what is wrong with a record, without quoting its content."""
     if isinstance(error, PermanentError):
         return error.sentence()
     if isinstance(error, ValidationError):
         return describe(error)
     name = type(error).__name__.removesuffix("Error")
-    if isinstance(error, _TELLING):
+    if isinstance(error, _WITH_SAFE_TEXT):
         return f"Postgres cannot store it: {error}"
     if isinstance(error, _REFUSED_BY_POSTGRES):
-        return f"Postgres cannot store it ({name}): a character, number or date that it does not take."
-    return f"It cannot be handled ({name}): look for message.failed in the log."
+        return f"Postgres cannot store it ({name}): it contains a character, number or date outside Postgres' range."
+    return f"Handling it failed ({name}): see message.failed in the log."
 
 
 def where(error: BaseException) -> str:
-    """Say where an error arose, for developers: the last functions and lines, and nothing of what they worked on."""
+    """Return where an error was raised, for developers: the last functions and lines, without any data."""
     return " > ".join(f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-4:])
 
 
 def describe(error: ValidationError) -> str:
-    """Say what is wrong with a message without repeating its content."""
+    """Describe what is wrong with a message, without quoting its content."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     counted = "1 error" if error.error_count() == 1 else f"{error.error_count()} errors"

@@ -1,6 +1,6 @@
-"""Records at which a consumer stands: handed over again and again, with all that is behind them. Which, since when, and why.
+"""Records that a consumer is stuck at: it retries them, and everything behind them waits. Which records, since when, and why.
 
-In memory, of this process. A partition that another member of the group has taken over is forgotten after two minutes.
+Kept in this process's memory. A partition that another group member has taken over is forgotten after two minutes.
 """
 
 import re
@@ -17,18 +17,18 @@ from bookrelay import blame, metrics
 from bookrelay.causes import cause_of
 from bookrelay.errors import BookrelayError
 
-FORGET_SECONDS = 120.0  # a record is tried again after 5 s at most
+FORGET_SECONDS = 120.0  # a record is retried after 5 s at most
 KEY_LENGTH = 200
 REASON_LENGTH = 300
 FIX = (
-    "Remove its cause, then it goes on by itself; where the record itself is the cause, move the group past it with Kafka's own "
-    "tools (kafka-consumer-groups --reset-offsets) and have its source send it again."
+    "Fix the cause; consumption then resumes automatically. If the record itself is the cause, move the group past it with "
+    "Kafka's tools (kafka-consumer-groups --reset-offsets), then have its source send it again."
 )
 
 
 @dataclass(frozen=True)
 class BlockedRecord:
-    """A record that its consumer cannot get past. `key` is cut; times are aware UTC."""
+    """A record that its consumer cannot get past. `key` is truncated; times are aware, in UTC."""
 
     topic: str
     group: str
@@ -41,19 +41,19 @@ class BlockedRecord:
 
     @property
     def what(self) -> str:
-        """Which consumer stands where, and why."""
+        """Which consumer is stuck, where, and why."""
         return (
             f"{self.group} cannot get past offset {self.offset} of {self.topic}, partition {self.partition}, key {self.key!r}, "
-            f"since {self.since:%Y-%m-%d %H:%M} UTC (tried {self.failures} times): {self.reason}"
+            f"since {self.since:%Y-%m-%d %H:%M} UTC (failed {self.failures} times): {self.reason}"
         )
 
     def sentence(self) -> str:
-        """Return what stands, why, and what a person can do."""
+        """Return which consumer is stuck, why, and what a person can do."""
         return f"{self.what.rstrip('.')}. {FIX}"
 
 
 class FailsAtError(Exception):
-    """Work on a batch failed at one record; `error` is why."""
+    """A batch failed at one record; `error` is the reason."""
 
     def __init__(self, record: ConsumerRecord[Any, Any], error: Exception) -> None:
         super().__init__(f"{record.topic}:{record.partition}:{record.offset}")
@@ -61,13 +61,13 @@ class FailsAtError(Exception):
 
 
 class Blocked:
-    """All of a process."""
+    """All blocked records of this process."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[str, str, int], tuple[BlockedRecord, float]] = {}
 
     def failed(self, group: str, record: ConsumerRecord[Any, Any], error: BaseException) -> BlockedRecord:
-        """Note that the consumer failed at this record (again)."""
+        """Record that the consumer failed at this record (again)."""
         where = (record.topic, group, record.partition)
         now, reason = datetime.now(UTC), why(error)
         key = (record.key or b"").decode("utf-8", "replace")[:KEY_LENGTH]
@@ -81,19 +81,19 @@ class Blocked:
         return blocked
 
     def passed(self, group: str, records: Sequence[ConsumerRecord[Any, Any]]) -> list[BlockedRecord]:
-        """Note that these were handled; return what stood and does so no longer."""
+        """Record that these were handled; return the records that no longer block."""
         if not self._at:
             return []
-        over: list[BlockedRecord] = []
+        unblocked: list[BlockedRecord] = []
         for record in records:
             where = (record.topic, group, record.partition)
             if where in self._at and record.offset >= self._at[where][0].offset:
-                over.append(self._at[where][0])
+                unblocked.append(self._at[where][0])
                 self._forget(where)
-        return over
+        return unblocked
 
     def records(self) -> list[BlockedRecord]:
-        """Return where consumers stand now, the oldest first."""
+        """Return the records that block consumers now, the oldest first."""
         for where, (_, tried_at) in list(self._at.items()):
             if time.monotonic() - tried_at > FORGET_SECONDS:
                 self._forget(where)
@@ -110,7 +110,7 @@ def _label(where: tuple[str, str, int], gauge: Any) -> Any:
 
 
 def why(error: BaseException) -> str:
-    """Say an error in one line; long quoted parts, which may be of a message's content, are left out."""
+    """Return an error as one line, without long quoted parts: they may be a message's content."""
     if isinstance(error, BookrelayError):
         return error.sentence()[:REASON_LENGTH]
     if isinstance(error, (OSError, KafkaError)):
@@ -126,11 +126,11 @@ _blocked: Blocked | None = None
 
 
 def in_force() -> Blocked:
-    """Return what stands in this process; a process without a service (a command, a test) keeps nothing."""
+    """Return the blocked records of this process; a process without a service (a command, a test) has none."""
     return _blocked or Blocked()
 
 
 def put_in_force(blocked: Blocked) -> None:
-    """Keep what stands in this process here."""
+    """Make these the blocked records of this process."""
     global _blocked  # noqa: PLW0603
     _blocked = blocked

@@ -1,4 +1,4 @@
-"""A poller's cursor: how far its source was read. It moves in the transaction that commits what was read."""
+"""A poller's cursor: the position up to which its source was read. It moves in the transaction that commits what was read."""
 
 from datetime import datetime
 

@@ -1,6 +1,6 @@
-"""Postgres through asyncpg: the pool, transactions, and which errors pass by themselves.
+"""Postgres through asyncpg: the pool, transactions, and which errors are transient.
 
-Each service owns one schema, declared as SQLModel classes in its `tables.py`; deploy migrates them.
+Each service owns one schema, declared as SQLModel classes in its `tables.py`; `bookrelay-deploy migrate` creates it.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ log = telemetry.get_logger(__name__)
 Connection: TypeAlias = asyncpg.Connection
 Pool: TypeAlias = asyncpg.Pool
 
-# `bookrelay-deploy migrate` has not run, or is still on its way.
+# `bookrelay-deploy migrate` has not run, or is still running.
 UNMIGRATED_POSTGRES: tuple[type[BaseException], ...] = (
     asyncpg.UndefinedTableError,
     asyncpg.InvalidSchemaNameError,
     asyncpg.UndefinedColumnError,
 )
 
-# What a restart of Postgres, a failover or pg_terminate_backend looks like: the same work succeeds on a new connection.
+# Raised on a restart of Postgres, a failover or pg_terminate_backend: the same work succeeds on a new connection.
 TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -49,10 +49,10 @@ TRANSIENT_POSTGRES: tuple[type[BaseException], ...] = (
     TimeoutError,
 )
 
-# What no waiting mends: the address names a database or a user that Postgres does not take, or an option that is none.
+# Permanent: the address names a database or user that Postgres does not accept, or an unknown option.
 _WRONG_ADDRESS: tuple[type[BaseException], ...] = (
     asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password, too
+    asyncpg.InvalidAuthorizationSpecificationError,  # includes a wrong password
     asyncpg.InsufficientPrivilegeError,
     asyncpg.exceptions.ClientConfigurationError,
 )
@@ -60,11 +60,11 @@ _WRONG_ADDRESS: tuple[type[BaseException], ...] = (
 FIXES = {
     "address": "Start it, or correct DATABASE_URL",
     "authority": "Set DATABASE_SSL_CA_FILE to the certificate (PEM) of the authority that signed it",
-    "host name": "Write the name that stands in the certificate into DATABASE_URL (verify-ca gives the check up)",
-    "tls": "Switch TLS on there, or correct DATABASE_SSL_MODE",
+    "host name": "Use the host name in the certificate in DATABASE_URL (verify-ca skips this check)",
+    "tls": "Enable TLS on the server, or correct DATABASE_SSL_MODE",
     "user": "Correct user and password in DATABASE_URL (or DATABASE_PASSWORD)",
-    "certificate": "Set DATABASE_SSL_CERTIFICATE_FILE and DATABASE_SSL_KEY_FILE to what it accepts",
-    "entry": "Let the user in there (pg_hba.conf); where it wants TLS or a certificate, set DATABASE_SSL_MODE",
+    "certificate": "Set DATABASE_SSL_CERTIFICATE_FILE and DATABASE_SSL_KEY_FILE to a certificate that it accepts",
+    "entry": "Allow the user in pg_hba.conf; if the entry requires TLS or a certificate, set DATABASE_SSL_MODE",
 }
 
 IDLE_SECONDS = 5
@@ -75,12 +75,12 @@ async def _prepare(connection: Any) -> None:
 
 
 async def _nothing_to_reset(_: Any) -> None:
-    """Sessions hold no state of ours (no LISTEN, no SET but SET LOCAL, no advisory lock): asyncpg's RESET ALL at every release
-    would be one round trip in six. It rolls an open transaction back all the same."""
+    """Skip asyncpg's RESET ALL at every release, one round trip in six: our sessions hold no state (no LISTEN, no SET other than
+    SET LOCAL, no session advisory lock). An open transaction is still rolled back."""
 
 
 async def open_pool(settings: ServiceSettings, *, application_name: str, size: int | None = None) -> Pool:
-    """Open a pool; raises what is in TRANSIENT_POSTGRES while the server is away, SettingsError for a wrong address."""
+    """Open a pool. Raises an error of TRANSIENT_POSTGRES while the server is unavailable, SettingsError for a wrong address."""
     options: dict[str, Any] = {} if settings.database_prepared_statements else {"statement_cache_size": 0}
     try:
         return await _open(settings.postgres_dsn(), settings, application_name, size or settings.database_pool_size, options)
@@ -89,26 +89,26 @@ async def open_pool(settings: ServiceSettings, *, application_name: str, size: i
 
 
 def refused(error: BaseException) -> SettingsError:
-    """Return what Postgres refuses for good as a sentence: its own words, and the setting to correct."""
+    """Return an error for what Postgres refuses permanently: its own message, and the setting to correct."""
     kind = cause_of(error).kind
-    fix = FIXES[kind] if kind != "address" else "Check database, user and password in DATABASE_URL, and the user's rights"
+    fix = FIXES[kind] if kind != "address" else "Check database, user and password in DATABASE_URL, and the user's privileges"
     return SettingsError(f"Postgres cannot be used: {error}.", f"{fix}.")
 
 
 def postgres_server(settings: ServiceSettings, pool: Callable[[], Pool | None] = lambda: None) -> Server:
-    """Return Postgres as a server to watch; `pool` gives the pool once it is there."""
+    """Return Postgres as a server to watch; `pool` returns the pool once it is open."""
     dsn = settings.postgres_dsn()
     return Server("Postgres", address_of(dsn), FIXES, lambda: probe(pool(), dsn))
 
 
 def address_of(dsn: str) -> str:
-    """Return host:port of a database's address: nothing of user and password."""
+    """Return host:port of a database address, without user and password."""
     place = urlsplit(dsn).netloc.rpartition("@")[2]
     return place if ":" in place.rpartition("]")[2] else f"{place or 'this machine'}:5432"
 
 
 async def probe(pool: Pool | None, dsn: str) -> None:
-    """Return if the server answers; raise what it is otherwise. A pool that is wholly in use is no reason to doubt it."""
+    """Return if the server answers, raise otherwise. A pool with no free connection is not treated as a failure."""
     if pool is not None and (pool.get_idle_size() or pool.get_size() < pool.get_max_size()):
         async with pool.acquire(timeout=3) as connection:
             await connection.execute("SELECT 1", timeout=3)
@@ -134,17 +134,17 @@ async def _open(dsn: str, settings: ServiceSettings, application_name: str, size
 
 
 class NoRow(Exception):  # noqa: N818
-    """The query that a transaction depends on gave no row."""
+    """The query that a transaction depends on returned no row."""
 
 
 @contextlib.asynccontextmanager
 async def transaction(pool: Pool, *, only_if: str | None = None, idle_seconds: int = IDLE_SECONDS) -> AsyncIterator[Connection]:
-    """Open one transaction on one connection; committed at the end of the block, rolled back on an exception.
+    """Open a transaction on one connection; committed at the end of the block, rolled back on an exception.
 
-    `only_if` is a query that travels with BEGIN and must give a row, else NoRow is raised. A process that is paused or cut off
-    inside the block loses its locks after `idle_seconds` without a statement: nobody waits for it longer.
+    `only_if` is a query sent together with BEGIN; NoRow is raised if it returns no row. A process that is paused or disconnected
+    inside the block loses its locks after `idle_seconds` without a statement.
     """
-    # One round trip, and right behind PgBouncer, too.
+    # One round trip, and correct behind PgBouncer as well.
     begin = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{idle_seconds:d}s'"
     async with pool.acquire() as connection:
         try:
@@ -160,7 +160,7 @@ async def transaction(pool: Pool, *, only_if: str | None = None, idle_seconds: i
 
 
 async def close_pool(pool: Pool, seconds: float = 5) -> None:
-    """Close the pool; connections that do not end in time are cut."""
+    """Close the pool; connections that do not close in time are terminated."""
     try:
         async with asyncio.timeout(seconds):
             await pool.close()

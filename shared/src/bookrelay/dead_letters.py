@@ -1,4 +1,4 @@
-"""Put a record aside, so that the others go on: as it was, with the reason beside it; cut where the broker would not take it."""
+"""Send a record to its dead-letter topic so that the others continue: unchanged, with the reason; truncated only if too large."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,37 +12,37 @@ from bookrelay.topics import Topic
 
 log = telemetry.get_logger(__name__)
 
-KEY_BYTES = 10_000  # of the key that is kept
+KEY_BYTES = 10_000  # of the key are kept
 REASON_CHARACTERS = 500
-CUT = "dlt-value-bytes"  # there where the value was cut: such a letter cannot be sent back
+CUT = "dlt-value-bytes"  # present if the value was truncated: such a dead letter cannot be redriven
 
 Encoded = tuple[bytes | None, bytes | None, dict[str, str]]
 """Key, value, headers."""
 
 
 class PublishesEncoded(Protocol):
-    """What is needed of the producer (`bookrelay.kafka.Publisher`)."""
+    """The port to the producer (`bookrelay.kafka.Publisher`)."""
 
     async def publish_encoded(self, topic: str, records: Iterable[Encoded]) -> None:
-        """Return when the broker has acknowledged all, in order for each key; raise otherwise.
+        """Return when the broker has acknowledged every record, in order for each key; raise otherwise.
 
-        Raises RecordRefusedError where a record, and not the broker's state, is the reason.
+        Raises RecordRefusedError if the broker refuses a record for its content or size.
         """
 
 
 def headers_of(record: ConsumerRecord[Any, Any]) -> dict[str, str]:
-    """Read headers that anybody may have written: null and non-UTF-8 values are tolerated."""
+    """Return the headers as text; null and non-UTF-8 values are tolerated, since any client may have written them."""
     return {str(k): (v or b"").decode("utf-8", "replace") for k, v in record.headers or ()}
 
 
 async def send(publisher: PublishesEncoded, topic: Topic, group: str, record: ConsumerRecord[Any, Any], reason: str) -> None:
-    """Put a record aside: key, value and headers kept, with reason, topic, partition and offset beside them."""
+    """Dead-letter a record: key, value and headers are kept, with reason, topic, partition and offset as headers."""
     target = topic.dead_letters(group).name
     for most in (limits.LETTER_BYTES, 100_000, 0):
         try:
             await publisher.publish_encoded(target, [letter(record, group, reason, most)])
             break
-        except RecordRefusedError:  # this broker takes less than ours do by default
+        except RecordRefusedError:  # this broker's limit is lower than the default
             if not most:
                 raise
     metrics.MESSAGES_DEAD_LETTERED.labels(topic.name, group).inc()
@@ -57,9 +57,10 @@ async def send(publisher: PublishesEncoded, topic: Topic, group: str, record: Co
 
 
 def letter(record: ConsumerRecord[Any, Any], group: str, reason: str, most: int = limits.LETTER_BYTES) -> Encoded:
-    """Return what is published in the record's stead: at most `most` bytes of its value.
+    """Return the dead letter of a record, with at most `most` bytes of its value.
 
-    What was cut stands, while its topic keeps it, at `dlt-topic`, `dlt-partition`, `dlt-offset`; size and SHA-256 are beside it.
+    If the value is truncated, size and SHA-256 are in the headers; the whole record is at `dlt-topic`, `dlt-partition`,
+    `dlt-offset` until its topic's retention ends.
     """
     headers = headers_of(record)
     attempts = headers.get("dlt-attempts", "")
@@ -81,5 +82,5 @@ def letter(record: ConsumerRecord[Any, Any], group: str, reason: str, most: int 
 
 
 def _count(text: str) -> int:
-    """Read how often it was put aside before; anybody may have written the header."""
+    """Read how often it was dead-lettered before; 0 if the header is not a number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0

@@ -1,10 +1,10 @@
-"""The errors that people see (QB001...) and the exceptions that tell a loop or consumer what to do next."""
+"""The user-facing error codes (QB001...), and the exceptions whose class tells a loop or consumer what to do next."""
 
 from enum import StrEnum
 
 
 class Code(StrEnum):
-    """User-facing codes. Each stands in events, in the sheet and in the logs."""
+    """User-facing codes, as shown in events, in the sheet and in the logs."""
 
     OAUTH_FAILED = "QB001"
     REFRESH_FAILED = "QB002"
@@ -17,28 +17,28 @@ class Code(StrEnum):
 
 
 class Disposition(StrEnum):
-    """What becomes of a failed piece of work."""
+    """What to do with work that failed."""
 
-    RETRY = "retry"  # again, later, with backoff
-    REJECT = "reject"  # the document is wrong: tell its source
-    HOLD = "hold"  # a person decides
-    HALT = "halt"  # we are wrong or cut off: stop the realm and page
+    RETRY = "retry"  # later, with backoff
+    REJECT = "reject"  # the document is wrong: report it to its source
+    HOLD = "hold"  # a person must decide
+    HALT = "halt"  # our fault, or access was withdrawn: stop the company and alert an operator
 
 
 class BookrelayError(Exception):
-    """An error with a sentence for the operator: what is wrong, and what to do."""
+    """An error for the operator: what is wrong (`reason`), and what to do (`fix`)."""
 
     def __init__(self, reason: str, fix: str = "", code: Code = Code.AUTOMATION_FAILED) -> None:
         super().__init__(reason)
         self.reason, self.fix, self.code = reason, fix, code
 
     def sentence(self) -> str:
-        """Return reason and remedy as one line."""
+        """Return reason and fix as one line."""
         return f"{self.code}: {self.reason}" + (f" {self.fix}" if self.fix else "")
 
 
 class TransientError(BookrelayError):
-    """The same work may succeed later: keep it and try again with backoff."""
+    """The same work may succeed later: keep it and retry with backoff."""
 
 
 class PermanentError(BookrelayError):
@@ -46,11 +46,11 @@ class PermanentError(BookrelayError):
 
 
 class RecordRefusedError(PermanentError):
-    """A record that no broker would take: too large, or refused for what it is. Nothing of its neighbours is at fault."""
+    """A broker refuses this record, for its size or content. Other records are not affected."""
 
 
 class HaltError(BookrelayError):
-    """We are cut off (a revoked grant, an ended subscription): stop this realm and tell an operator."""
+    """Access was withdrawn (a revoked grant, an ended subscription): stop posting for this company and alert an operator."""
 
 
 class SettingsError(BookrelayError):

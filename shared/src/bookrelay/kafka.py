@@ -1,6 +1,6 @@
-"""Kafka as bookrelay uses it: publish with acks from all, consume in batches at least once, dead-letter what cannot be read.
+"""Kafka as bookrelay uses it: publish with acks=all, consume in batches at least once, dead-letter what cannot be read.
 
-Every subscriber is made by `consume`; an architecture test walks them. FastStream's default would acknowledge first.
+Every subscriber is created by `consume`; an architecture test checks this. FastStream's default acknowledges before handling.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ log = telemetry.get_logger(__name__)
 M = TypeVar("M", bound=AnyMessage)
 
 BATCH_RECORDS = 1000
-PART_RECORDS = 200  # of a batch: what a handler is given at once
-TURN_RECORDS = 20  # decoded without a pause
-GIVE_UP_SECONDS = 25.0  # aiokafka's idempotent producer never does, with a record that it has sent once
+PART_RECORDS = 200  # of a batch, passed to the handler in one call
+TURN_RECORDS = 20  # decoded before yielding to the event loop
+GIVE_UP_SECONDS = 25.0  # aiokafka's idempotent producer never gives up on a record that it has sent once
 BACKOFF_SECONDS = (0.1, 0.3, 1.0, 2.0, 5.0)
-UNKNOWN_FAILURES = 3  # of a batch, by an error that nobody foresaw, until its records are tried one by one
+UNKNOWN_FAILURES = 3  # of a batch with an unexpected error, before its records are handled one by one
 
 _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, PolicyViolationError)
 _UNSEQUENCED = (*_REFUSED, OutOfOrderSequenceNumber, UnknownProducerId)
@@ -63,7 +63,7 @@ class Publisher:
         *,
         give_up_seconds: float = GIVE_UP_SECONDS,
     ) -> None:
-        """`security` is what `kafka_security()` of the settings gives; without it, PLAINTEXT."""
+        """`security` is the result of the settings' `kafka_security()`; without it, PLAINTEXT."""
         self._options: dict[str, Any] = {
             **(security or {}),
             "bootstrap_servers": bootstrap_servers, "client_id": client_id, "acks": "all", "enable_idempotence": True,
@@ -71,10 +71,10 @@ class Publisher:
         }  # fmt: skip
         self._producer: AIOKafkaProducer | None = None
         self._give_up_seconds = give_up_seconds
-        self._under_way: asyncio.Task[None] | None = None  # until what we have given up waiting for has left the producer
+        self._under_way: asyncio.Task[None] | None = None  # runs until the producer has flushed the records that timed out
 
     async def start(self) -> None:
-        """Connect; raises KafkaError while the broker is away."""
+        """Connect; raises KafkaError while the broker is unavailable."""
         producer = AIOKafkaProducer(**self._options)
         try:
             await producer.start()
@@ -94,19 +94,19 @@ class Publisher:
     async def publish(self, topic: Topic, messages: Sequence[AnyMessage]) -> None:
         """Return when the broker has acknowledged every message, in order for each key; raise KafkaError otherwise.
 
-        After a KafkaTimeoutError they may still get there: the producer goes on with what it has sent once.
+        After a KafkaTimeoutError they may still be delivered: the producer keeps retrying what it has sent once.
         """
         await self.publish_encoded(topic.name, [(m.key(), m.encode(), _traced(topic, m)) for m in messages])
 
     async def publish_encoded(self, topic: str, records: Iterable[Encoded]) -> None:
-        """Publish (key, value, headers) as they are; headers ASCII.
+        """Publish (key, value, headers) unchanged; headers must be ASCII.
 
-        Raises RecordRefusedError for a record beyond the limit, before anything is sent, and for one that the broker refuses.
+        Raises RecordRefusedError for a record that exceeds the limit (nothing is sent then) and for one that the broker refuses.
         """
         if self._producer is None:
             raise KafkaError("the producer is not connected")
-        if self._under_way and not self._under_way.done():  # else each try would put a copy more behind what waits
-            raise KafkaTimeoutError("the broker has not acknowledged what was sent before")
+        if self._under_way and not self._under_way.done():  # else each retry would queue another copy
+            raise KafkaTimeoutError("the broker has not yet acknowledged the previous records")
         producer: AIOKafkaProducer = self._producer
         wanted = list(records)
         for record in wanted:
@@ -116,14 +116,14 @@ class Publisher:
                 results = await _sent(producer, topic, wanted)
         except TimeoutError:
             self._under_way = asyncio.create_task(producer.flush())
-            raise KafkaTimeoutError(f"the broker has acknowledged nothing for {self._give_up_seconds:.0f} s") from None
+            raise KafkaTimeoutError(f"no acknowledgement from the broker for {self._give_up_seconds:.0f} s") from None
         failed = [result for result in results if isinstance(result, BaseException)]
         if any(isinstance(error, _UNSEQUENCED) for error in failed):
             await self._renew(producer)
         if refused := next((error for error in failed if isinstance(error, _REFUSED)), None):
             raise RecordRefusedError(
                 f"The broker refuses a record for {topic} ({type(refused).__name__.removesuffix('Error')}).",
-                "Raise the topic's max.message.bytes (`bookrelay-deploy topics` names it), or shorten what the record is about.",
+                "Raise the topic's max.message.bytes (`bookrelay-deploy topics` shows it), or shorten the document.",
             ) from refused
         if failed:
             raise failed[0]
@@ -131,15 +131,15 @@ class Publisher:
             metrics.MESSAGES_PUBLISHED.labels(topic).inc(len(results))
 
     async def _renew(self, broken: AIOKafkaProducer) -> None:
-        """Take another producer: after a refusal the broker misses a sequence number, and takes nothing more from this one."""
+        """Replace the producer: a refused record leaves a gap in its sequence numbers, so the broker refuses all later ones."""
         old = broken
-        if self._producer is broken:  # else another caller was here first
+        if self._producer is broken:  # else another caller has replaced it already
             await self.start()
             await old.stop()
 
 
 async def _sent(producer: AIOKafkaProducer, topic: str, records: Sequence[Encoded]) -> list[Any]:
-    """Send, and return what became of each record: an exception, or where it stands."""
+    """Send, and return each record's result: an exception, or its position in the topic."""
     futures = []
     for key, value, headers in records:
         wire = [("content-type", b"application/cloudevents+json")] + [
@@ -150,17 +150,17 @@ async def _sent(producer: AIOKafkaProducer, topic: str, records: Sequence[Encode
 
 
 def check_size(topic: str, key: bytes | None, value: bytes | None, headers: dict[str, str]) -> None:
-    """Raise RecordRefusedError for a record that is larger than a broker takes."""
+    """Raise RecordRefusedError for a record that exceeds the size limit."""
     size = limits.record_bytes(key, value, headers)
     if size > limits.RECORD_BYTES:
         raise RecordRefusedError(
-            f"A record for {topic} would have {size:,} bytes; at most {limits.RECORD_BYTES:,} are taken.",
+            f"A record for {topic} would be {size:,} bytes; the limit is {limits.RECORD_BYTES:,}.",
             "Split the document, or shorten its texts.",
         )
 
 
 def _traced(topic: Topic, message: AnyMessage) -> dict[str, str]:
-    """The current trace; where there is none, each document begins one of its own."""
+    """Return the headers of the current trace; without one, start a trace for this document."""
     if current := telemetry.traceparent():
         return current
     fields = telemetry.messaging(topic.name, message.id)
@@ -170,7 +170,7 @@ def _traced(topic: Topic, message: AnyMessage) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Received(Generic[M]):
-    """A message that was read, with where it stood."""
+    """A message that was read, and its position in the topic."""
 
     message: M
     topic: str
@@ -181,7 +181,7 @@ class Received(Generic[M]):
 
 Handler = Callable[[Sequence[Received[Any]]], Awaitable[None]]
 PutAside = Callable[[bytes | None, str], Awaitable[None]]
-"""Is told of a record that was put aside: its value, and why."""
+"""Called for each dead-lettered record with its value and the reason."""
 _Good = tuple[Received[Any], ConsumerRecord[Any, Any]]
 _ParsesBatch = Callable[[tuple[ConsumerRecord[Any, Any], ...]], Awaitable[KafkaMessage]]
 
@@ -207,7 +207,7 @@ def new_broker(bootstrap_servers: str, client_id: str, security: Mapping[str, An
 
 
 def _for_faststream(security: Mapping[str, Any]) -> BaseSecurity:
-    """Say to FastStream what aiokafka's own clients are told by their arguments."""
+    """Convert aiokafka's security arguments to FastStream's."""
     context = security.get("ssl_context")
     tls: dict[str, Any] = {"ssl_context": context, "use_ssl": context is not None}
     mechanism = security.get("sasl_mechanism")
@@ -248,11 +248,10 @@ def consume(
 ) -> None:
     """Subscribe `group` to `topic`, at least once: offsets are committed after `handler` returned for every part of the batch.
 
-    A record that cannot be read, or that `handler` cannot handle for what it is (`blame.of_record`), goes to the dead-letter
-    topic. Trouble of the surroundings hands the batch over again after a bounded wait, so `handler` is idempotent. An error that
-    is neither does so a few times; then a record that fails alone while another one passes is put aside. `put_aside` is told of
-    each such record and its reason. The record at which the group stands is named: in one log line a minute, in
-    `bookrelay.blocked`, and in the metrics.
+    A record that cannot be read, or whose content `handler` cannot handle (`blame.of_record`), is dead-lettered. On an error of
+    the environment the batch is retried after a bounded wait, so `handler` must be idempotent. An error of neither kind is
+    retried a few times; then a record that fails while another one succeeds is dead-lettered. `put_aside` is called for each
+    dead-lettered record. A record that blocks the group is shown in one log line a minute, in `bookrelay.blocked` and in metrics.
     """
     reading = Reading(topic, group, handler, dead_letter, put_aside)
 
@@ -261,7 +260,7 @@ def consume(
             await reading.handle(records)
             reading.failures = 0
             for over in blocked.in_force().passed(group, records):
-                log.info("consumer.goes_on", topic=over.topic, group=group, partition=over.partition, offset=over.offset)
+                log.info("consumer.resumed", topic=over.topic, group=group, partition=over.partition, offset=over.offset)
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as failure:
@@ -281,7 +280,7 @@ def consume(
         max_records=max_records,
         batch_timeout_ms=200,
         fetch_max_wait_ms=100,
-        # A consumer that was killed gives its partitions up after this time; 6 s is the least that brokers allow by default.
+        # A killed consumer's partitions are reassigned after this time; 6 s is the minimum that brokers allow by default.
         session_timeout_ms=6000,
         heartbeat_interval_ms=1500,
         auto_offset_reset="earliest",
@@ -293,7 +292,7 @@ def consume(
 
 
 def _say_blocked(group: str, record: ConsumerRecord[Any, Any], error: Exception) -> None:
-    """Note at which record the consumer stands; one line a minute for each partition."""
+    """Record which record blocks the consumer; one log line a minute for each partition."""
     at = blocked.in_force().failed(group, record, error)
     servers.in_force().say(
         "batch.retrying", f"{at.topic} {group} {at.partition}",
@@ -304,17 +303,17 @@ def _say_blocked(group: str, record: ConsumerRecord[Any, Any], error: Exception)
 
 @dataclass
 class Reading:
-    """One group's reading of one topic. `failures` counts the tries of the batch at hand that came to nothing."""
+    """One group's reading of one topic. `failures` counts the failed tries of the current batch."""
 
     topic: Topic
     group: str
     handler: Handler
     dead_letter: PublishesEncoded
-    told: PutAside | None = None
+    put_aside: PutAside | None = None
     failures: int = 0
 
     async def handle(self, records: list[ConsumerRecord[Any, Any]]) -> None:
-        """Hand the records over in parts, one after another; while the handler waits for its part, the next one is decoded."""
+        """Pass the records to the handler in parts, one after another; the next part is decoded while the handler runs."""
         handling: asyncio.Task[None] | None = None
         try:
             for start in range(0, len(records), PART_RECORDS):
@@ -325,7 +324,7 @@ class Reading:
             if handling:
                 await handling
         finally:
-            if handling and not handling.done():  # we are cancelled, or a part could not be put aside: the batch comes again
+            if handling and not handling.done():  # cancelled, or a record could not be dead-lettered: the batch is redelivered
                 handling.cancel()
                 await asyncio.wait([handling])
         labels = (self.topic.name, self.group)
@@ -333,18 +332,18 @@ class Reading:
         metrics.CONSUMER_OLDEST_AGE.labels(*labels).set(max(0.0, time.time() - (records[0].timestamp or 0) / 1000))
 
     async def _decode_part(self, records: Sequence[ConsumerRecord[Any, Any]]) -> list[_Good]:
-        """Decode; what cannot be read goes to the dead-letter topic."""
+        """Decode; records that cannot be read are dead-lettered."""
         good: list[_Good] = []
         for number, record in enumerate(records, 1):
             try:
                 message = _decoded(self.topic.carries, record.value)
-            except Exception as error:  # whatever it is: reading a record touches nothing but the record
+            except Exception as error:  # any: decoding depends on nothing but the record
                 await self._put_aside(record, error)
             else:
                 received = Received(message, record.topic, record.partition, record.offset, headers_of(record))
                 good.append((received, record))
             if number % TURN_RECORDS == 0:
-                await asyncio.sleep(0)  # half a millisecond at most until the part before gets its answers
+                await asyncio.sleep(0)  # the handler of the previous part waits at most half a millisecond
         return good
 
     async def _hand_over(self, good: Sequence[_Good]) -> None:
@@ -361,7 +360,7 @@ class Reading:
             await self._one_by_one(good)
 
     async def _one_by_one(self, good: Sequence[_Good]) -> None:
-        """Find out which record of a failed part is the poison, or at which it fails. A poison's neighbours are handled."""
+        """Handle the records of a failed part one by one, to find the one that fails; the others are handled."""
         suspects: list[tuple[ConsumerRecord[Any, Any], Exception]] = []
         handled = 0
         for received, record in good:
@@ -375,7 +374,7 @@ class Reading:
                     raise FailsAtError(record, error) from error
                 else:
                     suspects.append((record, error))
-        # All of them, or a single one: a defect that any record may show.
+        # If all of them fail, or the only one does, the bug may affect any record: retry instead of dead-lettering.
         if suspects and (not handled or self.failures < UNKNOWN_FAILURES):
             raise FailsAtError(*suspects[0]) from suspects[0][1]
         for record, cause in suspects:
@@ -387,8 +386,8 @@ class Reading:
         reason = blame.reason(error)
         with _failing_at(record):
             await dead_letters.send(self.dead_letter, self.topic, self.group, record, reason)
-            if self.told:
-                await self.told(record.value, reason)
+            if self.put_aside:
+                await self.put_aside(record.value, reason)
 
 
 @contextlib.contextmanager
@@ -401,9 +400,9 @@ def _failing_at(record: ConsumerRecord[Any, Any]) -> Iterator[None]:
 
 def _decoded(types: tuple[type[AnyMessage], ...], value: bytes | None) -> AnyMessage:
     if value is None:
-        raise PermanentError("The record has no value (a tombstone): nothing says which document it is about.")
+        raise PermanentError("The record has no value (a tombstone), so its document is unknown.")
     if len(value) > limits.RECORD_BYTES:
-        raise PermanentError(f"The record has {len(value):,} bytes; at most {limits.RECORD_BYTES:,} are taken.")
+        raise PermanentError(f"The record is {len(value):,} bytes; the limit is {limits.RECORD_BYTES:,}.")
     validate = adapter(types).validate_json
     message: AnyMessage
     try:

@@ -1,4 +1,4 @@
-"""Whether Kafka answers, and where it does not, why: asked on a connection of our own, as an operator would ask."""
+"""Whether Kafka answers, and if not, why: checked on a separate connection, as an operator would check."""
 
 import asyncio
 import contextlib
@@ -15,30 +15,30 @@ from bookrelay.oauth_tokens import TokenRefusedError
 from bookrelay.servers import Server
 from bookrelay.settings import ServiceSettings
 
-STEP_SECONDS = 1.0  # of a look into what a port speaks; all of it ends within a server's ANSWER_SECONDS
-FRESH_SECONDS = 60.0  # what was found out once is not looked into again for the same error
+STEP_SECONDS = 1.0  # for each step of the diagnosis; all of it ends within a server's ANSWER_SECONDS
+FRESH_SECONDS = 60.0  # a diagnosis is reused for the same error
 FIXES = {
     "address": "Start it, or correct KAFKA_BOOTSTRAP_SERVERS",
     "authority": "Set KAFKA_SSL_CA_FILE to the certificate (PEM) of the authority that signed it",
-    "host name": "Write the name that stands in the certificate into KAFKA_BOOTSTRAP_SERVERS, or have one issued for this name "
-    "(KAFKA_SSL_CHECK_HOSTNAME=false gives the check up)",
+    "host name": "Use the host name in the certificate in KAFKA_BOOTSTRAP_SERVERS, or have a certificate issued for this name "
+    "(KAFKA_SSL_CHECK_HOSTNAME=false disables the check)",
     "protocol": "Correct KAFKA_SECURITY_PROTOCOL, or the port in KAFKA_BOOTSTRAP_SERVERS",
     "tls": "Correct KAFKA_SECURITY_PROTOCOL, or the port in KAFKA_BOOTSTRAP_SERVERS",
     "user": "Correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
-    "mechanism": "Correct KAFKA_SASL_MECHANISM, or enable it there",
+    "mechanism": "Correct KAFKA_SASL_MECHANISM, or enable it on the broker",
     "token": "Check KAFKA_SASL_OAUTH_TOKEN_URL, _CLIENT_ID, _CLIENT_SECRET and _SCOPE",
-    "certificate": "Set KAFKA_SSL_CERTIFICATE_FILE and KAFKA_SSL_KEY_FILE to what it accepts",
+    "certificate": "Set KAFKA_SSL_CERTIFICATE_FILE and KAFKA_SSL_KEY_FILE to a certificate that it accepts",
 }
 
 
 def kafka_server(settings: ServiceSettings, client_id: str, security: dict[str, Any]) -> tuple[Server, "Probe"]:
-    """Return Kafka as a server to watch, and its probe, which is to be closed at the end."""
+    """Return Kafka as a server to watch, and its probe; close the probe at the end."""
     probe = Probe(settings.kafka_bootstrap_servers, client_id, security)
     return Server("Kafka", settings.kafka_bootstrap_servers, FIXES, probe), probe
 
 
 class Probe:
-    """Asks one of the brokers for its versions, on a connection that is kept; raises what is wrong when none answers."""
+    """Asks one of the brokers for its API versions, on a connection that is kept open; raises when none of them answers."""
 
     def __init__(self, bootstrap_servers: str, client_id: str, security: dict[str, Any] | None = None) -> None:
         self._addresses = [
@@ -50,7 +50,7 @@ class Probe:
         self._found: tuple[str, Exception, float] | None = None
 
     async def __call__(self) -> None:
-        """Ask; on a new connection where the kept one is gone (a broker ends one whose token has run out, or that was idle)."""
+        """Ask, on a new connection if the kept one is closed (brokers close it when its token expires or after idling)."""
         if self._connection is not None and self._connection.connected():
             try:
                 await self._connection.send(ApiVersionRequest())
@@ -73,7 +73,7 @@ class Probe:
     async def _connect(self, host: str, port: int) -> Any:
         connection = await create_conn(host, port, **self._options, **self._security)
         try:
-            # Answered only once we are let in: a port with SASL takes the first from everybody; a refused token shows here only.
+            # Answered only after authentication: a SASL port answers ApiVersions to anybody, so a refused token shows only here.
             answer = await connection.send(ApiVersionRequest())
             if answer.error_code:
                 raise KafkaConnectionError(for_code(answer.error_code).__name__)
@@ -85,7 +85,7 @@ class Probe:
         return connection
 
     async def _explained(self, error: Exception, host: str, port: int) -> Exception:
-        """Find out what a vague error means; what cannot be found out stays as it was."""
+        """Diagnose a vague error; returns the error itself if the diagnosis finds nothing."""
         vague = isinstance(error, (KafkaConnectionError, UnsupportedSaslMechanismError, ConnectionResetError, TimeoutError))
         vague = vague or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError))
         if not vague or isinstance(error, ConnectionRefusedError) or getattr(error, "errno", 0) == 111:
@@ -95,7 +95,7 @@ class Probe:
             return self._found[1]
         try:
             found = await self._look_into(error, host, port) or error
-        except Exception:  # it is the first error that counts
+        except Exception:  # the original error is the one to report
             found = error
         self._found = (known, found, now)
         return found
@@ -103,22 +103,22 @@ class Probe:
     async def _look_into(self, error: Exception, host: str, port: int) -> Exception | None:
         ours = self._security["security_protocol"]
         with_tls = "SSL" in ours.split("_")
-        for tls in (not with_tls, with_tls):  # the other one first: where it answers, all is said
+        for tls in (not with_tls, with_tls):  # the opposite first: an answer there settles it
             spoken = await self._spoken(host, port, tls)
             if spoken is None:
                 continue
             protocol, mechanisms = spoken
             if protocol != ours:
-                return WrongProtocolError(f"it speaks {protocol} on this port, and we {ours}")
+                return WrongProtocolError(f"this port uses {protocol}, but KAFKA_SECURITY_PROTOCOL is {ours}")
             if isinstance(error, UnsupportedSaslMechanismError):
-                return MechanismError(f"it does not offer {self._security['sasl_mechanism']}, but {', '.join(mechanisms)}")
+                return MechanismError(f"it does not offer {self._security['sasl_mechanism']}, only {', '.join(mechanisms)}")
             return None
         return await self._refused_certificate(host, port) if with_tls else None
 
     async def _spoken(self, host: str, port: int, tls: bool) -> tuple[str, list[str]] | None:
-        """Return the security protocol of a port and its SASL mechanisms, if it answers with TLS, or without."""
+        """Return a port's security protocol and SASL mechanisms, as seen with TLS or without; None if it does not answer."""
         context = None
-        if tls:  # nothing is told over this connection, so nothing is checked
+        if tls:  # no secrets are sent on this connection, so the certificate is not verified
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         options = self._options | {"request_timeout_ms": int(STEP_SECONDS * 1000)}
@@ -138,7 +138,7 @@ class Probe:
         return ("SASL_" if mechanisms else "") + ("SSL" if tls else "PLAINTEXT"), mechanisms
 
     async def _refused_certificate(self, host: str, port: int) -> Exception | None:
-        """Whether it ends the connection for our client certificate: with TLS 1.3 it says so after the handshake only."""
+        """Return an error if the broker does not accept our client certificate: TLS 1.3 reports that after the handshake."""
         writer = None
         try:
             async with asyncio.timeout(STEP_SECONDS):
@@ -149,7 +149,7 @@ class Probe:
                 shown = (
                     "does not accept our client certificate"
                     if "REQUIRED" not in (error.reason or "")
-                    else "wants a client certificate"
+                    else "requires a client certificate"
                 )
                 return ClientCertificateError(f"it {shown}")
         except (OSError, TimeoutError):
@@ -162,7 +162,7 @@ class Probe:
         return None
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

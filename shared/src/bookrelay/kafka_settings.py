@@ -1,4 +1,4 @@
-"""How every client of ours reaches Kafka: addresses, TLS, SASL. Settings that contradict each other are told at the start."""
+"""How all our clients connect to Kafka: addresses, TLS, SASL. Contradicting settings are reported at start."""
 
 from typing import Any, Literal
 
@@ -21,14 +21,14 @@ _WITH_TLS = {
 
 
 class KafkaSettings(BaseSettings):
-    """Where Kafka is, and how we show who we are."""
+    """Where Kafka is, and how we authenticate."""
 
     kafka_bootstrap_servers: str = Field(
         default="127.0.0.1:9092", min_length=3, description="Kafka brokers, host:port, comma separated."
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT",
-        description="PLAINTEXT, SSL (TLS), SASL_SSL (TLS, and a user or token), SASL_PLAINTEXT (no TLS: closed networks only).",
+        description="PLAINTEXT, SSL (TLS), SASL_SSL (TLS with a user or token), SASL_PLAINTEXT (no TLS: trusted networks only).",
     )
     kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
         default="", description="With SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
@@ -36,22 +36,22 @@ class KafkaSettings(BaseSettings):
     kafka_sasl_username: str = Field(default="", description="User (or API key) for PLAIN and SCRAM.")
     kafka_sasl_password: SecretStr = Field(default=SecretStr(""), description="Its password (or API secret).")
     kafka_sasl_oauth_token_url: str = Field(
-        default="", pattern=r"^(https?://.+)?$", description="Token endpoint for OAUTHBEARER; asked with client credentials."
+        default="", pattern=r"^(https?://.+)?$", description="Token endpoint for OAUTHBEARER (client credentials grant)."
     )
     kafka_sasl_oauth_client_id: str = Field(default="", description="Client id for the token endpoint.")
     kafka_sasl_oauth_client_secret: SecretStr = Field(default=SecretStr(""), description="Client secret for the token endpoint.")
-    kafka_sasl_oauth_scope: str = Field(default="", description="Scope that is asked for, where the endpoint wants one.")
+    kafka_sasl_oauth_scope: str = Field(default="", description="Scope to request, if the endpoint requires one.")
     kafka_sasl_oauth_extensions: str = Field(
-        default="", description="What the broker is told beside the token, like logicalCluster=lkc-1,identityPoolId=pool-1."
+        default="", description="SASL extensions sent with the token, like logicalCluster=lkc-1,identityPoolId=pool-1."
     )
     kafka_ssl_ca_file: str = Field(
-        default="", description="With TLS: authorities (PEM) that may have signed the broker's certificate; empty: the machine's."
+        default="", description="With TLS: trusted certificate authorities (PEM) for the brokers; empty: the system's."
     )
-    kafka_ssl_certificate_file: str = Field(default="", description="Client certificate (PEM), where the broker wants one.")
-    kafka_ssl_key_file: str = Field(default="", description="Its key (PEM); empty: it stands in the certificate's file.")
-    kafka_ssl_key_password: SecretStr = Field(default=SecretStr(""), description="Password of that key, where it has one.")
+    kafka_ssl_certificate_file: str = Field(default="", description="Client certificate (PEM), if the broker requires one.")
+    kafka_ssl_key_file: str = Field(default="", description="Its private key (PEM); empty: it is in the certificate's file.")
+    kafka_ssl_key_password: SecretStr = Field(default=SecretStr(""), description="Password of that key, if it is encrypted.")
     kafka_ssl_check_hostname: bool = Field(
-        default=True, description="Whether the broker's certificate must have the name that we connect to."
+        default=True, description="Whether the broker's certificate must be for the host name that we connect to."
     )
 
     @field_validator("kafka_bootstrap_servers")
@@ -60,7 +60,7 @@ class KafkaSettings(BaseSettings):
         for address in value.split(","):
             host, _, port = address.strip().rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65536:
-                raise ValueError("write host:port, several with commas between them, like kafka1:9092,kafka2:9092")
+                raise ValueError("write host:port, separated by commas, like kafka1:9092,kafka2:9092")
         return value
 
     @field_validator("kafka_security_protocol", "kafka_sasl_mechanism", mode="before")
@@ -72,7 +72,7 @@ class KafkaSettings(BaseSettings):
     @classmethod
     def _pairs(cls, value: str) -> str:
         if any(not all(part.strip() for part in pair.partition("=")) for pair in value.split(",") if value):
-            raise ValueError("write name=value, several with commas between them, like logicalCluster=lkc-1")
+            raise ValueError("write name=value, separated by commas, like logicalCluster=lkc-1")
         return value
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ class KafkaSettings(BaseSettings):
         return self
 
     def _missing_or_idle(self) -> list[str]:
-        """Say which settings of a connection are missing, and which have no effect as the others stand."""
+        """Return which settings of the connection are missing, and which have no effect given the others."""
         protocol, mechanism, wrong = self.kafka_security_protocol, self.kafka_sasl_mechanism, []
         if "SSL" not in protocol.split("_"):
             wrong += self._idle(_WITH_TLS, f"KAFKA_SECURITY_PROTOCOL={protocol}, which has no TLS")
@@ -111,9 +111,9 @@ class KafkaSettings(BaseSettings):
         return [f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} no effect with {with_what}"] if names else []
 
     def kafka_security(self) -> dict[str, Any]:
-        """Return what an aiokafka client gets beside the addresses; raise SettingsError for a file that is not what it must be.
+        """Return the security arguments of an aiokafka client; raise SettingsError for an unusable file.
 
-        Build it once for a process: with OAUTHBEARER its clients then share one token.
+        Call it once in a process: with OAUTHBEARER its clients then share one token.
         """
         options: dict[str, Any] = {"security_protocol": self.kafka_security_protocol}
         if "SSL" in self.kafka_security_protocol.split("_"):

@@ -1,20 +1,19 @@
-"""How large a message and its parts may be, stated once: the models hold it, the schemas tell it, producers check before they
-publish. What is beyond a limit concerns one document: it is dead-lettered or parked, and its neighbours go on."""
+"""Limits of messages and their parts, defined once: the models enforce them, the schemas document them, producers check them
+before publishing. Exceeding one affects a single document, which is dead-lettered or parked; the others continue."""
 
 from datetime import date
 
-# A record: key, value and headers. Brokers take 1,048,588 bytes by default (max.message.bytes), with their framing around it.
+# A record: key, value and headers. Brokers accept 1,048,588 bytes by default (max.message.bytes), including framing.
 RECORD_BYTES = 1_000_000
 TOPIC_BYTES = 1_048_588
 FRAMING_BYTES = 100  # around one record: lengths, offsets, the batch's header
-LETTER_HEADER_BYTES = 20_000  # of a record that is put aside, all its headers together; a longer one is left out
-LETTER_BYTES = 900_000  # of the value that a dead letter keeps; a longer one is cut, and its SHA-256 and size stand beside it
+LETTER_HEADER_BYTES = 20_000  # of a dead letter's original headers, all together; if they are larger, they are dropped
+LETTER_BYTES = 900_000  # of the value that a dead letter keeps; a longer one is truncated, with SHA-256 and size in the headers
 
 # The business key of a document. Postgres indexes rows of at most 2,704 bytes, and a character has up to four.
 REALM = SOURCE = 100
 SOURCE_KEY = 400
 IDENTIFIER = 1000  # any other
-SUBJECT = REALM + SOURCE + SOURCE_KEY + 2
 
 NAME = 500  # QuickBooks: a full name, "Parent:Child"
 TEXT = DESCRIPTION = 4000  # QuickBooks: the description of a line
@@ -28,14 +27,14 @@ CUSTOM_FIELDS = 50
 SHOWN = 500  # one side of a difference, as a person sees it
 DIFFERENCES = 100
 
-LARGEST_VERSION = 9 * 10**18  # Postgres' bigint ends at 9.22e18: there is room to count on
+LARGEST_VERSION = 9 * 10**18  # Postgres' bigint ends at 9.22e18, so there is room to count further
 LARGEST_COUNT = 2_000_000_000  # Postgres' integer
-DIGITS = 28  # of a quantity, before and after the point together with its zeros
+DIGITS = 28  # of a quantity, before and after the decimal point, zeros included
 
 EARLIEST, LATEST = date(1900, 1, 1), date(2199, 12, 31)  # of every date and time
 
 
 def record_bytes(key: bytes | None, value: bytes | None, headers: dict[str, str]) -> int:
-    """Return how many bytes of a broker's limit a record takes."""
+    """Return how many bytes of a broker's limit a record uses."""
     named = sum(len(name.encode()) + len(text) + 10 for name, text in headers.items())
     return len(key or b"") + len(value or b"") + named + FRAMING_BYTES

@@ -1,4 +1,4 @@
-"""The loops of a service: each repeats its unit of work, waits out what passes by itself, and says how it fares."""
+"""The loops of a service: each repeats its unit of work, retries transient errors, and reports its state."""
 
 import asyncio
 import contextlib
@@ -11,24 +11,24 @@ from bookrelay.servers import Servers
 from bookrelay.transient import TRANSIENT, brief
 
 Step = Callable[[], Awaitable[float]]
-"""One unit of work of a loop; returns how many seconds to wait before the next."""
+"""One unit of work of a loop; returns the seconds to wait before the next."""
 
 
 @dataclass
 class Loop:
-    """A supervised loop. Work that takes longer than `stall_seconds` makes the service not live."""
+    """A supervised loop. If a unit of work takes longer than `stall_seconds`, the service is not live."""
 
     name: str
     step: Step
     stall_seconds: float = 300
     busy_since: float | None = None
     failing: str | None = None
-    vital: bool = True  # without it the whole process cannot work
-    passed: bool = False  # at least one unit of work succeeded
+    vital: bool = True  # the service is not ready while it fails
+    succeeded: bool = False  # at least one unit of work has
 
 
 class Loops:
-    """The loops of one service, run until `stopping` is set; `servers` explain what is merely away."""
+    """The loops of one service, run until `stopping` is set. `servers` reports failures due to an unavailable server."""
 
     def __init__(self, stopping: asyncio.Event, servers: Servers) -> None:
         self._stopping, self._servers = stopping, servers
@@ -42,11 +42,11 @@ class Loops:
         self._loops.append(loop)
 
     def failing(self, *, vital: bool) -> list[str]:
-        """Return why which loops fail: those without which the process cannot work, or the others."""
+        """Return which loops fail, and why: the vital ones, or the others."""
         return [f"{loop.name}: {loop.failing}" for loop in self._loops if loop.failing and loop.vital is vital]
 
     def hanging(self) -> list[str]:
-        """Return every loop whose work takes longer than its `stall_seconds`."""
+        """Return every loop whose unit of work has exceeded its `stall_seconds`."""
         now = time.monotonic()
         return [
             f"{loop.name} hangs for {now - loop.busy_since:.0f} s"
@@ -55,11 +55,11 @@ class Loops:
         ]
 
     async def supervise(self, loop: Loop) -> None:
-        """Repeat a loop's work; raises what does not pass by itself, after `stopping` is set."""
+        """Repeat a loop's unit of work; sets `stopping` and raises on an error that is not transient."""
         try:
             await self._repeat(loop)
         except Exception:
-            # A library that swallows a cancellation (`asyncio.wait_for` does until Python 3.12) ends by this event.
+            # This event also stops a loop whose library swallows cancellation (`asyncio.wait_for` does before Python 3.12).
             self._stopping.set()
             raise
 
@@ -71,7 +71,7 @@ class Loops:
                 pause = await loop.step()
                 if wait > 0.2:
                     await self._servers.look_again()
-                loop.failing, wait, loop.passed = None, 0.2, True
+                loop.failing, wait, loop.succeeded = None, 0.2, True
                 metrics.LOOP_LAST_SUCCESS.labels(loop.name).set_to_current_time()
             except TRANSIENT as error:
                 metrics.LOOP_FAILURES.labels(loop.name).inc()

@@ -1,6 +1,6 @@
-"""Every message on the wire: frozen models in CloudEvents 1.0, ids that follow from the content, amounts as decimal strings.
+"""Every message on the wire: frozen models in CloudEvents 1.0, ids derived from the content, amounts as decimal strings.
 
-Additive change stays in v1; anything else is a new type on a v2 topic. `REGISTRY` lists all types; `decode` reads one.
+Additive changes stay in v1; any other change is a new type on a v2 topic. `REGISTRY` lists all types.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ from pydantic import (
 
 from bookrelay import limits
 from bookrelay.money import Amount, Quantity, loads, to_cents
-from bookrelay.texts import Identifier, Name, Plain, Realm, Shown, Source, SourceKey, Text, Told, Word
+from bookrelay.texts import DisplayValue, Explanation, FreeText, Identifier, Name, Realm, ShortText, Source, SourceKey, Text
 
-NAMESPACE = UUID("5d0c5cb8-6c0f-5b6e-9a53-0d5f1a1a7c11")  # of all deterministic ids; never change it
+NAMESPACE = UUID("5d0c5cb8-6c0f-5b6e-9a53-0d5f1a1a7c11")  # for all deterministic ids; never change it
 
 
 class Model(BaseModel):
-    """A value on the wire. Unknown fields are ignored, so that additive change stays compatible."""
+    """A value on the wire. Unknown fields are ignored, so that additive changes stay compatible."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="utf8")
 
@@ -54,7 +54,7 @@ def _rfc3339(value: datetime) -> str:
 
 
 def _nothing(value: object) -> bool:
-    """Leave out what an older version did not write, where there is nothing to say: the bytes stay what they were."""
+    """Whether to omit a field that older versions did not write: without a value the bytes stay the same."""
     return value is None or value == ()
 
 
@@ -62,18 +62,18 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc), PlainSerializer(_rf
 Day = Annotated[date, AfterValidator(_in_bounds), Field(description=f"From {limits.EARLIEST} to {limits.LATEST}.")]
 Version = Annotated[int, Field(ge=0, le=limits.LARGEST_VERSION)]
 Number = Annotated[
-    Plain,
+    FreeText,
     Field(
         min_length=1,
         max_length=limits.NAME,
         description="The number by which people know the document (a quote's, an invoice's). Content, never identity: it may "
-        "change. The books take 21 characters; what becomes of a longer one, or of one that is taken, the company policy says.",
+        "change. QuickBooks accepts 21 characters; the company policy decides about a longer or duplicate one.",
     ),
 ]
 
 
 class Kind(StrEnum):
-    """The closed set of document kinds that bookrelay puts into the books."""
+    """The closed set of document kinds that bookrelay writes to the books."""
 
     INVOICE = "invoice"
     SALES_RECEIPT = "sales_receipt"
@@ -85,7 +85,7 @@ class Kind(StrEnum):
 
 
 class Priority(StrEnum):
-    """Who waits for a command; lower classes never delay higher ones."""
+    """Who is waiting for a command; lower priorities never delay higher ones."""
 
     INTERACTIVE = "interactive"
     LIVE = "live"
@@ -97,35 +97,35 @@ class Priority(StrEnum):
 
 
 class Party(Model):
-    """A customer or vendor, by the name under which the books know it."""
+    """A customer or vendor, by its name in the books."""
 
     name: Name
-    email: Plain | None = Field(default=None, max_length=limits.EMAIL)
+    email: FreeText | None = Field(default=None, max_length=limits.EMAIL)
 
 
 class CustomField(Model):
-    """A custom field of a sales form: `name` as the company policy maps it, `value` at most 31 characters."""
+    """A custom field of a sales form: `name` is a key of the company policy, `value` has at most 31 characters."""
 
     name: Name
-    value: Plain = Field(max_length=31)
+    value: FreeText = Field(max_length=31)
 
 
 class InvoiceLine(Model):
     """One line of an invoice. `item` is a key of the company's item mapping ("procedure"), not a QuickBooks id."""
 
     item: Name = "default"
-    description: Plain | None = Field(default=None, max_length=limits.DESCRIPTION)
+    description: FreeText | None = Field(default=None, max_length=limits.DESCRIPTION)
     quantity: Quantity | None = None
     unit_price: Quantity | None = None
     amount: Amount
-    tax_code: Name | None = Field(default=None, exclude_if=_nothing)  # by name as QuickBooks shows it; US also TAX or NON
+    tax_code: Name | None = Field(default=None, exclude_if=_nothing)  # its name in QuickBooks; in the US also TAX or NON
 
 
 class BillLine(Model):
     """One line of a bill. `account` is a key of the company's account mapping."""
 
     account: Name = "default"
-    description: Plain | None = Field(default=None, max_length=limits.DESCRIPTION)
+    description: FreeText | None = Field(default=None, max_length=limits.DESCRIPTION)
     amount: Amount
     tax_code: Name | None = Field(default=None, exclude_if=_nothing)
 
@@ -133,7 +133,7 @@ class BillLine(Model):
 class Discount(Model):
     """A discount on the whole invoice: an amount, or a percentage (8.5 is 8.5 %) of the sum of its lines.
 
-    `before_tax`: it lowers what is taxed. A rebate on one line is that line's smaller amount, or a negative line.
+    `before_tax`: it reduces the taxable amount. A rebate on one line is a smaller amount of that line, or a negative line.
     """
 
     amount: Amount | None = Field(default=None, exclude_if=_nothing)
@@ -143,15 +143,15 @@ class Discount(Model):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.amount is None) == (self.percent is None):
-            raise ValueError("give either the amount or the percentage of a discount")
+            raise ValueError("a discount has either an amount or a percentage")
         if self.amount is not None and self.amount < 0:
-            raise ValueError("a discount is not negative: what is added is a line")
+            raise ValueError("a discount cannot be negative: add a line instead")
         if self.percent is not None and not 0 <= self.percent <= 100:
-            raise ValueError("the percentage of a discount is between 0 and 100")
+            raise ValueError("the percentage of a discount must be between 0 and 100")
         return self
 
     def of(self, lines: Decimal) -> Decimal:
-        """Return what it takes off the sum of the lines, rounded half up to cents as QuickBooks does."""
+        """Return the amount deducted from the sum of the lines, rounded half up to cents as QuickBooks does."""
         return self.amount if self.amount is not None else to_cents(lines * (self.percent or 0) / 100)
 
 
@@ -161,15 +161,15 @@ def _sum(lines: Iterable[InvoiceLine | BillLine], discount: Discount | None = No
 
 
 class InvoiceContent(Model):
-    """What an invoice shall contain: the fields that bookrelay owns in the books."""
+    """The content of an invoice: the fields that bookrelay owns in the books."""
 
     customer: Party
     txn_date: Day
     due_date: Day | None = None
-    terms: Plain | None = Field(default=None, max_length=31)
-    class_name: Plain | None = Field(default=None, max_length=100)
-    department: Plain | None = Field(default=None, max_length=100)
-    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+    terms: FreeText | None = Field(default=None, max_length=31)
+    class_name: FreeText | None = Field(default=None, max_length=100)
+    department: FreeText | None = Field(default=None, max_length=100)
+    memo: FreeText | None = Field(default=None, max_length=limits.MEMO)
     number: Number | None = Field(default=None, exclude_if=_nothing)
     custom_fields: tuple[CustomField, ...] = Field(default=(), max_length=limits.CUSTOM_FIELDS)
     lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=limits.LINES)
@@ -184,9 +184,9 @@ class InvoiceContent(Model):
 class _SalesContent(Model):
     customer: Party
     txn_date: Day
-    class_name: Plain | None = Field(default=None, max_length=100)
-    department: Plain | None = Field(default=None, max_length=100)
-    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+    class_name: FreeText | None = Field(default=None, max_length=100)
+    department: FreeText | None = Field(default=None, max_length=100)
+    memo: FreeText | None = Field(default=None, max_length=limits.MEMO)
     number: Number | None = Field(default=None, exclude_if=_nothing)
     custom_fields: tuple[CustomField, ...] = Field(default=(), max_length=limits.CUSTOM_FIELDS)
     lines: tuple[InvoiceLine, ...] = Field(min_length=1, max_length=limits.LINES)
@@ -199,23 +199,23 @@ class _SalesContent(Model):
 
 
 class SalesReceiptContent(_SalesContent):
-    """What a sales receipt shall contain: a sale that was paid at once.
+    """The content of a sales receipt: a sale that was paid immediately.
 
-    `deposit_to` is a key of the company's account mapping; without it the money waits in the books' undeposited funds.
-    `payment_method` is its name in the books, `payment_ref` the number of a check or card transaction.
+    `deposit_to` is a key of the company's account mapping; without it the money goes to the books' undeposited funds.
+    `payment_method` is a name in the books, `payment_ref` the number of a check or card transaction.
     """
 
     deposit_to: Name | None = None
-    payment_method: Plain | None = Field(default=None, max_length=31)
-    payment_ref: Plain | None = Field(default=None, max_length=21)
+    payment_method: FreeText | None = Field(default=None, max_length=31)
+    payment_ref: FreeText | None = Field(default=None, max_length=21)
 
 
 class CreditMemoContent(_SalesContent):
-    """What a credit memo shall contain: what a customer gets back or need not pay. What it credits are positive amounts."""
+    """The content of a credit memo: what a customer gets back or need not pay, as positive amounts."""
 
 
 class Applied(Model):
-    """A part of a payment, by the business key of the document that it is for; without `source` one of the payment's own."""
+    """The part of a payment applied to one document, by its business key; without `source`, of the payment's own source."""
 
     source: Source | None = Field(default=None, exclude_if=_nothing)
     source_key: SourceKey
@@ -223,10 +223,10 @@ class Applied(Model):
 
 
 class PaymentContent(Model):
-    """What a customer's payment shall contain. `amount` is what was received; what is not applied stays with the customer.
+    """The content of a customer's payment. `amount` is what was received; the unapplied part remains the customer's credit.
 
-    `applied` says which invoices it pays; `credits` which credit memos pay with it (with an amount of 0 they alone do). A payment
-    waits for the documents that it names. `deposit_to` is a key of the company's account mapping; without it the money waits in
+    `applied` lists the invoices that it pays, `credits` the credit memos used (with an amount of 0, nothing else is). A payment
+    waits for the documents that it names. `deposit_to` is a key of the company's account mapping; without it the money goes to
     the books' undeposited funds.
     """
 
@@ -236,9 +236,9 @@ class PaymentContent(Model):
     applied: tuple[Applied, ...] = Field(default=(), max_length=limits.LINES)
     credits: tuple[Applied, ...] = Field(default=(), max_length=limits.LINES)
     deposit_to: Name | None = None
-    payment_method: Plain | None = Field(default=None, max_length=31)
-    payment_ref: Plain | None = Field(default=None, max_length=21)
-    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+    payment_method: FreeText | None = Field(default=None, max_length=31)
+    payment_ref: FreeText | None = Field(default=None, max_length=21)
+    memo: FreeText | None = Field(default=None, max_length=limits.MEMO)
 
     @property
     def total(self) -> Amount:
@@ -249,7 +249,7 @@ class PaymentContent(Model):
     def _within(self) -> Self:
         for part in (self.applied, self.credits):
             if len({(one.source, one.source_key) for one in part}) < len(part):
-                raise ValueError("a payment names each document once")
+                raise ValueError("a payment can name each document only once")
         applied, credits = (sum((one.amount for one in part), start=Decimal(0)) for part in (self.applied, self.credits))
         if applied > self.amount + credits:
             raise ValueError(f"{applied} is applied, but the payment and its credits come to {self.amount + credits}")
@@ -259,15 +259,15 @@ class PaymentContent(Model):
 
 
 class BillContent(Model):
-    """What a bill shall contain: the fields that bookrelay owns in the books."""
+    """The content of a bill: the fields that bookrelay owns in the books."""
 
     vendor: Party
     txn_date: Day
     due_date: Day | None = None
-    terms: Plain | None = Field(default=None, max_length=31)
-    class_name: Plain | None = Field(default=None, max_length=100)
-    department: Plain | None = Field(default=None, max_length=100)
-    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+    terms: FreeText | None = Field(default=None, max_length=31)
+    class_name: FreeText | None = Field(default=None, max_length=100)
+    department: FreeText | None = Field(default=None, max_length=100)
+    memo: FreeText | None = Field(default=None, max_length=limits.MEMO)
     number: Number | None = Field(default=None, exclude_if=_nothing)
     lines: tuple[BillLine, ...] = Field(min_length=1, max_length=limits.LINES)
 
@@ -278,13 +278,13 @@ class BillContent(Model):
 
 
 class VendorCreditContent(Model):
-    """What a vendor credit shall contain: what a vendor owes us. What it credits are positive amounts."""
+    """The content of a vendor credit: what a vendor owes us, as positive amounts."""
 
     vendor: Party
     txn_date: Day
-    class_name: Plain | None = Field(default=None, max_length=100)
-    department: Plain | None = Field(default=None, max_length=100)
-    memo: Plain | None = Field(default=None, max_length=limits.MEMO)
+    class_name: FreeText | None = Field(default=None, max_length=100)
+    department: FreeText | None = Field(default=None, max_length=100)
+    memo: FreeText | None = Field(default=None, max_length=limits.MEMO)
     number: Number | None = Field(default=None, exclude_if=_nothing)
     lines: tuple[BillLine, ...] = Field(min_length=1, max_length=limits.LINES)
 
@@ -310,13 +310,13 @@ def short_json(value: BaseModel) -> str:
 def canonical_json(value: BaseModel, short: str | None = None) -> str:
     """Serialize for hashing: sorted keys, no spaces, defaults left out, so that an added optional field keeps old hashes.
 
-    `short` is its `short_json`, for who has that already.
+    `short` is its `short_json`, for callers that already have it.
     """
     return _CANONICAL.encode(loads(short if short is not None else short_json(value)))
 
 
 def content_hash(content: BaseModel | None, short: str | None = None) -> str:
-    """SHA-256 of the canonical JSON, 64 hex digits; of nothing (a retraction) the hash of the empty string."""
+    """Return the SHA-256 of the canonical JSON, 64 hex digits; without content (a retraction), that of the empty string."""
     return hashlib.sha256(canonical_json(content, short).encode() if content is not None else b"").hexdigest()
 
 
@@ -326,7 +326,7 @@ D = TypeVar("D", bound=Model)
 
 
 class CloudEvent(Model, Generic[D]):
-    """CloudEvents 1.0 in structured mode. `subject` is the Kafka key; `data` carries everything that has a meaning."""
+    """CloudEvents 1.0 in structured mode. `subject` is the Kafka key; everything else that matters is in `data`."""
 
     specversion: Literal["1.0"] = "1.0"
     id: UUID
@@ -340,16 +340,16 @@ class CloudEvent(Model, Generic[D]):
     TYPE: ClassVar[str]
 
     def key(self) -> bytes:
-        """Return the Kafka key: order is kept for each document."""
+        """Return the Kafka key, so that the order of each document's messages is preserved."""
         return self.subject.encode()
 
     def encode(self) -> bytes:
-        """Return the value for Kafka, UTF-8."""
+        """Return the Kafka value, UTF-8."""
         return self.model_dump_json().encode()
 
 
 class DocumentData(Model):
-    """Which document: a business key within one company (realm). Identifiers are never parsed for meaning."""
+    """Identifies a document by a business key within one company (realm). Identifiers are opaque."""
 
     realm: Realm
     source: Source
@@ -359,7 +359,7 @@ class DocumentData(Model):
 
     @property
     def subject(self) -> str:
-        """The Kafka key of everything about this document."""
+        """The Kafka key of all messages about this document."""
         return subject_of(self.realm, self.source, self.source_key)
 
 
@@ -372,13 +372,13 @@ def subject_of(realm: str, source: str, source_key: str) -> str:
 
 
 class CommandData(DocumentData):
-    """What should be true. Newer is (`version`, `modified_at`): a source that does not count up still has a time."""
+    """The desired state of a document. (`version`, `modified_at`) gives the order: a source may have no version numbers."""
 
     modified_at: UtcDatetime
     priority: Priority = Priority.LIVE
 
     def id(self) -> UUID:
-        """Return the command's id: the same command read twice from its source is the same message."""
+        """Return the command's id: the same change read twice from its source gives the same message."""
         content = getattr(self, "content", None)
         parts = (
             self.realm, self.source, self.source_key, self.kind, str(self.version), _rfc3339(self.modified_at),
@@ -387,15 +387,15 @@ class CommandData(DocumentData):
         return uuid5(NAMESPACE, "\x1f".join(parts))
 
     def _stated(self) -> tuple[str, ...]:
-        """What a command may say beside its content, where it says it: without it ids stay what they were."""
+        """Return the optional fields beside the content; if they are absent, ids stay the same."""
         return ()
 
 
 class UpsertData(CommandData):
-    """What upserts may say beside their content.
+    """The optional fields of upserts beside their content.
 
-    `total`: what the document comes to by its source, tax included; a source that knows none leaves it out. Lines that do not
-    add up to it are held, and QuickBooks' answer is compared with it.
+    `total`: the document's total according to its source, tax included; omitted if the source has none. If the lines do not add
+    up to it, the document is put on hold; QuickBooks' response is compared with it.
     """
 
     total: Amount | None = Field(default=None, exclude_if=_nothing)
@@ -441,7 +441,7 @@ class RetractDocumentData(CommandData):
 class _Command(CloudEvent[D], Generic[D]):
     @classmethod
     def of(cls, data: D, *, sender: str, time: datetime | None = None) -> Self:
-        """Wrap `data` from service `sender`. The envelope's time is the source's, so that replays are equal."""
+        """Wrap `data` from service `sender`. The envelope's time is that of the source, so that replays are identical."""
         assert isinstance(data, CommandData)
         return cls(
             id=data.id(), source=f"/bookrelay/{sender}", type=cls.TYPE, subject=data.subject,
@@ -513,7 +513,7 @@ _UPSERT_OF: dict[type[Content], tuple[type[Upsert], type[UpsertData]]] = {
 
 
 def upsert(content: Content, *, sender: str, **about: Any) -> Upsert:
-    """Return the command of service `sender` that a document shall exist with this content; `about`: the other data."""
+    """Return a command of service `sender` that a document shall exist with this content; `about` holds the other fields."""
     command, data = _UPSERT_OF[type(content)]
     made: Upsert = command.of(data.model_validate({**about, "content": content}), sender=sender)  # type: ignore[arg-type]
     return made
@@ -522,20 +522,20 @@ def upsert(content: Content, *, sender: str, **about: Any) -> Upsert:
 # ----------------------------------------------------------------------------------------------------------------- events
 
 
-Reason = Annotated[Told, Field(min_length=1)]
+Reason = Annotated[Explanation, Field(min_length=1)]
 Url = Annotated[str, Field(max_length=limits.URL)]
 
 
 class Difference(Model):
-    """One field in which the books and the source disagree; values as text, without names of patients."""
+    """A field in which the books and the source differ; values as text, without patients' names."""
 
     field: Name
-    ours: Shown | None = None
-    theirs: Shown | None = None
+    ours: DisplayValue | None = None
+    theirs: DisplayValue | None = None
 
 
 def _few(value: object) -> object:
-    """Keep an event within a record's limit: what is left out can be seen in the ledger and in QuickBooks."""
+    """Limit the differences in an event to what fits a record; all of them are in the ledger and in QuickBooks."""
     if not isinstance(value, tuple | list) or len(value) <= limits.DIFFERENCES:
         return value
     kept = limits.DIFFERENCES - 1
@@ -546,19 +546,20 @@ Differences = Annotated[tuple[Difference, ...], Field(max_length=limits.DIFFEREN
 
 
 class EventData(DocumentData):
-    """What became of a command. `command_id` is absent where a source refused a document before it became a command."""
+    """The outcome of a command. `command_id` is absent if a source rejected a document before it became a command."""
 
     command_id: UUID | None = None
-    occurrence: Annotated[int, Field(ge=0, le=limits.LARGEST_COUNT)] = 0  # a held command can end again: counts its ends
+    # Counts a command's outcomes: after a release there is another.
+    occurrence: Annotated[int, Field(ge=0, le=limits.LARGEST_COUNT)] = 0
 
     def id_for(self, type_: str) -> UUID:
-        """Return the event's id: the same end told twice is the same message."""
+        """Return the event's id: the same outcome published twice is the same message."""
         about = str(self.command_id) if self.command_id else f"{self.subject}\x1f{self.kind}\x1f{self.version}"
         return uuid5(NAMESPACE, f"{about}\x1f{type_}\x1f{self.occurrence}")
 
 
 class Outcome(StrEnum):
-    """How a posted document came to hold its content."""
+    """How a posted document got its content."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -569,12 +570,12 @@ class Outcome(StrEnum):
 class PostedData(EventData):
     outcome: Outcome
     qbo_id: Identifier
-    sync_token: Word
-    doc_number: Word | None = None
+    sync_token: ShortText
+    doc_number: ShortText | None = None
     url: Url
     total: Amount
-    differences: Differences = Field(default=(), exclude_if=_nothing)  # where QuickBooks' answer is not what was asked
-    discrepancy: Amount | None = Field(default=None, exclude_if=_nothing)  # QuickBooks' total less the command's own
+    differences: Differences = Field(default=(), exclude_if=_nothing)  # between QuickBooks' response and the command
+    discrepancy: Amount | None = Field(default=None, exclude_if=_nothing)  # QuickBooks' total minus the command's
 
 
 class InvoicePostedData(PostedData):
@@ -606,10 +607,10 @@ class BillPaymentPostedData(PostedData):
 
 
 class DocumentUnchangedData(EventData):
-    """Nothing had to be done; the QuickBooks fields are absent where nothing is there (a retraction of nothing)."""
+    """No change was needed; the QuickBooks fields are absent if there is no document (a retraction of nothing)."""
 
     qbo_id: Identifier | None = None
-    doc_number: Word | None = None
+    doc_number: ShortText | None = None
     url: Url | None = None
     total: Amount | None = None
 
@@ -620,16 +621,16 @@ class DocumentRetractedData(EventData):
 
 
 class DocumentRejectedData(EventData):
-    code: Word
-    intuit_code: Word | None = None
+    code: ShortText
+    intuit_code: ShortText | None = None
     reason: Reason
-    fix: Told = ""
+    fix: Explanation = ""
 
 
 class DocumentWaitingData(EventData):
-    code: Word
+    code: ShortText
     reason: Reason
-    fix: Told = ""
+    fix: Explanation = ""
 
 
 class DocumentSkippedData(EventData):
@@ -638,7 +639,7 @@ class DocumentSkippedData(EventData):
 
 class DocumentHeldData(EventData):
     reason: Reason
-    fix: Told = ""
+    fix: Explanation = ""
     differences: Differences = ()
 
 
@@ -659,7 +660,7 @@ class RealmData(Model):
     """About a whole company."""
 
     realm: Realm
-    code: Word
+    code: ShortText
     reason: Reason
     since: UtcDatetime
 
@@ -667,7 +668,7 @@ class RealmData(Model):
 class _Event(CloudEvent[D], Generic[D]):
     @classmethod
     def of(cls, data: D, *, sender: str, time: datetime) -> Self:
-        """Wrap `data`, told by service `sender` at `time`."""
+        """Wrap `data`, published by service `sender` at `time`."""
         assert isinstance(data, EventData)
         return cls(
             id=data.id_for(cls.TYPE),
@@ -722,56 +723,56 @@ class VendorCreditPosted(_Event[VendorCreditPostedData]):
 
 
 class BillPaymentPosted(_Event[BillPaymentPostedData]):
-    """A bill was marked as paid by a payment of its own."""
+    """A bill was marked as paid by a bill payment."""
 
     TYPE = "bookrelay.bill-payment.posted.v1"
     type: Literal["bookrelay.bill-payment.posted.v1"] = "bookrelay.bill-payment.posted.v1"
 
 
 class DocumentUnchanged(_Event[DocumentUnchangedData]):
-    """The books already hold what was asked for."""
+    """The books already match the command."""
 
     TYPE = "bookrelay.document.unchanged.v1"
     type: Literal["bookrelay.document.unchanged.v1"] = "bookrelay.document.unchanged.v1"
 
 
 class DocumentRetracted(_Event[DocumentRetractedData]):
-    """The document is no longer in force in the books."""
+    """The document was deleted or voided in the books."""
 
     TYPE = "bookrelay.document.retracted.v1"
     type: Literal["bookrelay.document.retracted.v1"] = "bookrelay.document.retracted.v1"
 
 
 class DocumentRejected(_Event[DocumentRejectedData]):
-    """The document is wrong; the reason is for the operator of its source."""
+    """The document is wrong; the reason is for the person who maintains it at its source."""
 
     TYPE = "bookrelay.document.rejected.v1"
     type: Literal["bookrelay.document.rejected.v1"] = "bookrelay.document.rejected.v1"
 
 
 class DocumentWaiting(_Event[DocumentWaitingData]):
-    """The document needs something in the books or in the policy that is not there; it goes on by itself when it is."""
+    """The document needs something that is missing in the books or the policy; it is posted automatically once that exists."""
 
     TYPE = "bookrelay.document.waiting.v1"
     type: Literal["bookrelay.document.waiting.v1"] = "bookrelay.document.waiting.v1"
 
 
 class DocumentSkipped(_Event[DocumentSkippedData]):
-    """The document is left out on purpose (mode, plan)."""
+    """The document is not posted, by configuration (mode, plan)."""
 
     TYPE = "bookrelay.document.skipped.v1"
     type: Literal["bookrelay.document.skipped.v1"] = "bookrelay.document.skipped.v1"
 
 
 class DocumentHeld(_Event[DocumentHeldData]):
-    """A person must decide; the difference is shown."""
+    """The document is on hold: a person must decide. The event shows the differences."""
 
     TYPE = "bookrelay.document.held.v1"
     type: Literal["bookrelay.document.held.v1"] = "bookrelay.document.held.v1"
 
 
 class DocumentSuperseded(_Event[DocumentSupersededData]):
-    """A newer version was recorded first."""
+    """Superseded by a newer version, which was recorded first."""
 
     TYPE = "bookrelay.document.superseded.v1"
     type: Literal["bookrelay.document.superseded.v1"] = "bookrelay.document.superseded.v1"
@@ -785,7 +786,7 @@ class DocumentDiverged(_Event[DocumentDivergedData]):
 
 
 class CommandDeadLettered(_Event[CommandDeadLetteredData]):
-    """The command could not be handled; it waits in a dead-letter topic."""
+    """The command could not be handled; it is in a dead-letter topic."""
 
     TYPE = "bookrelay.command.dead-lettered.v1"
     type: Literal["bookrelay.command.dead-lettered.v1"] = "bookrelay.command.dead-lettered.v1"
@@ -794,34 +795,34 @@ class CommandDeadLettered(_Event[CommandDeadLetteredData]):
 class _RealmEvent(CloudEvent[RealmData]):
     @classmethod
     def of(cls, data: RealmData, *, sender: str, time: datetime) -> Self:
-        """Wrap `data`, told by service `sender` at `time`."""
+        """Wrap `data`, published by service `sender` at `time`."""
         id_ = uuid5(NAMESPACE, f"{data.realm}\x1f{cls.TYPE}\x1f{data.code}\x1f{_rfc3339(data.since)}")
         return cls(id=id_, source=f"/bookrelay/{sender}", type=cls.TYPE, subject=data.realm, time=time, data=data)
 
 
 class RealmHalted(_RealmEvent):
-    """Posting for this company has stopped; an operator is needed."""
+    """Posting for this company is halted; an operator is needed."""
 
     TYPE = "bookrelay.realm.halted.v1"
     type: Literal["bookrelay.realm.halted.v1"] = "bookrelay.realm.halted.v1"
 
 
 class RealmResumed(_RealmEvent):
-    """Posting for this company goes on."""
+    """Posting for this company has resumed."""
 
     TYPE = "bookrelay.realm.resumed.v1"
     type: Literal["bookrelay.realm.resumed.v1"] = "bookrelay.realm.resumed.v1"
 
 
 class RealmUnserved(_RealmEvent):
-    """Commands name this company and no writer serves it: they wait; the reason says what to do. Told once, until it ends."""
+    """Commands for this company are waiting and no writer serves it; the reason says what to do. Published once until it ends."""
 
     TYPE = "bookrelay.realm.unserved.v1"
     type: Literal["bookrelay.realm.unserved.v1"] = "bookrelay.realm.unserved.v1"
 
 
 class RealmServed(_RealmEvent):
-    """A writer serves this company now, or nothing waits for it any more: what was told by `RealmUnserved` is over."""
+    """A writer serves this company now, or no commands wait for it any more: ends `RealmUnserved`."""
 
     TYPE = "bookrelay.realm.served.v1"
     type: Literal["bookrelay.realm.served.v1"] = "bookrelay.realm.served.v1"
@@ -829,15 +830,15 @@ class RealmServed(_RealmEvent):
 
 class BooksDiscrepancyData(Model):
     realm: Realm
-    code: Word = "QB007"
+    code: ShortText = "QB007"
     what: Literal["unknown_marker", "not_expected", "double", "missing", "not_as_asked"]
     entity: Identifier
     entity_id: Identifier
-    doc_number: Word | None = None
-    source: Source | None = None  # of the document, where the ledger knows it
+    doc_number: ShortText | None = None
+    source: Source | None = None  # of the document, if the ledger knows it
     source_key: SourceKey | None = None
     reason: Reason
-    fix: Told = ""
+    fix: Explanation = ""
     amount: Amount | None = Field(
         default=None, exclude_if=_nothing
     )  # of "not_as_asked": QuickBooks' total less the command's own
@@ -845,9 +846,9 @@ class BooksDiscrepancyData(Model):
 
 
 class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
-    """Books and ledger disagree about what exists (the daily sweep), or QuickBooks' answer is not what was asked.
+    """Books and ledger disagree about what exists (the daily sweep), or QuickBooks' response differs from the command.
 
-    Told once, until it is mended and comes again.
+    Published once; again only if it is fixed and recurs.
     """
 
     TYPE = "bookrelay.books.discrepancy.v1"
@@ -855,7 +856,7 @@ class BooksDiscrepancy(CloudEvent[BooksDiscrepancyData]):
 
     @classmethod
     def of(cls, data: BooksDiscrepancyData, *, sender: str, time: datetime) -> Self:
-        """Wrap `data`, told by service `sender` at `time`."""
+        """Wrap `data`, published by service `sender` at `time`."""
         parts = ("discrepancy", data.realm, data.entity, data.entity_id, data.what, _rfc3339(data.found_at))
         subject = subject_of(data.realm, data.source or data.entity, data.source_key or data.entity_id)
         id_ = uuid5(NAMESPACE, "\x1f".join(parts))
@@ -874,7 +875,7 @@ Event = (
 
 
 class EntityChangedData(Model):
-    """One record of an Intuit webhook: thin, it says that something changed and not what."""
+    """One record of an Intuit webhook: it says that an entity changed, but not what."""
 
     realm: Realm
     entity: Identifier
@@ -882,24 +883,24 @@ class EntityChangedData(Model):
     operation: Literal["created", "updated", "deleted", "merged", "voided", "emailed", "unknown"]
     changed_at: UtcDatetime
     deleted_id: Identifier | None = None
-    notification_id: Identifier  # Intuit's CloudEvents id, or the hash of the classic record: the dedupe key
+    notification_id: Identifier  # Intuit's CloudEvents id, or a hash of the classic record: the deduplication key
     format: Literal["classic", "cloudevents"]
 
 
 class BooksChangedData(Model):
-    """What a changed entity looks like now. Amounts are decimal strings."""
+    """The current state of a changed entity. Amounts are decimal strings."""
 
     realm: Realm
     entity: Identifier
     entity_id: Identifier
     operation: Name
-    sync_token: Word | None = None
+    sync_token: ShortText | None = None
     changed_at: UtcDatetime
     ours: bool = False
 
 
 class EntityChanged(CloudEvent[EntityChangedData]):
-    """Intuit told us that an entity changed."""
+    """Intuit notified us that an entity changed."""
 
     TYPE = "bookrelay.intuit.entity-changed.v1"
     type: Literal["bookrelay.intuit.entity-changed.v1"] = "bookrelay.intuit.entity-changed.v1"
@@ -950,7 +951,7 @@ REGISTRY: dict[str, type[AnyMessage]] = {m.TYPE: m for m in (*COMMANDS, *EVENTS,
 
 @cache
 def adapter(types: tuple[type[AnyMessage], ...]) -> TypeAdapter[Any]:
-    """Return the decoder for a closed set of message types, told apart by `type`."""
+    """Return the decoder for a closed set of message types, discriminated by `type`."""
     if len(types) == 1:
         return TypeAdapter(types[0])
     union: Any = types[0]

@@ -1,4 +1,4 @@
-"""Every Prometheus metric, declared once. Labels are closed sets: never a key, an id or a name of a person."""
+"""Every Prometheus metric, declared once. Labels have a closed set of values: never a key, an id or a person's name."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -32,55 +32,61 @@ MESSAGES_DEAD_LETTERED = _counter(
 CONSUMER_OLDEST_AGE = _gauge(
     "bookrelay_consumer_oldest_age_seconds", "Age of the oldest record of the last batch", "topic", "group"
 )
-CONSUMER_RETRIES = _counter("bookrelay_consumer_retries_total", "Batches handed over again after a failure", "topic", "group")
+CONSUMER_RETRIES = _counter("bookrelay_consumer_retries_total", "Batches retried after a failure", "topic", "group")
 CONSUMER_BLOCKED_OFFSET = _gauge(
-    "bookrelay_consumer_blocked_offset", "Offset of the record that a consumer cannot get past; no series while there is none",
+    "bookrelay_consumer_blocked_offset", "Offset of the record that blocks a consumer; no series while none does",
     "topic", "group", "partition",
 )  # fmt: skip
 CONSUMER_BLOCKED_SINCE = _gauge(
-    "bookrelay_consumer_blocked_since_timestamp_seconds", "Since when a consumer cannot get past a record", "topic", "group",
+    "bookrelay_consumer_blocked_since_timestamp_seconds", "Since when a record blocks a consumer", "topic", "group",
     "partition",
 )  # fmt: skip
 OUTBOX_PENDING = _gauge("bookrelay_outbox_pending", "Events committed and not yet published")
-OUTBOX_PARKED = _gauge("bookrelay_outbox_parked", "Events that no broker takes, parked with a reason")
+OUTBOX_PARKED = _gauge("bookrelay_outbox_parked", "Events that the broker refused, parked with a reason")
 OUTBOX_OLDEST_AGE = _gauge("bookrelay_outbox_oldest_age_seconds", "Age of the oldest event that is not yet published")
 
 # Sources
-SOURCE_DOCUMENTS = _counter("bookrelay_source_documents_total", "Documents read at a source", "source", "outcome")
+SOURCE_DOCUMENTS = _counter("bookrelay_source_documents_total", "Documents read from a source", "source", "outcome")
 SOURCE_POLL_SECONDS = _histogram("bookrelay_source_poll_seconds", "Duration of one poll", "source")
-SOURCE_CURSOR_AGE = _gauge("bookrelay_source_cursor_age_seconds", "How far the cursor is behind now", "source")
+SOURCE_CURSOR_AGE = _gauge("bookrelay_source_cursor_age_seconds", "How far the cursor lags behind the current time", "source")
 SHEET_WRITE_BACKS = _counter("bookrelay_sheet_write_backs_total", "Rows written back", "outcome")
 
 # qbo-writer
 COMMANDS_RECORDED = _counter("bookrelay_commands_recorded_total", "Commands recorded in the ledger", "outcome")
-COMMANDS_ENDED = _counter("bookrelay_commands_ended_total", "Commands by their end", "realm", "kind", "end")
-COMMANDS_DUE = _gauge("bookrelay_commands_due", "Commands that wait to be posted", "realm")
+COMMANDS_ENDED = _counter("bookrelay_commands_ended_total", "Commands by final state", "realm", "kind", "end")
+COMMANDS_DUE = _gauge("bookrelay_commands_due", "Commands waiting to be posted", "realm")
 COMMANDS_OLDEST_DUE_AGE = _gauge("bookrelay_commands_oldest_due_age_seconds", "Age of the oldest due command", "realm")
-COMMAND_SECONDS = _histogram("bookrelay_command_seconds", "From a command's record to its end", "kind")
+COMMAND_SECONDS = _histogram("bookrelay_command_seconds", "From recording a command to its final state", "kind")
 ATTEMPTS_OPEN = _gauge("bookrelay_attempts_open", "Open attempts by state", "realm", "state")
 ATTEMPT_TRANSITIONS = _counter(
-    "bookrelay_attempt_transitions_total", "What happened to attempts: rows of the posting protocol's table", "realm", "what"
+    "bookrelay_attempt_transitions_total", "Transitions of attempts: rows of the posting protocol's table", "realm", "what"
 )
-DOCUMENTS_HELD = _gauge("bookrelay_documents_held", "Documents that wait for a person", "realm")
-QBO_REQUESTS = _counter("qbo_requests_total", "Requests to QuickBooks", "realm", "operation", "outcome")
+DOCUMENTS_HELD = _gauge("bookrelay_documents_held", "Documents on hold", "realm")
+QBO_REQUESTS = _counter("qbo_requests_total", "Requests sent to QuickBooks", "realm", "operation", "outcome")
 QBO_REQUEST_SECONDS = _histogram("qbo_request_seconds", "Duration of a request to QuickBooks", "operation")
 QBO_METERED_READS = _counter("qbo_metered_reads_total", "Reads that Intuit meters", "realm", "operation")
-QBO_THROTTLED = _counter("qbo_throttled_total", "Answers 429 or fault 3001", "realm")
-QBO_PACE = _gauge("qbo_pace_share", "Share of the allowed rate that the pacer uses now", "realm")
-QBO_FEED_POSITION = _gauge("qbo_feed_position_timestamp_seconds", "Until when changes in QuickBooks were read", "realm")
-QBO_FEED_LAG = _gauge("qbo_feed_lag_seconds", "How far reading the changes is behind", "realm")
-QBO_FEED_PAGING = _gauge("qbo_feed_entities_paging", "Entities with more changes than the feed shows, read page by page", "realm")
-QBO_FEED_GAPS = _counter("qbo_feed_gaps_total", "Times the feed may not have shown every deletion: the sweep finds ours", "realm")
+QBO_THROTTLED = _counter("qbo_throttled_total", "Responses with status 429 or fault 3001", "realm")
+QBO_PACE = _gauge("qbo_pace_share", "Share of the allowed rate that the pacer currently uses", "realm")
+QBO_FEED_POSITION = _gauge(
+    "qbo_feed_position_timestamp_seconds", "Time up to which changes in QuickBooks have been read", "realm"
+)
+QBO_FEED_LAG = _gauge("qbo_feed_lag_seconds", "How far the change feed lags behind", "realm")
+QBO_FEED_PAGING = _gauge(
+    "qbo_feed_entities_paging", "Entities with more changes than the feed returns, read page by page instead", "realm"
+)
+QBO_FEED_GAPS = _counter(
+    "qbo_feed_gaps_total", "Times the feed may have missed deletions; the sweep finds those of our documents", "realm"
+)
 LEASE_HELD = _gauge("qbo_lease_held", "1 while this process holds the company's lease", "realm")
 LEASE_TOKEN = _gauge("qbo_lease_fencing_token", "The fencing token of the lease held", "realm")
-TOKEN_EXPIRES = _gauge("qbo_token_expires_timestamp_seconds", "When a token ends", "realm", "token")
+TOKEN_EXPIRES = _gauge("qbo_token_expires_timestamp_seconds", "When a token expires", "realm", "token")
 TOKEN_REFRESHES = _counter("qbo_token_refreshes_total", "Refreshes of the access token", "realm", "outcome")
 REALM_HALTED = _gauge("qbo_realm_halted", "1 while posting for the company is halted", "realm", "code")
-REALM_UNSERVED = _gauge("qbo_realm_unserved_commands", "Commands that wait for a company that no writer serves", "realm")
-POLICY_LOADED = _gauge("qbo_policy_loaded_timestamp_seconds", "When the company policy in force was read")
-POLICY_WRONG = _gauge("qbo_policy_wrong", "1 while the policy on disk is wrong and the one read before is in force")
-PROBLEMS = _gauge("qbo_problems", "What needs a person, by kind: what `qbo-writer status` lists", "what")
-DISCREPANCIES = _gauge("qbo_discrepancies_open", "Where books and ledger disagree and nobody has mended it yet", "realm", "kind")
+REALM_UNSERVED = _gauge("qbo_realm_unserved_commands", "Commands waiting for a company that no writer serves", "realm")
+POLICY_LOADED = _gauge("qbo_policy_loaded_timestamp_seconds", "When the current company policy was read")
+POLICY_WRONG = _gauge("qbo_policy_wrong", "1 while the policy on disk is invalid and the previous one stays in force")
+PROBLEMS = _gauge("qbo_problems", "Problems that need a person, by kind, as listed by `qbo-writer status`", "what")
+DISCREPANCIES = _gauge("qbo_discrepancies_open", "Open discrepancies between the books and the ledger", "realm", "kind")
 SWEPT = _gauge("qbo_swept_timestamp_seconds", "When books and ledger were last compared", "realm")
 
 # webhook-gateway

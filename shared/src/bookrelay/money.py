@@ -1,6 +1,6 @@
-"""Money: Decimal from the first byte to the last, rounded half up to cents in this one place.
+"""Money: Decimal throughout, rounded half up to cents only here.
 
-Amounts travel as decimal strings with two digits ("1861.08"). A float is refused wherever it would enter.
+On the wire amounts are decimal strings with two digits ("1861.08"). Floats are rejected everywhere.
 """
 
 import json
@@ -25,9 +25,9 @@ def to_cents(value: Decimal) -> Decimal:
 
 
 def parse_amount(text: str) -> Decimal:
-    """Read an amount as people type it: "$1,234.50", "(12.00)", "1234.5". Raises ValueError with a reason for anything else.
+    """Parse an amount as people type it: "$1,234.50", "(12.00)", "1234.5". Raises ValueError with a reason for anything else.
 
-    Only a comma that groups three digits is taken as a separator: "12,50" is refused and not read as 1250.
+    A comma is accepted only as a thousands separator: "12,50" is rejected instead of being read as 1250.
     """
     body = text.strip()
     negative = body.startswith("(") and body.endswith(")")
@@ -35,7 +35,7 @@ def parse_amount(text: str) -> Decimal:
         body = body[1:-1]
     bare = re.sub(r"[\s$€£\u00a0]", "", body)
     if "," in bare and not re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", bare):
-        raise ValueError(f"{text!r} is not an amount: a comma must group three digits")
+        raise ValueError(f"{text!r} is not an amount: a comma may only separate thousands")
     bare = _DECORATION.sub("", bare)
     if not re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)", bare):
         raise ValueError(f"{text!r} is not an amount")
@@ -44,12 +44,12 @@ def parse_amount(text: str) -> Decimal:
 
 
 def loads(text: str | bytes, *, strict: bool = True) -> Any:
-    """Parse JSON with every number that has a fraction as Decimal, NaN and Infinity, too, which some write: never a float.
+    """Parse JSON with every fractional number as Decimal, never float; NaN and Infinity are accepted.
 
-    Not `strict`: control characters may stand in its strings.
+    Without `strict`, strings may contain control characters.
 
-    Raises JSONDecodeError or UnicodeDecodeError for what is no JSON, also where it is nested too deeply. A number that Python
-    cannot hold (an integer of thousands of digits, 1E9999999999999999999) spoils only itself: it is NaN.
+    Raises JSONDecodeError or UnicodeDecodeError for anything that is not JSON or is nested too deeply. A number that Python
+    cannot represent (an integer of thousands of digits, 1E9999999999999999999) becomes NaN.
     """
     try:
         try:
@@ -71,30 +71,30 @@ def _any_number(digits: str) -> Decimal | int:
 
 def _no_float(value: Any) -> Any:
     if isinstance(value, bool | float):
-        raise ValueError("an amount is a decimal string or a Decimal, never a float")
+        raise ValueError("an amount must be a decimal string or a Decimal, not a float")
     if isinstance(value, str):
         try:
             return Decimal(value)
         except InvalidOperation:
-            raise ValueError("it is not a decimal number") from None
+            raise ValueError("not a decimal number") from None
     return value
 
 
 def _finite(value: Decimal) -> Decimal:
     if not value.is_finite() or value.copy_abs() > LARGEST:  # abs() rounds, and raises Overflow for 1E9999999
-        raise ValueError("the amount is not a finite number of at most 15 digits")
+        raise ValueError("the amount must be a finite number of at most 15 digits")
     return value
 
 
 def _of_few_digits(value: Decimal) -> Decimal:
     if _finite(value).as_tuple().exponent < -DIGITS:  # type: ignore[operator]
-        raise ValueError(f"the number has more than {DIGITS} digits after the point")
+        raise ValueError(f"the number has more than {DIGITS} decimal places")
     return value
 
 
 def _whole_cents(value: Decimal) -> Decimal:
     if _finite(value) != to_cents(value):
-        raise ValueError("the amount has more than two digits after the point: round it where it arises")
+        raise ValueError("the amount has more than two decimal places: round it at its source")
     return to_cents(value)
 
 
@@ -118,4 +118,4 @@ Quantity = Annotated[
     PlainSerializer(_plain, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^-?\d+(\.\d+)?$", "examples": ["1.5"]}),
 ]
-"""A quantity or a unit price: at most 28 digits after the point; a decimal string on the wire."""
+"""A quantity or a unit price with at most 28 decimal places; a decimal string on the wire."""

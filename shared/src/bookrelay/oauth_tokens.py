@@ -1,4 +1,4 @@
-"""Access tokens for Kafka's SASL/OAUTHBEARER: fetched from a token endpoint with client credentials, kept, renewed in time."""
+"""Access tokens for Kafka's SASL/OAUTHBEARER: fetched with client credentials, cached, renewed before they expire."""
 
 import asyncio
 import json
@@ -10,14 +10,14 @@ import httpx
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 
-USED_SHARE = 0.8  # of a token's life, as Kafka's own clients do; then it is renewed
-AGAIN_SECONDS = 3.0  # clients reconnect many times a second: a token endpoint that fails is not asked at each of them
+USED_SHARE = 0.8  # of a token's lifetime, after which it is renewed, as Kafka's own clients do
+AGAIN_SECONDS = 3.0  # between requests to a failing token endpoint: clients reconnect many times a second
 TIMEOUT_SECONDS = 10.0
 
 
-# aiokafka tries again after a KafkaError or an OSError; anything else would end its client.
+# aiokafka retries after a KafkaError or an OSError; any other error would end its client.
 class TokenError(KafkaError):  # type: ignore[misc]
-    """No token could be had; the text says why, without the client's secret."""
+    """No token could be obtained; the text says why, without the client secret."""
 
 
 class TokenRefusedError(KafkaError):  # type: ignore[misc]
@@ -26,7 +26,7 @@ class TokenRefusedError(KafkaError):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class ClientCredentials:
-    """What the token endpoint is asked with (RFC 6749, 4.4). `extensions` go to the broker beside the token (RFC 7628)."""
+    """Client credentials for the token endpoint (RFC 6749, 4.4). `extensions` go to the broker with the token (RFC 7628)."""
 
     url: str
     client_id: str
@@ -36,11 +36,11 @@ class ClientCredentials:
 
 
 class Tokens(AbstractTokenProvider):  # type: ignore[misc]
-    """Hands out a token that is valid; clients of one process share it. Asks the endpoint once, however many wait."""
+    """Provides a valid token, shared by the clients of a process. Concurrent callers cause one request to the endpoint."""
 
     def __init__(self, credentials: ClientCredentials, clock: Callable[[], float] = time.monotonic) -> None:
         self._credentials, self._clock = credentials, clock
-        self._ssl = httpx.create_ssl_context()  # reads the authorities' file once, not at each renewal
+        self._ssl = httpx.create_ssl_context()  # reads the CA file once, not at each renewal
         self._token = ""
         self._renew_at = self._ends_at = 0.0  # by the clock
         self._failure: TokenError | None = None
@@ -48,7 +48,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
         self._lock = asyncio.Lock()
 
     async def token(self) -> str:
-        """Return a token; raises TokenError. While a renewal fails, the token that still lives is handed out."""
+        """Return a token; raises TokenError. While renewal fails, the current token is returned until it expires."""
         async with self._lock:
             now = self._clock()
             if now < self._renew_at:
@@ -64,7 +64,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
             return self._token
 
     def extensions(self) -> dict[str, str]:
-        """Return what the broker is told beside the token, like Confluent Cloud's logicalCluster."""
+        """Return the SASL extensions sent with the token, like Confluent Cloud's logicalCluster."""
         return dict(self._credentials.extensions)
 
     async def _fetch(self) -> None:
@@ -92,7 +92,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
 
 
 def _seconds(told: object) -> float:
-    """How long a token lives; where the endpoint does not say it, it is asked anew for each connection."""
+    """Return a token's lifetime; 0 if the endpoint does not state it, so that each connection requests a new one."""
     try:
         return max(0.0, float(str(told)))
     except ValueError:

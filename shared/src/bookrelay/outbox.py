@@ -1,6 +1,6 @@
-"""The outbox: events are committed with their effect, then published, then marked. A crash in between publishes again.
+"""The outbox: messages are committed together with their effect, then published, then marked as published.
 
-Each service that has one declares its table from `bookrelay.tables.OutboxRow`, in its own schema.
+A crash in between publishes them again. A service declares its table from `bookrelay.tables.OutboxRow`, in its own schema.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from bookrelay.topics import Topic
 log = telemetry.get_logger(__name__)
 
 RELAY_RECORDS = 1000
-PUBLISH_SECONDS = 30  # longer than GIVE_UP_SECONDS of the publisher: what a slow broker takes is marked, not published again
-GATHER_SECONDS = 0.01  # commits that come this close together are published together
+PUBLISH_SECONDS = 30  # longer than the publisher's GIVE_UP_SECONDS, so that a slow acknowledgement is still marked
+GATHER_SECONDS = 0.01  # commits within this time are published together
 
 
 async def add(
@@ -31,7 +31,7 @@ async def add(
 ) -> None:
     """Write messages into the schema's outbox, in the caller's transaction.
 
-    `traces` are the traceparents of the documents that the messages are about, one for each; without, the current trace's.
+    `traces` holds a traceparent for each message; without it the current trace is used for all.
     """
     if not messages:
         return
@@ -53,7 +53,7 @@ def _headers(topic: Topic, message: AnyMessage, parent: str | None) -> dict[str,
 
 
 class Relay:
-    """Publishes what the outbox holds, in order, then marks it. `step` is a loop's unit of work."""
+    """Publishes the outbox's messages in order, then marks them as published. `step` is a loop's unit of work."""
 
     def __init__(self, pool: Pool, schema: str, publisher: PublishesEncoded, *, keep_hours: int = 72) -> None:
         self._pool, self._schema, self._publisher, self._keep_hours = pool, schema, publisher, keep_hours
@@ -61,7 +61,7 @@ class Relay:
         self._pruned = 0.0
 
     def wake(self) -> None:
-        """Tell the relay that something was committed; without it, it looks every 200 ms."""
+        """Tell the relay that something was committed; without this it polls every 200 ms."""
         self._wake.set()
 
     async def step(self) -> float:
@@ -80,7 +80,7 @@ class Relay:
 
     async def _publish_batch(self) -> int:
         async with transaction(self._pool, idle_seconds=PUBLISH_SECONDS) as connection:
-            # FOR UPDATE without SKIP LOCKED: a second relay waits, so that the order of a key is kept.
+            # FOR UPDATE without SKIP LOCKED: a second relay waits, which preserves the order of each key.
             rows = await connection.fetch(
                 f"SELECT id, topic, key, value, headers, created_at FROM {self._schema}.outbox "  # noqa: S608
                 f"WHERE published_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT {RELAY_RECORDS} FOR UPDATE"
@@ -113,7 +113,7 @@ class Relay:
         return len(rows)
 
     async def _publish(self, topic: str, rows: Sequence[Any]) -> dict[int, str]:
-        """Publish; return which rows no broker takes, with the reason. A row waits for none of these, not even of its own key."""
+        """Publish; return the rows that the broker refuses, with the reason. They do not delay others, even of their key."""
         parked: dict[int, str] = {}
         ready: list[tuple[int, Encoded]] = []
         for row in rows:
@@ -140,7 +140,7 @@ class Relay:
         metrics.OUTBOX_PARKED.set(count)
 
     async def _prune(self) -> None:
-        """Forget, once an hour, what was published long ago; what is parked stays. Also at the start: count what is parked."""
+        """Once an hour, delete messages published long ago and count the parked ones, which are kept."""
         now = asyncio.get_running_loop().time()
         if self._pruned and now - self._pruned < 3600:
             return
@@ -153,7 +153,7 @@ class Relay:
 
 
 async def parked(pool: Pool, schema: str) -> list[dict[str, Any]]:
-    """Return the records that no broker took, oldest first: id, topic, key, bytes, reason, parked_at. Never their values."""
+    """Return the parked messages, oldest first: id, topic, key, bytes, reason, parked_at, but not their values."""
     rows = await pool.fetch(
         "SELECT id, topic, key, octet_length(value) AS bytes, parked_reason AS reason, parked_at "  # noqa: S608
         f"FROM {schema}.outbox WHERE parked_at IS NOT NULL AND published_at IS NULL ORDER BY id"
@@ -162,7 +162,7 @@ async def parked(pool: Pool, schema: str) -> list[dict[str, Any]]:
 
 
 async def release(pool: Pool, schema: str, ids: Collection[int]) -> int:
-    """Let parked records be published again, after a limit was raised; return how many. Later events of their keys have left."""
+    """Release parked messages for publishing, out of order for their keys; return how many. Use it after raising a limit."""
     status: str = await pool.execute(
         f"UPDATE {schema}.outbox SET parked_at = NULL, parked_reason = NULL "  # noqa: S608
         "WHERE id = ANY($1::bigint[]) AND parked_at IS NOT NULL AND published_at IS NULL",

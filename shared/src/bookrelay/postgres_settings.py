@@ -1,4 +1,4 @@
-"""How every client of ours reaches Postgres: the address, its password, TLS. One address carries all of it to each client."""
+"""How all our clients connect to Postgres: address, password, TLS. The resulting DSN carries all of it."""
 
 import ssl
 from typing import Literal
@@ -10,32 +10,36 @@ from pydantic_settings import BaseSettings
 from bookrelay import tls
 from bookrelay.errors import Code, SettingsError
 
-PLACES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")  # Debian, Fedora, others
-SYSTEM = "system"  # libpq's word for the machine's own authorities
+CA_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)  # Debian, Fedora, others
+SYSTEM = "system"  # libpq's keyword for the system's certificate authorities
 _CHECKED = ("verify-ca", "verify-full")
 _FILES = ("database_ssl_ca_file", "database_ssl_certificate_file", "database_ssl_key_file")
 
 
 class PostgresSettings(BaseSettings):
-    """Where Postgres is, and how we show who we are."""
+    """Where Postgres is, and how we authenticate."""
 
     database_url: SecretStr = Field(description="Postgres, e.g. postgresql://user:password@host:5432/bookrelay.")
-    database_password: SecretStr = Field(
-        default=SecretStr(""), description="Its password, where it does not stand in DATABASE_URL."
+    database_password: SecretStr = Field(default=SecretStr(""), description="Postgres' password, if it is not in DATABASE_URL.")
+    database_pool_size: int = Field(
+        default=5, ge=1, le=100, description="Maximum number of connections of this process to Postgres."
     )
-    database_pool_size: int = Field(default=5, ge=1, le=100, description="Connections that this process may hold to Postgres.")
     database_prepared_statements: bool = Field(default=True, description="Set to false behind PgBouncer in transaction mode.")
     database_ssl_mode: Literal["", "disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
         default="",
-        description="TLS: disable, prefer, require (any certificate), verify-ca, verify-full (signed, and for this host); "
-        "empty: as DATABASE_URL says (?sslmode=), else prefer.",
+        description="TLS: disable, prefer, require (any certificate), verify-ca (trusted certificate), verify-full (and for "
+        "this host); empty: ?sslmode= of DATABASE_URL, else prefer.",
     )
     database_ssl_ca_file: str = Field(
-        default="", description="With verify-*: authorities (PEM) that may have signed its certificate, or system: the machine's."
+        default="", description="With verify-*: trusted certificate authorities (PEM), or `system` for the system's."
     )
-    database_ssl_certificate_file: str = Field(default="", description="Client certificate (PEM), where Postgres wants one.")
-    database_ssl_key_file: str = Field(default="", description="Its key (PEM); empty: it stands in the certificate's file.")
-    database_ssl_key_password: SecretStr = Field(default=SecretStr(""), description="Password of that key, where it has one.")
+    database_ssl_certificate_file: str = Field(default="", description="Client certificate (PEM), if Postgres requires one.")
+    database_ssl_key_file: str = Field(default="", description="Its private key (PEM); empty: it is in the certificate's file.")
+    database_ssl_key_password: SecretStr = Field(default=SecretStr(""), description="Password of that key, if it is encrypted.")
 
     @model_validator(mode="after")
     def _postgres_agrees(self) -> "PostgresSettings":
@@ -43,17 +47,19 @@ class PostgresSettings(BaseSettings):
         url = urlsplit(self.database_url.get_secret_value())
         given = [name for name in _FILES if getattr(self, name)]
         if self.database_password.get_secret_value() and ":" in url.netloc.rpartition("@")[0]:
-            wrong.append("DATABASE_URL has a password, and DATABASE_PASSWORD is set: keep one of them")
+            wrong.append("DATABASE_URL has a password and DATABASE_PASSWORD is set: keep one of them")
         in_url = sorted(name for name, _ in parse_qsl(url.query) if name.startswith("ssl"))
         if in_url and (mode or given):
-            wrong.append(f"DATABASE_URL has {', '.join(in_url)}, and DATABASE_SSL_... is set: keep one of them")
+            wrong.append(f"DATABASE_URL has {', '.join(in_url)} and DATABASE_SSL_... is set: keep one of them")
         if given and mode in ("", "disable"):
             named = " and ".join(name.upper() for name in given)
             wrong.append(f"{named} {'has' if len(given) == 1 else 'have'} no effect without DATABASE_SSL_MODE; write verify-full")
         elif self.database_ssl_ca_file and mode not in _CHECKED:
             wrong.append(f"DATABASE_SSL_CA_FILE has no effect with DATABASE_SSL_MODE={mode}; write verify-full or verify-ca")
         if mode in _CHECKED and not self.database_ssl_ca_file:
-            wrong.append(f"DATABASE_SSL_CA_FILE is missing: {mode} needs it; write system for the machine's own authorities")
+            wrong.append(
+                f"DATABASE_SSL_CA_FILE is missing: {mode} needs it; write system for the system's certificate authorities"
+            )
         if not self.database_ssl_certificate_file and (
             self.database_ssl_key_file or self.database_ssl_key_password.get_secret_value()
         ):
@@ -69,7 +75,7 @@ class PostgresSettings(BaseSettings):
         return self
 
     def postgres_dsn(self) -> str:
-        """Return the database's address, checked, with password and TLS, in the form that asyncpg takes. Never log it."""
+        """Return the validated database address, with password and TLS, as asyncpg expects it. Never log it."""
         raw = self.database_url.get_secret_value()
         try:
             PostgresDsn(raw)
@@ -85,7 +91,7 @@ class PostgresSettings(BaseSettings):
         return urlunsplit((url.scheme, f"{who}{at}{place}", url.path, query, url.fragment))
 
     def _ssl_options(self) -> dict[str, str]:
-        """Return libpq's names for what our settings say; checks the files first, for a sentence that names the setting."""
+        """Return our settings as libpq options; checks the files first, so that an error names the setting."""
         if not self.database_ssl_mode:
             return {}
         options: dict[str, str] = {"sslmode": self.database_ssl_mode}
@@ -101,9 +107,9 @@ class PostgresSettings(BaseSettings):
 
 
 def _authorities() -> str:
-    """The machine's own authorities as one file, which is what Postgres' clients take."""
-    found = ssl.get_default_verify_paths().cafile or next((place for place in PLACES if not tls.cannot_read(place)), None)
+    """Return the system's certificate authorities as one file, as Postgres' clients require."""
+    found = ssl.get_default_verify_paths().cafile or next((place for place in CA_BUNDLES if not tls.cannot_read(place)), None)
     if not found:
-        why = "DATABASE_SSL_CA_FILE=system: this machine has no file of authorities."
-        raise SettingsError(why, "Install ca-certificates, or name a file.", Code.VALIDATION)
+        why = "DATABASE_SSL_CA_FILE=system: no file of certificate authorities was found on this machine."
+        raise SettingsError(why, "Install ca-certificates, or set the path of a file.", Code.VALIDATION)
     return found

@@ -1,6 +1,7 @@
-"""The life of a service: start, wait for Postgres and Kafka, run its loops, answer health and metrics, stop gracefully.
+"""The life cycle of a service: start, wait for Postgres and Kafka, run its loops, serve health and metrics, stop gracefully.
 
-Never up and dead: what is away is waited for and shows in /health/ready; what is wrong ends the process with a reason.
+A service never stays up without working: it waits for unavailable servers and reports that in /health/ready, and exits with a
+reason on any permanent error.
 """
 
 import asyncio
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
 
 log = telemetry.get_logger(__name__)
 
-START_SECONDS = 30.0  # of the producer; then it is tried anew
+START_SECONDS = 30.0  # for starting the producer; then it is retried
 
 
 class Service:
-    """A service's parts and their life. Build it in `build_app(settings)`, run it with `run`.
+    """A service's parts and their life cycle. Build it in `build_app(settings)`, run it with `run`.
 
-    `prepare` is called once Postgres and the producer are there: it opens what else is needed, adds loops with `add_loop` and
+    `prepare` is called once Postgres and the producer are connected: it opens other resources, adds loops with `add_loop` and
     subscribers with `bookrelay.kafka.consume(service.broker, ...)`.
     """
 
@@ -66,8 +67,8 @@ class Service:
         self._prepare, self._routes, self._needs_database = prepare, routes, needs_database
         self._pool: Pool | None = None
         self._waiting_for: str | None = "start"
-        self._working = False  # the loops run
-        self._stop_by = 0.0  # by the monotonic clock, once it stops
+        self._working = False  # the loops are running
+        self._stop_by = 0.0  # monotonic time, set when it stops
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
         self._note_checks: list[Callable[[], Sequence[str]]] = []
@@ -80,39 +81,39 @@ class Service:
 
     @property
     def pool(self) -> "Pool":
-        """The service's pool; there from `prepare` on."""
+        """The service's pool; available from `prepare` on."""
         assert self._pool is not None
         return self._pool
 
     def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True) -> None:
-        """Add a supervised loop. While one that is not `vital` fails, the service is ready and notes it."""
+        """Add a supervised loop. If a loop that is not `vital` fails, the service stays ready and shows a note."""
         self._loops.add(Loop(name, step, stall_seconds, vital=vital))
 
     def seconds_to_stop(self) -> float:
-        """How long a cleanup may wait for what is under way: what is left of `shutdown_seconds`, and at least a second."""
+        """Return how long a cleanup may wait for work in progress: the rest of `shutdown_seconds`, at least a second."""
         return max(1.0, self._stop_by - time.monotonic())
 
     def add_cleanup(self, cleanup: Callable[[], Awaitable[None]]) -> None:
-        """Call `cleanup` at the stop, the last added first."""
+        """Call `cleanup` on shutdown, in reverse order of addition."""
         self._cleanups.append(cleanup)
 
     def add_ready_check(self, check: Callable[[], str | None]) -> None:
-        """Let `check` say why the service is not ready; None if it is."""
+        """Register a check that returns why the service is not ready; None if it is."""
         self._ready_checks.append(check)
 
     def add_note_check(self, check: Callable[[], Sequence[str]]) -> None:
-        """Let `check` say what needs a person although the service as a whole works: shown by /health/ready, which stays 200."""
+        """Register a check for problems that need a person while the service is ready: /health/ready shows them with 200."""
         self._note_checks.append(check)
 
     # ------------------------------------------------------------------------------------------------------------ health
 
     def not_ready_because(self) -> list[str]:
-        """Return every reason why the service is not ready."""
+        """Return all reasons why the service is not ready."""
         reasons = self.servers.sentences()
         if self._waiting_for and not (reasons and any(name in self._waiting_for for name in ("Kafka", "Postgres", "database"))):
             reasons.append(f"waiting for {self._waiting_for}")
         reasons += self._loops.failing(vital=True)
-        if not self._working:  # what the checks look at is not there yet
+        if not self._working:  # the checks' subjects do not exist yet
             return reasons
         reasons += [reason for check in self._ready_checks if (reason := check())]
         if self.stopping.is_set():
@@ -120,7 +121,7 @@ class Service:
         return reasons
 
     def notes(self) -> list[str]:
-        """Return what needs a person although the service works: blocked consumers, failing loops of one company."""
+        """Return what needs a person while the service is ready: blocked consumers, failing loops of one company."""
         found = [record.sentence() for record in self.blocked.records()]
         found += self._loops.failing(vital=False)
         return found + [note for check in self._note_checks for note in check()]
@@ -151,7 +152,7 @@ class Service:
     # -------------------------------------------------------------------------------------------------------------- life
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT; raise what is wrong with us (not what is merely away)."""
+        """Run until SIGTERM or SIGINT; raise permanent errors (it waits for unavailable servers)."""
         listener = bind(self.settings.http_host, self.settings.http_port)
         self.http_port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
@@ -177,7 +178,7 @@ class Service:
             await self._shut_down(server, tasks)
         work = tasks[1]
         if work.done() and not work.cancelled():
-            work.result()  # a loop that failed has set `stopping` itself: its reason must not be lost
+            work.result()  # a loop that failed has set `stopping` itself: raise its error
 
     def _know_servers(self) -> None:
         if self._needs_database:
@@ -189,12 +190,12 @@ class Service:
     async def _work(self) -> None:
         if self._needs_database:
             self._pool = await self._wait_for("Postgres", self._open_pool)
-            self._postgres.answered = True  # whatever the first look found: from here on it is away, not waited for
+            self._postgres.answered = True  # from now on it is logged as "unavailable", whatever the first check found
         await self._wait_for("Kafka", self._start_publisher)
         await self._wait_for(f"the database of {self.name}", lambda: self._prepare(self))
         self._working = True
         async with asyncio.TaskGroup() as group:
-            # The loops do not wait for the consumers: a group that a member hangs in lets nobody join for its session's time.
+            # The loops do not wait for the consumers: a group with a dead member accepts no one until its session times out.
             consuming = group.create_task(self._consume(), name="consumers")
             for loop in self._loops:
                 group.create_task(self._loops.supervise(loop), name=loop.name)
@@ -213,7 +214,7 @@ class Service:
         return await open_pool(self.settings, application_name=self.name)
 
     async def _start_publisher(self) -> None:
-        # aiokafka takes a refused token for an accepted one, and its producer then waits for ever for brokers to be named.
+        # aiokafka does not notice a refused token, and its producer would then wait for metadata for ever.
         if not await self._kafka.check():
             raise KafkaError(self._kafka.cause.text)
         async with asyncio.timeout(START_SECONDS):
@@ -227,7 +228,7 @@ class Service:
             raise
 
     async def _wait_for(self, what: str, start: Callable[[], Awaitable[Any]]) -> Any:
-        """Try until it is there; meanwhile the service is not ready and says why."""
+        """Retry until `start` succeeds; meanwhile the service is not ready and says why."""
         self._waiting_for = what
 
         async def failed(error: Exception) -> None:
@@ -250,14 +251,14 @@ class Service:
         if not work.done():  # loops finish their unit of work
             await asyncio.wait([work], timeout=self.settings.shutdown_seconds if self._working else 0.1)
         for task in tasks:
-            if task.get_name() not in ("http", "watch"):  # what clients say as they leave is folded like all they say
+            if task.get_name() not in ("http", "watch"):  # log lines of disconnecting clients are still handled by "watch"
                 task.cancel()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(15):
                 await self.broker.stop()
         for cleanup in reversed(self._cleanups):
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(self.seconds_to_stop() + 5):  # after waiting it still hands back what it holds
+                async with asyncio.timeout(self.seconds_to_stop() + 5):  # time to release resources after waiting
                     await cleanup()
         with contextlib.suppress(Exception):
             async with asyncio.timeout(5):
@@ -284,8 +285,8 @@ def package_version(name: str) -> str:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raise SettingsError that names the port if it is taken."""
-    # With the protocol named asyncio switches Nagle off; without, every answer on a kept connection waits 40 ms.
+    """Return a listening socket; raise SettingsError with the port if it is in use."""
+    # asyncio disables Nagle's algorithm only if the protocol is given; else each response on a keep-alive connection waits 40 ms.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -296,9 +297,9 @@ def bind(host: str, port: int) -> socket.socket:
         port_is_wrong = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise SettingsError(
             f"cannot listen on {host}:{port}: {error.strerror or error}.",
-            "Stop what uses the port, or set HTTP_PORT to another one."
+            "Stop the process that uses the port, or set HTTP_PORT to another one."
             if port_is_wrong
-            else "Set HTTP_HOST to an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them.",
+            else "Set HTTP_HOST to an address of this machine: 127.0.0.1, or 0.0.0.0 for all interfaces.",
         ) from None
     listener.listen(512)
     listener.setblocking(False)
@@ -306,7 +307,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def main(name: str, build: Callable[[], Service]) -> None:
-    """Run a service as a process: exit status 0 after a graceful stop, 1 with a reason on stderr's first line otherwise."""
+    """Run a service as a process: exit status 0 after a graceful stop, else 1 with the reason on stderr's first line."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(f"usage: {name}\n\nRuns the service until SIGTERM or SIGINT. Settings are environment variables; see .env.example.")  # noqa: T201
         return
@@ -342,7 +343,7 @@ def main(name: str, build: Callable[[], Service]) -> None:
 
 
 def flatten(group: BaseException) -> list[BaseException]:
-    """Return the single errors of an exception group."""
+    """Return the individual errors of an exception group."""
     if isinstance(group, BaseExceptionGroup):
         return [leaf for error in group.exceptions for leaf in flatten(error)]
     return [group]

@@ -1,6 +1,6 @@
-"""Settings from environment variables: built once in `main`, passed down, summarised at start, never read at import.
+"""Settings from environment variables: built once in `main`, passed down, logged at start, never read at import.
 
-A missing or wrong setting ends the service with one line that names the variable, what is wrong and what to do.
+A missing or invalid setting ends the service with one line: the variable, what is wrong and what to do.
 """
 
 import os
@@ -18,18 +18,18 @@ from bookrelay.kafka_settings import KafkaSettings
 from bookrelay.postgres_settings import PostgresSettings
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
-"""A tuple that is written `a,b,c` in the environment; give the field a `split_commas` validator."""
+"""A tuple written as `a,b,c` in the environment; the field needs a `split_commas` validator."""
 
 
 def split_commas(value: object) -> object:
-    """Read "a, b" as ("a", "b"); anything that is not text is left as it is."""
+    """Return "a, b" as ("a", "b"), and a value that is not text unchanged."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _realm(value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,32}", value):
         raise ValueError(
-            "a company's (realm) id has digits only, like 9341450000000001; Intuit tells it as realmId after a login"
+            "a company's (realm) id consists of digits, like 9341450000000001; Intuit returns it as realmId after a login"
         )
     return value
 
@@ -41,24 +41,26 @@ _MISSPELT = 0.88  # similarity: QB_SYNC_MOD and QB_SYNC_MODE have 0.96, WEBHOOK_
 
 
 class ServiceSettings(PostgresSettings, KafkaSettings):
-    """What every service needs. The environment variable is the field's name in capitals."""
+    """The settings of every service. Each environment variable is the field's name in upper case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
-    http_host: str = Field(default="127.0.0.1", description="Address for health, metrics (and the gateway's webhooks).")
-    http_port: int = Field(default=0, ge=0, le=65535, description="Port for it; 0 takes a free one and prints it.")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe level logged.")
-    otel_exporter_otlp_endpoint: str | None = Field(
-        default=None, pattern=r"^https?://", description="OTLP/HTTP endpoint for traces; none: no traces."
+    http_host: str = Field(
+        default="127.0.0.1", description="Address to listen on, for health, metrics and the gateway's webhooks."
     )
-    shutdown_seconds: float = Field(default=20, gt=0, description="How long a graceful stop may take.")
+    http_port: int = Field(default=0, ge=0, le=65535, description="Port to listen on; 0 picks a free port and logs it.")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Minimum level of log lines.")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", description="OTLP/HTTP endpoint for traces; without it no traces are exported."
+    )
+    shutdown_seconds: float = Field(default=20, gt=0, description="Time allowed for a graceful stop.")
 
     of_others: ClassVar[frozenset[str]] = frozenset()
-    """Variables of other services that are spelt nearly as ours: one .env serves all of them."""
+    """Variables of other services that resemble ours: one .env may serve all services."""
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Build the settings from the environment; raise SettingsError with one line for all that is missing or wrong."""
+        """Build the settings from the environment; raise SettingsError with one line for everything missing or invalid."""
         source = cls._with_files(os.environ if environment is None else environment)
         cls._refuse_misspelt(source)
         given = {
@@ -69,14 +71,14 @@ class ServiceSettings(PostgresSettings, KafkaSettings):
                 held: dict[str, Any] = {n.lower(): v for n, v in source.items() if os.environ.get(n) != v}  # by files
                 return cls(**held)
             settings = cls.__new__(cls)
-            BaseModel.__init__(settings, **given)  # not BaseSettings', which would read the process's environment, too
+            BaseModel.__init__(settings, **given)  # not BaseSettings', which would also read the process's environment
             return settings
         except ValidationError as error:
             raise SettingsError(_explain(error), "See .env.example.", Code.VALIDATION) from None
 
     @classmethod
     def _with_files(cls, given: Mapping[str, str]) -> dict[str, str]:
-        """Read secrets that are in files: NAME_FILE stands for NAME, for each setting that is a secret."""
+        """Read secrets from files: NAME_FILE may be set instead of NAME for each secret."""
         values = dict(given)
         for field_name, field in cls.model_fields.items():
             name, file = field_name.upper(), f"{field_name.upper()}_FILE"
@@ -87,18 +89,18 @@ class ServiceSettings(PostgresSettings, KafkaSettings):
             try:
                 values[name] = Path(path).read_text().strip()
             except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "it is no text"
-                raise SettingsError(f"{file}: {path} cannot be read: {why}.", "Write a readable file.", Code.VALIDATION) from None
+                why = error.strerror if isinstance(error, OSError) else "it is not text"
+                raise SettingsError(f"{file}: {path} cannot be read: {why}.", "Use a readable file.", Code.VALIDATION) from None
         return values
 
     @classmethod
     def _refuse_misspelt(cls, given: Iterable[str]) -> None:
-        """Raise SettingsError for a variable that is nearly one of ours: its default would hold, and nobody would see it."""
+        """Raise SettingsError for a variable that resembles a setting: the default would otherwise be used unnoticed."""
         ours = {name.upper() for name in cls.model_fields}
         wrong = []
         for name in sorted({name.upper() for name in given} - ours - cls.of_others):
             prefix = name.partition("_")[0] + "_"
-            if prefix == "OTEL_":  # the standard has more of them than we do
+            if prefix == "OTEL_":  # the standard has more variables than we use
                 continue
             if near := get_close_matches(name, [own for own in ours if own.startswith(prefix)], 1, _MISSPELT):
                 wrong.append(f"{name} is not a setting; did you mean {near[0]}?")
@@ -106,7 +108,7 @@ class ServiceSettings(PostgresSettings, KafkaSettings):
             raise SettingsError(" ".join(wrong), "Correct or remove it; see .env.example.", Code.VALIDATION)
 
     def summary(self) -> dict[str, Any]:
-        """Return what may be logged: every value, secrets only as `<name>_configured`."""
+        """Return the values that may be logged; secrets appear only as `<name>_configured`."""
         shown: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)

@@ -1,4 +1,4 @@
-"""Structured logs (one JSON line for each unit of work) and trace context. No tokens, no names of patients in either."""
+"""Structured logs (one JSON line for each unit of work) and trace context. Neither contains tokens or patients' names."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ _VALUE = re.compile(r"(?i)(bearer\s+|basic\s+)[A-Za-z0-9._~+/=-]{8,}|postgres(?:
 
 
 def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take out what looks like a secret, by the field's name or the value's form: the last line of defence, not the first."""
+    """Redact anything that looks like a secret, by field name or value: the last line of defence, not the first."""
     for key, value in list(event.items()):
         if SECRET.search(key) and not key.endswith(("_configured", "_expires_at", "_expires_in", "_endpoint", "_url")):
             event[key] = "[redacted]"
@@ -34,7 +34,7 @@ def _trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 
 def setup_logging(service: str, level: str = "INFO") -> None:
-    """Send all logs of the process to stdout as JSON lines: time, level, event, service and fields."""
+    """Send all logs of the process to stdout as JSON lines with time, level, event, service and fields."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -68,7 +68,7 @@ def setup_logging(service: str, level: str = "INFO") -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """Return a logger; name events after what happened ("command.settled") and put the facts into fields."""
+    """Return a logger; name events after what happened ("command.settled") and put the details into fields."""
     return cast(structlog.stdlib.BoundLogger, structlog.get_logger(name))
 
 
@@ -76,13 +76,13 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}") 
 
 
 class _Tracing:
-    """Whether spans go anywhere: where they do not, hot paths pass contexts on without making spans."""
+    """Whether spans are exported: if not, hot paths propagate the context without creating spans."""
 
     exporting = False
 
 
 def setup_tracing(service: str, endpoint: str | None) -> None:
-    """Export spans over OTLP/HTTP if an endpoint is set; otherwise trace ids are still made and passed on."""
+    """Export spans over OTLP/HTTP if an endpoint is set; trace ids are created and propagated in any case."""
     _Tracing.exporting = bool(endpoint)
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -97,7 +97,7 @@ def setup_tracing(service: str, endpoint: str | None) -> None:
 
 
 def traceparent() -> dict[str, str]:
-    """Return the headers that carry the current trace on; empty without one."""
+    """Return the headers that propagate the current trace; empty without one."""
     headers: dict[str, str] = {}
     inject(headers)
     return headers
@@ -107,7 +107,7 @@ def traceparent() -> dict[str, str]:
 def span(
     name: str, *, parent: Mapping[str, str] | None = None, kind: SpanKind = SpanKind.INTERNAL, **fields: str | int
 ) -> Iterator[Span]:
-    """Open a span; `parent` are headers with a traceparent. Fields must be free of secrets and names."""
+    """Open a span; `parent` are headers with a traceparent. Fields must not contain secrets or names."""
     tracer = trace.get_tracer("bookrelay")
     context = extract(parent) if parent else None
     with tracer.start_as_current_span(name, context=context, kind=kind, attributes=fields) as current:
@@ -118,9 +118,9 @@ def span(
 def step(
     name: str, trace_parent: str | None, fields: Mapping[str, str | int], kind: SpanKind = SpanKind.INTERNAL
 ) -> Iterator[dict[str, str]]:
-    """One step of a document's trace, on a hot path: a span where spans are exported, else only its context.
+    """One step of a document's trace, on a hot path: a span if spans are exported, else only its context.
 
-    Yields the headers that carry the trace on from this step.
+    Yields the headers that propagate the trace.
     """
     valid = _valid(trace_parent)
     parent = {"traceparent": valid} if valid else {}
@@ -151,7 +151,7 @@ def _valid(trace_parent: str | None) -> str | None:
 
 @contextmanager
 def steps(name: str, trace_parents: Sequence[str | None], fields: Mapping[str, str | int], kind: SpanKind) -> Iterator[None]:
-    """One call for several documents: a span in the trace of each, with the same beginning and end."""
+    """One call for several documents: a span in each one's trace, with the same start and end."""
     if not _Tracing.exporting:
         yield
         return
@@ -172,5 +172,5 @@ def trace_id_of(trace_parent: str | None) -> str | None:
 
 
 def messaging(topic: str, message_id: object) -> dict[str, str | int]:
-    """Return the attributes of a span about a Kafka message, by OpenTelemetry's messaging conventions."""
+    """Return a Kafka message's span attributes, by OpenTelemetry's messaging conventions."""
     return {"messaging.system": "kafka", "messaging.destination.name": topic, "messaging.message.id": str(message_id)}

@@ -1,7 +1,7 @@
-"""Text that can be stored and sent on: Postgres takes no NUL and no lone surrogate, XML behind QuickBooks no control character.
+"""Text that can be stored and sent: Postgres accepts no NUL and no lone surrogate, QuickBooks' XML no control characters.
 
-Free text is cleaned of them, for nobody can see what is taken out. An identifier is refused instead: two that differ only in
-such a character would become one.
+Such characters are invisible and are removed from free text. An identifier that contains one is rejected: two identifiers that
+differ only in such a character would become the same.
 """
 
 import re
@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, Field
 
 from bookrelay import limits
 
-_BREAKS = str.maketrans(dict.fromkeys("\x0b\x0c\x1c\x1d\x1e\x1f", " "))  # they part words: word processors write \x0b
+_BREAKS = str.maketrans(dict.fromkeys("\x0b\x0c\x1c\x1d\x1e\x1f", " "))  # they separate words: word processors write \x0b
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ud800-\udfff\ufffe\uffff]")
-# Left to right, so that a backslash before a backslash escapes nothing; a pair of surrogates is one character, and stays.
+# Matches from left to right, so that an escaped backslash escapes nothing; a surrogate pair is one character and is kept.
 _ESCAPES = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
@@ -21,38 +21,40 @@ _UNSTORABLE_ESCAPES = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|(?P<gone>\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|00(?:0[0-8bBcCeEfF]|1[0-9a-fA-F]|7[fF])))|\\."
 )
-_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)  # and strings whole: theirs do not count
+_BRACKETS = re.compile(
+    r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL
+)  # and whole strings, since brackets inside them do not count
 
 
 def clean(text: str) -> str:
-    """Return the text without what cannot be stored: NUL, control characters other than tab and line breaks, half characters."""
+    """Remove what cannot be stored: NUL, control characters other than tab and line breaks, lone surrogates."""
     if text.isprintable():
         return text
     return _UNSTORABLE.sub("", text.translate(_BREAKS))
 
 
 def shorten(text: str, most: int) -> str:
-    """Return at most `most` characters; where something is cut, the last is an ellipsis."""
+    """Return at most `most` characters; a truncated text ends with an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def without_lone_surrogates(json_text: bytes) -> bytes:
-    r"""Put NUL in the place of halves of characters (`\ud83d` alone) in a JSON text: what cuts by UTF-16 units leaves them.
+    r"""Replace lone surrogates (`\ud83d` alone) in a JSON text by NUL: programs that truncate by UTF-16 units produce them.
 
-    Free text is cleaned of both; an identifier with either is refused.
+    Both are removed from free text; an identifier with either is rejected.
     """
     return _ESCAPES.sub(lambda found: rb"\u0000" if found["lone"] else found[0], json_text)
 
 
 def storable_json(json_text: str) -> str:
-    """Take out of a JSON text what its strings cannot be stored with: somebody else's answer that is kept as it came."""
+    """Remove from the strings of a JSON text what cannot be stored; for responses of other systems, which are kept verbatim."""
     if "\\u" not in json_text:
         return json_text
     return _UNSTORABLE_ESCAPES.sub(lambda found: "" if found["gone"] else found[0], json_text)
 
 
 def without_depths(json_text: str, most: int) -> str:
-    """Put null in the place of each value of a JSON text that is nested deeper than `most`: no parser takes it."""
+    """Replace each value of a JSON text that is nested deeper than `most` by null: parsers reject it."""
     kept, depth, at = [], 0, 0
     for found in _BRACKETS.finditer(json_text):
         if found[0] in ("[", "{"):
@@ -66,35 +68,35 @@ def without_depths(json_text: str, most: int) -> str:
     return "".join(kept) + json_text[at:] if depth <= most else json_text
 
 
-def _cleaned(value: object) -> object:  # of every text of every message: nearly all are as they should be
+def _cleaned(value: object) -> object:  # called for every text of every message; nearly all need no change
     return clean(value) if isinstance(value, str) and not value.isprintable() else value
 
 
-def _told(value: object) -> object:
+def _explanation(value: object) -> object:
     return shorten(clean(value), limits.TEXT) if isinstance(value, str) else value
 
 
-def _shown(value: object) -> object:
+def _display_value(value: object) -> object:
     return shorten(clean(value), limits.SHOWN) if isinstance(value, str) else value
 
 
-def _word(value: object) -> object:
+def _short_text(value: object) -> object:
     return shorten(clean(value), limits.SHORT) if isinstance(value, str) else value
 
 
 _NO_CONTROL = r"^[^\x00-\x1f\x7f]+$"
 
-Plain = Annotated[str, BeforeValidator(_cleaned)]
-"""Free text, cleaned; give the field its `max_length`."""
-Text = Annotated[Plain, Field(min_length=1, max_length=limits.TEXT)]
-Name = Annotated[Plain, Field(min_length=1, max_length=limits.NAME)]
+FreeText = Annotated[str, BeforeValidator(_cleaned)]
+"""Free text, cleaned; the field sets its own `max_length`."""
+Text = Annotated[FreeText, Field(min_length=1, max_length=limits.TEXT)]
+Name = Annotated[FreeText, Field(min_length=1, max_length=limits.NAME)]
 
-Told = Annotated[str, BeforeValidator(_told), Field(max_length=limits.TEXT)]
-"""Words for a person, often somebody else's: cleaned, and cut where they are longer."""
-Shown = Annotated[str, BeforeValidator(_shown), Field(max_length=limits.SHOWN)]
-"""A value shown to a person beside another: cut where it is longer."""
-Word = Annotated[str, BeforeValidator(_word), Field(max_length=limits.SHORT)]
-"""A code or number of somebody else's, for people: cut where it is longer."""
+Explanation = Annotated[str, BeforeValidator(_explanation), Field(max_length=limits.TEXT)]
+"""Text for a person, often from another system: cleaned, and truncated to the limit."""
+DisplayValue = Annotated[str, BeforeValidator(_display_value), Field(max_length=limits.SHOWN)]
+"""A value displayed beside another: cleaned, and truncated to the limit."""
+ShortText = Annotated[str, BeforeValidator(_short_text), Field(max_length=limits.SHORT)]
+"""A code or number of another system, for display: cleaned, and truncated to the limit."""
 
 Identifier = Annotated[str, Field(min_length=1, max_length=limits.IDENTIFIER, pattern=_NO_CONTROL)]
 Realm = Annotated[str, Field(min_length=1, max_length=limits.REALM, pattern=_NO_CONTROL)]

@@ -1,4 +1,4 @@
-"""TLS for the connections to Kafka and Postgres: reads the files, says what is wrong with one by the setting that names it."""
+"""TLS for the connections to Kafka and Postgres: loads the files, and reports a problem by the name of the setting."""
 
 import ssl
 from pathlib import Path
@@ -19,23 +19,23 @@ def cannot_read(path: str) -> str | None:
 
 
 def trusting(ca_file: str, setting: str) -> ssl.SSLContext:
-    """Return a context that trusts the authorities in `ca_file` (PEM), or those of this machine where it is empty.
+    """Return a context that trusts the authorities in `ca_file` (PEM), or the system's if it is empty.
 
-    Certificate and host name are checked. Raises SettingsError, naming `setting`, where the file holds no certificate.
+    Certificate and host name are verified. Raises SettingsError, naming `setting`, if the file contains no certificate.
     """
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except (ssl.SSLError, ValueError):
-        why = f"{setting}: {ca_file} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)."
+        why = f"{setting}: {ca_file} contains no certificate in PEM format (-----BEGIN CERTIFICATE-----)."
         raise SettingsError(
-            why, "Name the file of the authority (CA) that signed the server's certificate.", Code.VALIDATION
+            why, "Set it to the file of the authority (CA) that signed the server's certificate.", Code.VALIDATION
         ) from None
 
 
 def identify(context: ssl.SSLContext, certificate_file: str, key_file: str, password: str, prefix: str) -> None:
-    """Let `context` show a client certificate. The settings are called `<prefix>_CERTIFICATE_FILE` and so on.
+    """Load a client certificate into `context`. The settings are called `<prefix>_CERTIFICATE_FILE` and so on.
 
-    An empty `key_file` means that the key stands in the certificate's file. Raises SettingsError that names the setting.
+    With an empty `key_file` the key is in the certificate's file. Raises SettingsError that names the setting.
     """
     asked = False
 
@@ -53,10 +53,8 @@ def identify(context: ssl.SSLContext, certificate_file: str, key_file: str, pass
             why = f"the key in {key_file or certificate_file} is encrypted, and {prefix}_KEY_PASSWORD is {state}."
             raise SettingsError(why, f"Set {prefix}_KEY_PASSWORD.", Code.VALIDATION) from None
         if "KEY_VALUES_MISMATCH" in str(error):
-            why = f"{name}: the key does not belong to the certificate in {certificate_file}."
+            why = f"{name}: the key does not match the certificate in {certificate_file}."
         else:
-            why = f"{prefix}_CERTIFICATE_FILE, {prefix}_KEY_FILE: no certificate and key in PEM form in {certificate_file}"
+            why = f"{prefix}_CERTIFICATE_FILE, {prefix}_KEY_FILE: no certificate and key in PEM format in {certificate_file}"
             why += f" and {key_file}." if key_file else "."
-        raise SettingsError(
-            why, "Write both in PEM form; the key may stand in the certificate's file.", Code.VALIDATION
-        ) from None
+        raise SettingsError(why, "Use PEM files; the key may be in the certificate's file.", Code.VALIDATION) from None

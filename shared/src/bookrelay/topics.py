@@ -1,4 +1,4 @@
-"""Every Kafka topic, declared once: name, what it carries, and how it is provisioned."""
+"""Every Kafka topic, declared once: name, message types, and how it is provisioned."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic. `carries` are the message types that may stand in it; retention in milliseconds, -1 for ever."""
+    """A topic. `carries` are its message types; retention is in milliseconds, -1 for ever."""
 
     name: str
     carries: tuple[type[messages.AnyMessage], ...]
@@ -23,7 +23,7 @@ class Topic:
         return Topic(
             f"{self.name}.{group}.dlt",
             self.carries,
-            f"What {group} could not read from {self.name}, as it was.",
+            f"Records of {self.name} that {group} could not handle, unchanged.",
             1,
             365 * DAY_MS,
         )
@@ -38,16 +38,16 @@ class Topic:
         }
 
 
-COMMANDS = Topic("billing.commands.v1", messages.COMMANDS, "What should be true in the books.", retention_ms=365 * DAY_MS)
-EVENTS = Topic("billing.events.v1", messages.EVENTS, "What became of each command.", retention_ms=365 * DAY_MS)
+COMMANDS = Topic("billing.commands.v1", messages.COMMANDS, "Desired state of documents in the books.", retention_ms=365 * DAY_MS)
+EVENTS = Topic("billing.events.v1", messages.EVENTS, "The outcome of each command.", retention_ms=365 * DAY_MS)
 WEBHOOKS = Topic("intuit.webhooks.v1", messages.NOTIFICATIONS, "Intuit's notifications, verified, one record for each entity.")
-CHANGES = Topic("books.changes.v1", messages.CHANGES, "What changed in the books, read back from QuickBooks.")
+CHANGES = Topic("books.changes.v1", messages.CHANGES, "Changes in the books, read back from QuickBooks.")
 
 TOPICS = (COMMANDS, EVENTS, WEBHOOKS, CHANGES)
 
 # Consumer groups: one for each (service, topic) pair that reads.
 WRITER_GROUP = "qbo-writer"
-# A group of its own: two subscriptions in one group would rebalance each other at every start.
+# A separate group: two subscriptions in one group would trigger each other's rebalance at every start.
 WRITER_NOTICES_GROUP = "qbo-writer-notices"
 SHEET_GROUP = "sheet-watcher"
 SUBSCRIPTIONS: tuple[tuple[Topic, str], ...] = (
@@ -56,8 +56,8 @@ SUBSCRIPTIONS: tuple[tuple[Topic, str], ...] = (
     (WEBHOOKS, WRITER_NOTICES_GROUP),
 )
 
-# Who publishes what, beside the sources: each of them publishes commands, and events about what it refuses. Relays of a dead
-# letter and the dead-letter topics themselves are not repeated here.
+# Who publishes what. Not listed: the sources, which all publish commands and rejection events, redriven dead letters, and the
+# dead-letter topics.
 GATEWAY = "webhook-gateway"
 PUBLICATIONS: tuple[tuple[Topic, str], ...] = (
     (EVENTS, WRITER_GROUP),
@@ -65,7 +65,7 @@ PUBLICATIONS: tuple[tuple[Topic, str], ...] = (
     (WEBHOOKS, GATEWAY),
 )
 
-# Who has a dead-letter topic: every consumer group, and the gateway, for single records of a delivery that it cannot read.
+# Who has a dead-letter topic: every consumer group, and the gateway, for individual records of a delivery that it cannot read.
 DEAD_LETTERS: tuple[tuple[Topic, str], ...] = (*SUBSCRIPTIONS, (WEBHOOKS, GATEWAY))
 
 

@@ -1,4 +1,4 @@
-"""Which errors pass by themselves, whatever library raises them, and any error as a line for logs and health."""
+"""Which errors are transient, whatever library raises them, and any error as one line for logs and health checks."""
 
 from importlib.util import find_spec
 

@@ -38,7 +38,7 @@ async def test_a_migrated_database_is_what_the_tables_declare(database_url: str)
 async def test_migrating_again_changes_nothing(database_url: str) -> None:
     await migrating.migrate(database_url, owners())
     again = await migrating.migrate(database_url, owners())
-    assert all(what.endswith("(was there)") for what in again.values())
+    assert all(what.endswith("(up to date)") for what in again.values())
 
 
 async def test_two_migrators_at_once_do_not_collide(database_url: str) -> None:
@@ -94,7 +94,7 @@ async def test_drift_looks_at_no_schema_of_others(database_url: str) -> None:
 async def test_a_database_of_another_history_is_refused_with_what_to_do(database_url: str) -> None:
     await migrating.migrate(database_url, ["qbo_writer"])
     await execute(database_url, "UPDATE qbo_writer.alembic_version SET version_num = '0009_unknown'")
-    with pytest.raises(BookrelayError, match="0009_unknown, which this version does not know") as caught:
+    with pytest.raises(BookrelayError, match="0009_unknown, which is unknown to this version") as caught:
         await migrating.migrate(database_url, ["qbo_writer"])
     assert "reset" in caught.value.fix
 
@@ -115,7 +115,7 @@ def test_each_schema_has_its_own_history(database_url: str) -> None:
     assert done.stdout.startswith("qbo_writer: nothing -> 0001_")
     rest = deploy("migrate", DATABASE_URL=database_url)
     assert rest.returncode == 0, rest.stderr
-    assert sum("was there" in line for line in rest.stdout.splitlines()) == 1
+    assert sum("up to date" in line for line in rest.stdout.splitlines()) == 1
     checked = deploy("check-drift", DATABASE_URL=database_url)
     assert (checked.returncode, checked.stderr) == (0, "")
 
@@ -140,7 +140,8 @@ def test_a_postgres_that_does_not_come_ends_with_a_reason() -> None:
     done = deploy("migrate", DATABASE_URL="postgresql://x:secret@127.0.0.1:1/x", DEPLOY_WAIT_SECONDS="0.3")
     assert done.returncode == 1
     assert (
-        "Postgres at 127.0.0.1:1 cannot be reached: connection refused. Tried for 0.3 s. Start it" in done.stderr.splitlines()[-1]
+        "Postgres at 127.0.0.1:1 cannot be reached: connection refused. Gave up after 0.3 s. Start it"
+        in done.stderr.splitlines()[-1]
     )
     assert "secret" not in done.stderr
 

@@ -61,8 +61,8 @@ async def test_a_topic_that_differs_is_reported_and_left_alone(kafka_bootstrap: 
         if len(done.warnings) == 2:
             break
         await asyncio.sleep(0.1)
-    assert any("has 4 partitions, declared are 2" in warning for warning in done.warnings)
-    assert any("retention.ms=3600000, declared is 7200000" in warning for warning in done.warnings)
+    assert any("has 4 partitions instead of 2" in warning for warning in done.warnings)
+    assert any("retention.ms=3600000 instead of 7200000" in warning for warning in done.warnings)
 
 
 @real_kafka
@@ -84,7 +84,10 @@ def test_a_kafka_that_does_not_come_ends_with_a_reason() -> None:
         capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "Kafka at 127.0.0.1:1 cannot be reached: connection refused. Tried for 0.3 s. Start it" in done.stderr.splitlines()[-1]
+    assert (
+        "Kafka at 127.0.0.1:1 cannot be reached: connection refused. Gave up after 0.3 s. Start it"
+        in done.stderr.splitlines()[-1]
+    )
 
 
 def test_copies_that_must_acknowledge_follow_from_the_copies() -> None:

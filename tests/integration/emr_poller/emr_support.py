@@ -63,7 +63,7 @@ class Poller:
     async def step(self) -> float:
         """Return in how many seconds the next poll is due."""
         try:
-            return await self.schedule.take_turn()
+            return await self.schedule.poll_now()
         finally:
             await self.outgoing.step()
 

@@ -22,14 +22,14 @@ CLEANED = {
     13: {"Patient": {"Id": 3012, "Name": "A\x00nn B\x0bCole"}},
 }
 PARKED = {
-    21: (procedures(*(f"{n}{WORDS}"[:2000] for n in range(600))), "bytes as an invoice; at most"),
-    22: ({"Version": 10**20}, "Version that cannot be read"),
-    24: (procedures("A", Amount="1E9999999"), "larger than QuickBooks takes"),
+    21: (procedures(*(f"{n}{WORDS}"[:2000] for n in range(600))), "bytes; the limit is"),
+    22: ({"Version": 10**20}, "with an unreadable Version"),
+    24: (procedures("A", Amount="1E9999999"), "exceeds QuickBooks' limit"),
     25: (procedures("A", Amount="NaN"), "is not a number"),
-    26: ({"Patient": {"Id": 1, "Name": "X " * 700}}, "name of quote 26 has 1,399 characters; at most 500"),
+    26: ({"Patient": {"Id": 1, "Name": "X " * 700}}, "name of quote 26 has 1,399 characters; the limit is 500"),
     30: ({"Patient": {"Id": "9" * 600, "Name": "A B"}}, "cannot become an invoice"),
-    27: ({"PriceQuoteDate": "9999-12-31T00:00:00Z"}, "date of quote 27 cannot be read"),
-    28: (procedures("A", DiscountAmount="1E400"), "larger than QuickBooks takes"),
+    27: ({"PriceQuoteDate": "9999-12-31T00:00:00Z"}, "date of quote 27 is unreadable"),
+    28: (procedures("A", DiscountAmount="1E400"), "exceeds QuickBooks' limit"),
 }
 
 
@@ -72,4 +72,4 @@ async def test_a_defect_of_ours_that_one_quote_shows_parks_that_quote(
     practice.load(*(quote(number) for number in range(1, 5)))
     await poller.step()
     assert {c.data.source_key for c in await poller.messages(topics.COMMANDS)} == {"1", "3", "4"}
-    assert await poller.parked() == {2: "Quote 2 cannot be read by the poller (KeyError)."}
+    assert await poller.parked() == {2: "The poller failed to read quote 2 (KeyError)."}

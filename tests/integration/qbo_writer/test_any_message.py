@@ -84,10 +84,10 @@ PATHS = {
         "data.realm", "data.entity", "data.entity_id", "data.changed_at", "data.deleted_id", "data.notification_id", "time",
     ],
 }  # fmt: skip
-# The kinds of fault that a dead letter may name. "It cannot be handled" names none: that would be a defect of ours.
+# The kinds of fault that a dead letter may name. "Handling it failed" names none: that would be a defect of ours.
 REASONS = re.compile(
-    r"QB008: The record has no value \(a tombstone\): [a-z ]+\."
-    r"|QB008: The record has [\d,]+ bytes; at most [\d,]+ are taken\."
+    r"QB008: The record has no value \(a tombstone\), [a-z ]+\."
+    r"|QB008: The record is [\d,]+ bytes; the limit is [\d,]+\."
     r"|(1 error|\d+ errors); first at (the message|[a-z0-9_.-]+): [A-Za-z].{8,}"
     r"|Postgres cannot store it( \(\w+\))?: [a-z].{8,}"
 )

@@ -92,8 +92,8 @@ async def test_a_wrong_password_is_said_plainly_and_never_shown(
         await p.publish(topics.COMMANDS, [invoice(company["realm_id"], "Q-1")])
     sentence = (
         rf"Kafka at {re.escape(listener)} cannot be used since \d\d:\d\d UTC \(it refuses the user or the password \(SASL\)\)\. "
-        r"Correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD; what waits is kept, and the service goes on by itself when it is "
-        r"back\."
+        r"Correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD\. Nothing is lost; the service resumes automatically when the "
+        r"server is back\."
     )
     with Running("qbo_writer.main", environment(database_url, listener, sandbox, company, **given)) as writer:
         waiting = writer.wait_for("service.waiting", within=120)

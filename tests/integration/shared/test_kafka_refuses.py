@@ -47,31 +47,31 @@ CASES: dict[str, tuple[str, Given, str]] = {
     ),
     "wrong host name": (
         "SASL at localhost", over("PLAIN"),
-        "its TLS certificate is for another host name. Write the name that stands in the certificate into KAFKA_BOOTSTRAP",
+        "its TLS certificate is for a different host name. Use the host name in the certificate in KAFKA_BOOTSTRAP",
     ),
     "plaintext against a TLS port": (
         "SASL", lambda _: {},
-        "it speaks SASL_SSL on this port, and we PLAINTEXT. Correct KAFKA_SECURITY_PROTOCOL, or",
+        "this port uses SASL_SSL, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT. Correct KAFKA_SECURITY_PROTOCOL, or",
     ),
     "TLS against a plaintext port": (
-        "PLAINTEXT", over("PLAIN"), "it speaks PLAINTEXT on this port, and we SASL_SSL. Correct KAFKA_SECURITY_PROTOCOL",
+        "PLAINTEXT", over("PLAIN"), "this port uses PLAINTEXT, but KAFKA_SECURITY_PROTOCOL is SASL_SSL. Correct KAFKA_SECURITY",
     ),
     "TLS without SASL": (
-        "SASL", without_certificate, "it speaks SASL_SSL on this port, and we SSL. Correct KAFKA_SECURITY_PROTOCOL",
+        "SASL", without_certificate, "this port uses SASL_SSL, but KAFKA_SECURITY_PROTOCOL is SSL. Correct KAFKA_SECURITY",
     ),
     "no SASL against a port with SASL": (
-        "INSIDE", lambda _: {}, "it speaks SASL_PLAINTEXT on this port, and we PLAINTEXT. Correct KAFKA_SECURITY_PROTOCOL",
+        "INSIDE", lambda _: {}, "this port uses SASL_PLAINTEXT, but KAFKA_SECURITY_PROTOCOL is PLAINTEXT. Correct KAFKA_SECUR",
     ),
     "SASL against a port without": (
         "PLAINTEXT", lambda _: INSIDE | {"KAFKA_SASL_MECHANISM": "PLAIN"},
-        "it takes no SASL on this port. Correct KAFKA_SECURITY_PROTOCOL",
+        "it does not accept SASL on this port. Correct KAFKA_SECURITY_PROTOCOL",
     ),
     "mechanism not enabled": (
         "INSIDE", lambda _: INSIDE | {"KAFKA_SASL_MECHANISM": "PLAIN"},
-        "it does not offer PLAIN, but SCRAM-SHA-512. Correct KAFKA_SASL_MECHANISM, or enable it there.",
+        "it does not offer PLAIN, only SCRAM-SHA-512. Correct KAFKA_SASL_MECHANISM, or enable it on the broker.",
     ),
     "no client certificate": (
-        "MUTUAL", without_certificate, "it wants a client certificate. Set KAFKA_SSL_CERTIFICATE_FILE and KAFKA_SSL_KEY_FILE",
+        "MUTUAL", without_certificate, "it requires a client certificate. Set KAFKA_SSL_CERTIFICATE_FILE and KAFKA_SSL_KEY_FILE",
     ),
     "a stranger's client certificate": (
         "MUTUAL", stranger_s_certificate, "it does not accept our client certificate. Set KAFKA_SSL_CERTIFICATE_FILE",
@@ -177,4 +177,4 @@ def test_the_deployment_s_command_says_it_too(apache_kafka: ApacheKafka, managed
     assert status == 1
     assert stderr.count("\n") == 1
     cause, fix = USER.split(". ")
-    assert f"{cause}. Tried for 0.3 s. {fix}" in stderr
+    assert f"{cause}. Gave up after 0.3 s. {fix}" in stderr

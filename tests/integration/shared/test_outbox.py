@@ -202,7 +202,7 @@ async def test_a_record_that_is_too_large_is_parked_with_its_reason_and_the_othe
     assert [value for _, _, value in publisher.records] == [message(n).encode() for n in (0, 1, 3, 4)]
     (found,) = await outbox.parked(pool, SCHEMA)
     assert (found["id"], found["bytes"], found["key"]) == (3, limits.RECORD_BYTES + 1, "1:Invoice:2")
-    assert "at most 1,000,000 are taken" in found["reason"]
+    assert "the limit is 1,000,000" in found["reason"]
     assert metrics.OUTBOX_PARKED._value.get() == 1
     await relay(pool, publisher).step()  # another process: it stays where it is, and stops nobody
     assert len(publisher.records) == 4

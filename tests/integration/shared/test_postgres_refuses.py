@@ -117,17 +117,17 @@ def test_migrations_connect_as_the_services_do(tls_postgres: Postgres, managed_p
 Case = tuple[dict[str, str], str]
 CASES: dict[str, Case] = {
     "wrong host name": (
-        {"DATABASE_URL": "localhost"}, "its TLS certificate is for another host name). Write the name that stands in",
+        {"DATABASE_URL": "localhost"}, "its TLS certificate is for a different host name). Use the host name in",
     ),
     "unknown authority": (
         {"DATABASE_SSL_CA_FILE": "stranger"},
         "its TLS certificate is not trusted: self-signed certificate in certificate chain). Set DATABASE_SSL_CA_FILE",
     ),
-    "no TLS on the server": ({"DATABASE_URL": "embedded"}, "it offers no TLS). Switch TLS on there, or correct DATABASE_"),
+    "no TLS on the server": ({"DATABASE_URL": "embedded"}, "it does not offer TLS). Enable TLS on the server, or correct DATA"),
     "wrong password": ({"DATABASE_PASSWORD": "wrong"}, "it refuses the user or the password). Correct user and password in"),
     "TLS wanted there": (
         {"DATABASE_SSL_MODE": "disable", "DATABASE_SSL_CA_FILE": ""},
-        "no encryption). Let the user in there (pg_hba.conf); where it wants TLS or a certificate, set DATABASE_SSL_MODE",
+        "no encryption). Allow the user in pg_hba.conf; if the entry requires TLS or a certificate, set DATABASE_SSL_MODE",
     ),
 }  # fmt: skip
 

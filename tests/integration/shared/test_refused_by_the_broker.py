@@ -36,7 +36,7 @@ async def test_a_refused_record_is_an_error_of_its_own_and_the_next_one_leaves(o
 async def test_a_record_beyond_the_limit_is_refused_before_anything_is_sent() -> None:
     publisher = Publisher("127.0.0.1:1", "test")
     publisher._producer = object()
-    with pytest.raises(RecordRefusedError, match=r"would have 1,000,\d+ bytes; at most 1,000,000"):
+    with pytest.raises(RecordRefusedError, match=r"would be 1,000,\d+ bytes; the limit is 1,000,000"):
         await publisher.publish_encoded("t", [(b"k", b"v", {}), (b"k", b"v" * limits.RECORD_BYTES, {})])
 
 

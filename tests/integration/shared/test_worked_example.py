@@ -110,7 +110,7 @@ async def test_the_page_s_source_says_what_the_property_manager_has(
             return await read_topic(kafka_bootstrap, topic, settings.qbo_realm_id)
 
         manager.charges = [charge("c-1"), charge("c-2", amount="lots"), charge("c-3", unit=None), {"id": None}]
-        assert await schedule.take_turn() == settings.rents_poll_seconds
+        assert await schedule.poll_now() == settings.rents_poll_seconds
         (command,) = await said(topics.COMMANDS)
         assert isinstance(command, UpsertInvoice)
         assert (command.data.source_key, str(command.data.content.total)) == ("c-1", "900.00")
@@ -118,9 +118,9 @@ async def test_the_page_s_source_says_what_the_property_manager_has(
         assert set(rejected) == {"c-2", "c-3"}
         assert all(data.reason and data.fix for data in rejected.values())
 
-        await schedule.take_turn()  # the same again says nothing
+        await schedule.poll_now()  # the same again says nothing
         manager.charges = [charge("c-1", version=2, deleted=True), charge("c-2", version=2)]
-        await schedule.take_turn()
+        await schedule.poll_now()
         commands = await said(topics.COMMANDS)
         assert sorted((c.data.source_key, type(c)) for c in commands if c.data.version == 2) == [
             ("c-1", RetractDocument), ("c-2", UpsertInvoice),
@@ -128,14 +128,14 @@ async def test_the_page_s_source_says_what_the_property_manager_has(
         assert len(commands) == 3
 
         manager.charges = [charge(f"d-{n}") for n in range(150)]
-        assert await schedule.take_turn() == 0
-        assert await schedule.take_turn() == settings.rents_poll_seconds
+        assert await schedule.poll_now() == 0
+        assert await schedule.poll_now() == settings.rents_poll_seconds
         assert len(await said(topics.COMMANDS)) == 153
 
         manager.status, manager.headers = 429, {"Retry-After": "17"}
-        assert await schedule.take_turn() == 17
+        assert await schedule.poll_now() == 17
         manager.status = 401
-        await schedule.take_turn()
+        await schedule.poll_now()
         assert "RENTS_API_KEY" in (schedule.not_ready_because() or "")
     finally:
         for cleanup in app._cleanups:

@@ -154,7 +154,7 @@ def row(invoice: str, **cells: Any) -> dict[str, Any]:
 
 @dataclass
 class Watcher:
-    """The watcher's parts in this process: `turn` reads once, `settle` until nothing follows."""
+    """The watcher's parts in this process: `poll` reads once, `settle` until nothing follows."""
 
     settings: Settings
     polling: Polling
@@ -164,7 +164,7 @@ class Watcher:
 
     async def settle(self) -> None:
         for _ in range(10):
-            if not await self.polling.turn():
+            if not await self.polling.poll():
                 break
         else:
             raise AssertionError("the sheet does not come to rest")

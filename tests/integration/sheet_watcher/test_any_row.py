@@ -101,7 +101,7 @@ async def carry(watcher: Watcher, book: Book, stranges: list[tuple[str, dict[str
     assert len(commands + refusals) == sum((commands + refusals).values())
 
     before = written(book)
-    await watcher.polling.turn()
+    await watcher.polling.poll()
     assert written(book) == before  # every cell says what it should
     book.put(f"A{len(rows) + 2}", [[row("G-new", **{MARK: "good new"}).get(name, "") for name in COLUMNS]])
     await watcher.settle()

@@ -73,8 +73,8 @@ async def test_a_document_that_is_not_as_its_row_has_it_says_so_in_the_row(watch
     await watcher.settle()
     told = {name: book.row(name) for name in ("INV-1", "INV-2")}
     assert told["INV-1"]["qb_sync_status"] == told["INV-2"]["qb_sync_status"] == "synced"
-    assert "not as this row has it" in told["INV-1"]["qb_error"]
-    assert "total: ours 100.50, theirs 107.79" in told["INV-1"]["qb_error"]
+    assert "differs from this row" in told["INV-1"]["qb_error"]
+    assert "total: here 100.50, in QuickBooks 107.79" in told["INV-1"]["qb_error"]
     assert told["INV-2"]["qb_error"] == ""
     assert told["INV-1"]["qb_invoice_id"] == "id of Work INV-1"
 
@@ -130,7 +130,7 @@ async def test_rows_inserted_deleted_and_columns_moved_between_read_and_write_ba
     book.insert(2)
     book.insert(1, "COLUMNS")
     await watcher.answer_all()
-    await watcher.polling.turn()
+    await watcher.polling.poll()
     told = {line["invoice"]: line["qb_invoice_id"] for line in book.rows() if line["invoice"]}
     assert told == {f"INV-{n}": f"id of Work INV-{n}" for n in (0, 2, 3, 4, 5)}
 
@@ -144,7 +144,7 @@ async def test_write_that_landed_on_moved_rows_is_put_right_by_the_next_read(
     book.add(row("INV-97"), row("INV-98"))
     await watcher.answer_all()
     book.fault(method="POST", path="values:batchUpdate", delay=5.0, times=1)
-    turn = asyncio.create_task(watcher.polling.turn())
+    turn = asyncio.create_task(watcher.polling.poll())
     await until(lambda: not book.control("GET", "faults"))  # the read is over, the write waits at the stand-in
     book.sort(0, descending=True)
     assert not turn.done()
@@ -231,7 +231,7 @@ async def test_quota_answer_keeps_commands_and_is_waited_for(watcher: Watcher, b
     book.set(2, notes="PO 8")
     book.fault(method="POST", path="values:batchUpdate", status=429, headers={"Retry-After": "7"}, times=1)
     with pytest.raises(ThrottledError) as caught:
-        await watcher.polling.turn()
+        await watcher.polling.poll()
     assert caught.value.seconds == 7
     await watcher.relay.step()
     assert [m.data.version for m in await watcher.messages(topics.COMMANDS)] == [1, 2]
@@ -256,7 +256,7 @@ async def test_refusal_that_needs_an_operator_says_what_to_do(
 ) -> None:
     book.fault(path="values:batchGet", times=1, **fault)
     with pytest.raises(PausedError) as caught:
-        await watcher.polling.turn()
+        await watcher.polling.poll()
     assert words in caught.value.fix
 
 
@@ -271,13 +271,13 @@ async def test_token_that_ended_early_is_renewed_once(watcher: Watcher, book: Bo
         path="values:batchGet", status=401, body={"error": {"code": 401, "message": "x", "status": "UNAUTHENTICATED"}}, times=2
     )
     with pytest.raises(PausedError):
-        await watcher.polling.turn()
+        await watcher.polling.poll()
 
 
 async def test_two_watchers_of_one_sheet_publish_no_version_twice(watcher: Watcher, book: Book) -> None:
     book.begin(*(row(f"INV-{n}") for n in range(5)))
     for _ in range(4):
-        results = await asyncio.gather(watcher.polling.turn(), watcher.polling.turn(), return_exceptions=True)
+        results = await asyncio.gather(watcher.polling.poll(), watcher.polling.poll(), return_exceptions=True)
         assert all(not isinstance(r, BaseException) or isinstance(r, BookrelayError) for r in results), results
     await watcher.settle()
     said = await watcher.messages(topics.COMMANDS)
@@ -427,7 +427,7 @@ async def test_wrong_files_end_the_service_with_the_setting_s_name(
     bad.write_text(json.dumps({"money_in": ["A"], "money_out": ["a"]}))
     for settings, words in (
         ({"QB_DIRECTIONS_FILE": ""}, "QB_DIRECTIONS_FILE is missing"),
-        ({"QB_DIRECTIONS_FILE": str(bad)}, "stands in money_in and in money_out"),
+        ({"QB_DIRECTIONS_FILE": str(bad)}, "is in both money_in and money_out"),
         ({"GOOGLE_CREDENTIALS_FILE": str(tmp_path / "none.json")}, "GOOGLE_CREDENTIALS_FILE: "),
         ({"GOOGLE_CREDENTIALS_FILE": str(bad)}, "lacks client_email"),
         ({"SHEETS_SPREADSHEET_ID": ""}, "SHEETS_SPREADSHEET_ID is missing"),
@@ -444,5 +444,6 @@ async def test_client_names_and_keys_stand_in_no_log(start: Start, book: Book, e
     assert service.stop() == 0
     text = service.log.read_text()
     assert "row.published" in text
+    assert "row.rejected" in text
     assert "Zzcanary" not in text
     assert "PRIVATE KEY" not in text

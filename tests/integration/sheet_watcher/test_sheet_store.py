@@ -8,8 +8,8 @@ from bookrelay.errors import TransientError
 from bookrelay.messages import Kind
 from sheet_support import Book, Watcher, row
 from sheet_watcher.domain import Result
-from sheet_watcher.planning.outcomes import Superseded
 from sheet_watcher.planning.plan import Plan, RowChange
+from sheet_watcher.planning.results import Superseded
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 

@@ -132,7 +132,7 @@ def test_what_cannot_be_taken_has_a_status_a_reason_and_a_count(
     assert answer.json()["error"] == outcome
     assert answer.json()["reason"]
     assert f'bookrelay_webhook_deliveries_total{{outcome="{outcome}"}} 1.0' in gateway.get("/metrics").text
-    assert gateway.wait_for("delivery.refused")["outcome"] == outcome
+    assert gateway.wait_for("delivery.rejected")["outcome"] == outcome
 
 
 def test_a_large_body_without_a_length_is_cut_off(gateway: Running) -> None:
@@ -175,7 +175,7 @@ def test_no_content_and_no_secret_stands_in_the_log(gateway: Running) -> None:
     post(gateway, [event(canary), event(type=canary), {"x": canary}], **{"intuit-t-id": "1-abc"})
     post(gateway, canary.encode())
     post(gateway, [event(canary)], token="wrong")
-    gateway.wait_for("delivery.refused", outcome="bad_signature")
+    gateway.wait_for("delivery.rejected", outcome="bad_signature")
     assert any(line.get("intuit_tid") == "1-abc" for line in gateway.lines)
     assert canary not in json.dumps(gateway.lines)
     assert TOKEN not in json.dumps(gateway.lines)

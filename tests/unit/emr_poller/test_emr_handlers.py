@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bookrelay.errors import Code
 from bookrelay.source.documents import Origin
-from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote
-from emr_poller.handlers import Failed, Memory, choose, park, settle
+from emr_poller.domain import ListedQuote, ParkedQuote, PublishedQuote, State
+from emr_poller.handlers import FailedQuote, choose, park, plan
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ORIGIN = Origin("r", "s", "emr-poller")
@@ -28,33 +28,33 @@ def parked(number: int, version: int = 1, minute: int = 0) -> ParkedQuote:
 
 
 @pytest.mark.parametrize(
-    ("row", "memory", "due", "read"),
+    ("row", "state", "due", "read"),
     [
-        (listed(1), Memory(), (), True),
-        (listed(1), Memory(published={1: published(1)}), (), False),
-        (listed(1, version=2), Memory(published={1: published(1)}), (), True),
-        (listed(1, minute=1), Memory(published={1: published(1)}), (), True),
-        (listed(1, version=1, minute=9), Memory(published={1: published(1, version=2)}), (), False),
-        (listed(1), Memory(parked={1: parked(1)}), (), False),
-        (listed(1), Memory(parked={1: parked(1)}), (1,), True),
-        (listed(1, version=2), Memory(parked={1: parked(1)}), (), True),
-        (listed(1, version=2), Memory(published={1: published(1)}, parked={1: parked(1, version=2)}), (), False),
+        (listed(1), State(), (), True),
+        (listed(1), State(published={1: published(1)}), (), False),
+        (listed(1, version=2), State(published={1: published(1)}), (), True),
+        (listed(1, minute=1), State(published={1: published(1)}), (), True),
+        (listed(1, version=1, minute=9), State(published={1: published(1, version=2)}), (), False),
+        (listed(1), State(parked={1: parked(1)}), (), False),
+        (listed(1), State(parked={1: parked(1)}), (1,), True),
+        (listed(1, version=2), State(parked={1: parked(1)}), (), True),
+        (listed(1, version=2), State(published={1: published(1)}, parked={1: parked(1, version=2)}), (), False),
     ],
 )
-def test_only_news_and_what_is_due_again_is_read(row: ListedQuote, memory: Memory, due: Sequence[int], read: bool) -> None:
-    assert [q.number for q in choose([row], (), memory, due)] == ([1] if read else [])
+def test_only_news_and_what_is_due_again_is_read(row: ListedQuote, state: State, due: Sequence[int], read: bool) -> None:
+    assert [q.number for q in choose([row], (), state, due)] == ([1] if read else [])
 
 
 def test_quote_whose_list_row_says_nothing_is_read_unless_it_is_parked_and_not_due() -> None:
-    memory = Memory(parked={2: parked(2), 3: parked(3)})
-    assert [q.number for q in choose([], [1, 2, 3], memory, [3])] == [1, 3]
+    state = State(parked={2: parked(2), 3: parked(3)})
+    assert [q.number for q in choose([], [1, 2, 3], state, [3])] == [1, 3]
 
 
-def failure(version: int = 1, reason: str = "wrong", *, passing: bool = False) -> Failed:
-    return Failed(1, version, NOW, reason, "fix", Code.VALIDATION, passing)
+def failure(version: int = 1, reason: str = "wrong", *, transient: bool = False) -> FailedQuote:
+    return FailedQuote(1, version, NOW, reason, "fix", Code.VALIDATION, transient)
 
 
-def told(failures: Sequence[Failed]) -> list[tuple[int, int]]:
+def told(failures: Sequence[FailedQuote]) -> list[tuple[int, int]]:
     """Park the same quote again and again; return (version, occurrence) of each event."""
     before, events = None, []
     for one in failures:
@@ -70,13 +70,13 @@ def test_each_reason_of_each_version_is_told_once() -> None:
 
 
 def test_passing_failure_is_told_at_the_third_try() -> None:
-    assert told([failure(passing=True)] * 2) == []
-    assert told([failure(passing=True)] * 5) == [(1, 0)]
+    assert told([failure(transient=True)] * 2) == []
+    assert told([failure(transient=True)] * 5) == [(1, 0)]
 
 
 def test_what_is_said_and_what_is_remembered_of_it_come_together() -> None:
-    settled = settle([failure()], Memory(), origin=ORIGIN, now=NOW)
+    settled = plan([failure()], State(), origin=ORIGIN, now=NOW)
     assert [event.data.reason for event in settled.messages] == ["wrong"]
-    assert [(row.number, row.told) for row in settled.parked] == [(1, 1)]
-    again = settle([failure()], Memory(parked={1: settled.parked[0]}), origin=ORIGIN, now=NOW)
+    assert [(row.number, row.events) for row in settled.parked] == [(1, 1)]
+    again = plan([failure()], State(parked={1: settled.parked[0]}), origin=ORIGIN, now=NOW)
     assert (list(again.messages), [row.attempts for row in again.parked]) == ([], [2])

@@ -9,10 +9,10 @@ import pytest
 from bookrelay import money
 from bookrelay.messages import Command, Kind, RetractDocument, UpsertInvoice
 from bookrelay.source.documents import Origin
-from bookrelay.source.errors import RefusedError
-from emr_poller.domain import ListedQuote, Quote, fold
+from bookrelay.source.errors import RejectedError
+from emr_poller.domain import ListedQuote, Quote, newest_revisions
 from emr_poller.emr_client import initials, listing_of, parse_time, quote_of
-from emr_poller.handlers import Decided, Failed, decide
+from emr_poller.handlers import DecidedQuote, FailedQuote, decide
 from emr_poller.mapping import command_of, total_finding
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -38,8 +38,8 @@ def made(**changes: Any) -> Command:
     return command_of(quote_of(raw(**changes), 12082), origin=ORIGIN, time_zone=NEW_YORK)
 
 
-def refusal(**changes: Any) -> RefusedError:
-    with pytest.raises(RefusedError) as caught:
+def refusal(**changes: Any) -> RejectedError:
+    with pytest.raises(RejectedError) as caught:
         made(**changes)
     assert caught.value.fix
     return caught.value
@@ -91,23 +91,23 @@ NOTHING = {"Procedures": None, "Supplies": None, "AnesthAmt": None, "FacilityAmt
         ({**NOTHING, "Procedures": []}, "no lines"),
         ({**NOTHING, "Supplies": [{"ItemTitle": "x", "UnitCost": 1, "Quantity": 1, "ShowOnQuote": False}]}, "no lines"),
         ({"Procedures": [{"ProcedureName": "x", "Amount": None}]}, "Procedure 1 of quote 12082 has no amount"),
-        ({"Procedures": [{"ProcedureName": "x", "Amount": 10, "DiscountAmount": Decimal("10.01")}]}, "less than nothing"),
+        ({"Procedures": [{"ProcedureName": "x", "Amount": 10, "DiscountAmount": Decimal("10.01")}]}, "negative amount"),
         ({"Procedures": [{"ProcedureName": "x", "Amount": "abc"}]}, "not a number"),
         ({"Procedures": [{"ProcedureName": "x", "Amount": True}]}, "not a number"),
         ({"Procedures": [{"ProcedureName": "x", "Amount": float("nan")}]}, "not a number"),
-        ({"Procedures": [{"ProcedureName": "x", "Amount": 10**14}]}, "larger than QuickBooks takes"),
-        ({"Procedures": [{"ProcedureName": "x", "Amount": 1}] * 751, "Supplies": None}, "QuickBooks takes 750"),
+        ({"Procedures": [{"ProcedureName": "x", "Amount": 10**14}]}, "exceeds QuickBooks' limit"),
+        ({"Procedures": [{"ProcedureName": "x", "Amount": 1}] * 751, "Supplies": None}, "QuickBooks' limit is 750"),
         ({"Supplies": [{"ItemTitle": "x", "UnitCost": None, "Quantity": 1, "ShowOnQuote": True}]}, "no unit cost"),
         ({"Supplies": [{"ItemTitle": "x", "UnitCost": 1, "Quantity": None, "ShowOnQuote": True}]}, "no quantity"),
-        ({"Supplies": [{"ItemTitle": "x", "UnitCost": 1, "Quantity": -1, "ShowOnQuote": True}]}, "less than nothing"),
+        ({"Supplies": [{"ItemTitle": "x", "UnitCost": 1, "Quantity": -1, "ShowOnQuote": True}]}, "negative amount"),
         ({"AnesthAmt": -5}, "The anesthesia fee of quote 12082"),
         ({"Patient": None}, "no patient"),
         ({"Patient": {"Id": 3012, "Name": None}}, "no readable name"),
         ({"Patient": {"Id": 3012, "Name": "A1 B2"}}, "no readable name"),
         ({"PriceQuoteDate": None}, "no date"),
-        ({"PriceQuoteDate": "22 April"}, "date of quote 12082 cannot be read"),
-        ({"ModifiedDate": None}, "ModifiedDate that cannot be read"),
-        ({"Version": None}, "Version that cannot be read"),
+        ({"PriceQuoteDate": "22 April"}, "date of quote 12082 is unreadable"),
+        ({"ModifiedDate": None}, "The ModifiedDate of quote"),
+        ({"Version": None}, "The Version of quote"),
     ],
 )
 def test_quote_that_cannot_be_an_invoice_is_refused_with_reason_and_remedy(changes: dict[str, Any], words: str) -> None:
@@ -164,7 +164,7 @@ def test_a_rebate_that_was_entered_as_a_negative_amount_is_a_line() -> None:
     assert [str(line.amount) for line in command.data.content.lines] == ["100.00", "-20.00", "-10.00"]
     assert command.data.total == command.data.content.total == Decimal("70.00")
     procedures.append({"ProcedureName": "Too much", "Amount": Decimal("-80.01")})
-    assert "add up to -0.01" in refusal(**NOTHING | {"Procedures": procedures}).reason
+    assert "-0.01" in refusal(**NOTHING | {"Procedures": procedures}).reason
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_discount_and_credit_of_a_quote_come_off_as_far_as_its_total_proves_it(
 
 
 def test_a_total_that_quickbooks_cannot_take_is_refused() -> None:
-    assert "total of quote 12082 is larger" in refusal(TotalAmt=10**14).reason
+    assert "total of quote 12082 exceeds" in refusal(TotalAmt=10**14).reason
 
 
 @pytest.mark.parametrize(
@@ -243,16 +243,16 @@ def listed(number: int, version: int, minute: int) -> ListedQuote:
 
 def test_fold_keeps_the_newest_version_of_each_quote_oldest_change_first() -> None:
     rows = [listed(1, 3, 5), listed(2, 1, 4), listed(1, 2, 9), listed(2, 1, 6)]
-    assert fold(rows) == [listed(1, 3, 5), listed(2, 1, 6)]
+    assert newest_revisions(rows) == [listed(1, 3, 5), listed(2, 1, 6)]
 
 
 def test_detail_older_than_its_list_row_is_tried_again_and_not_published() -> None:
     quote: Quote = quote_of(raw(), 12082)
     ahead = ListedQuote(number=12082, version=4, modified_at=quote.modified_at)
     outcome = decide(ahead, quote, origin=ORIGIN, time_zone=NEW_YORK)
-    assert isinstance(outcome, Failed)
-    assert outcome.passing
-    assert isinstance(decide(ahead.model_copy(update={"version": 3}), quote, origin=ORIGIN, time_zone=NEW_YORK), Decided)
+    assert isinstance(outcome, FailedQuote)
+    assert outcome.transient
+    assert isinstance(decide(ahead.model_copy(update={"version": 3}), quote, origin=ORIGIN, time_zone=NEW_YORK), DecidedQuote)
 
 
 def test_list_rows_that_cannot_be_read_do_not_spoil_the_others() -> None:

@@ -54,8 +54,8 @@ def load(**given: str) -> ServiceSettings:
         ({"DATABASE_SSL_MODE": "require", "DATABASE_SSL_CA_FILE": __file__}, "_CA_FILE has no effect with .*=require"),
         ({"DATABASE_SSL_MODE": "require", "DATABASE_SSL_KEY_FILE": __file__}, "have no effect without DATABASE_SSL_CERT"),
         ({"DATABASE_SSL_MODE": "verify-ca", "DATABASE_SSL_CA_FILE": "/no/ca.pem"}, "_CA_FILE: /no/ca.pem cannot be used"),
-        ({"DATABASE_URL": URL + "?sslmode=require", "DATABASE_SSL_MODE": "require"}, "DATABASE_URL has sslmode, and .* keep one"),
-        ({"DATABASE_URL": "postgresql://u:p@h/b", "DATABASE_PASSWORD": "x"}, "DATABASE_URL has a password, and"),
+        ({"DATABASE_URL": URL + "?sslmode=require", "DATABASE_SSL_MODE": "require"}, "DATABASE_URL has sslmode and .* keep one"),
+        ({"DATABASE_URL": "postgresql://u:p@h/b", "DATABASE_PASSWORD": "x"}, "DATABASE_URL has a password and"),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_told_with_the_setting(given: dict[str, str], told: str) -> None:
@@ -75,9 +75,9 @@ def test_several_contradictions_are_one_line() -> None:
 def test_a_file_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("nonsense")
-    with pytest.raises(SettingsError, match=f"KAFKA_SSL_CA_FILE: {file} holds no certificate in PEM form"):
+    with pytest.raises(SettingsError, match=f"KAFKA_SSL_CA_FILE: {file} contains no certificate in PEM format"):
         load(KAFKA_SECURITY_PROTOCOL="SSL", KAFKA_SSL_CA_FILE=str(file)).kafka_security()
-    with pytest.raises(SettingsError, match=f"DATABASE_SSL_CA_FILE: {file} holds no certificate in PEM form"):
+    with pytest.raises(SettingsError, match=f"DATABASE_SSL_CA_FILE: {file} contains no certificate in PEM format"):
         load(DATABASE_SSL_MODE="verify-full", DATABASE_SSL_CA_FILE=str(file)).postgres_dsn()
 
 
@@ -100,7 +100,7 @@ def test_a_key_of_another_certificate_is_named(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "known")
     (certificate, _), (_, key) = authority.issue("one"), authority.issue("two")
     settings = load(KAFKA_SECURITY_PROTOCOL="SSL", KAFKA_SSL_CERTIFICATE_FILE=str(certificate), KAFKA_SSL_KEY_FILE=str(key))
-    with pytest.raises(SettingsError, match="KAFKA_SSL_KEY_FILE: the key does not belong to the certificate"):
+    with pytest.raises(SettingsError, match="KAFKA_SSL_KEY_FILE: the key does not match the certificate"):
         settings.kafka_security()
 
 

@@ -19,8 +19,8 @@ EVERY = "emr-poller sheet-watcher qbo-writer webhook-gateway"
 @pytest.mark.parametrize(
     ("services", "name", "value", "told"),
     [
-        ("emr-poller sheet-watcher qbo-writer", "QBO_REALM_ID", "abc", "QBO_REALM_ID is wrong: .*digits only"),
-        ("qbo-writer", "QBO_REALM_IDS", "12,abc", "QBO_REALM_IDS is wrong: .*digits only"),
+        ("emr-poller sheet-watcher qbo-writer", "QBO_REALM_ID", "abc", "QBO_REALM_ID is wrong: .*consists of digits"),
+        ("qbo-writer", "QBO_REALM_IDS", "12,abc", "QBO_REALM_IDS is wrong: .*consists of digits"),
         ("qbo-writer", "QBO_TOKEN_ENCRYPTION_KEYS", "short-key", "key 1 is not a Fernet key .*generate_key"),
         ("qbo-writer", "QBO_TOKEN_ENCRYPTION_KEYS", f"{KEY},short-key", "key 2 is not a Fernet key"),
         ("qbo-writer", "QBO_TOKEN_ENCRYPTION_KEYS", ",", "key 1 is not a Fernet key"),
@@ -30,8 +30,8 @@ EVERY = "emr-poller sheet-watcher qbo-writer webhook-gateway"
         ("qbo-writer", "QB_SYNC_MODE", "x", "QB_SYNC_MODE is wrong: .*'invoice_only' or 'dual'"),
         ("qbo-writer", "LEASE_RENEW_SECONDS", "20", "^LEASE_RENEW_SECONDS must be less than LEASE_SECONDS"),
         ("webhook-gateway", "QBO_WEBHOOK_VERIFIER_TOKENS", ",", "QBO_WEBHOOK_VERIFIER_TOKENS is wrong: it is empty"),
-        ("emr-poller", "EMR_CLIENT_ID", "a\nb", "EMR_CLIENT_ID is wrong: .*copy it anew"),
-        ("emr-poller", "EMR_CLIENT_SECRET", "schlüssel", "EMR_CLIENT_SECRET is wrong: .*copy it anew"),
+        ("emr-poller", "EMR_CLIENT_ID", "a\nb", "EMR_CLIENT_ID is wrong: .*copy it again"),
+        ("emr-poller", "EMR_CLIENT_SECRET", "schlüssel", "EMR_CLIENT_SECRET is wrong: .*copy it again"),
         (EVERY, "KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:abc", "KAFKA_BOOTSTRAP_SERVERS is wrong: write host:port"),
         (EVERY, "KAFKA_BOOTSTRAP_SERVERS", "nonsense", "KAFKA_BOOTSTRAP_SERVERS is wrong: write host:port"),
         (EVERY, "OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense", "OTEL_EXPORTER_OTLP_ENDPOINT is wrong"),

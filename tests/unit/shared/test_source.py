@@ -11,7 +11,7 @@ from bookrelay.errors import Code, SettingsError, TransientError
 from bookrelay.messages import BillContent, BillLine, InvoiceContent, InvoiceLine, Kind, Party, UpsertBill, UpsertInvoice
 from bookrelay.source.answers import retry_after
 from bookrelay.source.documents import Origin, Rejection
-from bookrelay.source.errors import PausedError, RefusedError, ThrottledError
+from bookrelay.source.errors import PausedError, RejectedError, ThrottledError
 from bookrelay.source.outgoing import topic_of
 from bookrelay.source.schedule import Schedule
 from bookrelay.source.settings import SourceSettings, ZoneName
@@ -25,9 +25,9 @@ class Source:
 
     def __init__(self, *ends: Any) -> None:
         self.ends, self.turns, self.now = list(ends), 0, 1000.0
-        self.schedule = Schedule("rents", self.turn, every_seconds=60, paused_seconds=30, monotonic=lambda: self.now)
+        self.schedule = Schedule("rents", self.poll, every_seconds=60, paused_seconds=30, monotonic=lambda: self.now)
 
-    async def turn(self) -> bool:
+    async def poll(self) -> bool:
         self.turns += 1
         end = self.ends.pop(0) if self.ends else False
         if isinstance(end, Exception):
@@ -55,12 +55,12 @@ PAUSED = PausedError("The key is refused.", "Set RENTS_API_KEY.", Code.OAUTH_FAI
         (False, 60, None),
         (True, 0, None),
         (PAUSED, 30, "QB001: The key is refused. Set RENTS_API_KEY."),
-        (ThrottledError("The manager", 17), 17, "QB003: The manager asks for a pause of 17 s."),
+        (ThrottledError("The manager", 17), 17, "QB003: The manager asks us to wait 17 s."),
     ],
 )
 async def test_the_end_of_a_turn_says_when_the_next_is_due(end: Any, seconds: float, says: str | None) -> None:
     source = Source(end)
-    assert await source.schedule.take_turn() == seconds
+    assert await source.schedule.poll_now() == seconds
     assert source.schedule.not_ready_because() == says
     await source.follows_after(seconds)
     assert source.schedule.not_ready_because() is None
@@ -86,7 +86,7 @@ async def test_nothing_shortens_a_pause_and_what_was_asked_for_follows_it() -> N
 
 async def test_a_passing_failure_is_the_loop_s_and_the_next_step_is_a_turn() -> None:
     source = Source(PAUSED, TransientError("away"))
-    await source.schedule.take_turn()
+    await source.schedule.poll_now()
     source.now += 31
     with pytest.raises(TransientError):
         await source.schedule.step()
@@ -135,7 +135,7 @@ def test_what_a_source_says_is_the_same_message_each_time_and_has_its_place() ->
 
 
 def test_a_refusal_is_about_the_document_and_says_what_to_do() -> None:
-    error = RefusedError("The charge has no unit.", "Choose the unit.")
+    error = RejectedError("The charge has no unit.", "Choose the unit.")
     assert error.sentence() == "QB004: The charge has no unit. Choose the unit."
 
 

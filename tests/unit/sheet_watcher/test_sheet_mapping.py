@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bookrelay.messages import BillContent, InvoiceContent, Kind
 from sheet_watcher.domain import Cell, Directions, SheetRow, cell_text
-from sheet_watcher.mapping import Invalid, Valid, map_row, parse_date
+from sheet_watcher.mapping import InvalidRow, ValidRow, map_row, parse_date
 
 TODAY = date(2026, 5, 4)
 DIRECTIONS = Directions(money_in=("ACD",), money_out=("Accelebrate", "VendorXYZ"), aliases={"acd llc": "ACD", "xyz": "VendorXYZ"})
@@ -22,13 +22,13 @@ def row(**cells: Cell) -> SheetRow:
     return SheetRow(2, base | cells)
 
 
-def mapped(**cells: Cell) -> Valid | Invalid:
+def mapped(**cells: Cell) -> ValidRow | InvalidRow:
     return map_row(row(**cells), DIRECTIONS, default_date=TODAY, last_kind=None)
 
 
 def content(**cells: Cell) -> Any:
     outcome = mapped(**cells)
-    assert isinstance(outcome, Valid), outcome
+    assert isinstance(outcome, ValidRow), outcome
     return outcome.content
 
 
@@ -68,7 +68,7 @@ def test_money_out_becomes_a_bill_from_the_vendor_as_the_directions_spell_it() -
 )
 def test_direction_is_found_without_regard_to_case_and_through_aliases(name: str, kind: Kind) -> None:
     outcome = mapped(inv_from=name)
-    assert isinstance(outcome, Valid)
+    assert isinstance(outcome, ValidRow)
     assert outcome.kind == kind
 
 
@@ -108,13 +108,13 @@ def test_amounts_as_numbers_and_as_people_type_them(cell: Cell, cents: str) -> N
 @pytest.mark.parametrize("name", ["ACD", "VendorXYZ"])
 def test_the_total_of_a_row_is_the_commands_total(name: str, cell: Cell, total: str | None) -> None:
     outcome = mapped(inv_total=cell, inv_from=name)
-    assert isinstance(outcome, Valid)
+    assert isinstance(outcome, ValidRow)
     assert outcome.total == (Decimal(total) if total else None)
 
 
 def test_a_total_that_is_no_amount_is_refused() -> None:
     outcome = mapped(inv_total="#REF!")
-    assert isinstance(outcome, Invalid)
+    assert isinstance(outcome, InvalidRow)
     assert "inv_total '#REF!' is not an amount" in outcome.reason
     assert "inv_total" in outcome.fix
 
@@ -142,47 +142,47 @@ def test_empty_submitted_date_takes_the_day_that_is_given() -> None:
     [
         ({"inv_dollars": ""}, "inv_dollars is empty"),
         ({"inv_dollars": None}, "inv_dollars is empty"),
-        ({"inv_dollars": "12,50"}, "comma must group three digits"),
+        ({"inv_dollars": "12,50"}, "comma may only separate thousands"),
         ({"inv_dollars": "twelve"}, "'twelve' is not an amount"),
         ({"inv_dollars": "#REF!"}, "is not an amount"),
         ({"inv_dollars": True}, "TRUE or FALSE"),
-        ({"inv_dollars": 0}, "more than zero"),
-        ({"inv_dollars": "($5.00)"}, "more than zero"),
+        ({"inv_dollars": 0}, "greater than zero"),
+        ({"inv_dollars": "($5.00)"}, "greater than zero"),
         ({"inv_dollars": Decimal("0.004")}, "less than a cent"),
-        ({"inv_dollars": 10**14}, "larger than QuickBooks takes"),
+        ({"inv_dollars": 10**14}, "exceeds QuickBooks' limit"),
         ({"inv_from": ""}, "inv_from is empty"),
-        ({"inv_from": "Somebody New"}, "'Somebody New' is not known"),
+        ({"inv_from": "Somebody New"}, "'Somebody New' is not configured"),
         ({"to_client": "", "end_client": None}, "there is no customer"),
-        ({"to_client": "n" * 101}, "QuickBooks takes 100"),
-        ({"submitted_date": "sometime in May"}, "submitted_date 'sometime in May' cannot be read"),
-        ({"submitted_date": 3}, "submitted_date '3' cannot be read"),
-        ({"inv_paid_date": "soon"}, "inv_paid_date 'soon' cannot be read"),
+        ({"to_client": "n" * 101}, "QuickBooks' limit is 100"),
+        ({"submitted_date": "sometime in May"}, "submitted_date 'sometime in May' is not a date"),
+        ({"submitted_date": 3}, "submitted_date '3' is not a date"),
+        ({"inv_paid_date": "soon"}, "inv_paid_date 'soon' is not a date"),
     ],
 )
 def test_wrong_row_is_refused_with_reason_and_remedy(cells: dict[str, Cell], words: str) -> None:
     outcome = mapped(**cells)
-    assert isinstance(outcome, Invalid)
+    assert isinstance(outcome, InvalidRow)
     assert words in outcome.reason
     assert outcome.fix
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
     outcome = mapped(inv_dollars="", submitted_date="x", to_client="", end_client="")
-    assert isinstance(outcome, Invalid)
+    assert isinstance(outcome, InvalidRow)
     assert all(word in outcome.reason for word in ("inv_dollars", "submitted_date", "customer"))
 
 
 def test_unknown_direction_keeps_the_kind_that_the_row_had() -> None:
     outcome = map_row(row(inv_from="?"), DIRECTIONS, default_date=TODAY, last_kind=Kind.BILL)
-    assert isinstance(outcome, Invalid)
+    assert isinstance(outcome, InvalidRow)
     assert outcome.kind == Kind.BILL
 
 
 @pytest.mark.parametrize(
     ("directions", "words"),
     [
-        (Directions(), "no direction is known"),
-        (Directions(money_in=("ACD",), money_out=("acd ",)), "money_in and in money_out"),
+        (Directions(), "money_in and money_out are both empty"),
+        (Directions(money_in=("ACD",), money_out=("acd ",)), "is in both money_in and money_out"),
         (Directions(money_in=("ACD",), aliases={"x": "Nobody"}), "alias 'x'"),
         (DIRECTIONS, None),
     ],

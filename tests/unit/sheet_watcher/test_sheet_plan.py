@@ -33,9 +33,9 @@ from sheet_watcher import handlers
 from sheet_watcher.domain import OWN_COLUMNS, Cell, Directions, KnownRow, Layout, Result, SheetRow, Snapshot, State
 from sheet_watcher.handlers import on_event
 from sheet_watcher.layout import LayoutError, a1, find_layout, runs, snapshot_of, with_shown_numbers
-from sheet_watcher.planning.outcomes import Superseded
 from sheet_watcher.planning.plan import Plan
 from sheet_watcher.planning.poll import Rules
+from sheet_watcher.planning.results import Superseded
 
 LAYOUT = Layout(1, {}, 1)
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -345,6 +345,14 @@ def test_corrected_direction_retracts_the_invoice_and_makes_a_bill() -> None:
 # ------------------------------------------------------------------------------------------------------------ wrong rows
 
 
+def test_a_rejected_row_is_logged_as_rejected_and_not_as_published() -> None:
+    sheet = Sheet({"inv_dollars": ""}, {"invoice": "INV-2"})
+    logged: list[str] = []
+    for _ in range(3):
+        logged += [event for event, _ in sheet.turn().log]
+    assert sorted(logged) == ["row.published", "row.rejected"]
+
+
 def test_wrong_row_says_why_and_goes_on_when_it_is_corrected() -> None:
     sheet = Sheet({"inv_dollars": ""})
     sheet.settle()
@@ -608,7 +616,7 @@ def test_rows_that_move_between_the_two_reads_of_a_date_are_read_again() -> None
     first = read(46214, "INV-1")
     assert [row.text("invoice") for row in with_shown_numbers(first, read("7/11/2026", "INV-1")).rows] == ["7/11/2026", "INV-1"]
     moved = Snapshot(LAYOUT, tuple(SheetRow(7 - row.position, row.cells) for row in first.rows))
-    with pytest.raises(TransientError, match="changed while it was read"):
+    with pytest.raises(TransientError, match="changed while it was being read"):
         with_shown_numbers(first, moved)
 
 
@@ -633,6 +641,6 @@ def test_held_event_shows_the_difference_and_superseded_moves_the_version() -> N
     )
     end = on_event(DocumentHeld.of(held, sender="qbo-writer", time=NOW), realm="r", source="sheet")
     assert isinstance(end, Result)
-    assert (end.status, end.error) == ("held", "QB005: It is paid. Decide. (total: ours 1.00, theirs 2.00)")
+    assert (end.status, end.error) == ("held", "QB005: It is paid. Decide. (total: here 1.00, in QuickBooks 2.00)")
     superseded = DocumentSuperseded.of(DocumentSupersededData(**common, by_version=9), sender="qbo-writer", time=NOW)
     assert on_event(superseded, realm="r", source="sheet") == Superseded("k", 9)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from bookrelay.messages import EntityChangedData
-from webhook_gateway.domain import Unreadable
+from webhook_gateway.domain import UnreadableDeliveryError
 from webhook_gateway.mapping import read
 
 
@@ -36,13 +36,13 @@ def classic(*entities: Any, realm: Any = "310687") -> dict[str, Any]:
 
 def read_json(content: Any) -> list[EntityChangedData]:
     delivery = read(json.dumps(content).encode())
-    assert delivery.refused == []
+    assert delivery.unreadable == []
     return [message.data for message in delivery.messages]
 
 
 def reasons(content: Any) -> list[str]:
     delivery = read(json.dumps(content).encode())
-    return [f"{refused.where}: {refused.reason}" for refused in delivery.refused]
+    return [f"{refused.where}: {refused.reason}" for refused in delivery.unreadable]
 
 
 def test_a_cloudevent_becomes_one_message() -> None:
@@ -179,8 +179,8 @@ def test_a_cloudevent_without_an_id_still_has_a_key_of_its_own() -> None:
 def test_a_bad_cloudevent_is_refused_alone(bad: Any, reason: str) -> None:
     delivery = read(json.dumps([event(), bad, event(id="other")]).encode())
     assert len(delivery.messages) == 2
-    assert [(one.where, one.reason) for one in delivery.refused] == [("[1]", reason)]
-    assert json.loads(delivery.refused[0].raw) == bad
+    assert [(one.where, one.reason) for one in delivery.unreadable] == [("[1]", reason)]
+    assert json.loads(delivery.unreadable[0].raw) == bad
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_bad_cloudevent_is_refused_alone(bad: Any, reason: str) -> None:
 def test_a_bad_classic_record_is_refused_alone(bad: Any, reason: str) -> None:
     delivery = read(json.dumps(classic(entity(), bad, entity(id="2"))).encode())
     assert [message.data.entity_id for message in delivery.messages] == ["1", "2"]
-    assert [(one.where, one.reason) for one in delivery.refused] == [("eventNotifications[0].entities[1]", reason)]
+    assert [(one.where, one.reason) for one in delivery.unreadable] == [("eventNotifications[0].entities[1]", reason)]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_delivery_without_records_is_taken(empty: Any) -> None:
     ],
 )
 def test_an_unreadable_delivery_has_a_reason(body: bytes, reason: str) -> None:
-    with pytest.raises(Unreadable, match=reason):
+    with pytest.raises(UnreadableDeliveryError, match=reason):
         read(body)
 
 
@@ -243,7 +243,7 @@ def test_no_reason_repeats_the_content() -> None:
 
 
 def test_a_refused_record_is_kept_within_a_kafka_record() -> None:
-    (refused,) = read(json.dumps([{"x": "y" * 500_000}]).encode()).refused
+    (refused,) = read(json.dumps([{"x": "y" * 500_000}]).encode()).unreadable
     assert len(refused.raw) == 100_000
 
 
@@ -258,11 +258,11 @@ def test_a_refused_record_is_kept_within_a_kafka_record() -> None:
 def test_a_record_that_nobody_can_store_is_refused_alone(poison: Any) -> None:
     delivery = read(json.dumps([event(), poison, event(intuitentityid="5")]).encode())
     assert [message.data.entity_id for message in delivery.messages] == ["1234", "5"]
-    assert [refused.where for refused in delivery.refused] == ["[1]"]
+    assert [refused.where for refused in delivery.unreadable] == ["[1]"]
 
 
 def test_a_number_of_thousands_of_digits_spoils_only_its_record() -> None:
     body = json.dumps([event(), event(intuitentityid=4711), event(intuitentityid="5")]).replace("4711", "9" * 10_000)
     delivery = read(body.encode())
     assert [message.data.entity_id for message in delivery.messages] == ["1234", "5"]
-    assert [refused.where for refused in delivery.refused] == ["[1]"]
+    assert [refused.where for refused in delivery.unreadable] == ["[1]"]

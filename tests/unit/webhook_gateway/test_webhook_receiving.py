@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 from bookrelay.messages import AnyMessage
 from bookrelay.topics import WEBHOOKS, Topic, all_topics
-from webhook_gateway.domain import Outcome
+from webhook_gateway.domain import DeliveryOutcome
 from webhook_gateway.handlers import Receiving, signed
 
 KEY, OLD = b"c9a7f3d0-verifier", b"the-old-one"
@@ -76,7 +76,7 @@ def test_parsed_and_written_again_the_body_does_not_fit() -> None:
 async def test_a_good_delivery_is_published_before_it_is_confirmed() -> None:
     publisher = FakePublishes()
     receipt = await Receiving([KEY], publisher).receive(BODY, sign(BODY))
-    assert receipt.outcome is Outcome.PUBLISHED
+    assert receipt.outcome is DeliveryOutcome.PUBLISHED
     ((topic, key, value, _),) = publisher.records
     assert (topic, key) == (WEBHOOKS.name, b"9:Bill:5")
     assert json.loads(value or b"")["type"] == "bookrelay.intuit.entity-changed.v1"
@@ -85,14 +85,14 @@ async def test_a_good_delivery_is_published_before_it_is_confirmed() -> None:
 async def test_a_bad_signature_publishes_nothing() -> None:
     publisher = FakePublishes()
     receipt = await Receiving([KEY], publisher).receive(BODY, sign(BODY, b"wrong"))
-    assert receipt.outcome is Outcome.BAD_SIGNATURE
+    assert receipt.outcome is DeliveryOutcome.BAD_SIGNATURE
     assert publisher.records == []
 
 
 async def test_an_unreadable_delivery_with_a_right_signature_has_a_reason() -> None:
     publisher = FakePublishes()
     receipt = await Receiving([KEY], publisher).receive(b"{", sign(b"{"))
-    assert (receipt.outcome, publisher.records) == (Outcome.UNREADABLE, [])
+    assert (receipt.outcome, publisher.records) == (DeliveryOutcome.UNREADABLE, [])
     assert "not JSON" in receipt.reason
 
 
@@ -100,7 +100,7 @@ async def test_a_bad_record_is_put_aside_and_the_rest_goes_on() -> None:
     body = json.dumps([*json.loads(BODY), {"id": "2", "type": "qbo"}]).encode()
     publisher = FakePublishes()
     receipt = await Receiving([KEY], publisher).receive(body, sign(body))
-    assert receipt.outcome is Outcome.PUBLISHED
+    assert receipt.outcome is DeliveryOutcome.PUBLISHED
     dead, good = publisher.records
     assert dead[0] == "intuit.webhooks.v1.webhook-gateway.dlt"
     assert dead[0] in {topic.name for topic in all_topics()}
@@ -117,7 +117,7 @@ async def test_what_the_broker_does_not_take_is_not_confirmed() -> None:
 
 async def test_nothing_is_published_for_a_delivery_without_records() -> None:
     publisher = FakePublishes()
-    assert (await Receiving([KEY], publisher).receive(b"[]", sign(b"[]"))).outcome is Outcome.PUBLISHED
+    assert (await Receiving([KEY], publisher).receive(b"[]", sign(b"[]"))).outcome is DeliveryOutcome.PUBLISHED
     assert publisher.records == []
 
 
@@ -126,5 +126,5 @@ async def test_a_delivery_of_many_entities_waits_for_the_broker_once() -> None:
     event = json.loads(BODY)[0]
     body = json.dumps([{**event, "id": str(n), "intuitentityid": str(n)} for n in range(100)]).encode()
     publishes = FakePublishes()
-    assert (await Receiving([KEY], publishes).receive(body, sign(body))).outcome is Outcome.PUBLISHED
+    assert (await Receiving([KEY], publishes).receive(body, sign(body))).outcome is DeliveryOutcome.PUBLISHED
     assert (publishes.calls, len(publishes.records)) == (1, 100)

@@ -10,7 +10,7 @@ from webhook_gateway.settings import Settings
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/metrics/"])
 def test_the_webhooks_path_is_not_one_of_the_service_itself(path: str) -> None:
-    with pytest.raises(SettingsError, match=f"WEBHOOK_PATH is wrong: .*{path} is the service's own"):
+    with pytest.raises(SettingsError, match=f"WEBHOOK_PATH is wrong: .*{path} is reserved by the service"):
         Settings.load({"QBO_WEBHOOK_VERIFIER_TOKENS": "token", "WEBHOOK_PATH": path})
 
 

@@ -1,4 +1,4 @@
-"""Alembic's environment. It runs on the connection that `bookrelay_deploy.migrating` hands over, for one schema."""
+"""Alembic's environment. It uses the connection passed by `bookrelay_deploy.migrating`, for one schema."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ schema = attributes["schema"]
 
 
 def include_name(name: str | None, type_: str, _: object) -> bool:
-    """Look at the service's own schema only."""
+    """Include only the service's own schema."""
     return name == schema if type_ == "schema" else True
 
 

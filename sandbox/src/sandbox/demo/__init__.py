@@ -1,1 +1,1 @@
-"""`make demo`: the main job once, end to end, checked against the stand-ins' books and not against our own ledger."""
+"""`make demo`: the whole flow once, end to end, checked against the stand-ins' books, not against our own ledger."""

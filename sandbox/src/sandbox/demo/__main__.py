@@ -1,4 +1,4 @@
-"""`make demo`: start everything, feed it, edit it, kill it if asked to, and check the books. Exit status 0 only if right."""
+"""`make demo`: start everything, load and edit data, optionally kill services, check the books. Exit status 0 only if correct."""
 
 import argparse
 import asyncio
@@ -21,15 +21,15 @@ from rich.console import Console
 from sandbox.demo import report, till
 from sandbox.demo.books import Verdict, judge, live_by_token
 from sandbox.demo.dataset import CANARY, Dataset, Expectation, build, quote_total, stamp
-from sandbox.demo.listening import Heard, listen
+from sandbox.demo.listening import ReceivedMessages, listen
 from sandbox.stack.processes import ProcessFailedError
 from sandbox.stack.stack import Stack
 from sandbox.system import SERVICES, System
 
-FAST = {  # the demo's haste: sources are read every second; everything that guards the books keeps its defaults
+FAST = {  # sources are polled every second; settings that protect the books keep their defaults
     "EMR_POLL_SECONDS": "0.5", "SHEETS_POLL_SECONDS": "0.5", "EMR_OVERLAP_SECONDS": "5", "SHEETS_MISSING_SECONDS": "2",
 }  # fmt: skip
-SHORT_WAITS = {  # with kills: the protocol's waits, shortened together with what they bound (the stand-in's own limits)
+SHORT_WAITS = {  # with kills: the protocol's waits, shortened together with the stand-in's limits that they depend on
     "PROTOCOL_TRANSIT_SECONDS": "2", "PROTOCOL_STALENESS_SECONDS": "1", "PROTOCOL_RESEND_WINDOW_SECONDS": "60",
     "PROTOCOL_TOKEN_LIFE_SECONDS": "6", "LEASE_SECONDS": "3", "LEASE_RENEW_SECONDS": "1", "QBO_REQUEST_TIMEOUT_SECONDS": "3",
     "TOKEN_REFRESH_BEFORE_SECONDS": "3",
@@ -37,11 +37,11 @@ SHORT_WAITS = {  # with kills: the protocol's waits, shortened together with wha
 
 
 class Demo:
-    """One run: the system, the data, and what is known of the result so far."""
+    """One run: the system, the data, and the result so far."""
 
     def __init__(self, system: System, data: Dataset, console: Console, *, seed: int) -> None:
         self.system, self.data, self.console = system, data, console
-        self.heard = Heard()
+        self.received = ReceivedMessages()
         self.verdict = Verdict()
         self.rng = random.Random(seed)
         self.kills: dict[str, int] = {}
@@ -51,7 +51,7 @@ class Demo:
 
     @property
     def expectations(self) -> list[Expectation]:
-        """What must be true, as it stands after the edits made so far."""
+        """The expected result, after the edits made so far."""
         return (
             [quote.expect for quote in self.data.quotes]
             + [row.expect for row in self.data.rows]
@@ -65,9 +65,9 @@ class Demo:
     # ------------------------------------------------------------------------------------------------------------- feeding
 
     async def feed(self, slices: int = 1, pause: float = 0.0) -> None:
-        """Load the quotes and the rows, in slices if they shall keep coming."""
+        """Load the quotes and the rows, optionally in slices over time."""
         for part in range(slices):
-            for quote in self.data.quotes[part::slices] if part else ():  # what comes later was saved later
+            for quote in self.data.quotes[part::slices] if part else ():  # later slices have later times
                 quote.body["ModifiedDate"] = stamp(datetime.now(UTC), 7)
             quotes = [plain(q.body) for q in self.data.quotes[part::slices]]
             filled = [{k: plain(v) for k, v in row.cells.items() if v != ""} for row in self.data.rows[part::slices]]
@@ -76,12 +76,12 @@ class Demo:
             await asyncio.sleep(pause)
 
     async def feed_till(self, count: int, seed: int) -> None:
-        """A third source publishes its own messages."""
+        """Publish the messages of a third source."""
         self.slips = till.slips(count, seed, datetime.now(UTC).date())
         await till.publish(self.system.stack.bootstrap_servers, self.realm, self.slips)
 
     async def pay(self, count: int) -> None:
-        """Customers pay invoices that nobody changes any more, by the keys of their quotes."""
+        """Publish customers' payments of invoices that no longer change, by the keys of their quotes."""
         quotes = [self.data.quotes[i].expect for i in self.data.edits["quote paid"][:count]]
         found = live_by_token(await self.books(), {quote.token for quote in quotes})
         paying = till.paying(quotes, [found["invoice", quote.token][0] for quote in quotes], datetime.now(UTC).date())
@@ -98,21 +98,21 @@ class Demo:
         await self.system.control("emr", "POST", "/quotes", {"quotes": [plain(quote.body)]})
 
     async def reprice(self, index: int) -> None:
-        """Give a quote's first procedure another price."""
+        """Change the price of a quote's first procedure."""
         body = self.data.quotes[index].body
         procedure = dict(body["Procedures"][0])
         procedure["Amount"] += Decimal("123.45")
         await self.save_quote(index, Procedures=[procedure, *body["Procedures"][1:]])
 
     async def edit_row(self, index: int, **cells: Any) -> None:
-        """Change cells of a row as its owner does, wherever the row stands now."""
+        """Change cells of a row as its owner does, wherever the row is now."""
         row = self.data.rows[index]
         row.cells |= cells
         order = {"where": {"task_descr": row.cells["task_descr"]}, "set": plain(cells), "raw": True}
         await self.system.control("sheets", "POST", "/cells", order)
 
     async def edit(self) -> None:
-        """What people do while it runs: prices, withdrawals, completions, repairs, a sort of the sheet."""
+        """Simulate people's edits while it runs: prices, withdrawals, completions, corrections, sorting the sheet."""
         edits, quotes, rows = self.data.edits, self.data.quotes, self.data.rows
         for i in edits["quote changes"]:
             await self.reprice(i)
@@ -140,7 +140,7 @@ class Demo:
             rows[i].expect = replace(rows[i].expect, outcome="posted", kind="invoice", amount=amount, why="")
 
     async def edit_as_bookkeeper(self) -> None:
-        """A person changes an invoice in QuickBooks; then the source changes, too: bookrelay must hold, not overwrite."""
+        """A person changes an invoice in QuickBooks, then its source changes: bookrelay must put it on hold, not overwrite it."""
         for i in self.data.edits["quote changed after a person's edit"]:
             quote = self.data.quotes[i]
             found = live_by_token(await self.books(), {quote.expect.token})[quote.expect.kind, quote.expect.token]
@@ -160,32 +160,32 @@ class Demo:
         return str(self.system.first["qbo"]["realm_id"])
 
     async def books(self) -> dict[str, Any]:
-        """Return what stands in QuickBooks."""
+        """Return the documents in QuickBooks."""
         answer = await self.system.control("qbo", "GET", f"/books?realm={self.realm}")
         return dict(answer.get("entities", answer))
 
     async def look(self) -> list[str]:
-        """Compare everything; return what is missing, in words."""
+        """Compare everything; return a list of what is missing."""
         self.verdict = judge(self.expectations, await self.books())
         missing = list(self.verdict.lost) + self.verdict.wrong
-        missing += [f"{self.verdict.doubles} documents too many in QuickBooks"] if self.verdict.doubles else []
+        missing += [f"{self.verdict.doubles} duplicate documents in QuickBooks"] if self.verdict.doubles else []
         if not missing and self.verdict.difference:
             missing.append(f"the amounts differ by {self.verdict.difference}")
         missing += await self.look_at_sheet()
-        rejected = {(e["source"], e["source_key"]) for e in self.heard.events.values() if e["end"] == "rejected"}
+        rejected = {(e["source"], e["source_key"]) for e in self.received.events.values() if e["end"] == "rejected"}
         for quote in self.data.quotes:
             if quote.expect.outcome == "rejected" and ("4d-emr", str(quote.number)) not in rejected:
-                missing.append(f"4D EMR {quote.expect.token}: no reason told")
+                missing.append(f"4D EMR {quote.expect.token}: no reason published")
             if quote.expect.outcome == "held" and not any(
-                e["end"] == "held" and e["source_key"] == str(quote.number) for e in self.heard.events.values()
+                e["end"] == "held" and e["source_key"] == str(quote.number) for e in self.received.events.values()
             ):
                 missing.append(f"4D EMR {quote.expect.token}: not held")
-        if self.heard.open:
-            missing.append(f"{self.heard.open} commands without an end")
+        if self.received.open:
+            missing.append(f"{self.received.open} commands not settled")
         return missing
 
     async def look_at_sheet(self) -> list[str]:
-        """Read the sheet as its owner sees it: every row must say what became of it."""
+        """Read the sheet as its owner sees it: every row must show its result."""
         grid = (await self.system.control("sheets", "GET", "/grid"))["inv_tbl"]["values"]
         headers = [str(h).lower() for h in grid[0]]
         self.sheet = {}
@@ -211,11 +211,11 @@ class Demo:
         return missing
 
     async def until_right(self, what: str, seconds: float) -> bool:
-        """Look until everything is right; say how it goes."""
+        """Check until everything is correct; print the progress."""
         deadline, told = time.monotonic() + seconds, ""
         while True:
             missing = await self.look()
-            line = f"{self.heard.ends['posted']} posted, {self.heard.ends['rejected']} rejected, {len(missing)} to go"
+            line = f"{self.received.ends['posted']} posted, {self.received.ends['rejected']} rejected, {len(missing)} to go"
             if line != told:
                 self.say(f"{what}: {line}")
                 told = line
@@ -234,7 +234,7 @@ class Demo:
     async def _kill(self, name: str, times: int) -> None:
         for _ in range(times):
             await self.system.supervisor[name].wait_ready(60)
-            if name == "qbo-writer":  # not by the clock: in the middle of its requests
+            if name == "qbo-writer":  # not at a random time, but in the middle of its requests
                 await self._until_requests(await self._requests() + self.rng.randint(1, 25), 20)
             else:
                 await asyncio.sleep(self.rng.uniform(0.1, 3.0))
@@ -246,14 +246,14 @@ class Demo:
         return int((await self.system.control("qbo", "GET", "/counters"))["requests"])
 
     async def _until_requests(self, count: int, seconds: float) -> None:
-        """Wait for so many requests to QuickBooks; without them the moment is as random as any."""
+        """Wait for this many requests to QuickBooks, or until the time is up."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and await self._requests() < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     def leaks(self) -> list[str]:
         """Search every topic's text and every log for a patient's name."""
-        found = ["a topic"] if any(CANARY.encode() in text for text in self.heard.text) else []
+        found = ["a topic"] if any(CANARY.encode() in text for text in self.received.text) else []
         for path in (self.system.stack.directory / "logs").glob("*.log"):
             if path.name != "standin-emr.log" and CANARY in path.read_text(errors="replace"):
                 found.append(path.name)
@@ -261,9 +261,9 @@ class Demo:
 
 
 def plain(value: Any) -> Any:
-    """Make a value ready for JSON; amounts keep their digits."""
+    """Convert a value for JSON; amounts keep their digits."""
     if isinstance(value, Decimal):
-        return float(value)  # the EMR and the sheet hold doubles; two digits survive
+        return float(value)  # the EMR and the sheet store doubles, which keep two decimal places
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -280,7 +280,7 @@ async def run(options: argparse.Namespace, console: Console) -> int:
         async with Stack(broker=options.broker, topics=specs) as stack:
             now = datetime.now(UTC)
             environment.setdefault("EMR_START_FROM", (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"))
-            # Empty sources; the sheet is read every half second here, more often than Google's quotas allow.
+            # The sources start empty; the sheet is polled every half second, more often than Google's quotas allow.
             standin_options = {"emr": ("--quotes", "0"), "sheets": ("--rows", "0", "--no-limits")}
             system = System(stack, Path(scratch), environment=environment, standin_options=standin_options, seed=options.seed)
             demo = Demo(system, build(options.quotes, options.rows, options.seed, now), console, seed=options.seed)
@@ -300,23 +300,23 @@ async def run(options: argparse.Namespace, console: Console) -> int:
 async def _run(demo: Demo, options: argparse.Namespace) -> int:
     system = demo.system
     await asyncio.gather(system.start_standins(), system.migrate())
-    if options.kills:  # the token's life bounds how late a lost sender can send (B), so it shrinks with the waits
+    if options.kills:  # the token's lifetime limits how late a lost sender can send (B), so it is shortened with the waits
         await system.control("qbo", "POST", "/tokens", {"access_seconds": 6})
     if not options.kills:
         await demo.feed()
     await system.register_webhooks()
     demo.say("the stand-ins are up")
-    listener = asyncio.create_task(listen(system.stack.bootstrap_servers, demo.heard))
+    listener = asyncio.create_task(listen(system.stack.bootstrap_servers, demo.received))
     await system.start_services()
     demo.say("the four services are ready")
     killer = asyncio.create_task(demo.kill_at_random(options.kills)) if options.kills else None
     if killer:
         await demo.feed(slices=12, pause=2.0)
     await demo.feed_till(options.slips, options.seed)
-    demo.say(f"{options.quotes} quotes, {options.rows} rows and {options.slips} slips of a till are there")
+    demo.say(f"{options.quotes} quotes, {options.rows} sheet rows and {options.slips} till slips are loaded")
     good = await demo.until_right("first round", options.seconds)
     if good:
-        demo.say("now people edit: prices, states, a sort of the sheet, repairs")
+        demo.say("people edit: prices, states, corrections, sorting the sheet")
         await demo.edit()
         good = await demo.until_right("after the edits", options.seconds)
     if good:
@@ -324,7 +324,7 @@ async def _run(demo: Demo, options: argparse.Namespace) -> int:
         await demo.pay(3)
         good = await demo.until_right("after the payments", options.seconds)
     if good:
-        demo.say("a bookkeeper changes an invoice in QuickBooks, then its quote changes, too")
+        demo.say("a bookkeeper changes an invoice in QuickBooks, then its quote changes")
         await demo.edit_as_bookkeeper()
         good = await demo.until_right("after the bookkeeper's edit", options.seconds)
     if killer:
@@ -337,14 +337,14 @@ async def _run(demo: Demo, options: argparse.Namespace) -> int:
     leaks = demo.leaks()
     missing += [f"a patient's name leaked into {place}" for place in leaks]
     figures = summary(demo)
-    report.show(demo.console, demo.expectations, demo.verdict, demo.heard, demo.sheet, missing, figures)
+    report.show(demo.console, demo.expectations, demo.verdict, demo.received, demo.sheet, missing, figures)
     print(json.dumps(figures), flush=True)
     return 0 if good and not missing else 1
 
 
 def summary(demo: Demo) -> dict[str, Any]:
-    """Return the figures of the last line."""
-    latencies = sorted(demo.heard.latencies)
+    """Return the figures for the last line."""
+    latencies = sorted(demo.received.latencies)
     outcomes = [e.outcome for e in demo.expectations]
     figures: dict[str, Any] = {
         "documents": len(outcomes),
@@ -353,7 +353,7 @@ def summary(demo: Demo) -> dict[str, Any]:
         "held": outcomes.count("held"),
         "doubles": demo.verdict.doubles,
         "lost": len(demo.verdict.lost),
-        "off_trace": demo.heard.off_trace,
+        "off_trace": demo.received.off_trace,
         "difference": str(demo.verdict.difference),
         "latency_ms_p50": percentile(latencies, 50),
         "latency_ms_p95": percentile(latencies, 95),
@@ -366,7 +366,7 @@ def summary(demo: Demo) -> dict[str, Any]:
 
 
 def percentile(values: list[int], share: int) -> int | None:
-    """Return a percentile of sorted values; None of nothing."""
+    """Return a percentile of sorted values; None without values."""
     if len(values) < 2:
         return values[0] if values else None
     return round(statistics.quantiles(values, n=100, method="inclusive")[share - 1])
@@ -381,14 +381,14 @@ def copy_logs(source: Path, target: Path) -> None:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="make demo", description="The main job once, end to end, checked against the books.")
+    parser = argparse.ArgumentParser(prog="make demo", description="The whole flow once, end to end, checked against the books.")
     parser.add_argument("--broker", choices=("embedded", "kafka"), default="embedded")
     parser.add_argument("--quotes", type=int, default=60)
     parser.add_argument("--rows", type=int, default=60)
     parser.add_argument("--slips", type=int, default=12, help="sales receipts, credit memos and vendor credits")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--kills", type=int, default=0, help="SIGKILL each service so many times, at random moments")
-    parser.add_argument("--seconds", type=float, default=60, help="deadline of each part")
+    parser.add_argument("--kills", type=int, default=0, help="number of SIGKILLs for each service, at random moments")
+    parser.add_argument("--seconds", type=float, default=60, help="time limit of each part")
     parser.add_argument("--keep-logs", metavar="DIRECTORY", help="copy the logs there")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for all services")
     return parser.parse_args(arguments)

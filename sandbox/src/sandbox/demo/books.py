@@ -1,4 +1,4 @@
-"""Reads the result where it counts: in the stand-ins' books and in the sheet. Knows nothing of our ledger."""
+"""Compares the result in the stand-ins' books with the expectations, independently of our ledger."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether the books are as they must be."""
+        """Whether the books are as expected."""
         return not (self.doubles or self.lost or self.wrong or self.difference)
 
 
@@ -42,7 +42,7 @@ def is_voided(document: dict[str, Any]) -> bool:
 
 
 def live_by_token(books: dict[str, Any], tokens: set[str]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Return the documents in force, by kind and the token in the description of one of their lines."""
+    """Return the documents that are not voided, by kind and the token in a line's description."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for kind, entity in WORD.items():
         for document in books.get(entity, []):
@@ -56,7 +56,7 @@ def live_by_token(books: dict[str, Any], tokens: set[str]) -> dict[tuple[str, st
 
 
 def judge(expectations: list[Expectation], books: dict[str, Any]) -> Verdict:
-    """Compare what must be with what is."""
+    """Compare the books with the expectations."""
     verdict = Verdict()
     live = live_by_token(books, {e.token for e in expectations})
     for expected in expectations:

@@ -1,6 +1,6 @@
-"""What the demo feeds: quotes and sheet rows with what must become of each, worked out here and not by the services.
+"""The demo's data: quotes and sheet rows with their expected results, computed here and not by the services.
 
-Every document carries a token in the description of a line ("#12082", "#R017"), by which it is found again in the books.
+Every document carries a token in the description of a line ("#12082", "#R017"), by which it is found in the books.
 """
 
 import random
@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-CANARY = "Zzcanary"  # every patient's first name: it must appear nowhere but in the EMR
+CANARY = "Zzcanary"  # every patient's first name: it must appear only in the EMR
 SURNAMES = ("Abara", "Brandt", "Castillo", "Dubois", "Eriksen", "Fontana", "Grieg", "Haddad", "Ivanova", "Jansen")
 PROCEDURES = ("Septoplasty", "Rhinoplasty", "Blepharoplasty", "Otoplasty", "Facelift", "Scar revision", "Brow lift")
 CLIENTS = ("Northwind Learning", "O'Hara & Sons", "Contoso Training", "Fabrikam Ltd.", "Adatum GmbH", "Tailspin Académie")
@@ -20,7 +20,7 @@ VENDORS = ("Accelebrate", "BHanalytics", "VendorXYZ")
 
 @dataclass(frozen=True)
 class Expectation:
-    """What must be true at the end. `outcome`: posted, retracted, rejected, held, or left out (nothing was asked for)."""
+    """The expected result. `outcome`: posted, retracted, rejected, held, or left out (there is no command)."""
 
     source: str  # "4D EMR" | "sheet" | "till"
     token: str
@@ -32,7 +32,7 @@ class Expectation:
 
 @dataclass
 class Quote:
-    """One quote as the EMR holds it, and what must become of it."""
+    """A quote as stored in the EMR, and its expected result."""
 
     body: dict[str, Any]
     expect: Expectation
@@ -45,7 +45,7 @@ class Quote:
 
 @dataclass
 class Row:
-    """One sheet row by header name, and what must become of it."""
+    """A sheet row by header name, and its expected result."""
 
     cells: dict[str, Any]
     expect: Expectation
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass
 class Dataset:
-    """Everything the demo feeds. `edits` name what happens while it runs."""
+    """The demo's data. `edits` lists the changes made while it runs."""
 
     quotes: list[Quote]
     rows: list[Row]
@@ -66,7 +66,7 @@ def cents(rng: random.Random, low: int, high: int) -> Decimal:
 
 
 def quote_total(body: dict[str, Any]) -> Decimal:
-    """Work out what a quote's invoice must amount to (4d.qbo's rule)."""
+    """Return the expected amount of a quote's invoice (4d.qbo's rule)."""
     total = Decimal(0)
     for procedure in body.get("Procedures") or []:
         total += (procedure["Amount"] or Decimal(0)) - (procedure.get("DiscountAmount") or Decimal(0))
@@ -125,7 +125,7 @@ def quotes(count: int, seed: int, now: datetime) -> list[Quote]:
         elif slot == 19 and i % 40 == 19:
             body["Procedures"][0]["Amount"] = None
             made = replace(made, outcome="rejected", why="a procedure without an amount")
-        elif slot == 19:  # odd, not broken: nulls wherever a null may stand, 7 fraction digits
+        elif slot == 19:  # unusual but valid: nulls wherever they are allowed, 7 fraction digits
             body |= {"Supplies": None, "AnesthAmt": None, "FacilityAmt": None, "AnesthesiaGroup": None, "Discount": None}
             body["ModifiedDate"] = stamp(now - timedelta(minutes=20), 7)
             body["TotalAmt"] = quote_total(body)
@@ -171,7 +171,7 @@ def rows(count: int, seed: int, today: date) -> list[Row]:
 
 
 def build(quote_count: int, row_count: int, seed: int, now: datetime) -> Dataset:
-    """Return the dataset and which of it is edited while the demo runs."""
+    """Return the dataset, including which documents are edited while the demo runs."""
     made = Dataset(quotes(quote_count, seed, now), rows(row_count, seed, now.date()))
     completed = [i for i, q in enumerate(made.quotes) if q.expect.outcome == "posted"]
     active = [i for i, q in enumerate(made.quotes) if q.body["PriceQuoteStatus"]["Id"] == 1]

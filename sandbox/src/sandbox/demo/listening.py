@@ -1,4 +1,4 @@
-"""Listens to the topics like any other subscriber, with plain aiokafka: which command ended how, when, and why."""
+"""Consumes the topics like any other subscriber, with plain aiokafka: how, when and why each command was settled."""
 
 import asyncio
 import json
@@ -21,8 +21,8 @@ ENDS = {
 
 
 @dataclass
-class Heard:
-    """What stood in the topics so far."""
+class ReceivedMessages:
+    """The messages received so far."""
 
     asked_at: dict[str, int] = field(default_factory=dict)  # command id -> milliseconds
     latencies: list[int] = field(default_factory=list)  # milliseconds from a command to its posted event
@@ -30,12 +30,12 @@ class Heard:
     ends: Counter[str] = field(default_factory=Counter)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)  # event id -> data of the rejected and held
     seen: set[str] = field(default_factory=set)
-    traces: dict[str, set[str]] = field(default_factory=dict)  # command id -> trace ids; a source that was killed sends it again
-    told: list[tuple[str, str]] = field(default_factory=list)  # command id and trace id of each end
+    traces: dict[str, set[str]] = field(default_factory=dict)  # command id -> trace ids; a source that was killed publishes again
+    outcomes: list[tuple[str, str]] = field(default_factory=list)  # command id and trace id of each outcome
     text: list[bytes] = field(default_factory=list)  # every value, for the search for canaries
 
-    def hear(self, topic: str, timestamp: int, value: bytes, traceparent: bytes = b"") -> None:
-        """Take one record."""
+    def add(self, topic: str, timestamp: int, value: bytes, traceparent: bytes = b"") -> None:
+        """Process one record."""
         trace = "".join(traceparent.decode().split("-")[1:2])
         self.text.append(value)
         message = json.loads(value)
@@ -48,7 +48,7 @@ class Heard:
             command = message["data"].get("command_id")
             if command:
                 self.ended.add(command)
-                self.told.append((command, trace))
+                self.outcomes.append((command, trace))
             if end == "posted" and command in self.asked_at:
                 self.latencies.append(max(0, timestamp - self.asked_at[command]))
             if end in ("rejected", "held"):
@@ -56,16 +56,16 @@ class Heard:
 
     @property
     def off_trace(self) -> int:
-        """How many ends do not carry on the trace that the command's source began."""
-        return sum(not trace or trace not in self.traces.get(command, ()) for command, trace in self.told)
+        """How many outcomes do not continue the trace started by the command's source."""
+        return sum(not trace or trace not in self.traces.get(command, ()) for command, trace in self.outcomes)
 
     @property
     def open(self) -> int:
-        """How many commands have not ended yet."""
+        """How many commands are not settled yet."""
         return len(set(self.asked_at) - self.ended)
 
 
-async def listen(bootstrap_servers: str, heard: Heard) -> None:
+async def listen(bootstrap_servers: str, received: ReceivedMessages) -> None:
     """Read both topics from the beginning until cancelled."""
     while True:
         consumer = AIOKafkaConsumer(
@@ -75,7 +75,7 @@ async def listen(bootstrap_servers: str, heard: Heard) -> None:
             await consumer.start()
             async for record in consumer:
                 headers = dict(record.headers)
-                heard.hear(record.topic, record.timestamp, record.value or b"{}", headers.get("traceparent") or b"")
+                received.add(record.topic, record.timestamp, record.value or b"{}", headers.get("traceparent") or b"")
         except KafkaError:
             await asyncio.sleep(0.2)
         finally:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sandbox.demo.books import Verdict
 from sandbox.demo.dataset import Expectation
-from sandbox.demo.listening import Heard
+from sandbox.demo.listening import ReceivedMessages
 
 OUTCOMES = ("posted", "retracted", "held", "rejected", "left out")
 
@@ -18,25 +18,25 @@ def show(
     console: Console,
     expectations: list[Expectation],
     verdict: Verdict,
-    heard: Heard,
+    received: ReceivedMessages,
     sheet: dict[str, dict[str, Any]],
     missing: list[str],
     figures: dict[str, Any],
 ) -> None:
-    """Print documents, amounts, latencies, broken rows with their reasons, and what is missing."""
+    """Print documents, amounts, latencies, invalid rows with their reasons, and what is missing."""
     console.print()
     console.print(documents(expectations, verdict))
-    console.print(reasons(expectations, heard, sheet))
+    console.print(reasons(expectations, received, sheet))
     console.print(
         f"From a command to its document in QuickBooks: p50 {figures['latency_ms_p50']} ms, p95 {figures['latency_ms_p95']} ms. "
-        f"Commands ended: " + ", ".join(f"{n} {end}" for end, n in sorted(heard.ends.items())) + "."
+        f"Commands ended: " + ", ".join(f"{n} {end}" for end, n in sorted(received.ends.items())) + "."
     )
     if missing:
         console.print(f"[red]Missing or wrong ({len(missing)}):[/red]")
         for line in missing[:30]:
             console.print(f"  [red]{line}[/red]")
     else:
-        console.print("[green]The books are as they must be: nothing doubled, nothing lost, difference 0.00.[/green]")
+        console.print("[green]The books are correct: no duplicates, nothing lost, difference 0.00.[/green]")
 
 
 def documents(expectations: list[Expectation], verdict: Verdict) -> Table:
@@ -62,12 +62,12 @@ def documents(expectations: list[Expectation], verdict: Verdict) -> Table:
     return table
 
 
-def reasons(expectations: list[Expectation], heard: Heard, sheet: dict[str, dict[str, Any]]) -> Table:
-    """Return every document that did not go through, with the reason its operator sees and where."""
-    table = Table(title="What did not go through, as its operator sees it", title_justify="left")
-    for column in ("document", "outcome", "what was wrong", "reason told", "where"):
+def reasons(expectations: list[Expectation], received: ReceivedMessages, sheet: dict[str, dict[str, Any]]) -> Table:
+    """Return every document that was not posted, with the reason that its operator sees, and where."""
+    table = Table(title="Documents that were not posted, as their operators see them", title_justify="left")
+    for column in ("document", "outcome", "problem", "reason shown", "where"):
         table.add_column(column, overflow="fold")
-    told = {e["source_key"]: e for e in heard.events.values()}
+    told = {e["source_key"]: e for e in received.events.values()}
     for expected in expectations:
         if expected.outcome not in ("rejected", "held"):
             continue

@@ -1,4 +1,4 @@
-"""A source of its own, as any service may be one: it publishes what a till knows, in plain messages with plain aiokafka."""
+"""A source that is not one of our services: a till that publishes plain messages with plain aiokafka."""
 
 import secrets
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ KINDS: tuple[type[m.Content], ...] = (m.SalesReceiptContent, m.CreditMemoContent
 
 @dataclass
 class Slip:
-    """One document as the till knows it, and what must become of it."""
+    """A document of the till, and its expected result."""
 
     content: m.Content
     expect: Expectation
@@ -29,7 +29,7 @@ class Slip:
 
 
 def slips(count: int, seed: int, today: date) -> list[Slip]:
-    """Return `count` slips, of each kind in turn."""
+    """Return `count` slips, cycling through the kinds."""
     rng, made = Random(seed + 2), []
     for i in range(count):
         of, token, amount = KINDS[i % len(KINDS)], f"#T{i:03d}", cents(rng, 5, 400)
@@ -46,7 +46,7 @@ def slips(count: int, seed: int, today: date) -> list[Slip]:
 
 
 def paying(quotes: Sequence[Expectation], invoices: Sequence[dict[str, Any]], today: date) -> list[Slip]:
-    """Return a payment for each of these invoices; all but the first pay a little more, which stays with their customer."""
+    """Return a payment for each of these invoices; all but the first pay slightly more, which remains the customer's credit."""
     made = []
     for i, (quote, invoice) in enumerate(zip(quotes, invoices, strict=True)):
         amount = quote.amount or Decimal(0)
@@ -66,7 +66,7 @@ def kind_of(content: m.Content) -> m.Kind:
 
 
 def change(slip: Slip, amount: Decimal) -> None:
-    """Give a slip with lines another amount."""
+    """Change the amount of a slip with lines."""
     assert not isinstance(slip.content, m.PaymentContent)
     line = slip.content.lines[0].model_copy(update={"amount": amount})
     slip.content = slip.content.model_copy(update={"lines": (line,)})
@@ -74,13 +74,13 @@ def change(slip: Slip, amount: Decimal) -> None:
 
 
 def withdraw(slip: Slip) -> None:
-    """Take a slip back."""
+    """Withdraw a slip."""
     slip.withdrawn, slip.version = True, slip.version + 1
     slip.expect = replace(slip.expect, outcome="retracted", amount=None)
 
 
 def command(realm: str, slip: Slip) -> m.Command:
-    """Return what is asked for."""
+    """Return the slip's command."""
     about: dict[str, Any] = {
         "realm": realm, "source": SOURCE, "source_key": slip.expect.token.removeprefix("#") or "0", "version": slip.version,
         "modified_at": datetime.now(UTC),
@@ -92,7 +92,7 @@ def command(realm: str, slip: Slip) -> m.Command:
 
 
 async def publish(bootstrap_servers: str, realm: str, some: Sequence[Slip]) -> None:
-    """Publish what is asked for, each as the beginning of a trace of its own."""
+    """Publish the slips' commands, each starting its own trace."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
     await producer.start()
     try:

@@ -1,4 +1,4 @@
-"""Synthetic quotes in all states, some broken on purpose, each with what should become of it.
+"""Synthetic quotes in all states, some invalid on purpose, each with its expected result.
 
 Every name is made up; patients' first names begin with `Zzcanary`, so that a search finds a name that leaked.
 """
@@ -41,16 +41,16 @@ GROUPS = ("Example Anesthesia", "Harbour Anesthesia Partners")
 
 
 class Expected(StrEnum):
-    """What should become of a quote."""
+    """The expected result of a quote."""
 
-    POSTED = "posted"  # a command for an invoice of `amount`; the writer holds it where TotalAmt says something else
+    POSTED = "posted"  # a command for an invoice of `amount`; the writer puts it on hold if TotalAmt differs
     ABSENT = "absent"  # no invoice shall exist
-    REJECTED = "rejected"  # put aside, with a reason its operator understands
+    REJECTED = "rejected"  # parked, with a reason for its operator
 
 
 @dataclass(frozen=True)
 class LabelledQuote:
-    """A quote as the EMR would answer it, and what should come of it. `kind` says what is special about it."""
+    """A quote as the EMR returns it, and its expected result. `kind` says what is special about it."""
 
     quote: dict[str, Any]
     kind: str
@@ -72,7 +72,7 @@ def net_dot(moment: datetime, digits: int) -> str:
 
 
 def amount_of(quote: dict[str, Any]) -> Decimal:
-    """What the invoice of a quote comes to: procedures net, shown supplies, anesthesia and facility fee."""
+    """The total of a quote's invoice: procedures net, shown supplies, anesthesia and facility fee."""
     zero = Decimal(0)
     total = sum(((p["Amount"] or zero) - (p.get("DiscountAmount") or zero) for p in quote.get("Procedures") or []), zero)
     total += sum((s["UnitCost"] * s["Quantity"] for s in quote.get("Supplies") or [] if s.get("ShowOnQuote")), zero)
@@ -218,14 +218,14 @@ def _status(number: int) -> Change:
     return lambda quote: quote.update(PriceQuoteStatus={"Id": number, "Name": STATUS_NAMES[number]})
 
 
-# Special completed quotes: name, the change, what should come of it, the reason.
+# Special completed quotes: name, the change, the expected result, the reason.
 SPECIAL: tuple[tuple[str, Change, Expected, str], ...] = (
     ("nulls", _nulls, Expected.POSTED, ""),
     ("unknown_status_2", _status(2), Expected.REJECTED, "its status 2 is not known"),
     ("no_lines", _no_lines, Expected.REJECTED, "completed, but nothing is charged"),
     ("seven_fraction_digits", _seven_digits, Expected.POSTED, ""),
     ("missing_total", lambda quote: quote.update(TotalAmt=None), Expected.POSTED, ""),
-    ("negative_line", _negative_line, Expected.REJECTED, "a procedure comes to less than nothing"),
+    ("negative_line", _negative_line, Expected.REJECTED, "a procedure has a negative amount"),
     ("unknown_status_7", _status(7), Expected.REJECTED, "its status 7 is not known"),
     ("day_before_in_new_york", _no_zone, Expected.POSTED, ""),
     ("wrong_total", _wrong_total, Expected.POSTED, ""),

@@ -29,7 +29,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Emr:
-    """One practice. `subscription`: whether the gateway asks for the third header. `rate_limit`: calls a minute, 0 for none."""
+    """One practice. `subscription`: whether the gateway requires the third header. `rate_limit`: calls a minute, 0 for none."""
 
     def __init__(self, *, every_version: bool = False, rate_limit: int = 0, subscription: bool = True) -> None:
         self.clock = Clock()
@@ -85,7 +85,7 @@ class Emr:
         return None
 
     def _throttle(self) -> int:
-        """Return the seconds to wait, or 0 and count the call. Real time: a limit does not follow the moved clock."""
+        """Return the seconds to wait, or 0 and count the call. It uses real time, not the adjustable clock."""
         if not self.rate_limit:
             return 0
         now = time.monotonic()
@@ -99,7 +99,7 @@ class Emr:
     # ----------------------------------------------------------------------------------------------- quotes
 
     async def list_quotes(self, request: Request) -> Response:
-        """`fromDate` (2025) or `patientId` (2022); a bare array, or `{Items}` when told so."""
+        """`fromDate` (2025) or `patientId` (2022); a bare array, or `{Items}` if so configured."""
         since_text, patient_text = request.query_params.get("fromDate"), request.query_params.get("patientId")
         if since_text is None and patient_text is None:
             return _bad("The request is invalid: fromDate or patientId is required.")
@@ -116,7 +116,7 @@ class Emr:
         return answer({"Items": rows[skip : skip + count], "TotalCount": len(rows)})
 
     def _named(self, request: Request) -> dict[str, Any] | None:
-        """The quote that the query names; raises ValueError when it names none."""
+        """The quote identified by the query; raises ValueError if the query names none."""
         query = request.query_params
         if "quoteNumber" in query:
             return self.store.find(number=int(query["quoteNumber"]))
@@ -196,13 +196,13 @@ class Emr:
         return answer([c for c in computed + self.store.charges if begin.isoformat() <= c["ChargeDate"] <= end.isoformat()])
 
     async def anesthesia_groups(self, request: Request) -> Response:
-        """Needs `facilitiLocationId`, spelt like this by the vendor."""
+        """Requires `facilitiLocationId` (the vendor's spelling)."""
         if not request.query_params.get("facilitiLocationId", "").isdigit():
             return _bad("The request is invalid.")
         return answer(practice.ANESTHESIA_GROUPS)
 
     async def keep_note(self, request: Request) -> Response:
-        """Chart notes, leads and their notes: kept, answered with an id."""
+        """Chart notes, leads and their notes: stored, answered with an id."""
         try:
             model = await read_json(request)
         except ValueError:
@@ -213,7 +213,7 @@ class Emr:
     # --------------------------------------------------------------------------------------------- /control
 
     async def control(self, request: Request) -> Response:
-        """Dispatch `/control/<what>`; a wrong order is answered 400 with what is wrong."""
+        """Dispatch `/control/<what>`; an invalid request gets 400 with the reason."""
         what, _, rest = request.path_params["what"].partition("/")
         try:
             order = await read_json(request)
@@ -261,7 +261,7 @@ class Emr:
         raise KeyError(f"{method} /control/{what}")
 
     def _load(self, order: dict[str, Any]) -> Any:
-        """`{"quotes": [...]}` as they are, `{"generate": {"count", "seed"}}` with labels."""
+        """Load `{"quotes": [...]}` unchanged, or `{"generate": {"count", "seed"}}` with labels."""
         made: list[LabelledQuote] = []
         if "generate" in order:
             made = generate(now=self.clock.now(), **order["generate"])
@@ -367,7 +367,7 @@ def serve(
     public_url: str | None = None,
     state_file: str | None = None,
 ) -> int:
-    """Serve until a signal, starting with `quotes` generated ones or with what the state file kept. Returns the exit status."""
+    """Serve until a signal, starting with `quotes` generated quotes or with the state file. Returns the exit status."""
     emr, app = build(Emr(every_version=every_version, rate_limit=rate_limit))
     path = Path(state_file) if state_file else None
 

@@ -1,4 +1,4 @@
-"""What the practice holds: quotes with their versions, patients, appointments, look-ups. In memory."""
+"""The practice's data, in memory: quotes with their versions, patients, appointments, look-ups."""
 
 import re
 from collections.abc import Iterable
@@ -49,7 +49,7 @@ class Store:
         self.notes: list[dict[str, Any]] = []
 
     def load(self, quotes: Iterable[Quote | LabelledQuote]) -> None:
-        """Put quotes in; an equal (number, version) is replaced."""
+        """Add quotes; one with the same (number, version) is replaced."""
         for item in quotes:
             quote = deepcopy(item.quote if isinstance(item, LabelledQuote) else item)
             number = int(quote["PriceQuoteNo"])
@@ -58,7 +58,7 @@ class Store:
             quote.setdefault("PriceQuoteId", 78000 + number)
             quote.setdefault("Version", 1)
             quote.setdefault("ModifiedDate", self._stamp())
-            version = int(quote["Version"])  # what is refused leaves nothing behind
+            version = int(quote["Version"])  # before storing anything, in case it is invalid
             self.versions.setdefault(number, {})[version] = quote
             self._know_patient(quote.get("Patient"))
 
@@ -97,7 +97,7 @@ class Store:
         return versions[max(versions)] if versions else None
 
     def find(self, *, number: int | None = None, quote_id: int | None = None, external_id: str | None = None) -> Quote | None:
-        """The newest version of the quote that a number, an id or an external id names."""
+        """The newest version of a quote by number, id or external id."""
         if number is not None:
             return self.current(number)
         for known in self.versions:
@@ -138,7 +138,7 @@ class Store:
         return new
 
     def set_status(self, number: int, status: int) -> Quote:
-        """Give a quote another status."""
+        """Change a quote's status."""
         return self.edit(number, {"PriceQuoteStatus": {"Id": status, "Name": STATUS_NAMES.get(status, f"Status {status}")}})
 
     def save(self, model: dict[str, Any]) -> Quote:
@@ -164,7 +164,7 @@ class Store:
         return fresh
 
     def delete(self, number: int) -> None:
-        """Forget a quote."""
+        """Delete a quote."""
         del self.versions[number]
 
 
@@ -176,12 +176,12 @@ def _blank() -> Quote:
 def _when(quote: Quote) -> tuple[datetime, int]:
     try:
         return instant(str(quote["ModifiedDate"]))
-    except ValueError:  # a date broken on purpose is always listed
+    except ValueError:  # an intentionally invalid date is always listed
         return datetime.max.replace(tzinfo=UTC), 0
 
 
 def charge(quote: Quote, day: date) -> dict[str, Any]:
-    """A charge as `/reports/charges` shows it. Its columns are made up: no public source names them."""
+    """A charge as shown by `/reports/charges`. Its columns are invented: no public source documents them."""
     patient = quote.get("Patient") or {}
     return {
         "ChargeId": quote["PriceQuoteId"],

@@ -41,7 +41,7 @@ def column_number(name: str) -> int:
 
 
 def quoted(title: str) -> str:
-    """A sheet's title as it stands in a range."""
+    """A sheet's title as written in a range."""
     return title if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", title) else "'" + title.replace("'", "''") + "'"
 
 

@@ -1,4 +1,4 @@
-"""Drive's hints: a file's version and modification time, and channels that are told of changes."""
+"""Drive's change hints: a file's version and modification time, and channels that are notified of changes."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ def stamp(moment: datetime) -> str:
 
 @dataclass
 class Channel:
-    """Somebody who wants to be told."""
+    """A subscriber to changes."""
 
     id: str
     file: str
@@ -46,7 +46,7 @@ class Drive:
     _sending: set[asyncio.Task[None]] = field(default_factory=set)
 
     def changed(self, book: Spreadsheet) -> None:
-        """Count a change, and tell the channels."""
+        """Count a change, and notify the channels."""
         book.version += 1
         self.modified[book.id] = self.clock.now()
         for channel in list(self.channels.values()):
@@ -67,7 +67,7 @@ class Drive:
         }
 
     def watch(self, book: Spreadsheet, body: dict[str, Any], origin: Callable[[], str]) -> dict[str, Any]:
-        """Open a channel; it gets a `sync` at once. Plain http is taken only to this machine."""
+        """Open a channel; it gets a `sync` immediately. Plain http is accepted only for this machine."""
         if not body.get("id") or body.get("type") != "web_hook":
             raise SheetsError("Required: id, and type web_hook", 400, "INVALID_ARGUMENT")
         if body["id"] in self.channels:
@@ -118,6 +118,6 @@ class Drive:
 
 
 async def _post(address: str, headers: dict[str, str]) -> None:
-    with contextlib.suppress(httpx.HTTPError):  # a notification is a hint: nobody repeats it here
+    with contextlib.suppress(httpx.HTTPError):  # a notification is only a hint and is not repeated here
         async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             await client.post(address, headers=headers, content=b"")

@@ -1,4 +1,4 @@
-"""What Google refuses, as it says it."""
+"""Google's errors."""
 
 
 class SheetsError(Exception):

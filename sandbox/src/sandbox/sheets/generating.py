@@ -1,4 +1,4 @@
-"""Synthetic rows of `inv_tbl` in both directions, some broken on purpose, each with what should become of it."""
+"""Synthetic rows of `inv_tbl` in both directions, some invalid on purpose, each with its expected result."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-# The 36 headers as they stand in the real sheet, in its order and its mixed case.
+# The 36 headers of the real sheet, in its order and mixed case.
 HEADERS = (
     "invoice", "inv_link", "submitted_date", "year", "Inv_paid_date", "inv_paid_link", "job_start", "Job_end", "to_client",
     "broker_chain", "inv_from", "end_client", "job_name", "task_descr", "worker", "status", "inv_dollars", "net_pay",
@@ -28,22 +28,22 @@ JOBS = ("Interpreting, two days", "Site survey", "Deposition", "Conference booth
 
 @dataclass(frozen=True)
 class SerialDate:
-    """A date as a sheet keeps it: a number shown as a date."""
+    """A date as stored in a sheet: a number displayed as a date."""
 
     day: date
 
 
 class Expected(StrEnum):
-    """What should become of a row."""
+    """The expected result of a row."""
 
     POSTED = "posted"  # an invoice (money in) or a bill (money out) of `amount`
     REJECTED = "rejected"  # a reason in the row
-    IGNORED = "ignored"  # its status is not one that asks for a document
+    IGNORED = "ignored"  # its status is not eligible
 
 
 @dataclass(frozen=True)
 class LabelledRow:
-    """A row by header, and what should come of it. `tag` is unique and stands in its `eteam_id`."""
+    """A row by header, and its expected result. `tag` is unique, and is in its `eteam_id`."""
 
     tag: str
     values: dict[str, Any]
@@ -97,11 +97,11 @@ def _row(rng: random.Random, index: int, tag: str, today: date) -> LabelledRow:
 
 
 Change = Callable[[dict[str, Any]], None]
-# Special rows: name, the change, what should come of it, the reason.
+# Special rows: name, the change, the expected result, the reason.
 SPECIAL: tuple[tuple[str, Change, Expected, str], ...] = (
     ("no_amount", lambda v: v.update(inv_dollars=None), Expected.REJECTED, "inv_dollars is empty"),
     ("unknown_direction", lambda v: v.update(inv_from="Somebody Else"), Expected.REJECTED, "inv_from is not known"),
-    ("unreadable_date", lambda v: v.update(submitted_date="the 5th of May"), Expected.REJECTED, "submitted_date cannot be read"),
+    ("unreadable_date", lambda v: v.update(submitted_date="the 5th of May"), Expected.REJECTED, "submitted_date is not a date"),
     ("no_key", lambda v: v.update(invoice=None, inv_link=None), Expected.POSTED, ""),
     ("link_as_key", lambda v: v.update(invoice=None), Expected.POSTED, ""),
     ("duplicate_key", lambda v: v.update(invoice="INV-same"), Expected.POSTED, ""),

@@ -78,7 +78,7 @@ class Sheet:
             row.cells = {(c - (end - start) if c >= end else c): cell for c, cell in row.cells.items() if not start <= c < end}
 
     def move(self, dimension: str, start: int, end: int, to: int) -> None:
-        """Move rows or columns to before `to`, counted before they are taken out."""
+        """Move rows or columns to before `to`, counted before they are removed."""
         size = len(self.rows) if dimension == "ROWS" else len(self.columns)
         taken = list(range(start, end))
         rest = [i for i in range(size) if not start <= i < end]
@@ -116,7 +116,7 @@ def _order(cell: Cell | None) -> tuple[int, Decimal, str]:
 
 @dataclass
 class Spreadsheet:
-    """A spreadsheet: sheets in order, metadata of its own, and a version that counts changes."""
+    """A spreadsheet: its sheets in order, its own metadata, and a version that counts changes."""
 
     id: str
     title: str

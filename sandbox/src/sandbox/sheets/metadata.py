@@ -1,6 +1,6 @@
 """Developer metadata of a spreadsheet: attach, find, drop, and where they stand.
 
-Metadata hang on the row or column itself: they follow inserts, deletes and moves of it, and stay where they are in a
+Metadata belong to the row or column itself: they follow inserts, deletes and moves of it, and stay where they are in a
 sort, which moves cells.
 """
 

@@ -55,7 +55,7 @@ class Google:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on with what `state` gave."""
+        """Restore the result of `state`."""
         self.spreadsheet_id = state["spreadsheet_id"]
         for mine, kept in (
             (self.books, "books"),

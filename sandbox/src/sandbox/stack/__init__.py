@@ -1,1 +1,1 @@
-"""The embedded stack: Postgres from a wheel, a Kafka broker, and a supervisor for the processes that run on them."""
+"""The embedded stack: Postgres from a wheel, a Kafka broker, and a supervisor for the processes that use them."""

@@ -21,12 +21,12 @@ from sandbox.stack.processes import ProcessFailedError, free_port, guarded, tail
 
 KAFKA_VERSION = "4.3.1"
 # kafka-clients by name: without it the logging artifact's dependency management brings 3.9.1. log4j-slf4j-impl, not -slf4j2-:
-# Kafka speaks SLF4J 1.7.
+# Kafka uses SLF4J 1.7.
 COORDINATES = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.apache.kafka:kafka-clients:{KAFKA_VERSION}"
     "+org.apache.logging.log4j:log4j-slf4j-impl:2.25.3"
 )
-INSTEAD = "Use BROKER=embedded, or KAFKA_BOOTSTRAP_SERVERS with a Kafka that exists."
+INSTEAD = "Use BROKER=embedded, or KAFKA_BOOTSTRAP_SERVERS with an existing Kafka."
 LOG4J = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="WARN">
 <Appenders><Console name="out"><PatternLayout pattern="%d{ISO8601} %p %c: %m%n"/></Console></Appenders>
@@ -73,7 +73,7 @@ def class_path() -> str:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """One process of the user at a time: jgo's cache does not stand two that fetch the same jar."""
+    """Allow one process of the user at a time: jgo's cache does not support two that fetch the same jar."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "bookrelay-kafka-jars.lock").open("w") as lock:
@@ -83,7 +83,7 @@ def _alone() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Secured:
-    """Listeners beside the open one: name to security protocol, with Kafka's own properties for them.
+    """Additional listeners: name to security protocol, with Kafka's own properties for them.
 
     `users` are SCRAM users as `kafka-storage format --add-scram` takes them; `java` are options of the virtual machine.
     """
@@ -196,7 +196,7 @@ class ApacheKafka:
     def spawn(self) -> None:
         """Start the broker process."""
         command = [*self._java(self.heap_megabytes), "kafka.Kafka", str(self.directory / "server.properties")]
-        with self.log_path.open("ab") as log:  # a session of its own: Ctrl-C is for our parent, which stops it last
+        with self.log_path.open("ab") as log:  # its own session: Ctrl-C goes to our parent, which stops it last
             self._process = subprocess.Popen(
                 guarded(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -206,7 +206,7 @@ class ApacheKafka:
         deadline = time.monotonic() + within
         while True:
             if self._process is None or self._process.poll() is not None:
-                raise ProcessFailedError(f"Apache Kafka ended at its start; the end of {self.log_path}:\n{tail(self.log_path)}")
+                raise ProcessFailedError(f"Apache Kafka exited at start; the end of {self.log_path}:\n{tail(self.log_path)}")
             try:
                 await create_topics(self.bootstrap_servers, topics)
                 await can_join(self.bootstrap_servers)
@@ -238,7 +238,7 @@ class ApacheKafka:
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended, once it has."""
+        """The exit status, once it has ended."""
         return self._process.poll() if self._process else None
 
     @property
@@ -255,7 +255,7 @@ async def create_topics(
 
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it shouts while a broker is coming up
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it logs many errors while a broker starts
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=10_000, **(security or {}))
     try:
         await admin.start()
@@ -263,7 +263,7 @@ async def create_topics(
         new = [NewTopic(name, count, 1, topic_configs=dict(config)) for name, count, config in topics if name not in there]
         if new:
             answer = await admin.create_topics(new)
-            failed = [error for error in answer.topic_errors if error[1] not in (0, 36)]  # 36: somebody else was quicker
+            failed = [error for error in answer.topic_errors if error[1] not in (0, 36)]  # 36: created concurrently
             if failed:
                 raise ProcessFailedError(f"topics could not be created: {failed}")
         return [topic.name for topic in new]

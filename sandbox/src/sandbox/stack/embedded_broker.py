@@ -1,9 +1,9 @@
-"""The broker inside librdkafka, in a process of its own: Kafka's real protocol over TCP, in memory, for one machine.
+"""The broker inside librdkafka, in a separate process: Kafka's real protocol over TCP, in memory, for one machine.
 
 `python -m sandbox.stack.embedded_broker --topic name:partitions ...` prints `{"bootstrap_servers": ...}` and then obeys
-JSON lines on standard input: `{"do": "down"|"up"|"rtt"|"errors"|"clear_errors"|"topic"|"topic_error", ...}`, each answered
-by one JSON line. It ends when that input ends. It keeps at most 5 MiB or 100,000 messages a partition and forgets
-everything at its end.
+JSON lines on standard input: `{"do": "down"|"up"|"rtt"|"errors"|"clear_errors"|"topic", ...}`, each answered
+by one JSON line. It ends when that input ends. It keeps at most 5 MiB or 100,000 messages a partition, and loses
+everything when it ends.
 """
 
 import argparse
@@ -64,16 +64,16 @@ class MockCluster:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where the broker itself listens."""
+        """The broker's own address."""
         host, port = self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode().split(",")[0].rsplit(":", 1)
         return host, int(port)
 
     def topic(self, name: str, partitions: int) -> None:
-        """Create a topic; one that is there stays as it is."""
+        """Create a topic; an existing one is not changed."""
         self._check(self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1), tolerate=(-2, 36))
 
     def advertise(self, host: str, port: int) -> None:
-        """Name another address to clients."""
+        """Advertise another address to clients."""
         self._check(self._lib.rd_kafka_mock_broker_set_host_port(self._cluster, ctypes.c_int32(BROKER_ID), host.encode(), port))
 
     def down(self) -> None:
@@ -81,11 +81,11 @@ class MockCluster:
         self._check(self._lib.rd_kafka_mock_broker_set_down(self._cluster, ctypes.c_int32(BROKER_ID)))
 
     def up(self) -> None:
-        """Accept connections again; what was stored is still there."""
+        """Accept connections again, with the stored data."""
         self._check(self._lib.rd_kafka_mock_broker_set_up(self._cluster, ctypes.c_int32(BROKER_ID)))
 
     def rtt(self, milliseconds: int) -> None:
-        """Delay every answer."""
+        """Delay every response."""
         self._check(self._lib.rd_kafka_mock_broker_set_rtt(self._cluster, ctypes.c_int32(BROKER_ID), milliseconds))
 
     def errors(self, api: str, codes: list[int]) -> None:
@@ -98,14 +98,9 @@ class MockCluster:
         call(self._cluster, ctypes.c_int16(API_KEYS[api]), ctypes.c_size_t(len(codes)), array)
 
     def clear_errors(self, api: str) -> None:
-        """Forget the errors that wait for a kind of request."""
+        """Remove the pending errors of a kind of request."""
         self._lib.rd_kafka_mock_clear_request_errors.restype = None
         self._lib.rd_kafka_mock_clear_request_errors(self._cluster, ctypes.c_int16(API_KEYS[api]))
-
-    def topic_error(self, name: str, code: int) -> None:
-        """Answer metadata and fetches of a topic with an error code (0: none)."""
-        self._lib.rd_kafka_mock_topic_set_error.restype = None
-        self._lib.rd_kafka_mock_topic_set_error(self._cluster, name.encode(), code)
 
     def _check(self, code: int, tolerate: tuple[int, ...] = ()) -> None:
         if code and code not in tolerate:
@@ -179,7 +174,7 @@ async def _relay(listener: socket.socket, upstream: tuple[str, int]) -> None:
 
 def _obey(cluster: MockCluster, order: dict[str, Any]) -> dict[str, Any]:
     match order.pop("do", None):
-        case "down" | "up" | "rtt" | "errors" | "clear_errors" | "topic" | "topic_error" as name:
+        case "down" | "up" | "rtt" | "errors" | "clear_errors" | "topic" as name:
             getattr(cluster, name)(**order)
             return {"ok": True}
         case other:
@@ -213,7 +208,7 @@ def main() -> None:
         upstream = (host, port)
         cluster.advertise(options.host, options.port)
         host, port = options.host, options.port
-        listener = socket.create_server((host, port))  # before its address is told
+        listener = socket.create_server((host, port))  # before its address is printed
         threading.Thread(target=lambda: asyncio.run(_relay(listener, upstream)), daemon=True).start()
     print(json.dumps({"bootstrap_servers": f"{host}:{port}"}), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
@@ -237,7 +232,7 @@ class EmbeddedBroker:
         return self.wait_ready()
 
     def spawn(self) -> None:
-        """Start the process; call it in a thread that lives as long as the broker should."""
+        """Start the process; call it in a thread that outlives the broker."""
         command = [sys.executable, "-m", "sandbox.stack.embedded_broker", "--port", str(self.port)]
         for name, partitions in self.topics:
             command += ["--topic", f"{name}:{partitions}"]
@@ -256,7 +251,7 @@ class EmbeddedBroker:
         line = self._process.stdout.readline()
         if not line:
             log = tail(self.log_path) if self.log_path else "(not kept)"
-            raise ProcessFailedError(f"the embedded broker ended; its log:\n{log}")
+            raise ProcessFailedError(f"The embedded broker ended; its log:\n{log}")
         return dict(json.loads(line))
 
     def _order(self, **order: Any) -> None:
@@ -274,15 +269,15 @@ class EmbeddedBroker:
         self._order(do="topic", name=name, partitions=partitions)
 
     def set_down(self) -> None:
-        """Take the broker away: connections break and new ones are refused. What it stores stays."""
+        """Make the broker unavailable: connections break and new ones are refused. Its data is kept."""
         self._order(do="down")
 
     def set_up(self) -> None:
-        """Bring the broker back."""
+        """Make the broker available again."""
         self._order(do="up")
 
     def set_rtt(self, milliseconds: int) -> None:
-        """Delay every answer."""
+        """Delay every response."""
         self._order(do="rtt", milliseconds=milliseconds)
 
     def push_errors(self, api: str, codes: list[int]) -> None:
@@ -290,15 +285,11 @@ class EmbeddedBroker:
         self._order(do="errors", api=api, codes=codes)
 
     def clear_errors(self, api: str) -> None:
-        """Forget errors still waiting for `api` requests."""
+        """Remove the pending errors of `api` requests."""
         self._order(do="clear_errors", api=api)
 
-    def set_topic_error(self, name: str, code: int) -> None:
-        """Answer for a topic with an error code; 0 ends that."""
-        self._order(do="topic_error", name=name, code=code)
-
     def kill(self) -> None:
-        """SIGKILL: everything it stored is gone."""
+        """SIGKILL: its data is lost."""
         if self._process:
             self._process.kill()
         self.stop()
@@ -321,7 +312,7 @@ class EmbeddedBroker:
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended, once it has."""
+        """The exit status, once it has ended."""
         return self._process.poll() if self._process else None
 
     @property

@@ -26,12 +26,12 @@ def drop_root(uid: int, gid: int) -> None:
         bit = 1 << CAP_DAC_OVERRIDE
         header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
         data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
-        if libc.capset(header, data) == 0:  # refused in a container without the capability: plain permissions then decide
+        if libc.capset(header, data) == 0:  # refused in a container without the capability: ordinary permissions then apply
             libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
 
 
 def die_with(parent: int, signal: int) -> None:
-    """Have the kernel (Linux) or a watching child (elsewhere) send us `signal` when the parent is gone, however it went."""
+    """Have the kernel (Linux) or a watcher process (elsewhere) send us `signal` when the parent ends for any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
     elif os.fork() == 0:
@@ -44,7 +44,7 @@ def die_with(parent: int, signal: int) -> None:
                 os._exit(0)
             time.sleep(0.5)
         os._exit(0)
-    if sys.platform == "linux" and os.getppid() != parent:  # it went before we asked
+    if sys.platform == "linux" and os.getppid() != parent:  # it ended before the call
         sys.exit(1)
 
 

@@ -22,8 +22,8 @@ AS_ROOT = (
     "Postgres does not run as root, so it was started as nobody, who must be able to reach its programs and its directory: "
     "run this as an ordinary user, or from a directory that is open to others."
 )
-# Durable mode keeps Postgres's defaults, which are safe. Ephemeral mode trades every safety for speed and is refused outside
-# a temporary directory.
+# Durable mode keeps Postgres's safe defaults. Ephemeral mode trades durability for speed, and is allowed only in a temporary
+# directory.
 EPHEMERAL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "jit=off")
 COMMON = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200", "timezone=UTC", "log_timezone=UTC")
 
@@ -47,19 +47,19 @@ def _open_to_all(path: Path) -> bool:
 
 
 def _copy_for_all(installed: Path) -> Path:
-    """Copy the wheel's files once to where `nobody` can run them: a clone under a closed home is used by root only.
+    """Copy the wheel's files once to where `nobody` can run them: a clone under a private home is readable only by root.
 
-    The copy is root's own and is named after its source; anything else of that name is not trusted.
+    The copy is owned by root and named after its source; anything else with that name is not trusted.
     """
     version = hashlib.sha256(f"{installed}{installed.stat().st_mtime_ns}".encode()).hexdigest()[:16]
     target = Path(tempfile.gettempdir()) / f"bookrelay-postgres-{version}"
     if not (target.is_dir() and target.stat().st_uid == 0 and not target.stat().st_mode & 0o022):
         made = Path(tempfile.mkdtemp(prefix="bookrelay-postgres-"))
-        for part in (installed, installed.with_name(installed.name + ".libs")):  # the libraries are found beside it
+        for part in (installed, installed.with_name(installed.name + ".libs")):  # the libraries are in the sibling directory
             if part.is_dir():
                 shutil.copytree(part, made / part.name, symlinks=True)
         made.chmod(0o755)
-        with contextlib.suppress(OSError):  # another process was faster, or the name is taken: our copy serves us
+        with contextlib.suppress(OSError):  # created concurrently, or the name is in use: use our own copy
             made.rename(target)
         target = target if not made.exists() else made
     return target / installed.name
@@ -74,7 +74,7 @@ def is_temporary(path: Path) -> bool:
 class Postgres:
     """One server over `directory`. `start()` blocks for about a second the first time; `initialise`, `spawn`,
     `wait_ready` are its parts:
-    call `spawn` in a thread that lives as long as the server should."""
+    call `spawn` in a thread that outlives the server."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Postgres:
         return self.url
 
     def initialise(self) -> None:
-        """Create the cluster unless it is there. One that was cut off half-way is made anew."""
+        """Create the cluster unless it exists. An incomplete one is created again."""
         self.directory.mkdir(parents=True, exist_ok=True)
         secret = self.directory / "password"
         if (self.data / "PG_VERSION").exists() and (self.directory / "initialised").exists():
@@ -132,7 +132,7 @@ class Postgres:
         options = ["-U", "bookrelay", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync"]
         if self.ephemeral:
             options += ["--auth=trust", "--wal-segsize=4"]
-        else:  # everyone on this machine can reach the port
+        else:  # every user of this machine can reach the port
             self._password = secrets.token_urlsafe(24)
             secret.touch(mode=0o600)
             secret.write_text(self._password + "\n")
@@ -153,11 +153,11 @@ class Postgres:
         (self.directory / "initialised").touch()
 
     def _as_user(self, command: list[str]) -> list[str]:
-        # A fast stop when our parent is gone; nothing to save in ephemeral mode.
+        # A fast stop when our parent ends; in ephemeral mode there is nothing to save.
         return guarded(command, signal.SIGQUIT if self.ephemeral else signal.SIGINT, self._user)
 
     def spawn(self) -> None:
-        """Start the server process. A wanted port that is taken fails in `wait_ready` with the log's reason."""
+        """Start the server process. If the requested port is in use, `wait_ready` fails with the reason from the log."""
         self.port = self.port or self._last_port() or free_port()
         settings = COMMON + (EPHEMERAL if self.ephemeral else ()) + self._settings + (f"port={self.port}",)
         command = [str((self._programs or binaries()) / "postgres"), "-D", str(self.data)]
@@ -171,7 +171,7 @@ class Postgres:
         (self.directory / "port").write_text(str(self.port))
 
     def _last_port(self) -> int | None:
-        """A durable server comes back on its port when that is free, so that what is connected finds it again."""
+        """The previous port of a durable server, if it is free, so that clients can reconnect."""
         import socket
 
         try:
@@ -187,13 +187,13 @@ class Postgres:
         """Whether the server that wrote postmaster.pid still runs; a recycled process id of another program does not count."""
         try:
             pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
-            # Another Postgres may have got its number: only one over this directory is the owner.
+            # Another Postgres may have got its process id: only one with this directory is the owner.
             return str(self.data) in Path(f"/proc/{pid}/cmdline").read_text() if Path("/proc").is_dir() else _alive(pid)
         except (OSError, ValueError, IndexError):
             return False
 
     def wait_ready(self, within: float = 60.0) -> None:
-        """Wait until it accepts connections and the main database is there."""
+        """Wait until it accepts connections and the main database exists."""
         assert self._process is not None
         deadline = time.monotonic() + within
         while not self._says_ready():
@@ -213,7 +213,7 @@ class Postgres:
             return False
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Create a database unless it is there; as a copy of `template` if given (nobody may be connected to that).
+        """Create a database unless it exists; as a copy of `template` if given (which must have no connections).
         Returns its URL.
         """
         import asyncio
@@ -256,7 +256,7 @@ class Postgres:
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended, once it has."""
+        """The exit status, once it has ended."""
         return self._process.poll() if self._process else None
 
     @property

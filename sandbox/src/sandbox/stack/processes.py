@@ -1,4 +1,4 @@
-"""Processes of the stack: started, watched, restarted, killed, paused and stopped; none outlives its parent."""
+"""Starts, watches, restarts, kills, pauses and stops the processes of the stack; none outlives its parent."""
 
 import asyncio
 import contextlib
@@ -17,16 +17,16 @@ from typing import Any, TextIO
 import httpx
 
 LAUNCH = Path(__file__).with_name("launch.py")
-TOLD_RESTARTS = 3  # in a row; what goes on failing is not told for ever
+REPORTED_RESTARTS = 3  # consecutive; later ones are not printed
 RESTART_BACKOFF_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
 class ProcessFailedError(RuntimeError):
-    """A process did not come up, or went away; the message carries the end of its log."""
+    """A process did not start, or ended; the message contains the end of its log."""
 
 
 def guarded(command: Sequence[str], death_signal: int = signal.SIGTERM, user: tuple[int, int] | None = None) -> list[str]:
-    """Return `command` wrapped so that it gets `death_signal` when this process is gone. Call it in the thread that lives on:
+    """Return `command` wrapped so that it gets `death_signal` when this process ends. Call it in a long-lived thread:
     Linux ties the signal to the thread that forked."""
     drop = ["--user", f"{user[0]}:{user[1]}"] if user else []
     options = ["--signal", str(int(death_signal)), "--parent", str(os.getpid()), *drop]
@@ -34,7 +34,7 @@ def guarded(command: Sequence[str], death_signal: int = signal.SIGTERM, user: tu
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that was free a moment ago, below those that the system gives to outgoing connections."""
+    """Return a port that was free a moment ago, below the range for outgoing connections."""
     for _ in range(200):
         port = random.randint(15_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ def how_it_ended(status: int | None) -> str:
 
 
 def tail(path: Path, lines: int = 15) -> str:
-    """Return the last lines of a log, or what is known when there is none."""
+    """Return the last lines of a log, or a note if there is none."""
     try:
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
     except OSError:
@@ -71,7 +71,7 @@ class ManagedProcess:
     first_line: bool = False
     restart: bool = True
     forward: TextIO | None = None
-    tell: Callable[[str], None] = lambda _: None  # a line for a person: it went unasked
+    report: Callable[[str], None] = lambda _: None  # prints a line for a person: it ended unexpectedly
     first: dict[str, Any] = field(default_factory=dict)
     restarts: int = 0
     exit_status: int | None = None
@@ -88,7 +88,7 @@ class ManagedProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there (paused counts as there)."""
+        """Whether the process exists, even if paused."""
         return self.pid is not None
 
     async def start(self, ready_within: float | None = 30.0) -> None:
@@ -115,7 +115,7 @@ class ManagedProcess:
             )
 
     async def _watch(self) -> None:
-        """Start it again when it goes unasked. The wait grows while it keeps going at once, and starts over after a good run."""
+        """Restart it when it ends unexpectedly. The wait grows while it keeps failing at start, and is reset after a good run."""
         quick = 0
         while True:
             process, began = self._process, time.monotonic()
@@ -124,9 +124,9 @@ class ManagedProcess:
             if self._stopping:
                 return
             quick = 0 if time.monotonic() - began > 10 else quick + 1
-            if quick <= TOLD_RESTARTS:
-                again = "it is started again" if self.restart else f"it is not started again; see {self.log_path}"
-                self.tell(f"{self.name} {how_it_ended(self.exit_status)}: {again}")
+            if quick <= REPORTED_RESTARTS:
+                again = "restarting it" if self.restart else f"not restarted; see {self.log_path}"
+                self.report(f"{self.name} {how_it_ended(self.exit_status)}: {again}")
             if not self.restart:
                 return
             await asyncio.sleep(RESTART_BACKOFF_SECONDS[min(quick, len(RESTART_BACKOFF_SECONDS) - 1)])
@@ -146,9 +146,9 @@ class ManagedProcess:
             await asyncio.sleep(0.2)
 
     async def wait_ready(self, within: float = 30.0) -> None:
-        """Wait until ready. A process that goes for good before that fails at once; one that is restarted has until `within`."""
+        """Wait until ready. Fails at once if the process ends and is not restarted; otherwise after `within`."""
         deadline = time.monotonic() + within
-        # A client costs 20 ms (certificates): only where there is something to ask.
+        # A client costs 20 ms (certificates), so it is created only if needed.
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) if self.ready_url else contextlib.nullcontext() as client:
             while True:
                 if await self._is_ready(client):
@@ -180,20 +180,20 @@ class ManagedProcess:
         return {}
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
-        """Send a signal; after SIGKILL it is started again like after any unasked end."""
+        """Send a signal; after SIGKILL it is restarted, as after any unexpected end."""
         if self._process and self._process.returncode is None:
             self._process.send_signal(signum)
 
     def leaving(self) -> None:
-        """Take its end for asked."""
+        """Treat its end as intended."""
         self._stopping = True
 
     def pause(self) -> None:
-        """Stop its clock (SIGSTOP): it holds its connections and answers nothing."""
+        """SIGSTOP: it keeps its connections and does not respond."""
         self.kill(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on."""
+        """SIGCONT after a pause."""
         self.kill(signal.SIGCONT)
 
     async def stop(self, within: float = 10.0) -> int | None:
@@ -210,7 +210,7 @@ class ManagedProcess:
         if self._watching:
             await asyncio.wait([self._watching])
         if self._forwarding:
-            await asyncio.sleep(0.25)  # one more turn, so that its last lines are seen
+            await asyncio.sleep(0.25)  # long enough to read its last lines
             self._forwarding.cancel()
             self._forwarding = None
         return self.exit_status
@@ -228,8 +228,8 @@ class Supervisor:
     def __init__(self, log_directory: Path) -> None:
         self.log_directory = log_directory
         self.processes: dict[str, ManagedProcess] = {}
-        self.tell: Callable[[str], None] = lambda _: None
-        """Is told a line when a process goes unasked."""
+        self.report: Callable[[str], None] = lambda _: None
+        """Called with a line when a process ends unexpectedly."""
 
     def __getitem__(self, name: str) -> ManagedProcess:
         return self.processes[name]
@@ -250,7 +250,7 @@ class Supervisor:
         if name in self.processes:
             await self.processes[name].stop()
         process = ManagedProcess(
-            name, command, self.log_directory / f"{name}.log", env or {}, ready_url, first_line, restart, forward, self.tell
+            name, command, self.log_directory / f"{name}.log", env or {}, ready_url, first_line, restart, forward, self.report
         )
         self.processes[name] = process
         await process.start(ready_within)
@@ -269,7 +269,7 @@ class Supervisor:
         self.processes[name].resume()
 
     def expect_the_end(self) -> None:
-        """From now on whatever goes is neither told nor started again: a terminal's Ctrl-C reaches every process at once."""
+        """From now on processes that end are neither reported nor restarted: Ctrl-C in a terminal reaches all of them at once."""
         for process in self.processes.values():
             process.leaving()
 

@@ -1,4 +1,4 @@
-"""Postgres and a broker together, in parallel, in one directory; each replaced by one that exists where an address is given."""
+"""Starts Postgres and a broker in parallel, in one directory; or uses existing ones whose addresses are given."""
 
 import asyncio
 import shutil
@@ -12,17 +12,16 @@ from typing import Any, Literal, Self
 from sandbox.stack.apache_kafka import ApacheKafka, create_topics
 from sandbox.stack.embedded_broker import EmbeddedBroker
 from sandbox.stack.postgres import Postgres
-from sandbox.stack.processes import RESTART_BACKOFF_SECONDS, TOLD_RESTARTS, Supervisor, how_it_ended
+from sandbox.stack.processes import REPORTED_RESTARTS, RESTART_BACKOFF_SECONDS, Supervisor, how_it_ended
 
 Broker = Literal["embedded", "kafka"]
-TopicSpec = tuple[str, int, Mapping[str, str]]  # name, partitions, settings (which the embedded broker has none of)
+TopicSpec = tuple[str, int, Mapping[str, str]]  # name, partitions, settings (ignored by the embedded broker)
 
 
 class Stack:
     """`async with Stack(broker=..., topics=...) as stack:` gives `.database_url`, `.bootstrap_servers`, `.supervisor`.
 
-    Without a directory it is temporary, fast and gone at the end. With one it is durable (except the embedded broker,
-    which never is).
+    Without a directory it is temporary, fast and deleted at the end. With one it is durable (except for the embedded broker).
     Migrations and services are started by the caller, through the supervisor; they are stopped before what they run on.
     """
 
@@ -69,7 +68,7 @@ class Stack:
             raise
         return self
 
-    # Processes are spawned in this thread, not in a worker: they die with the thread that forked them.
+    # Processes are spawned in this thread, not in a worker: they end with the thread that forked them.
     async def _start_postgres(self) -> None:
         if self.postgres:
             await asyncio.to_thread(self.postgres.initialise)
@@ -81,7 +80,7 @@ class Stack:
         if self.embedded:
             self.embedded.spawn()
             self.bootstrap_servers = await asyncio.to_thread(self.embedded.wait_ready)
-            self.embedded.port = int(self.bootstrap_servers.rpartition(":")[2])  # it comes back where it was
+            self.embedded.port = int(self.bootstrap_servers.rpartition(":")[2])  # it restarts on the same port
         elif self.kafka:
             await asyncio.to_thread(self.kafka.prepare)
             self.kafka.spawn()
@@ -90,14 +89,14 @@ class Stack:
         else:
             await create_topics(self.bootstrap_servers, self.topics, self._kafka_security)
 
-    async def keep_up(self, tell: Callable[[str], None]) -> None:
-        """Start Postgres or the broker again when it goes unasked, and say so; until it is cancelled."""
+    async def keep_up(self, report: Callable[[str], None]) -> None:
+        """Restart Postgres or the broker when it ends unexpectedly, and report it; runs until cancelled."""
         parts: list[tuple[str, Postgres | ApacheKafka | EmbeddedBroker | None, Callable[[], Awaitable[None]]]] = [
             ("Postgres", self.postgres, self._start_postgres),
             ("Apache Kafka", self.kafka, self._start_broker),
             ("the embedded broker", self.embedded, self._start_broker),
         ]
-        await asyncio.gather(*(_keep_up(name, part, start, tell) for name, part, start in parts if part))
+        await asyncio.gather(*(_keep_up(name, part, start, report) for name, part, start in parts if part))
 
     async def stop(self) -> None:
         """Stop the supervisor's processes, then the broker and Postgres; a temporary directory is removed."""
@@ -115,24 +114,24 @@ async def _keep_up(
     name: str,
     part: Postgres | ApacheKafka | EmbeddedBroker,
     start: Callable[[], Awaitable[None]],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    lost = " (what it held is lost: it keeps nothing on disk)" if isinstance(part, EmbeddedBroker) else ""
+    lost = " (its data is lost: it is kept in memory only)" if isinstance(part, EmbeddedBroker) else ""
     quick, began = 0, time.monotonic()
     while True:
         await asyncio.sleep(0.2)
         if part.pid is not None:
             continue
         quick = 0 if time.monotonic() - began > 10 else quick + 1
-        told = quick <= TOLD_RESTARTS  # what goes on failing is not told for ever
-        if told:
-            tell(f"{name} {how_it_ended(part.exit_status)}: it is started again{lost}")
+        reported = quick <= REPORTED_RESTARTS
+        if reported:
+            report(f"{name} {how_it_ended(part.exit_status)}: restarting it{lost}")
         await asyncio.sleep(RESTART_BACKOFF_SECONDS[min(quick, len(RESTART_BACKOFF_SECONDS) - 1)])
         began = time.monotonic()
         try:
             await start()
-        except Exception as error:  # a port that is taken, shared memory that the last one's children still hold
-            if told:
-                tell(f"{name} did not come back, it is tried again: {str(error).splitlines()[0] if str(error) else error!r}")
+        except Exception as error:  # the port is in use, or the previous one's children still hold shared memory
+            if reported:
+                report(f"{name} did not restart, retrying: {str(error).splitlines()[0] if str(error) else error!r}")
         else:
-            tell(f"{name} is back")
+            report(f"{name} is back")

@@ -1,9 +1,10 @@
-"""The poller's own words: quotes as the EMR's boundary hands them on, and what becomes of them.
+"""The poller's types: quotes as the EMR client returns them, and their state. Pure.
 
-Pure. No patient name fits into these types: a patient is an id and initials.
+None of these types can hold a patient's name: a patient is an id and initials.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
@@ -16,7 +17,7 @@ SCHEMA = "emr_poller"  # of this service's tables in Postgres
 
 
 class QuoteStatus(IntEnum):
-    """The statuses whose meaning is known. 2 and 3 exist, but nobody has said what they mean: such quotes are parked."""
+    """The statuses whose meaning is known. 2 and 3 exist, but their meaning is undocumented: such quotes are parked."""
 
     INACTIVE = 0
     ACTIVE = 1
@@ -30,7 +31,7 @@ class Value(BaseModel):
 
 
 class ListedQuote(Value):
-    """One row of the list: just enough to know whether the detail must be read."""
+    """One row of the list: enough to decide whether to read the detail."""
 
     number: int
     version: int
@@ -38,12 +39,12 @@ class ListedQuote(Value):
 
     @property
     def stamp(self) -> tuple[int, datetime]:
-        """What orders the revisions of one quote: newer is greater."""
+        """The sort key of a quote's revisions: newer is greater."""
         return self.version, self.modified_at
 
 
 class Procedure(Value):
-    """A procedure of a quote. The amount is None where the EMR gave none."""
+    """A procedure of a quote. The amount is None if the EMR has none."""
 
     name: str | None
     amount: Decimal | None
@@ -51,7 +52,7 @@ class Procedure(Value):
 
 
 class Supply(Value):
-    """A supply of a quote; `shown` as the EMR shows it to the patient: only these are charged."""
+    """A supply of a quote. `shown`: it is listed on the patient's quote; only these supplies are charged."""
 
     title: str | None
     unit_cost: Decimal | None
@@ -61,7 +62,7 @@ class Supply(Value):
 
 
 class Quote(Value):
-    """A quote's detail, reduced to what the books may know."""
+    """A quote's detail, reduced to what may be sent to the books."""
 
     number: int
     version: int
@@ -82,12 +83,12 @@ class Quote(Value):
 
     @property
     def stamp(self) -> tuple[int, datetime]:
-        """What orders the revisions of one quote: newer is greater."""
+        """The sort key of a quote's revisions: newer is greater."""
         return self.version, self.modified_at
 
 
 class ParkedQuote(Value):
-    """A quote that is put aside, with the reason; it is tried again, and told once for each reason."""
+    """A quote that is parked, with the reason; it is retried, and an event is published once for each reason."""
 
     number: int
     version: int
@@ -96,17 +97,17 @@ class ParkedQuote(Value):
     fix: str
     code: Code
     attempts: int = 1
-    told: int = 0  # how many events have told about it
-    told_reason: str | None = None  # what the latest one said
+    events: int = 0  # published about it
+    published_reason: str | None = None  # in the latest of them
 
     @property
     def stamp(self) -> tuple[int, datetime]:
-        """The revision that was tried."""
+        """The sort key of the revision that failed."""
         return self.version, self.modified_at
 
 
 class PublishedQuote(Value):
-    """The newest revision of a quote whose command was committed; the outbox publishes it."""
+    """The newest revision of a quote whose command was committed to the outbox."""
 
     number: int
     version: int
@@ -116,14 +117,22 @@ class PublishedQuote(Value):
 
     @property
     def stamp(self) -> tuple[int, datetime]:
-        """The revision that was published."""
+        """The sort key of the published revision."""
         return self.version, self.modified_at
 
 
-def fold(rows: Iterable[ListedQuote]) -> list[ListedQuote]:
-    """Keep the newest row of each quote, oldest change first.
+@dataclass(frozen=True)
+class State:
+    """The stored state of some quotes."""
 
-    The list may hold one row for each version: an old "inactive" row must not win over the newer "completed" one.
+    published: Mapping[int, PublishedQuote] = field(default_factory=dict)
+    parked: Mapping[int, ParkedQuote] = field(default_factory=dict)
+
+
+def newest_revisions(rows: Iterable[ListedQuote]) -> list[ListedQuote]:
+    """Return the newest row of each quote, oldest change first.
+
+    The list may have a row for each version: an old "inactive" row must not replace the newer "completed" one.
     """
     newest: dict[int, ListedQuote] = {}
     for row in rows:

@@ -1,7 +1,7 @@
-"""The 4D EMR's API: list and detail of quotes. The only place that sees a patient's name: it leaves as initials.
+"""The 4D EMR's API: list and detail of quotes. Only this module sees patients' names; it returns initials.
 
-What it raises says what to do next: PausedError (an operator is needed), ThrottledError (wait so long), TransientError (again
-later), RefusedError (this quote alone is wrong). Answers' bodies are never logged: they hold names.
+The error class says what to do next: PausedError (an operator is needed), ThrottledError (wait that long), TransientError (retry
+later), RejectedError (only this quote is wrong). Response bodies are never logged: they contain names.
 """
 
 import json
@@ -16,37 +16,35 @@ import httpx
 from bookrelay import limits, money
 from bookrelay.errors import Code, TransientError
 from bookrelay.source.answers import retry_after
-from bookrelay.source.errors import PausedError, RefusedError, ThrottledError
+from bookrelay.source.errors import PausedError, RejectedError, ThrottledError
 from bookrelay.texts import clean, without_depths
 
 from emr_poller.domain import ListedQuote, Procedure, Quote, Supply
 from emr_poller.settings import Settings
 
 VENDOR = "4D EMR"
-THROTTLED_SECONDS = 60.0  # where the EMR does not say how long
+THROTTLED_SECONDS = 60.0  # if the EMR does not say how long to wait
 MAX_PAGES = 1000
-DEEPEST = 50  # levels of an answer that are read; a quote has four
-LARGEST_READ = (
-    100 * money.LARGEST
-)  # what is larger than QuickBooks takes is refused where it is used, as long as sums can be made
+DEEPEST = 50  # nesting levels that are read; a quote has four
+LARGEST_READ = 100 * money.LARGEST  # an amount above QuickBooks' limit is rejected where it is used; up to here sums are exact
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
 
 
 class QuoteUnavailableError(TransientError):
-    """This detail could not be read now, while the EMR as a whole may be well."""
+    """This quote's detail could not be read; the EMR as a whole may be available."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What the list held: rows that could be read, and the reason for each that could not, by number where it has one."""
+    """The content of the list: the readable rows, and by quote number the reason why a row could not be read."""
 
     rows: tuple[ListedQuote, ...] = ()
     unreadable: Mapping[int, str] = field(default_factory=dict)
-    nameless: int = 0  # rows without a usable number: nobody can be told which
+    nameless: int = 0  # rows without a usable number, so they cannot be identified
 
 
 class EmrClient:
-    """Reads quotes. One httpx client, no retries below the loop."""
+    """Reads quotes. It never retries: that is the loop's task."""
 
     def __init__(self, settings: Settings) -> None:
         headers = {
@@ -68,10 +66,10 @@ class EmrClient:
         await self._http.aclose()
 
     async def list_since(self, since: datetime) -> Listing:
-        """Return the quotes modified at or after `since`. The API wants UTC without zone and fraction."""
+        """Return the quotes modified at or after `since`. The API expects UTC without zone and fraction."""
         parameters = {"fromDate": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")}
         items: list[Any] = []
-        for _ in range(MAX_PAGES):  # no paging was ever seen; the same vendor's other lists have it, so follow it if it comes
+        for _ in range(MAX_PAGES):  # paging was never observed here, but the vendor's other lists use it
             page = parameters | ({"page.skip": str(len(items))} if items else {})
             try:
                 got, total = _items(await self._get("/quotes/list", page))
@@ -89,13 +87,13 @@ class EmrClient:
         try:
             raw = await self._get("/quotes", {"quoteNumber": str(number)})
         except _NotFoundError:
-            raise RefusedError(
-                f"4D lists quote {number} but answers 404 for it.",
-                "Look whether the quote was deleted in 4D; if it was, nothing is left to do here.",
+            raise RejectedError(
+                f"4D EMR lists quote {number} but returns 404 for it.",
+                "Check whether the quote was deleted in 4D; if it was, there is nothing else to do.",
             ) from None
         except _BadRequestError as error:
-            raise RefusedError(
-                f"4D refuses to show quote {number} (HTTP {error.status}).", "Open the quote in 4D and save it again."
+            raise RejectedError(
+                f"4D EMR refuses to return quote {number} (HTTP {error.status}).", "Open the quote in 4D and save it again."
             ) from None
         except (ThrottledError, PausedError):
             raise
@@ -104,7 +102,7 @@ class EmrClient:
             raise QuoteUnavailableError(f"Quote {number} could not be read: {reason}") from None
         quote = quote_of(raw, number)
         if quote.number != number:
-            raise QuoteUnavailableError(f"4D answered with quote {quote.number} when asked for quote {number}.")
+            raise QuoteUnavailableError(f"4D EMR returned quote {quote.number} instead of quote {number}.")
         return quote
 
     async def _get(self, path: str, parameters: Mapping[str, str]) -> Any:
@@ -114,11 +112,11 @@ class EmrClient:
             try:
                 return _json(response.content)
             except json.JSONDecodeError:
-                raise TransientError("4D EMR answered 200 with something that is not JSON.") from None
+                raise TransientError("4D EMR's response (200) is not JSON.") from None
         if status == 401:
             raise PausedError(
                 "4D EMR refuses the credentials (401).",
-                "Set EMR_CLIENT_ID and EMR_CLIENT_SECRET to the practice's current ones "
+                "Set EMR_CLIENT_ID and EMR_CLIENT_SECRET to the practice's current credentials "
                 "(4D: Practice > Settings > Integrations), then restart.",
                 Code.OAUTH_FAILED,
             )
@@ -126,15 +124,15 @@ class EmrClient:
             raise ThrottledError(VENDOR, retry_after(response.headers.get("retry-after")) or THROTTLED_SECONDS)
         if status == 403:
             raise PausedError(
-                "4D EMR forbids the access (403): the subscription is missing, ended or its quota is used up.",
-                "Check EMR_SUBSCRIPTION_KEY and the subscription at the vendor.",
+                "4D EMR denies access (403): the subscription is missing, has ended, or its quota is exhausted.",
+                "Check EMR_SUBSCRIPTION_KEY and the subscription with the vendor.",
                 Code.OAUTH_FAILED,
             )
         if status >= 500 or status == 408:
-            raise TransientError(f"4D EMR answers {status}.")
+            raise TransientError(f"4D EMR returned {status}.")
         if path == "/quotes":
             raise _NotFoundError if status == 404 else _BadRequestError(status)
-        raise PausedError(f"4D EMR answers {status} for its list of quotes.", "Check EMR_BASE_URL; it ends in /api/public.")
+        raise PausedError(f"4D EMR returned {status} for the list of quotes.", "Check EMR_BASE_URL; it ends in /api/public.")
 
 
 class _NotFoundError(Exception):
@@ -150,7 +148,7 @@ class _BadRequestError(Exception):
 
 
 def listing_of(items: list[Any]) -> Listing:
-    """Read the rows of a list; a row that cannot be read does not spoil the others."""
+    """Read the rows of a list; an unreadable row does not affect the others."""
     rows, unreadable, nameless = [], {}, 0
     for item in items:
         raw = item if isinstance(item, dict) else {}
@@ -161,16 +159,16 @@ def listing_of(items: list[Any]) -> Listing:
         version, modified_at = _whole(raw.get("Version")), parse_time(raw.get("ModifiedDate"))
         if version is None or version < 0 or modified_at is None:
             what = "ModifiedDate" if modified_at is None else "Version"
-            unreadable[number] = f"The list of 4D shows quote {number} with a {what} that cannot be read."
+            unreadable[number] = f"4D EMR lists quote {number} with an unreadable {what}."
         else:
             rows.append(ListedQuote(number=number, version=version, modified_at=modified_at))
     return Listing(tuple(rows), unreadable, nameless)
 
 
 def quote_of(raw: Any, asked: int) -> Quote:
-    """Reduce the EMR's answer to a Quote: nulls normalised, names to initials. Raises RefusedError."""
+    """Convert the EMR's response to a Quote, with nulls normalised and names reduced to initials. Raises RejectedError."""
     if not isinstance(raw, dict):
-        raise RefusedError(f"4D's answer for quote {asked} is not a quote.", "Open the quote in 4D and save it again.")
+        raise RejectedError(f"4D EMR's response for quote {asked} is not a quote.", "Open the quote in 4D and save it again.")
     number, version, modified_at = (
         _whole(raw.get("PriceQuoteNo")),
         _whole(raw.get("Version")),
@@ -178,19 +176,19 @@ def quote_of(raw: Any, asked: int) -> Quote:
     )
     if number is None or version is None or version < 0 or modified_at is None:
         missing = "PriceQuoteNo" if number is None else "ModifiedDate" if modified_at is None else "Version"
-        raise RefusedError(f"Quote {asked} has a {missing} that cannot be read.", "Open the quote in 4D and save it again.")
+        raise RejectedError(f"The {missing} of quote {asked} is unreadable.", "Open the quote in 4D and save it again.")
     patient = _object(raw, "Patient")
     where = f"quote {number}"
     name = _text(patient.get("Name"))
-    if name and len(name) > limits.NAME:  # it could not be looked for in the descriptions: a pattern of it takes all the memory
-        raise RefusedError(
-            f"The patient's name of {where} has {len(name):,} characters; at most {limits.NAME} are taken.",
+    if name and len(name) > limits.NAME:  # too long to search for in descriptions: its pattern would exhaust the memory
+        raise RejectedError(
+            f"The patient's name of {where} has {len(name):,} characters; the limit is {limits.NAME}.",
             "Enter the patient's name again in 4D.",
         )
     patient_id = patient.get("Id")
     if isinstance(patient_id, str) and ("\N{REPLACEMENT CHARACTER}" in patient_id or clean(patient_id) != patient_id):
-        raise RefusedError(  # two patients' ids could become one
-            f"The patient's Id of {where} holds characters that cannot be read.", "Correct the patient's Id in 4D."
+        raise RejectedError(  # two patients' ids could become one
+            f"The patient's Id of {where} contains invalid characters.", "Correct the patient's Id in 4D."
         )
     hide = _Hiding(name)
     return Quote(
@@ -216,14 +214,14 @@ def quote_of(raw: Any, asked: int) -> Quote:
 
 
 def initials(name: str | None) -> str:
-    """Return the first letter of each word, upper-case; words that hold a digit are dropped, as 4d.qbo did."""
+    """Return the first letter of each word in upper case; words with a digit are dropped, as 4d.qbo did."""
     words = [word for word in (name or "").split() if not any(c.isdigit() for c in word)]
     letters = (next((c for c in word if c.isalpha()), "") for word in words)
     return "".join(letters).upper()
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Read a .NET time: 0 to 7 digits of fraction (finer than a microsecond is cut), Z, an offset, or nothing (UTC)."""
+    """Parse a .NET time: 0 to 7 fraction digits (truncated to microseconds), with Z, an offset, or neither (UTC)."""
     match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
         return None
@@ -233,15 +231,15 @@ def parse_time(value: Any) -> datetime | None:
         moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6].ljust(6, '0')}{offset}").astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return moment if limits.EARLIEST <= moment.date() <= limits.LATEST else None  # .NET says "no time" with the year 1
+    return moment if limits.EARLIEST <= moment.date() <= limits.LATEST else None  # .NET writes "no time" as year 1
 
 
 class _Hiding:
-    """Replaces the patient's full name, in either order, where a person typed it into a description."""
+    """Replaces the patient's full name, in either order, in descriptions typed by people."""
 
     def __init__(self, name: str | None) -> None:
         self._initials = initials(name) or "patient"
-        family, _, given = (name or "").partition(",")  # "Sample, Jane Q", if it is written so
+        family, _, given = (name or "").partition(",")  # as in "Sample, Jane Q"
         orders: list[list[str]] = []
         for words in ([*_words(given), *_words(family)], [*_words(family), *_words(given)]):
             if len(words) > 1:
@@ -256,15 +254,14 @@ class _Hiding:
 
 
 def _words(name: str) -> list[str]:
-    """Part a name at blanks and commas, as its patterns do: a comma within a word would make them try without end."""
+    """Split a name at blanks and commas, as its patterns do: a comma within a word would make them backtrack endlessly."""
     return [word for word in re.split(r"[\s,]+", name) if word]
 
 
 def _json(body: bytes) -> Any:
-    """Read an answer; raises JSONDecodeError. In a list one quote must not spoil the others.
+    """Parse a response; raises JSONDecodeError. In a list one quote must not affect the others.
 
-    So bytes that are no characters, a control character without its escape and a value that is nested too deeply spoil the value
-    in which they stand.
+    So invalid UTF-8, an unescaped control character and a value nested too deeply affect only the value that contains them.
     """
     text = body.decode(json.detect_encoding(body), "replace")
     try:
@@ -274,13 +271,13 @@ def _json(body: bytes) -> Any:
 
 
 def _items(raw: Any) -> tuple[list[Any], int | None]:
-    """Accept a bare array (as seen in 2025) and {"Items": [...]} (as the vendor's paged lists are), with its total if any."""
+    """Accept a bare array (observed in 2025) or {"Items": [...]} (the vendor's paged lists), with the total if present."""
     if isinstance(raw, list):
         return raw, None
     if isinstance(raw, dict) and isinstance(raw.get("Items"), list):
         total = next((t for name in ("TotalCount", "Total", "total") if (t := _whole(raw.get(name))) is not None), None)
         return raw["Items"], total
-    raise TransientError("4D EMR answered its list of quotes with something that is not a list.")
+    raise TransientError("4D EMR's response for the list of quotes is not a list.")
 
 
 def _procedure(raw: Any, where: str, hide: _Hiding) -> Procedure:
@@ -309,7 +306,7 @@ def _quoted_at(raw: Mapping[str, Any], where: str) -> datetime | None:
         return None
     moment = parse_time(value)
     if moment is None:
-        raise RefusedError(f"The date of {where} cannot be read.", "Enter the date of the quote again in 4D.")
+        raise RejectedError(f"The date of {where} is unreadable.", "Enter the date of the quote again in 4D.")
     return moment
 
 
@@ -323,14 +320,14 @@ def _amount(raw: Mapping[str, Any], name: str, where: str) -> Decimal | None:
         except InvalidOperation:
             number = Decimal("NaN")
         if number.is_finite() and number.copy_abs() > LARGEST_READ:
-            raise RefusedError(f"{name} of {where} is larger than QuickBooks takes ({money.LARGEST}).", "Correct it in 4D.")
+            raise RejectedError(f"{name} of {where} exceeds QuickBooks' limit of {money.LARGEST}.", "Correct it in 4D.")
         if number.is_finite():
             return number
-    raise RefusedError(f"{name} of {where} is not a number.", "Enter it again in 4D.")
+    raise RejectedError(f"{name} of {where} is not a number.", "Enter it again in 4D.")
 
 
 def _whole(value: Any) -> int | None:
-    """Read a whole number that can be stored: a quote's number or version beyond that is as good as none."""
+    """Return a whole number that can be stored, else None."""
     if (isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value.strip())) or (
         isinstance(value, Decimal) and value.is_finite() and value.copy_abs() <= limits.LARGEST_VERSION and value == int(value)
     ):
@@ -341,7 +338,7 @@ def _whole(value: Any) -> int | None:
 
 def _text(value: Any) -> str | None:
     if isinstance(value, Decimal) and not value.is_finite():
-        return None  # a number that nobody can hold: two patients' ids must not become one "NaN"
+        return None  # an unrepresentable number: two patients' ids must not both become "NaN"
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     return (clean(value).strip() or None) if isinstance(value, str) else None

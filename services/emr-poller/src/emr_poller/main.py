@@ -31,7 +31,7 @@ def build_app(settings: Settings) -> Service:
 def schedule_of(settings: Settings, polling: Polling) -> Schedule:
     """Return when quotes are read."""
     return Schedule(
-        settings.emr_source, polling.turn, every_seconds=settings.emr_poll_seconds, paused_seconds=settings.emr_paused_seconds
+        settings.emr_source, polling.poll, every_seconds=settings.emr_poll_seconds, paused_seconds=settings.emr_paused_seconds
     )
 
 

@@ -1,4 +1,4 @@
-"""The poller's memory in Postgres: what was said, what is parked, the cursor; committed together with the outbox."""
+"""The poller's state in Postgres: published and parked quotes and the cursor, committed together with the outbox."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,15 +8,15 @@ from bookrelay import cursor
 from bookrelay.errors import Code
 from bookrelay.source.outgoing import Outgoing
 
-from emr_poller.domain import SCHEMA, ParkedQuote, PublishedQuote
-from emr_poller.handlers import Memory, Settled
+from emr_poller.domain import SCHEMA, ParkedQuote, PublishedQuote, State
+from emr_poller.handlers import Plan
 
-LONGEST_PAUSE_SECONDS = 6 * 3600  # a quote that is wrong as it is: a change in the EMR brings it back at once
-LONGEST_PASSING_SECONDS = 600  # one that could merely not be read
+LONGEST_PERMANENT_SECONDS = 6 * 3600  # between retries of a quote that is wrong; a change in the EMR is read at once
+LONGEST_TRANSIENT_SECONDS = 600  # between retries of one that could not be read
 
 
 class Store:
-    """Memory of one source of one company."""
+    """State of one source of one company."""
 
     def __init__(self, outgoing: Outgoing, realm: str, source: str, retry_seconds: float) -> None:
         self._outgoing, self._pool = outgoing, outgoing.pool
@@ -28,19 +28,19 @@ class Store:
         return await cursor.read(self._pool, SCHEMA, self._cursor)
 
     async def move(self, position: datetime) -> None:
-        """Move the cursor forward, where nothing else is to be committed."""
+        """Move the cursor forward, if there is nothing else to commit."""
         await cursor.move(self._pool, SCHEMA, self._cursor, position)
 
     async def due(self, limit: int) -> list[int]:
-        """Return the parked quotes that shall be tried again now."""
+        """Return the numbers of the parked quotes that are due for a retry."""
         rows = await self._pool.fetch(
             "SELECT number FROM emr_poller.parked WHERE realm = $1 AND source = $2 AND due_at <= now() ORDER BY due_at LIMIT $3",
             self._realm, self._source, limit,
         )  # fmt: skip
         return [row["number"] for row in rows]
 
-    async def recall(self, numbers: Sequence[int]) -> Memory:
-        """Return what is remembered of these quotes."""
+    async def load(self, numbers: Sequence[int]) -> State:
+        """Return the stored state of these quotes."""
         arguments = (self._realm, self._source, list(numbers))
         published = await self._pool.fetch(
             "SELECT number, version, modified_at, content_hash, operation FROM emr_poller.quotes "
@@ -48,21 +48,22 @@ class Store:
             *arguments,
         )
         parked = await self._pool.fetch(
-            "SELECT number, version, modified_at, code, reason, fix, attempts, told, told_reason FROM emr_poller.parked "
+            "SELECT number, version, modified_at, code, reason, fix, attempts, told AS events, "
+            "told_reason AS published_reason FROM emr_poller.parked "
             "WHERE realm = $1 AND source = $2 AND number = ANY($3::bigint[])",
             *arguments,
         )
-        return Memory(
+        return State(
             {row["number"]: PublishedQuote(**dict(row)) for row in published},
             {row["number"]: _parked(row) for row in parked},
         )
 
-    async def commit(self, settled: Settled, position: datetime | None) -> None:
-        """Store messages, memory and, if given, the cursor's position in one transaction.
+    async def commit(self, plan: Plan, position: datetime | None) -> None:
+        """Store messages, state and, if given, the cursor's position in one transaction.
 
-        A published quote is no longer parked. Older revisions never win.
+        A published quote is no longer parked. An older revision never replaces a newer one.
         """
-        async with self._outgoing.committing(settled.messages) as connection:
+        async with self._outgoing.committing(plan.messages) as connection:
             await connection.executemany(
                 "INSERT INTO emr_poller.quotes AS q (realm, source, number, version, modified_at, content_hash, operation) "
                 "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (realm, source, number) DO UPDATE SET "
@@ -71,12 +72,12 @@ class Store:
                 "WHERE (q.version, q.modified_at) < (excluded.version, excluded.modified_at)",
                 [
                     (self._realm, self._source, q.number, q.version, q.modified_at, q.content_hash, q.operation)
-                    for q in settled.published
+                    for q in plan.published
                 ],
             )
             await connection.execute(
                 "DELETE FROM emr_poller.parked WHERE realm = $1 AND source = $2 AND number = ANY($3::bigint[])",
-                self._realm, self._source, [q.number for q in settled.published],
+                self._realm, self._source, [q.number for q in plan.published],
             )  # fmt: skip
             await connection.executemany(
                 "INSERT INTO emr_poller.parked (realm, source, number, version, modified_at, code, reason, fix, attempts, told, "
@@ -85,17 +86,17 @@ class Store:
                 "modified_at = excluded.modified_at, code = excluded.code, reason = excluded.reason, fix = excluded.fix, "
                 "attempts = excluded.attempts, told = excluded.told, told_reason = excluded.told_reason, "
                 "due_at = excluded.due_at",
-                [self._parked_values(q) for q in settled.parked],
+                [self._parked_values(q) for q in plan.parked],
             )
             if position:
                 await cursor.move(connection, SCHEMA, self._cursor, position)
 
     def _parked_values(self, quote: ParkedQuote) -> tuple[Any, ...]:
-        longest = LONGEST_PASSING_SECONDS if quote.code == Code.AUTOMATION_FAILED else LONGEST_PAUSE_SECONDS
+        longest = LONGEST_TRANSIENT_SECONDS if quote.code == Code.AUTOMATION_FAILED else LONGEST_PERMANENT_SECONDS
         pause = min(self._retry * 2 ** min(quote.attempts - 1, 20), longest)
         return (
             self._realm, self._source, quote.number, quote.version, quote.modified_at, quote.code.value, quote.reason, quote.fix,
-            quote.attempts, quote.told, quote.told_reason, pause,
+            quote.attempts, quote.events, quote.published_reason, pause,
         )  # fmt: skip
 
 

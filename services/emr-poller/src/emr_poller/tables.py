@@ -1,4 +1,4 @@
-"""The poller's tables, schema `emr_poller`. Quotes stand in them by number only: nothing about a patient."""
+"""The poller's tables, schema `emr_poller`. They identify quotes by number and hold nothing about patients."""
 
 from datetime import datetime
 from typing import Any
@@ -14,14 +14,14 @@ _TIME = DateTime(timezone=True)
 
 
 class Cursor(CursorRow, table=True):
-    """How far the list of quotes was read."""
+    """The position up to which the list of quotes was read."""
 
     __tablename__ = "cursor"
     __table_args__ = ({"schema": SCHEMA},)
 
 
 class QuoteRow(SQLModel, table=True):
-    """The newest revision of a quote whose command was committed: the overlap then costs no detail and no message."""
+    """The newest revision of a quote whose command was committed, so that overlapping polls read and publish nothing again."""
 
     __tablename__ = "quotes"
     __table_args__ = ({"schema": SCHEMA},)
@@ -37,7 +37,7 @@ class QuoteRow(SQLModel, table=True):
 
 
 class ParkedRow(SQLModel, table=True):
-    """A quote put aside with its reason; it is tried again at `due_at` or when the EMR changes it."""
+    """A quote parked with its reason; it is retried at `due_at`, or when it changes in the EMR."""
 
     __tablename__ = "parked"
     __table_args__ = (Index("ix_parked_due", "realm", "source", "due_at"), {"schema": SCHEMA})
@@ -58,7 +58,7 @@ class ParkedRow(SQLModel, table=True):
 
 
 class Outbox(OutboxRow, table=True):
-    """Commands and rejections that wait to be published."""
+    """Commands and rejections to be published."""
 
     __tablename__ = "outbox"
     __table_args__ = (pending_index(SCHEMA), {"schema": SCHEMA})

@@ -1,4 +1,4 @@
-"""What the watcher hears: the ends of commands. They are stored; the loop writes them into the sheet."""
+"""Consumes the outcomes of commands and stores them; the polling loop writes them into the sheet."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,9 +17,9 @@ def subscribe(
     """Subscribe to the events of this company and source; `wake` is called after a commit."""
 
     async def on_events(batch: Sequence[Received[Any]]) -> None:
-        ends = [end for received in batch if (end := on_event(received.message, realm=realm, source=source))]
-        if ends:
-            await store.record(ends)
+        results = [result for received in batch if (result := on_event(received.message, realm=realm, source=source))]
+        if results:
+            await store.record(results)
             wake()
 
     kafka.consume(broker, topics.EVENTS, topics.SHEET_GROUP, on_events, dead_letter)

@@ -1,4 +1,4 @@
-"""From the values of a worksheet to rows by header name, wherever the headers stand; and from cells to A1. Pure."""
+"""Converts a worksheet's values to rows by header name, wherever the headers are, and cells to A1 notation. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -25,11 +25,11 @@ USED_COLUMNS = frozenset((*REQUIRED_COLUMNS, *CUSTOMER_COLUMNS, *OPTIONAL_COLUMN
 
 
 class LayoutError(PausedError):
-    """The worksheet is not one that the watcher can read; nothing is done with it until somebody corrects it."""
+    """The worksheet's layout cannot be read; polling is paused until a person corrects it."""
 
 
 def snapshot_of(values: Sequence[Sequence[Cell]], worksheet: str) -> Snapshot:
-    """Read a worksheet's values (ragged rows); raise LayoutError that names what is missing or double."""
+    """Read a worksheet's values (ragged rows); raise LayoutError with the missing or duplicate columns."""
     layout = find_layout(values, worksheet)
     rows = []
     for position, cells in enumerate(values[layout.header_row :], layout.header_row + 1):
@@ -40,7 +40,7 @@ def snapshot_of(values: Sequence[Sequence[Cell]], worksheet: str) -> Snapshot:
 
 
 def find_layout(values: Sequence[Sequence[Cell]], worksheet: str) -> Layout:
-    """Return where the headers stand; raise LayoutError."""
+    """Return where the headers are; raise LayoutError."""
     width = max((len(row) for row in values), default=0)
     fewest: tuple[str, ...] | None = None
     for index, row in enumerate(values[:HEADER_SEARCH_ROWS]):
@@ -51,7 +51,7 @@ def find_layout(values: Sequence[Sequence[Cell]], worksheet: str) -> Layout:
             if double:
                 raise LayoutError(
                     f"The worksheet {worksheet!r} has two columns named {', '.join(double)}.",
-                    "Rename or remove one of each: nobody can know which one counts.",
+                    "Rename or remove one of each, so that it is clear which one to use.",
                     Code.VALIDATION,
                 )
             return Layout(index + 1, {name: column for column, name in enumerate(names) if name in USED_COLUMNS}, width)
@@ -60,23 +60,23 @@ def find_layout(values: Sequence[Sequence[Cell]], worksheet: str) -> Layout:
     lacking = fewest or _lacking([])
     raise LayoutError(
         f"The worksheet {worksheet!r} lacks the columns {', '.join(lacking)}.",
-        "Add them to its header row (upper and lower case do not matter), or correct SHEETS_WORKSHEET.",
+        "Add them to its header row (case does not matter), or correct SHEETS_WORKSHEET.",
         Code.VALIDATION,
     )
 
 
 def may_hold_a_date(snapshot: Snapshot) -> bool:
-    """Say whether an invoice cell holds a number that could be the day for which Sheets took a number like "3-1"."""
+    """Whether an invoice cell contains a number that may be a date: Sheets turns an invoice number like "3-1" into one."""
     return any(_is_number(row.cells.get("invoice")) for row in snapshot.rows)
 
 
 def with_shown_numbers(snapshot: Snapshot, shown: Snapshot) -> Snapshot:
-    """Return the rows with each invoice cell that is a date as the text that its person sees, out of a second read.
+    """Return the rows with each invoice cell that is a date replaced by its displayed text, taken from a second read.
 
-    Raises TransientError where rows moved between the two reads: nothing says then which belongs to which.
+    Raises TransientError if rows moved between the two reads, so that they cannot be matched.
     """
     if [(row.position, row.key) for row in snapshot.rows] != [(row.position, row.key) for row in shown.rows]:
-        raise TransientError("The sheet was changed while it was read; it is read again.")
+        raise TransientError("The sheet changed while it was being read; it will be read again.")
     rows = []
     for row, seen in zip(snapshot.rows, shown.rows, strict=True):
         text = seen.cells.get("invoice")
@@ -87,17 +87,17 @@ def with_shown_numbers(snapshot: Snapshot, shown: Snapshot) -> Snapshot:
 
 
 def _is_number(cell: Cell) -> bool:
-    """Any: "10:30" is a part of a day for Sheets, "12-3456" a day of the year 3456."""
+    """Any number counts: for Sheets "10:30" is a fraction of a day, "12-3456" a day in the year 3456."""
     return isinstance(cell, int | Decimal) and not isinstance(cell, bool)
 
 
 def storable(cell: Cell) -> Cell:
-    """Return a cell without the characters that can be neither seen nor stored."""
+    """Return a cell without invisible characters that cannot be stored."""
     return clean(cell) if isinstance(cell, str) else cell
 
 
 def header(cell: Cell) -> str:
-    """Return a header for comparison: case and spaces around do not count, spaces within are underscores."""
+    """Return a header in a form for comparison: case and surrounding spaces are ignored, inner spaces become underscores."""
     return "_".join(cell_text(cell).split()).casefold()
 
 
@@ -110,7 +110,7 @@ def _lacking(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def runs(row: int, cells: Mapping[int, str]) -> list[CellWrite]:
-    """Join cells of one row (column -> text) into runs of neighbours."""
+    """Join cells of a row (column -> text) into runs of adjacent cells."""
     writes: list[CellWrite] = []
     for column in sorted(cells):
         last = writes[-1] if writes else None
@@ -128,7 +128,7 @@ def a1(worksheet: str, write: CellWrite) -> str:
 
 
 def quoted(worksheet: str) -> str:
-    """Return a worksheet's name as A1 notation wants it."""
+    """Return a worksheet's name quoted for A1 notation."""
     return "'" + worksheet.replace("'", "''") + "'"
 
 

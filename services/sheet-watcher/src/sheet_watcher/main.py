@@ -13,11 +13,11 @@ from sheet_watcher.settings import Settings
 from sheet_watcher.sheets_client import SheetsClient
 from sheet_watcher.store import Store
 
-PAUSED_SECONDS = 30.0  # between tries while an operator is needed
+PAUSED_SECONDS = 30.0  # between polls while an operator is needed
 
 
 def build_app(settings: Settings) -> Service:
-    """Return the service, not yet started; raises SettingsError if a file that a setting names is wrong."""
+    """Return the service, not yet started; raises SettingsError if a file named by a setting is invalid."""
     rules, account = rules_of(settings), settings.service_account()
 
     async def prepare(app: Service) -> None:
@@ -28,7 +28,7 @@ def build_app(settings: Settings) -> Service:
         app.add_cleanup(client.close)
         polling = Polling(settings, rules, client, store)
         schedule = Schedule(
-            settings.sheets_source, polling.turn, every_seconds=settings.sheets_poll_seconds, paused_seconds=PAUSED_SECONDS
+            settings.sheets_source, polling.poll, every_seconds=settings.sheets_poll_seconds, paused_seconds=PAUSED_SECONDS
         )
         app.add_ready_check(polling.not_ready_because)
         add_source(app, schedule, outgoing)

@@ -1,4 +1,4 @@
-"""From a sheet row to the content of an invoice or a bill. Pure."""
+"""Maps a sheet row to the content of an invoice or a bill. Pure."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import TypeVar
 from bookrelay import blame, limits
 from bookrelay.messages import BillContent, BillLine, Content, InvoiceContent, InvoiceLine, Kind, Party
 from bookrelay.money import LARGEST, parse_amount, to_cents
-from bookrelay.source.errors import RefusedError
+from bookrelay.source.errors import RejectedError
 from bookrelay.texts import shorten
 from pydantic import ValidationError
 
@@ -18,16 +18,16 @@ from sheet_watcher.domain import Cell, Directions, SheetRow, cell_text
 
 EPOCH = date(1899, 12, 30)  # day 0 of a sheet's serial numbers
 EARLIEST, LATEST = date(1990, 1, 1), date(2099, 12, 31)
-DAY_DIGITS = 10  # of a serial number; the last day that can be named has seven
+DAY_DIGITS = 10  # of a serial number; that of the last possible day has seven
 MAX_NAME = 100  # QuickBooks' limit for a DisplayName
-MAX_NUMBER = limits.NAME  # of a command; QuickBooks takes less, and the writer says so
+MAX_NUMBER = limits.NAME  # of a command; QuickBooks' limit is lower, which the writer reports
 DEFAULT_DESCRIPTION = "Professional services"
-_SIGNIFICANT = Context(prec=15, rounding=ROUND_HALF_EVEN)  # a sheet shows a double with 15 digits: what the person sees
+_SIGNIFICANT = Context(prec=15, rounding=ROUND_HALF_EVEN)  # a sheet displays a double with 15 digits
 
 
 @dataclass(frozen=True)
-class Invalid:
-    """A row that cannot become a document as it is: reasons, and what to do, for the person at the sheet."""
+class InvalidRow:
+    """A row that cannot become a document: the reasons, and what to do, for the person who edits the sheet."""
 
     kind: Kind
     reason: str
@@ -35,29 +35,29 @@ class Invalid:
 
 
 @dataclass(frozen=True)
-class Valid:
-    """A row's document; `total` where the row states one: tax included."""
+class ValidRow:
+    """A row's document; `total` is the row's total, tax included, if it has one."""
 
     content: Content
     total: Decimal | None = None
 
     @property
     def kind(self) -> Kind:
-        """Which kind of document it is."""
+        """The document's kind."""
         return Kind.INVOICE if isinstance(self.content, InvoiceContent) else Kind.BILL
 
 
 T = TypeVar("T")
 
 
-def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_kind: Kind | None) -> Valid | Invalid:
-    """Return the row's document, or everything that is wrong with it at once. `last_kind` stands in for an unknown direction."""
-    problems: list[RefusedError] = []
+def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_kind: Kind | None) -> ValidRow | InvalidRow:
+    """Return the row's document, or everything that is wrong with it. `last_kind` is used if the direction is unknown."""
+    problems: list[RejectedError] = []
 
     def attempt(read: Callable[[], T], instead: T) -> T:
         try:
             return read()
-        except RefusedError as problem:
+        except RejectedError as problem:
             problems.append(problem)
             return instead
 
@@ -70,33 +70,33 @@ def map_row(row: SheetRow, directions: Directions, *, default_date: date, last_k
     due_date = attempt(lambda: _date(row, "inv_paid_date"), None)
     if problems:
         fixes = dict.fromkeys(problem.fix for problem in problems)
-        return Invalid(kind, " ".join(problem.reason for problem in problems), " ".join(fixes))
+        return InvalidRow(kind, " ".join(problem.reason for problem in problems), " ".join(fixes))
     try:
         return _document(row, kind, name, amount, total, txn_date, due_date)
     except ValidationError as error:
-        return Invalid(kind, f"The row cannot become a document: {blame.describe(error)}.", "Correct the row.")
+        return InvalidRow(kind, f"The row cannot become a document: {blame.describe(error)}.", "Correct the row.")
 
 
 def _document(
     row: SheetRow, kind: Kind, name: str, amount: Decimal, total: Decimal | None, txn_date: date, due_date: date | None
-) -> Valid:
+) -> ValidRow:
     memo = (row.text("notes") or row.text("thread"))[: limits.MEMO] or None
     description = (row.text("task_descr") or row.text("job_name") or DEFAULT_DESCRIPTION)[: limits.DESCRIPTION]
     number = _number(row)
     party = Party(name=name)
     if kind == Kind.BILL:
         bill_line = BillLine(description=description, amount=amount)
-        return Valid(
+        return ValidRow(
             BillContent(vendor=party, txn_date=txn_date, due_date=due_date, memo=memo, number=number, lines=(bill_line,)),
             total,
         )
     line = InvoiceLine(description=description, quantity=Decimal(1), unit_price=amount, amount=amount)
     invoice = InvoiceContent(customer=party, txn_date=txn_date, due_date=due_date, memo=memo, number=number, lines=(line,))
-    return Valid(invoice, total)
+    return ValidRow(invoice, total)
 
 
 def _number(row: SheetRow) -> str | None:
-    """Return the invoice's number; some keep a link to the invoice in its cell, which is none."""
+    """Return the invoice's number; a link to the invoice in its cell is not a number."""
     text = row.text("invoice")
     return None if "://" in text or text.casefold().startswith("www.") else text[:MAX_NUMBER] or None
 
@@ -104,11 +104,11 @@ def _number(row: SheetRow) -> str | None:
 def _direction(row: SheetRow, directions: Directions) -> tuple[Kind, str]:
     name = row.text("inv_from")
     if not name:
-        raise RefusedError("inv_from is empty: nobody knows whether money comes in or goes out.", "Fill in inv_from.")
+        raise RejectedError("inv_from is empty, so it is unknown whether this is money in or money out.", "Fill in inv_from.")
     if found := directions.look_up(name):
         return found
-    raise RefusedError(
-        f"inv_from {name[:100]!r} is not known as money in or money out.",
+    raise RejectedError(
+        f"inv_from {name[:100]!r} is not configured as money in or money out.",
         "Correct inv_from, or add the name to the directions file (QB_DIRECTIONS_FILE).",
     )
 
@@ -119,37 +119,39 @@ def _party(row: SheetRow, kind: Kind, spelled: str) -> str:
         return spelled
     name = " ".join((row.text("to_client") or row.text("end_client")).split())
     if not name:
-        raise RefusedError("to_client and end_client are empty: there is no customer.", "Fill in to_client or end_client.")
+        raise RejectedError("to_client and end_client are empty: there is no customer.", "Fill in to_client or end_client.")
     if len(name) > MAX_NAME:
-        raise RefusedError(f"The customer's name has {len(name)} characters; QuickBooks takes {MAX_NAME}.", "Shorten it.")
+        raise RejectedError(f"The customer's name has {len(name)} characters; QuickBooks' limit is {MAX_NAME}.", "Shorten it.")
     return name
 
 
 def _total(row: SheetRow) -> Decimal | None:
-    """Return what the document comes to, tax included, where the sheet has a column for it and the row fills it."""
+    """Return the document's total, tax included, if the sheet has a column for it and the row a value."""
     return _amount(row.cells.get("inv_total"), "inv_total") if row.text("inv_total") else None
 
 
 def _amount(cell: Cell, column: str) -> Decimal:
     fix = f"Enter the amount in {column}, like 1234.50."
     if cell_text(cell) == "":
-        raise RefusedError(f"{column} is empty.", fix)
+        raise RejectedError(f"{column} is empty.", fix)
     if isinstance(cell, bool):
-        raise RefusedError(f"{column} is TRUE or FALSE and not an amount.", fix)
+        raise RejectedError(f"{column} is TRUE or FALSE, not an amount.", fix)
     try:
         value = parse_amount(cell) if isinstance(cell, str) else _SIGNIFICANT.create_decimal(cell or 0)
     except ValueError as error:
-        raise RefusedError(f"{column} {str(error)[:200]}.", fix) from None
+        raise RejectedError(f"{column} {str(error)[:200]}.", fix) from None
     except DecimalException:
         value = Decimal("NaN")
     if not value.is_finite():
-        raise RefusedError(f"{column} is not an amount.", fix)
+        raise RejectedError(f"{column} is not an amount.", fix)
     if value <= 0:
-        raise RefusedError(f"{column} is {shorten(str(value), 40)}: an invoice or a bill needs more than zero.", fix)
+        raise RejectedError(
+            f"{column} is {shorten(str(value), 40)}: the amount of an invoice or a bill must be greater than zero.", fix
+        )
     if value > LARGEST:
-        raise RefusedError(f"{column} is larger than QuickBooks takes.", fix)
+        raise RejectedError(f"{column} exceeds QuickBooks' limit.", fix)
     if not (cents := to_cents(value)):
-        raise RefusedError(f"{column} is less than a cent.", fix)
+        raise RejectedError(f"{column} is less than a cent.", fix)
     return cents
 
 
@@ -160,18 +162,18 @@ def _date(row: SheetRow, column: str) -> date | None:
         return None
     found = parse_date(cell)
     if found is None or not EARLIEST <= found <= LATEST:
-        raise RefusedError(
-            f"{column} {text[:60]!r} cannot be read as a date.", f"Write {column} as YYYY-MM-DD or MM/DD/YYYY, or leave it empty."
+        raise RejectedError(
+            f"{column} {text[:60]!r} is not a date.", f"Write {column} as YYYY-MM-DD or MM/DD/YYYY, or leave it empty."
         )
     return found
 
 
 def parse_date(cell: Cell) -> date | None:
-    """Read a serial number, YYYY-MM-DD, MM/DD/YYYY or MM/DD/YY (20YY); None for anything else."""
+    """Parse a serial number, YYYY-MM-DD, MM/DD/YYYY or MM/DD/YY (20YY); None for anything else."""
     if isinstance(cell, bool) or cell is None:
         return None
     if isinstance(cell, Decimal) and not (cell.is_finite() and cell.adjusted() < DAY_DIGITS):
-        return None  # written out it would have a million digits, and nothing else would go on meanwhile
+        return None  # converting a number with a million digits would block the process
     try:
         if isinstance(cell, int | Decimal):
             return EPOCH + timedelta(days=int(cell))

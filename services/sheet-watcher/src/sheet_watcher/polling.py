@@ -1,7 +1,7 @@
-"""One turn of the watcher: read the sheet whole, plan, write what must be told, commit state and commands together.
+"""One poll: read the whole sheet, plan, write the results into it, commit state and messages together.
 
-One loop reads for everything, so each write follows a fresh read at once and finds every row by its key where it stands now.
-Nothing is remembered as written: each read compares what the sheet says with what it should say. A kill anywhere heals itself.
+A single loop does both, so each write immediately follows a read and finds every row by its key in its current position. What
+was written is not stored: each poll compares the sheet with its intended content, so the next poll repairs any crash.
 """
 
 import asyncio
@@ -27,28 +27,28 @@ log = telemetry.get_logger(__name__)
 
 
 def new_key() -> str:
-    """Return a row key: random, short, and of a form that no sheet takes for a number."""
+    """Return a row key: random, short, and in a form that no spreadsheet converts to a number."""
     return f"br-{secrets.token_hex(8)}"
 
 
 class Polling:
-    """One worksheet. `turn` reads once; `not_ready_because` says why nothing is retracted."""
+    """One worksheet. `poll` reads it once; `not_ready_because` says why nothing is retracted."""
 
     def __init__(self, settings: Settings, rules: Rules, client: SheetsClient, store: Store) -> None:
         self._settings, self._rules, self._client, self._store = settings, rules, client, store
         self._held = 0
 
     def not_ready_because(self) -> str | None:
-        """Return that too many rows are missing at once, and what to do; None if they are not."""
+        """Return that too many rows are missing at once, and what to do; None if not."""
         if not self._held:
             return None
         return (
-            f"{self._held} rows with documents are missing from the sheet at once; nothing is retracted. "
-            f"Bring them back, or set SHEETS_RETRACT_LIMIT above {self._held}."
+            f"{self._held} rows with documents are missing from the sheet at once, so none of them is retracted. "
+            f"Restore the rows, or set SHEETS_RETRACT_LIMIT to at least {self._held}."
         )
 
-    async def turn(self) -> bool:
-        """Read, plan, write, commit. Return whether another read should follow at once."""
+    async def poll(self) -> bool:
+        """Read, plan, write, commit. Return whether to poll again immediately."""
         state = await self._store.load()
         snapshot = await self._read()
         if missing := snapshot.layout.missing_own():
@@ -56,18 +56,18 @@ class Polling:
             return True
         now = datetime.now(UTC)
         today = now.astimezone(self._settings.time_zone).date()
-        plan = await asyncio.to_thread(  # 10,000 rows take most of a second: heartbeats and health checks go on meanwhile
+        plan = await asyncio.to_thread(  # in a thread: 10,000 rows take most of a second, and heartbeats must not stop
             handlers.plan, snapshot, state, self._rules, now=now, today=today, new_key=new_key
         )
         failure = await self._write(plan)
         await self._store.commit(plan)
-        self._tell(plan)
+        self._log(plan)
         if failure:
             raise failure
         return plan.more or plan.keys_written > 0
 
     async def _read(self) -> Snapshot:
-        """Read the sheet; a second time where an invoice cell may be a date: one read shows numbers or dates, never both."""
+        """Read the sheet, twice if an invoice cell may be a date: one read returns either numbers or displayed dates."""
         worksheet = self._settings.sheets_worksheet
         snapshot = snapshot_of(await self._client.read(), worksheet)
         if not may_hold_a_date(snapshot):
@@ -80,7 +80,7 @@ class Polling:
         log.info("sheet.columns_appended", columns=ordered)
 
     async def _write(self, plan: Plan) -> BookrelayError | None:
-        """Write at once after the read; a failed write must not keep commands from being committed."""
+        """Write immediately after the read; a failed write must not prevent the commit of commands."""
         if not plan.writes:
             return None
         try:
@@ -92,7 +92,7 @@ class Polling:
         log.info("sheet.written", rows=plan.rows_written, keys=plan.keys_written, more=plan.more)
         return None
 
-    def _tell(self, plan: Plan) -> None:
+    def _log(self, plan: Plan) -> None:
         for event, fields in plan.log:
             log.info(event, **fields)
         for message in plan.messages:
@@ -104,7 +104,7 @@ class Polling:
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return what the settings say about rows; raises SettingsError."""
+    """Return the rules from the settings; raises SettingsError."""
     return Rules(
         origin=Origin(settings.qbo_realm_id, settings.sheets_source, NAME), directions=settings.directions(),
         eligible=frozenset(fold(status) for status in settings.qb_eligible_statuses),

@@ -14,27 +14,29 @@ from sheet_watcher.domain import Directions
 
 
 class Settings(SourceSettings):
-    """What the sheet watcher needs. The environment variable is the field's name in capitals."""
+    """The settings of the sheet watcher. Each environment variable is the field's name in upper case."""
 
-    sheets_spreadsheet_id: str = Field(min_length=1, description="The spreadsheet's id: the long part of its address.")
+    sheets_spreadsheet_id: str = Field(min_length=1, description="The spreadsheet's id: the long part of its URL.")
     sheets_worksheet: str = Field(default="inv_tbl", min_length=1, description="The worksheet (tab) with the rows.")
     sheets_base_url: str = Field(
         default="https://sheets.googleapis.com", pattern=r"^https?://", description="Address of the Google Sheets API."
     )
     google_credentials_file: str = Field(min_length=1, description="JSON key file of the Google service account.")
     sheets_source: SourceName = Field(default="sheet", description="Name of this source in commands.")
-    sheets_poll_seconds: float = Field(default=15, gt=0, description="Pause between two reads of the sheet.")
-    sheets_time_zone: ZoneName = Field(default="America/New_York", description="Time zone of the sheet: it says what today is.")
+    sheets_poll_seconds: float = Field(default=15, gt=0, description="Pause between polls of the sheet.")
+    sheets_time_zone: ZoneName = Field(
+        default="America/New_York", description="Time zone of the sheet, which determines the current day."
+    )
     sheets_missing_seconds: float = Field(
-        default=60, gt=0, description="How long a row must be missing, in every read, before its document is retracted."
+        default=60, gt=0, description="How long a row must be missing from every read before its document is retracted."
     )
     sheets_retract_limit: int = Field(
-        default=20, ge=0, description="More deleted rows than this at once retract nothing until a person raises it."
+        default=20, ge=0, description="If more rows than this disappear at once, nothing is retracted until the limit is raised."
     )
     sheets_requests_per_minute: int = Field(
-        default=55, ge=1, le=300, description="Reads, and writes, a minute; Google allows 60 of each."
+        default=55, ge=1, le=300, description="Maximum reads, and writes, per minute; Google allows 60 of each."
     )
-    sheets_timeout_seconds: float = Field(default=60, gt=0, description="How long one answer of Google may take.")
+    sheets_timeout_seconds: float = Field(default=60, gt=0, description="Timeout of a request to Google.")
     qb_eligible_statuses: CommaSeparated = Field(
         default=("submitted", "pending"), min_length=1, description="Statuses whose rows become documents."
     )
@@ -50,10 +52,10 @@ class Settings(SourceSettings):
         return ZoneInfo(self.sheets_time_zone)
 
     def directions(self) -> Directions:
-        """Read the directions file; raise SettingsError with what is wrong with it."""
-        example = 'Write {"money_in": ["ACD"], "money_out": ["VendorXYZ"]} into the file that QB_DIRECTIONS_FILE names.'
+        """Read the directions file; raise SettingsError if it is invalid."""
+        example = 'Write {"money_in": ["ACD"], "money_out": ["VendorXYZ"]} into the file set in QB_DIRECTIONS_FILE.'
         if self.qb_directions_file is None:
-            raise SettingsError("QB_DIRECTIONS_FILE is missing: nobody knows which rows are money in or out.", example)
+            raise SettingsError("QB_DIRECTIONS_FILE is missing, so it is unknown which rows are money in or out.", example)
         content = read_json(self.qb_directions_file, "QB_DIRECTIONS_FILE")
         try:
             directions = Directions.model_validate(content)
@@ -65,7 +67,7 @@ class Settings(SourceSettings):
         return directions
 
     def service_account(self) -> dict[str, Any]:
-        """Read the service account's key file; raise SettingsError with what is wrong with it."""
+        """Read the service account's key file; raise SettingsError if it is invalid."""
         content = read_json(self.google_credentials_file, "GOOGLE_CREDENTIALS_FILE")
         lacking = {"client_email", "private_key", "token_uri"} - set(content if isinstance(content, dict) else ())
         if lacking:
@@ -75,14 +77,14 @@ class Settings(SourceSettings):
             )
         if "-----BEGIN" not in str(content["private_key"]):
             raise SettingsError(
-                "GOOGLE_CREDENTIALS_FILE: its private_key is not one.",
-                "Download the service account's JSON key from the Google Cloud console, and leave the file as it is.",
+                "GOOGLE_CREDENTIALS_FILE: its private_key is invalid.",
+                "Download the service account's JSON key from the Google Cloud console, and do not edit the file.",
             )
         return dict(content)
 
 
 def read_json(path: str, setting: str) -> Any:
-    """Read a JSON file that a setting names; raise SettingsError."""
+    """Read a JSON file named by a setting; raise SettingsError."""
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Google Sheets: read a worksheet whole, write cells RAW, append columns; tokens of a service account, off the event loop.
+"""Google Sheets: read a whole worksheet, write cells RAW, append columns. Service-account tokens are fetched in a thread.
 
-What it raises says what to do next: PausedError (an operator is needed), ThrottledError (wait so long), TransientError.
+The error class says what to do next: PausedError (an operator is needed), ThrottledError (wait that long), TransientError.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from sheet_watcher.layout import a1, quoted
 from sheet_watcher.settings import Settings
 
 SCOPE = "https://www.googleapis.com/auth/spreadsheets"
-LONGEST_BACKOFF_SECONDS = 64.0  # Google's own advice for truncated exponential backoff
+LONGEST_BACKOFF_SECONDS = 64.0  # Google's recommendation for truncated exponential backoff
 
 
 class Quota:
-    """A token bucket that stays under `per_minute` in every minute, bursts included."""
+    """A token bucket that never exceeds `per_minute` in any minute, bursts included."""
 
     def __init__(self, per_minute: int) -> None:
         self._burst = max(1, per_minute // 8)
@@ -67,7 +67,7 @@ class SheetsClient:
             ) from None
         self._refreshing = asyncio.Lock()
         self._reads, self._writes = Quota(settings.sheets_requests_per_minute), Quota(settings.sheets_requests_per_minute)
-        self._refused = 0  # answers 429 in a row
+        self._throttled = 0  # consecutive 429 responses
         self._http = httpx.AsyncClient(
             base_url=settings.sheets_base_url.rstrip("/"), timeout=httpx.Timeout(settings.sheets_timeout_seconds, connect=10)
         )
@@ -77,7 +77,7 @@ class SheetsClient:
         await self._http.aclose()
 
     async def read(self, *, dates_as_shown: bool = False) -> list[list[Cell]]:
-        """Return all values of the worksheet: ragged rows, numbers as int or Decimal; dates as serial numbers, or as shown."""
+        """Return all values as ragged rows: numbers as int or Decimal, dates as serial numbers, or as displayed."""
         await self._reads.take()
         answer = await self._call(
             "GET",
@@ -89,17 +89,17 @@ class SheetsClient:
         )  # fmt: skip
         ranges = answer.get("valueRanges")
         if not isinstance(ranges, list) or len(ranges) != 1 or not isinstance(ranges[0], dict):
-            raise TransientError("Google Sheets answered a read with something else than one range.")
+            raise TransientError("Google Sheets' response to a read is not a single range.")
         return [list(row) for row in ranges[0].get("values", [])]
 
     async def write(self, writes: Sequence[CellWrite]) -> None:
-        """Write runs of cells in one atomic request, RAW: a text that begins with "=" stays a text."""
+        """Write runs of cells in one atomic request, RAW, so that text starting with "=" stays text."""
         await self._writes.take()
         data = [{"range": a1(self._worksheet, w), "majorDimension": "ROWS", "values": [list(w.values)]} for w in writes]
         await self._call("POST", f"{self._path}/values:batchUpdate", body={"valueInputOption": "RAW", "data": data})
 
     async def append_columns(self, header_row: int, first: int, names: Sequence[str]) -> None:
-        """Write headers into columns from index `first` on; the grid is widened where it ends too early."""
+        """Write headers into columns from index `first` on, widening the grid if necessary."""
         await self._reads.take()
         answer = await self._call("GET", self._path, params={"fields": "sheets.properties"})
         sheets = [sheet.get("properties", {}) for sheet in answer.get("sheets", [])]
@@ -117,12 +117,12 @@ class SheetsClient:
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         response = await self._send(method, path, params, body, await self._token())
-        if response.status_code == 401:  # the token was revoked or has just ended: one try with a new one
+        if response.status_code == 401:  # the token was revoked or has just expired: retry once with a new one
             response = await self._send(method, path, params, body, await self._token(renew=True))
         if response.status_code == 429:
-            self._refused += 1
+            self._throttled += 1
             raise ThrottledError("Google Sheets", retry_after(response.headers.get("retry-after")) or self._backoff())
-        self._refused = 0
+        self._throttled = 0
         if response.status_code >= 400:
             raise self._error(response)
         try:
@@ -130,7 +130,7 @@ class SheetsClient:
         except (json.JSONDecodeError, UnicodeDecodeError):
             answer = None
         if not isinstance(answer, dict):
-            raise TransientError("Google Sheets answered with something that is not a JSON object.")
+            raise TransientError("Google Sheets' response is not a JSON object.")
         return answer
 
     async def _send(
@@ -142,20 +142,20 @@ class SheetsClient:
             raise TransientError(f"Google Sheets cannot be reached ({type(error).__name__}).") from None
 
     def _backoff(self) -> float:
-        return min(2.0 ** min(self._refused, 6), LONGEST_BACKOFF_SECONDS) + random.random()  # noqa: S311 (jitter)
+        return min(2.0 ** min(self._throttled, 6), LONGEST_BACKOFF_SECONDS) + random.random()  # noqa: S311 (jitter)
 
     def _error(self, response: httpx.Response) -> BookrelayError:
         status = response.status_code
         if status >= 500 or status == 408:
-            return TransientError(f"Google Sheets answers {status}.")
+            return TransientError(f"Google Sheets returned {status}.")
         fixes = {
             400: f"Check that the worksheet {self._worksheet!r} exists (SHEETS_WORKSHEET).",
             401: "Check GOOGLE_CREDENTIALS_FILE: the service account may be disabled.",
             403: f"Share the spreadsheet with {self._account} as an editor, and enable the Google Sheets API.",
-            404: "Check SHEETS_SPREADSHEET_ID: it is the long part of the spreadsheet's address.",
+            404: "Check SHEETS_SPREADSHEET_ID: it is the long part of the spreadsheet's URL.",
         }
         code = Code.OAUTH_FAILED if status in (401, 403) else Code.VALIDATION
-        return PausedError(f"Google Sheets answers {status} ({_message(response)}).", fixes.get(status, ""), code)
+        return PausedError(f"Google Sheets returned {status} ({_message(response)}).", fixes.get(status, ""), code)
 
     async def _token(self, *, renew: bool = False) -> str:
         async with self._refreshing:

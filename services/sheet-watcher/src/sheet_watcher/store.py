@@ -1,4 +1,4 @@
-"""The watcher's memory in Postgres: rows by key, results by document, and the outbox, committed together."""
+"""The watcher's state in Postgres: rows by key and results by document, committed together with the outbox."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from bookrelay.messages import Kind
 from bookrelay.source.outgoing import Outgoing
 
 from sheet_watcher.domain import KnownRow, Result, State
-from sheet_watcher.planning.outcomes import Superseded
 from sheet_watcher.planning.plan import Plan, RowChange
+from sheet_watcher.planning.results import Superseded
 
 _ROW_FIELDS = (
     "key", "version", "kind", "state_hash", "in_force", "modified_at", "fingerprint", "position", "eligible", "default_date",
@@ -21,7 +21,7 @@ _SAVE_ROW = (
     "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (realm, spreadsheet, key) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _ROW_FIELDS[1:])
 )
-# An older event never wins; what is not in force any more forgets its id, any other outcome keeps the one that was known.
+# An older event never replaces a newer one. The id is cleared if the document no longer exists, and kept otherwise.
 _SAVE_RESULT = """
     INSERT INTO sheet_watcher.results AS r
         (realm, source, key, kind, version, occurrence, status, qbo_id, url, error, synced_at)
@@ -36,14 +36,14 @@ _SAVE_RESULT = """
 
 
 class Store:
-    """Memory of one spreadsheet of one company."""
+    """State of one spreadsheet of one company."""
 
     def __init__(self, outgoing: Outgoing, realm: str, source: str, spreadsheet: str) -> None:
         self._outgoing, self._pool = outgoing, outgoing.pool
         self._realm, self._source, self._spreadsheet = realm, source, spreadsheet
 
     async def load(self) -> State:
-        """Return everything remembered."""
+        """Return the stored state."""
         rows = await self._pool.fetch(
             f"SELECT {', '.join(_ROW_FIELDS)} FROM sheet_watcher.rows WHERE realm = $1 AND spreadsheet = $2",  # noqa: S608
             self._realm, self._spreadsheet,
@@ -59,7 +59,7 @@ class Store:
         )
 
     async def commit(self, plan: Plan) -> None:
-        """Store rows, results and messages in one transaction; raises TransientError if a row has moved on meanwhile."""
+        """Store rows, results and messages in one transaction; raises TransientError if a row has changed since the read."""
         if not (plan.changes or plan.results or plan.messages):
             return
         async with self._outgoing.committing(plan.messages) as connection:
@@ -67,18 +67,18 @@ class Store:
             await connection.executemany(_SAVE_ROW, [self._row_values(change.after) for change in plan.changes.values()])
             await connection.executemany(_SAVE_RESULT, [self._result_values(result) for result in plan.results])
 
-    async def record(self, ends: Sequence[Result | Superseded]) -> None:
-        """Store what events said, in their order."""
+    async def record(self, results: Sequence[Result | Superseded]) -> None:
+        """Store the results of events, in order."""
         async with transaction(self._pool) as connection:
-            await connection.executemany(_SAVE_RESULT, [self._result_values(end) for end in ends if isinstance(end, Result)])
+            await connection.executemany(_SAVE_RESULT, [self._result_values(r) for r in results if isinstance(r, Result)])
             await connection.executemany(
                 "UPDATE sheet_watcher.rows SET version = $4, state_hash = 'superseded' "
                 "WHERE realm = $1 AND spreadsheet = $2 AND key = $3 AND version < $4",
-                [(self._realm, self._spreadsheet, e.key, e.by_version) for e in ends if isinstance(e, Superseded)],
+                [(self._realm, self._spreadsheet, r.key, r.by_version) for r in results if isinstance(r, Superseded)],
             )
 
     async def _check(self, connection: Connection, changes: Sequence[RowChange]) -> None:
-        """Two watchers of one sheet (a deployment that overlaps) must not both publish a version."""
+        """Prevent two watchers of one sheet (during a rolling deployment) from publishing the same version."""
         await connection.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"sheet:{self._realm}:{self._spreadsheet}"
         )
@@ -89,7 +89,7 @@ class Store:
         )  # fmt: skip
         now = {row["key"]: row["version"] for row in rows}
         if any(now.get(change.after.key) != (change.before.version if change.before else None) for change in changes):
-            raise TransientError("The state of a row changed while the sheet was read; it is read again.")
+            raise TransientError("The state of a row changed while the sheet was being read; it will be read again.")
 
     def _row_values(self, row: KnownRow) -> tuple[Any, ...]:
         return (self._realm, self._spreadsheet, *(getattr(row, name) for name in _ROW_FIELDS))

@@ -14,7 +14,7 @@ _TIME = DateTime(timezone=True)
 
 
 class RowRow(SQLModel, table=True):
-    """A row of the sheet, by the key that stands in it."""
+    """A row of the sheet, by its key."""
 
     __tablename__ = "rows"
     __table_args__ = ({"schema": SCHEMA},)
@@ -22,13 +22,13 @@ class RowRow(SQLModel, table=True):
     realm: str = Field(sa_type=Text, primary_key=True)
     spreadsheet: str = Field(sa_type=Text, primary_key=True)
     key: str = Field(sa_type=Text, primary_key=True)
-    version: int = Field(sa_type=BigInteger)  # of the newest command or rejection
+    version: int = Field(sa_type=BigInteger)  # of the latest command or rejection
     kind: str = Field(sa_type=Text)
     state_hash: str = Field(sa_type=Text)
     in_force: str | None = Field(default=None, sa_type=Text)  # the kind last published as an upsert and not retracted since
     modified_at: datetime = Field(sa_type=_TIME)
     fingerprint: str = Field(sa_type=Text)
-    position: int = Field(sa_type=Integer)  # where it stood last: breaks ties between copies
+    position: int = Field(sa_type=Integer)  # where it was last seen: breaks ties between copies
     eligible: bool = Field(default=True, sa_type=Boolean, sa_column_kwargs={"server_default": text("true")})
     default_date: date | None = Field(default=None, sa_type=Date)
     missing_since: datetime | None = Field(default=None, sa_type=_TIME)
@@ -37,7 +37,7 @@ class RowRow(SQLModel, table=True):
 
 
 class ResultRow(SQLModel, table=True):
-    """What became of a row's document, by the newest event about it: the cells are made from this."""
+    """The result of a row's document, from its newest event; the cells are derived from it."""
 
     __tablename__ = "results"
     __table_args__ = ({"schema": SCHEMA},)
@@ -57,7 +57,7 @@ class ResultRow(SQLModel, table=True):
 
 
 class Outbox(OutboxRow, table=True):
-    """Commands and rejections that wait to be published."""
+    """Commands and rejections to be published."""
 
     __tablename__ = "outbox"
     __table_args__ = (pending_index(SCHEMA), {"schema": SCHEMA})

@@ -1,4 +1,4 @@
-"""The gateway's words: what Intuit calls things, and what became of a delivery. Pure."""
+"""The gateway's types: Intuit's names of entities and operations, and the outcome of a delivery. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ OPERATIONS: dict[str, Operation] = {
     "update": "updated", "updated": "updated",
     "delete": "deleted", "deleted": "deleted",
     "merge": "merged", "merged": "merged",
-    "void": "voided", "voided": "voided",  # sources disagree on the word in CloudEvents types
+    "void": "voided", "voided": "voided",  # sources disagree about the spelling in CloudEvents types
     "email": "emailed", "emailed": "emailed",
 }  # fmt: skip
-"""Intuit's operation words, lower-case, in both formats."""
+"""Intuit's names of operations in both formats, in lower case."""
 
 _ENTITIES = (
     "Account", "Bill", "BillPayment", "Budget", "ChangeOrder", "Class", "CompanyCurrency", "CreditMemo", "Currency", "Customer",
@@ -27,36 +27,36 @@ _ENTITIES = (
     "TimeActivity", "Transfer", "Vendor", "VendorCredit",
 )  # fmt: skip
 ENTITIES = {name.lower(): name for name in _ENTITIES}
-"""CloudEvents types write entities in lower case ("billpayment"), the API and classic webhooks do not."""
+"""CloudEvents types have entities in lower case ("billpayment"), the API and classic webhooks do not."""
 
 
-class Outcome(StrEnum):
-    """What became of a delivery: the label of its metric."""
+class DeliveryOutcome(StrEnum):
+    """The outcome of a delivery, also the label of its metric."""
 
     PUBLISHED = "published"
     BAD_SIGNATURE = "bad_signature"
     UNREADABLE = "unreadable"
     TOO_LARGE = "too_large"
     TOO_SLOW = "too_slow"  # the sender, not the broker
-    UNAVAILABLE = "unavailable"  # the broker is away or too slow
+    UNAVAILABLE = "unavailable"  # the broker is unavailable or too slow
     WRONG_METHOD = "wrong_method"
 
 
 STATUS = {
-    Outcome.PUBLISHED: 200,
-    Outcome.UNREADABLE: 400,
-    Outcome.BAD_SIGNATURE: 401,
-    Outcome.WRONG_METHOD: 405,
-    Outcome.TOO_SLOW: 408,
-    Outcome.TOO_LARGE: 413,
-    Outcome.UNAVAILABLE: 503,
+    DeliveryOutcome.PUBLISHED: 200,
+    DeliveryOutcome.UNREADABLE: 400,
+    DeliveryOutcome.BAD_SIGNATURE: 401,
+    DeliveryOutcome.WRONG_METHOD: 405,
+    DeliveryOutcome.TOO_SLOW: 408,
+    DeliveryOutcome.TOO_LARGE: 413,
+    DeliveryOutcome.UNAVAILABLE: 503,
 }
-"""The HTTP status of each outcome. Only 200 makes Intuit forget a delivery."""
+"""The HTTP status of each outcome. Intuit redelivers unless it gets 200."""
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A single record that cannot be read: where it stood, as it was, and why; the rest of its delivery goes on."""
+class UnreadableRecord:
+    """A record of a delivery that cannot be read: its position, raw content, and why. It does not affect the other records."""
 
     where: str
     raw: bytes
@@ -65,21 +65,21 @@ class Refused:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery, read: one message for each entity, in Intuit's order."""
+    """A parsed delivery: one message for each entity, in Intuit's order."""
 
     format: Format
     messages: Sequence[EntityChanged]
-    refused: Sequence[Refused]
+    unreadable: Sequence[UnreadableRecord]
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a delivery. `reason` is for Intuit's operator and for our log; it repeats nothing of the content."""
+    """The outcome of a delivery. `reason` is for the sender and for our log, and does not quote the content."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     reason: str = ""
     delivery: Delivery | None = None
 
 
-class Unreadable(Exception):  # noqa: N818
-    """The whole delivery cannot be read, although its signature is right."""
+class UnreadableDeliveryError(Exception):
+    """The delivery as a whole cannot be read, although its signature is valid."""

@@ -1,4 +1,4 @@
-"""webhook-gateway: Intuit's webhooks, verified, split and republished. No tables, no Intuit API: it only listens."""
+"""The webhook gateway as a process: Intuit's webhooks, verified, split and republished. No tables, no calls to Intuit's API."""
 
 from bookrelay import service
 from bookrelay.service import Service
@@ -12,10 +12,10 @@ NAME = "webhook-gateway"
 
 
 def build_app(settings: Settings) -> Service:
-    """Build the service; nothing is connected yet."""
+    """Return the service, not yet started."""
 
     async def prepare(_: Service) -> None:
-        """The producer is all that it needs, and the service has started that."""
+        """Nothing to prepare: the service has started the producer already."""
 
     routes: list[BaseRoute] = []  # filled below: the route needs the service's producer
     app = Service(NAME, settings, prepare, routes=routes, needs_database=False)
@@ -25,5 +25,5 @@ def build_app(settings: Settings) -> Service:
 
 
 def main() -> None:
-    """Run the service as a process."""
+    """Entry point."""
     service.main(NAME, lambda: build_app(Settings.load()))

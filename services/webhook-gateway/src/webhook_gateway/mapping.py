@@ -1,6 +1,6 @@
-"""From Intuit's two webhook formats to one message for each entity. Pure: bytes in, messages out.
+"""Converts Intuit's two webhook formats to one message for each entity. Pure: bytes in, messages out.
 
-Classic is an object with `eventNotifications`, CloudEvents is a list. One delivery may hold several companies.
+Classic is an object with `eventNotifications`, CloudEvents is a list. A delivery may concern several companies.
 """
 
 import hashlib
@@ -14,35 +14,35 @@ from bookrelay.money import loads
 from bookrelay.topics import GATEWAY
 from pydantic import ValidationError
 
-from webhook_gateway.domain import ENTITIES, OPERATIONS, Delivery, Format, Operation, Refused, Unreadable
+from webhook_gateway.domain import ENTITIES, OPERATIONS, Delivery, Format, Operation, UnreadableDeliveryError, UnreadableRecord
 
-RAW_KEPT = 100_000  # bytes of a refused record: a dead letter must fit into a Kafka record
+RAW_KEPT = 100_000  # bytes of an unreadable record: a dead letter must fit into a Kafka record
 
 
 def read(body: bytes) -> Delivery:
-    """Read a delivery; raise Unreadable with a reason if none of it can be read."""
+    """Parse a delivery; raise UnreadableDeliveryError if it cannot be read at all."""
     try:
         content = loads(body)
-    except ValueError as error:  # also what is not UTF-8
+    except ValueError as error:  # includes invalid UTF-8
         where = f" at line {error.lineno} column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else ""
-        raise Unreadable(f"the body is not JSON{where}") from None
+        raise UnreadableDeliveryError(f"the body is not JSON{where}") from None
     if isinstance(content, list):
         return _collect("cloudevents", _cloudevents(content))
     if isinstance(content, dict) and isinstance(content.get("eventNotifications"), list):
         return _collect("classic", _classic(content["eventNotifications"]))
-    raise Unreadable("the body is neither a list of CloudEvents nor an object with eventNotifications")
+    raise UnreadableDeliveryError("the body is neither a list of CloudEvents nor an object with eventNotifications")
 
 
 def _collect(form: Format, records: Iterator[tuple[str, Any, EntityChangedData | str]]) -> Delivery:
     messages: list[EntityChanged] = []
-    refused: list[Refused] = []
+    unreadable: list[UnreadableRecord] = []
     for where, raw, result in records:
         if isinstance(result, str):
-            refused.append(Refused(where, json.dumps(raw, default=str).encode()[:RAW_KEPT], result))
+            unreadable.append(UnreadableRecord(where, json.dumps(raw, default=str).encode()[:RAW_KEPT], result))
         else:
-            # The envelope's time is Intuit's, not the clock's: the same notification delivered twice gives the same bytes.
+            # The envelope's time is Intuit's, so that the same notification delivered twice gives the same bytes.
             messages.append(EntityChanged.of(result, sender=GATEWAY, time=result.changed_at))
-    return Delivery(form, messages, refused)
+    return Delivery(form, messages, unreadable)
 
 
 def _cloudevents(events: list[Any]) -> Iterator[tuple[str, Any, EntityChangedData | str]]:
@@ -126,7 +126,7 @@ def _changed(
 
 
 def _guarded(reader: Any, record: Any, *more: str) -> EntityChangedData | str:
-    """Return the record, or the reason why it cannot be read, without its content."""
+    """Return the parsed record, or the reason why it cannot be read, without its content."""
     if not isinstance(record, dict):
         return "the record is not an object"
     try:
@@ -140,7 +140,7 @@ def _guarded(reader: Any, record: Any, *more: str) -> EntityChangedData | str:
 
 
 def _text(record: Any, name: str) -> str:
-    """Return a field as text; ids that come as numbers are taken."""
+    """Return a field as text; numeric ids are accepted."""
     value = _optional(record, name)
     if not value:
         raise ValueError(f"{name} is missing")
@@ -155,7 +155,7 @@ def _optional(record: Any, name: str) -> str | None:
 
 
 def _moment(text: str) -> datetime:
-    """Read 2023-10-27T19:26:27.000Z, nanoseconds, or an old sample's -0700; without a zone it is UTC."""
+    """Parse 2023-10-27T19:26:27.000Z, with nanoseconds, or with -0700 as in an old sample; without a zone it is UTC."""
     try:
         value = datetime.fromisoformat(text)
     except ValueError:

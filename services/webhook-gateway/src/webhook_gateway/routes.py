@@ -1,4 +1,4 @@
-"""The HTTP side: a bare ASGI endpoint, since every delivery passes here. The answer comes after the broker's acknowledgement."""
+"""The HTTP endpoint, as plain ASGI for speed. It responds after the broker's acknowledgement."""
 
 import asyncio
 import json
@@ -11,28 +11,28 @@ from bookrelay.transient import brief
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from webhook_gateway.domain import STATUS, Outcome, Receipt
+from webhook_gateway.domain import STATUS, DeliveryOutcome, Receipt
 from webhook_gateway.handlers import Receiving
 from webhook_gateway.settings import Settings
 
 log = telemetry.get_logger(__name__)
 
-_COUNTERS = {outcome: metrics.WEBHOOK_DELIVERIES.labels(outcome.value) for outcome in Outcome}
+_COUNTERS = {outcome: metrics.WEBHOOK_DELIVERIES.labels(outcome.value) for outcome in DeliveryOutcome}
 _NOTIFICATIONS = {form: metrics.WEBHOOK_NOTIFICATIONS.labels(form) for form in ("classic", "cloudevents")}
 
 
 def webhook_routes(settings: Settings, receiving: Receiving) -> list[Route]:
-    """Return the routes that Intuit posts to: the path with and without a final slash, since no sender follows a redirect."""
+    """Return the routes that Intuit posts to: with and without a trailing slash, since senders do not follow redirects."""
     endpoint, path = _Endpoint(settings, receiving), settings.webhook_path.rstrip("/")
     return [Route(one, endpoint) for one in dict.fromkeys((path or "/", f"{path}/"))]
 
 
-class _TooLarge(Exception):  # noqa: N818
-    """The body is larger than the setting allows."""
+class _BodyTooLargeError(Exception):
+    """The body exceeds the limit."""
 
 
-class _Gone(Exception):  # noqa: N818
-    """The sender closed the connection before the body was complete."""
+class _ClientDisconnectedError(Exception):
+    """The sender disconnected before the body was complete."""
 
 
 class _Endpoint:
@@ -46,46 +46,46 @@ class _Endpoint:
             with telemetry.span("webhook.delivery"):
                 receipt = await self._receipt(scope["method"], headers, receive)
                 _report(receipt, headers.get(b"intuit-t-id"), started)
-        except _Gone:
+        except _ClientDisconnectedError:
             return
         for message in _response(receipt):
             await send(message)
 
     async def _receipt(self, method: str, headers: dict[bytes, bytes], receive: Receive) -> Receipt:
         if method != "POST":
-            return Receipt(Outcome.WRONG_METHOD, "only POST is taken here")
+            return Receipt(DeliveryOutcome.WRONG_METHOD, "only POST is allowed")
         body: bytes | None = None
         try:
             async with asyncio.timeout(self._seconds):
                 body = await self._body(headers, receive)
                 return await self._receiving.receive(body, headers.get(b"intuit-signature"))
-        except _TooLarge:
-            return Receipt(Outcome.TOO_LARGE, f"a delivery may have at most {self._largest} bytes")
+        except _BodyTooLargeError:
+            return Receipt(DeliveryOutcome.TOO_LARGE, f"the body exceeds the limit of {self._largest} bytes")
         except (KafkaError, OSError, TimeoutError) as error:
             if body is None:
-                return Receipt(Outcome.TOO_SLOW, "the body did not arrive in time")
-            return Receipt(Outcome.UNAVAILABLE, f"the broker has not acknowledged: {brief(error)}")
+                return Receipt(DeliveryOutcome.TOO_SLOW, "the body did not arrive in time")
+            return Receipt(DeliveryOutcome.UNAVAILABLE, f"the broker has not acknowledged: {brief(error)}")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._largest:
-            raise _TooLarge
+            raise _BodyTooLargeError
         parts: list[bytes] = []
         size, more = 0, True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _Gone
+                raise _ClientDisconnectedError
             part, more = message.get("body", b""), message.get("more_body", False)
             size += len(part)
             if size > self._largest:
-                raise _TooLarge
+                raise _BodyTooLargeError
             parts.append(part)
         return b"".join(parts)
 
 
 def _report(receipt: Receipt, delivery_id: bytes | None, started: float) -> None:
-    """Count a delivery and write its one line: nothing of its content."""
+    """Count a delivery and log its line, without its content."""
     seconds = time.perf_counter() - started
     _COUNTERS[receipt.outcome].inc()
     metrics.WEBHOOK_SECONDS.observe(seconds)
@@ -96,21 +96,21 @@ def _report(receipt: Receipt, delivery_id: bytes | None, started: float) -> None
         "ms": round(seconds * 1000, 1),
     }
     if delivery is None:
-        # Anybody may post here: one line a minute for each outcome, with how often it came; the counter has all of them.
-        servers.in_force().say("delivery.refused", receipt.outcome.value, reason=receipt.reason, **fields)
+        # Anybody may post here: one line a minute for each outcome, with the number of repetitions; the metric counts all.
+        servers.in_force().say("delivery.rejected", receipt.outcome.value, reason=receipt.reason, **fields)
         return
     _NOTIFICATIONS[delivery.format].inc(len(delivery.messages))
     unknown = sum(message.data.operation == "unknown" for message in delivery.messages)
     fields |= {"format": delivery.format, "entities": len(delivery.messages)}
-    if delivery.refused or unknown:
-        first = delivery.refused[0] if delivery.refused else None
-        if delivery.refused:
-            metrics.MESSAGES_DEAD_LETTERED.labels(WEBHOOKS.name, GATEWAY).inc(len(delivery.refused))
+    if delivery.unreadable or unknown:
+        first = delivery.unreadable[0] if delivery.unreadable else None
+        if delivery.unreadable:
+            metrics.MESSAGES_DEAD_LETTERED.labels(WEBHOOKS.name, GATEWAY).inc(len(delivery.unreadable))
         log.warning(
             "delivery.published",
             **fields,
             unknown_operations=unknown,
-            dead_lettered=len(delivery.refused),
+            dead_lettered=len(delivery.unreadable),
             first_reason=f"{first.where}: {first.reason}" if first else None,
         )
     else:
@@ -121,8 +121,8 @@ def _response(receipt: Receipt) -> tuple[Message, Message]:
     status = STATUS[receipt.outcome]
     body = b"" if status == 200 else json.dumps({"error": receipt.outcome.value, "reason": receipt.reason}).encode()
     headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")]
-    if receipt.outcome is Outcome.WRONG_METHOD:
+    if receipt.outcome is DeliveryOutcome.WRONG_METHOD:
         headers.append((b"allow", b"POST"))
-    if receipt.outcome is Outcome.UNAVAILABLE:
+    if receipt.outcome is DeliveryOutcome.UNAVAILABLE:
         headers.append((b"retry-after", b"10"))
     return {"type": "http.response.start", "status": status, "headers": headers}, {"type": "http.response.body", "body": body}

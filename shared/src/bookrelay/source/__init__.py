@@ -1,4 +1,4 @@
-"""What every source of documents shares: errors, settings, when it is read, what it says, and how that leaves.
+"""What all sources of documents share: errors, settings, the polling schedule, commands and rejections, the outbox.
 
-A source reads a system outside and says what should be true in the books, or why that cannot be: docs/adding-a-source.md.
+A source reads an external system and publishes which documents shall exist, or why one cannot: see docs/adding-a-source.md.
 """

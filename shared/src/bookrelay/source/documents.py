@@ -1,4 +1,4 @@
-"""What a source says of a document: it shall be in the books, it shall not, or why it cannot be."""
+"""What a source publishes about a document: it shall exist in the books, it shall not exist, or it is rejected."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from bookrelay.messages import (
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a document cannot be in the books, and what its operator does about it."""
+    """Why a document cannot be posted, and what its operator should do."""
 
     reason: str
     fix: str
@@ -28,21 +28,21 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose documents these are: the company, the source's name, and the service that speaks."""
+    """Where documents come from: the company, the source's name, and the service that publishes them."""
 
     realm: str
     source: str
     sender: str
 
     def upsert(self, content: Content, *, key: str, version: int, modified_at: datetime, total: Decimal | None = None) -> Upsert:
-        """Say that the document `key` shall be in the books with this content; `total`: what it comes to at its source."""
+        """Return the command that document `key` shall exist with this content; `total` is the total at its source."""
         return upsert(
             content, sender=self.sender, realm=self.realm, source=self.source, source_key=key, version=version,
             modified_at=modified_at, total=total,
         )  # fmt: skip
 
     def retract(self, kind: Kind, *, key: str, version: int, modified_at: datetime, reason: str) -> RetractDocument:
-        """Say that the document `key` shall not be in the books."""
+        """Return the command that document `key` shall not exist."""
         data = RetractDocumentData(
             realm=self.realm, source=self.source, source_key=key, kind=kind, version=version, modified_at=modified_at,
             reason=reason,
@@ -52,7 +52,7 @@ class Origin:
     def reject(
         self, rejection: Rejection, *, kind: Kind, key: str, version: int, at: datetime, occurrence: int = 0
     ) -> DocumentRejected:
-        """Tell why the document `key` cannot be in the books; `occurrence` counts what was told about it in this version."""
+        """Return the event that document `key` is rejected; `occurrence` counts the rejections of this version."""
         data = DocumentRejectedData(
             realm=self.realm, source=self.source, source_key=key, kind=kind, version=version, occurrence=occurrence,
             code=rejection.code.value, reason=rejection.reason, fix=rejection.fix,

@@ -1,22 +1,22 @@
-"""What a source's client and mapping raise: each says what to do next."""
+"""The errors of a source's client and mapping; each class says what to do next."""
 
 from bookrelay.errors import BookrelayError, Code, PermanentError, TransientError
 
 
 class PausedError(BookrelayError):
-    """Only an operator can make this go on: credentials, sharing, addresses, a layout that cannot be read."""
+    """The source cannot be read until an operator acts: credentials, sharing, addresses, an unreadable layout."""
 
 
 class ThrottledError(TransientError):
-    """The system that is read asks us to wait."""
+    """The source system asks us to wait."""
 
     def __init__(self, who: str, seconds: float) -> None:
-        super().__init__(f"{who} asks for a pause of {seconds:.0f} s.", code=Code.RATE_LIMIT)
+        super().__init__(f"{who} asks us to wait {seconds:.0f} s.", code=Code.RATE_LIMIT)
         self.seconds = seconds
 
 
-class RefusedError(PermanentError):
-    """This one document cannot become a command as it is: its operator is told why, and what to do."""
+class RejectedError(PermanentError):
+    """This document cannot become a command; its operator is shown the reason and the fix."""
 
     def __init__(self, reason: str, fix: str, code: Code = Code.VALIDATION) -> None:
         super().__init__(reason, fix, code)

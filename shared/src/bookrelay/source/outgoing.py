@@ -1,4 +1,4 @@
-"""How a source's messages leave: through its outbox, committed together with the state that they follow from, then relayed."""
+"""How a source publishes: through its outbox, committed together with the state that the messages follow from, then relayed."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +12,7 @@ from bookrelay.topics import COMMANDS, EVENTS, Topic
 
 
 class Outgoing:
-    """The outbox of one schema and its relay. `step` is a loop's unit of work: it publishes what was committed, in order."""
+    """The outbox of one schema and its relay. `step` is a loop's unit of work: it publishes committed messages in order."""
 
     def __init__(self, pool: Pool, schema: str, publisher: PublishesEncoded) -> None:
         self.pool, self._schema = pool, schema
@@ -20,7 +20,7 @@ class Outgoing:
 
     @contextlib.asynccontextmanager
     async def committing(self, messages: Sequence[AnyMessage]) -> AsyncIterator[Connection]:
-        """Open a transaction for the source's own state; at the end of the block it is committed together with the messages."""
+        """Open a transaction for the source's own state; the messages are committed with it at the end of the block."""
         async with transaction(self.pool) as connection:
             yield connection
             await self._add(connection, messages)
@@ -36,10 +36,10 @@ class Outgoing:
             await outbox.add(connection, self._schema, topic, together, traces)
 
     async def step(self) -> float:
-        """Publish one batch; return how many seconds to wait before the next."""
+        """Publish one batch; return the seconds to wait before the next."""
         return await self._relay.step()
 
 
 def topic_of(message: AnyMessage) -> Topic:
-    """Return where a source's message belongs: what should be true with the commands, what was refused with the events."""
+    """Return the topic of a source's message: commands, or events for rejections."""
     return COMMANDS if isinstance(message, COMMANDS.carries) else EVENTS

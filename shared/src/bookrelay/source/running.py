@@ -1,4 +1,4 @@
-"""A source's part of its service: two loops, and what /health/ready says."""
+"""Adds a source to its service: two loops and a readiness check."""
 
 from bookrelay.service import Service
 from bookrelay.source.outgoing import Outgoing
@@ -6,9 +6,9 @@ from bookrelay.source.schedule import Schedule
 
 
 def add_source(app: Service, schedule: Schedule, outgoing: Outgoing, *, stall_seconds: float = 300) -> None:
-    """Let the service read the source by its schedule and publish what its outbox holds.
+    """Add the loops that poll the source on its schedule and publish its outbox.
 
-    A turn that takes longer than `stall_seconds` makes the service not live.
+    If a poll takes longer than `stall_seconds`, the service is not live.
     """
     app.add_ready_check(schedule.not_ready_because)
     app.add_loop("polling", schedule.step, stall_seconds=stall_seconds)

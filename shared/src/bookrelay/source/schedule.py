@@ -1,4 +1,4 @@
-"""When a source is read: turn after turn, sooner if something asks for it, later while somebody else must act."""
+"""When a source is polled: periodically, sooner on request, later while it is paused or throttled."""
 
 import asyncio
 import contextlib
@@ -11,42 +11,42 @@ from bookrelay.source.errors import PausedError, ThrottledError
 
 log = telemetry.get_logger(__name__)
 
-SPACING_SECONDS = 1.0  # between turns that are asked for: what asks is gathered, and quotas last
-PIECE_SECONDS = 0.25  # a wait is taken in pieces, short enough for a graceful stop
+SPACING_SECONDS = 1.0  # between requested polls, so that several requests share one and quotas last
+PIECE_SECONDS = 0.25  # waits are split into pieces, short enough for a graceful stop
 
 
 class Schedule:
-    """The turns of one source. `step` is a loop's unit of work; `wake` asks for a turn soon.
+    """The polls of one source. `step` is a loop's unit of work; `wake` requests a poll soon.
 
-    `turn` reads once and returns whether another turn shall follow at once. It raises PausedError, ThrottledError, or what the
-    service's loop takes for transient: then the next turn follows with the loop's backoff.
+    `poll` reads once and returns whether to poll again immediately. It raises PausedError, ThrottledError, or a transient error,
+    after which the next poll follows with the loop's backoff.
     """
 
     def __init__(
         self,
         source: str,
-        turn: Callable[[], Awaitable[bool]],
+        poll: Callable[[], Awaitable[bool]],
         *,
         every_seconds: float,
         paused_seconds: float = 60,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self._turn, self._monotonic = source, turn, monotonic
+        self._source, self._poll, self._monotonic = source, poll, monotonic
         self._every, self._paused_seconds = every_seconds, paused_seconds
         self._wake = asyncio.Event()
         self._next_at = self._earliest_at = 0.0
         self._problem: str | None = None
 
     def wake(self) -> None:
-        """Ask for a turn soon."""
+        """Request a poll soon."""
         self._wake.set()
 
     def not_ready_because(self) -> str | None:
-        """Return what keeps the source from being read, and what to do; None if nothing does."""
+        """Return why the source cannot be read, and what to do; None if it can."""
         return self._problem
 
     async def step(self) -> float:
-        """Take a turn if one is due, else wait a little."""
+        """Poll if a poll is due, else wait briefly."""
         now = self._monotonic()
         pause = self._next_at - now
         if self._wake.is_set():
@@ -59,15 +59,15 @@ class Schedule:
                 async with asyncio.timeout(min(pause, PIECE_SECONDS)):
                     await self._wake.wait()
             return 0
-        await self.take_turn()
+        await self.poll_now()
         return 0
 
-    async def take_turn(self) -> float:
-        """Take a turn now; return in how many seconds the next is due."""
+    async def poll_now(self) -> float:
+        """Poll now; return the seconds until the next poll is due."""
         self._wake.clear()
         try:
             with metrics.SOURCE_POLL_SECONDS.labels(self._source).time():
-                again = await self._turn()
+                again = await self._poll()
         except ThrottledError as error:
             log.warning("poll.throttled", source=self._source, wait_seconds=round(error.seconds, 1))
             return self._pause(error, error.seconds)
@@ -75,7 +75,7 @@ class Schedule:
             log.error("poll.paused", source=self._source, code=error.code.value, reason=error.reason, fix=error.fix)
             return self._pause(error, self._paused_seconds)
         except Exception:
-            self._problem = None  # the loop says what it is now
+            self._problem = None  # the loop reports this error
             raise
         self._problem = None
         seconds = 0.0 if again else self._every
@@ -83,7 +83,7 @@ class Schedule:
 
     def _pause(self, error: BookrelayError, seconds: float) -> float:
         self._problem = error.sentence()
-        self._wake.set()  # whatever asked for the turn is still to be done
+        self._wake.set()  # the request for a poll is still pending
         return self._plan(seconds, seconds)
 
     def _plan(self, seconds: float, earliest: float) -> float:

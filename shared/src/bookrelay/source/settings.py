@@ -1,4 +1,4 @@
-"""The settings that every source has. A service whose settings are `SourceSettings` is a source: AsyncAPI says so, too."""
+"""The settings of every source. A service whose settings are `SourceSettings` is a source, also in AsyncAPI."""
 
 from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,12 +20,12 @@ ZoneName = Annotated[str, AfterValidator(_known_zone)]
 """A time zone's name, as in the IANA database."""
 
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-"""How a source is called in commands: part of each document's identity."""
+"""A source's name in commands: part of each document's identity."""
 
 
 class SourceSettings(ServiceSettings):
-    """What every source needs: one source serves one company."""
+    """The settings of every source: one source serves one company."""
 
     of_others: ClassVar[frozenset[str]] = frozenset({"QBO_REALM_IDS"})
 
-    qbo_realm_id: RealmId = Field(description="The QuickBooks company (realm) that the source's documents belong to.")
+    qbo_realm_id: RealmId = Field(description="QuickBooks company (realm) of the source's documents.")

@@ -1,4 +1,4 @@
-"""Judges the books: every invariant between documents, links, postings and balances, computed afresh from the documents."""
+"""Audits the books: every invariant between documents, links, postings and balances, recomputed from the documents."""
 
 from __future__ import annotations
 

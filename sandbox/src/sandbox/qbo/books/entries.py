@@ -38,7 +38,7 @@ def day_of(kind: str, doc: Doc) -> str:
 
 
 def accrual(books: Books) -> Iterator[Entry]:
-    """Every posting as it stands in the journal."""
+    """Every posting of the journal."""
     for kind, table in books.journal.items():
         documents = books.company.entities.get(kind, {})
         for doc_id, postings in table.items():

@@ -421,7 +421,7 @@ class Books:
     # -- opening balances ------------------------------------------------------------------------------------------
 
     def _account_opening(self, doc: Doc) -> list[Posting]:
-        """OpeningBalance of an account; those of customers and vendors arrive as journal entries of their own."""
+        """OpeningBalance of an account; those of customers and vendors are separate journal entries."""
         amount = doc.get("OpeningBalance")
         if not amount:
             return []
@@ -542,7 +542,7 @@ def _moves_money(old: Doc, new: Doc) -> bool:
 def _settled(out: list[Posting]) -> list[Posting]:
     """Give rounding residue to the last line. Lines may carry five decimals, totals two: each line can be half a cent off.
 
-    A larger difference is left as it is, so that the audit reports it.
+    A larger difference is not corrected, so that the audit reports it.
     """
     residue = sum(posting[1] for posting in out)
     if residue and 0 < abs(residue) <= len(out) and len(out) > 1:

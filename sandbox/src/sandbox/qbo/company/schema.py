@@ -1,6 +1,6 @@
-"""Every entity of the stand-in as data: properties, lengths, references, what may be done with it, what can be asked for.
+"""Every entity of the stand-in as data: properties, lengths, references, supported operations and queries.
 
-The small language of the properties is told in `shapes.py`.
+The notation of the properties is described in `shapes.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Objects inside of documents, and the properties that several kinds share, as data.
 
-A property is written in a small language: `!` required, `=` read-only (taken and ignored), then the type: `text:N` (at most N
+A property is written in a small language: `!` required, `=` read-only (accepted and ignored), then the type: `text:N` (at most N
 characters), `id`, `num` (number), `money` (at most 15 digits), `pos` (not negative), `int:LO:HI`, `bool`, `date`, `time`,
 `email`, `url`, `ref:Kind|Kind` (must exist and be active), `ref` (unchecked), `enum:A|B`, `obj:Shape`, `list:Shape`, `any`.
 """

@@ -83,7 +83,7 @@ def masked(identifier: str) -> str:
 
 
 def _change(old: Doc | None, doc: Doc) -> str:
-    """What happened, as webhooks tell it: a list entry that is made inactive counts as deleted."""
+    """The operation as reported by webhooks: a list entry that is made inactive counts as deleted."""
     if old is None:
         return "Create"
     return "Delete" if old.get("Active") is True and doc.get("Active") is False else "Update"
@@ -113,14 +113,14 @@ class Company:
         self.sequences: dict[str, int] = {}
         self.last_number: dict[str, int] = {}
         self.files: dict[str, bytes] = {}
-        self.wanted_id: str | None = None  # the control API loads a document under an Id of its own
+        self.wanted_id: str | None = None  # the control API loads a document with its own Id
         self.subscription_ended = False
         self.subscription_status = 200  # HTTP status of 6190, which was seen with 200
         self.online_payments = False
         self.gate = ""  # a fault code that every call gets: 120, 130, 140, 150, 10200; 5020 for writes only
         self.matched: set[str] = set()  # Ids of transactions that a person matched in the bank feed
         self.country = "US"
-        self.automated_tax = False  # sales tax decides by the items which lines are taxed, whatever their TaxCodeRef says
+        self.automated_tax = False  # the items decide which lines are taxed, not their TaxCodeRef
         self.close_balance = False  # refuse (6220) to make a customer with an open balance inactive
         self.closing_password = True  # the books are closed with a password (6210) or without (6200)
         self.largest_result = 0  # a query that finds more documents gets 10100; 0: no such limit
@@ -215,7 +215,7 @@ class Company:
         self.listeners.append(listener)
 
     def on_change(self, kind: str, old: Doc | None, new: Doc | None) -> None:
-        """Tell the listeners. Called by the methods below, and by a merge, which moves what it does not change."""
+        """Notify the listeners. Called by the methods below, and by a merge, which moves documents without changing them."""
         for listener in self.listeners:
             listener(kind, old, new)
 
@@ -371,7 +371,7 @@ def owed(company: Company, kind: str, doc: Doc) -> list[tuple[tuple[str, str], D
 
 
 def _on_journals(doc: Doc) -> Decimal:
-    """Part of a payment that pays journal lines, which carry no Balance of their own."""
+    """Part of a payment that pays journal lines, which have no Balance."""
     return sum(
         (
             line["Amount"]
@@ -455,7 +455,7 @@ def restore(company: Company, state: dict[str, Any]) -> None:
 
 
 def broken_indexes(company: Company) -> list[str]:
-    """What does not hold between the documents and the store's own indexes; [] when all is well."""
+    """Inconsistencies between the documents and the store's indexes; [] if there are none."""
     found = []
     for kind, index in company.doc_numbers.items():
         for number, ids in index.items():

@@ -1,1 +1,1 @@
-"""What the stand-in's operator steers: the world of one process, its seed, faults on demand, a person's hand, webhooks out."""
+"""The control side of the stand-in: the state of a process, seed, faults on demand, a person's actions, outgoing webhooks."""

@@ -33,7 +33,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "throttle": ({"format": None, "retry_after": None}, "429 with code 3001"),
     "fault": (
         {"code": "6000", "status": None, "detail": None, "message": None, "format": "json", "commit": False, "unlisted": False},
-        "any code of the table; with `unlisted`, a code that the table lacks",
+        "any code of the table; with `unlisted`, a code that is not in the table",
     ),
     "unauthorized": ({"detail": "Token expired: AB01..."}, "401 with code 3200"),
     "item_throttle": ({}, "one batch item fails with 3001 (match applies to the item)"),
@@ -76,7 +76,7 @@ PROFILES: dict[str, list[dict[str, Any]]] = {
 MATCHES = ("operation", "entity", "realm", "path", "method", "requestid", "body")
 
 
-# Where a fault can do anything. A rule is not used up by requests of another kind.
+# The operations that a fault can affect. A rule is not used up by other requests.
 TOKEN_FAULTS = frozenset(
     {
         "latency",
@@ -95,7 +95,7 @@ BATCH_ONLY = frozenset({"batch_cut"})
 
 
 def concerns(fault: str, operation: str) -> bool:
-    """Can this fault befall a request of this operation (items of a batch apart)?"""
+    """Whether this fault can affect a request of this operation (apart from items of a batch)."""
     if operation in ("token", "revoke"):
         return fault in TOKEN_FAULTS
     return fault not in TOKEN_ONLY | ITEM_ONLY and (operation == "batch" or fault not in BATCH_ONLY)
@@ -167,7 +167,7 @@ class Rule:
 
 @dataclass(slots=True)
 class Injector:
-    """All rules in force."""
+    """All active rules."""
 
     seed: int
     rules: list[Rule] = field(default_factory=list)
@@ -191,9 +191,7 @@ class Injector:
             match[key] = [str(v) if key in ("path", "body") else str(v).lower() for v in values]
         code = str({**defaults, **spec}.get("code", ""))
         if "code" in defaults and code not in TABLE and not spec.get("unlisted"):
-            raise ValueError(
-                f'unknown code {code!r}: Intuit\'s table lacks it; to answer with it all the same, add "unlisted": true'
-            )
+            raise ValueError(f'unknown code {code!r}: it is not in Intuit\'s table; to use it anyway, add "unlisted": true')
         self.made += 1
         count = spec.get("count")
         rule = Rule(

@@ -1,4 +1,4 @@
-"""A person works in QuickBooks' own pages: edit, pay, void, delete, merge. No API gates, but the same books and webhooks."""
+"""A person's actions in QuickBooks' user interface: edit, pay, void, delete, merge. No API gates, same books and webhooks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REF_FIELDS = {
 
 
 def act(company: Company, operation: str, kind: str, doc_id: str, changes: dict[str, Any]) -> Doc | None:
-    """One operation; returns the document as it is then, None when it is gone. Raises Fault, or KeyError for unknown words."""
+    """Perform one operation; returns the resulting document, None if deleted. Raises Fault, or KeyError for unknown names."""
     entity = KINDS[kind]
     options = Options(person=True)
     body = {"Id": doc_id, **{k: v for k, v in changes.items() if k != "Id"}}
@@ -88,7 +88,7 @@ def _pay(company: Company, kind: str, doc_id: str, changes: dict[str, Any]) -> D
 
 
 def _merge(company: Company, kind: str, loser_id: str, winner_id: str) -> Doc:
-    """The loser disappears, everything that named it names the winner."""
+    """The merged entry disappears, and all references to it become references to the survivor."""
     loser, winner = company.get(kind, loser_id), company.get(kind, winner_id)
     if loser is None or winner is None or loser_id == winner_id:
         raise Fault("610")
@@ -116,7 +116,7 @@ def _merge(company: Company, kind: str, loser_id: str, winner_id: str) -> Doc:
 
 
 def _repointed(value: Any, names: frozenset[str], loser_id: str, target: dict[str, str]) -> Any:
-    """`value` with references to the loser replaced; the same object where there is none."""
+    """`value` with references to the loser replaced; the same object if there are none."""
     if isinstance(value, dict):
         changed = {}
         for key, item in value.items():

@@ -108,7 +108,7 @@ class Control:
         world, hooks, held = self.world, self.world.webhooks, self.world.held
         World.__init__(world, world.config)
         world.held = held
-        # the running sender keeps its object; what waits in it tells of documents that are gone
+        # the running sender keeps its object; its queue is about deleted documents
         hooks.forget(keep_subscribers=bool(body.get("keep_webhooks", False)))
         world.webhooks = hooks
         for company in world.companies.values():
@@ -137,7 +137,7 @@ class Control:
         ]
 
     def add_company(self, params: dict[str, str], body: Any) -> Answer:
-        """A new realm with its tokens, or more settings for one that is there (plan, subscription, ...)."""
+        """A new realm with its tokens, or settings of an existing one (plan, subscription, ...)."""
         plan = body.get("plan", self.world.config.plan)
         if plan not in PLANS:
             raise ValueError(f"plan must be one of {', '.join(PLANS)}")
@@ -172,7 +172,7 @@ class Control:
 
     @staticmethod
     def _change_plan(company: Company, plan: str) -> None:
-        """Another subscription; CompanyInfo tells it by its OfferingSku."""
+        """Change the subscription; CompanyInfo shows it in its OfferingSku."""
         company.plan = plan
         old = next(iter(company.rows("CompanyInfo")), None)
         if old is not None:
@@ -230,7 +230,7 @@ class Control:
         return 200, {"removed": self.world.injector.clear(params.get("id"))}
 
     def release(self, params: dict[str, str], body: Any) -> Answer:
-        """Every request that an injected fault holds goes on now (latency, late_delivery, requestid_race, slow_token)."""
+        """Continue every request delayed by an injected fault (latency, late_delivery, requestid_race, slow_token)."""
         return 200, {"released": self.world.release()}
 
     def _modes(self) -> dict[str, Any]:
@@ -284,7 +284,7 @@ class Control:
         return 200, {"requests": rows[:limit], "last": self.world.sequence}
 
     def clear_requests(self, params: dict[str, str], body: Any) -> Answer:
-        """Forget the log; sequence numbers go on."""
+        """Clear the log; sequence numbers continue."""
         self.world.log.clear()
         return 200, {"last": self.world.sequence}
 

@@ -1,4 +1,4 @@
-"""State files: everything that a stand-in of another day needs to go on, written beside and moved over."""
+"""State files: everything that a stand-in needs to continue later, written atomically."""
 
 from __future__ import annotations
 

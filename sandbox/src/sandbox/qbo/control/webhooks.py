@@ -88,10 +88,10 @@ class Subscriber:
 
 
 class Webhooks:
-    """Gathers events and sends them, for each subscriber in order: a delivery that fails holds back the later ones."""
+    """Collects events and sends them to each subscriber in order: a failed delivery delays the later ones."""
 
     def __init__(self, seed: int, *, now: Callable[[], float], verifier_token: Callable[[], str]) -> None:
-        """`now` is the stand-in's clock; `verifier_token` signs for endpoints that bring no token of their own."""
+        """`now` is the stand-in's clock; `verifier_token` signs for endpoints without their own token."""
         self.seed = seed
         self.now = now
         self.verifier_token = verifier_token
@@ -140,7 +140,7 @@ class Webhooks:
             self.wake.set()
 
     def idle(self, subscriber: Subscriber) -> bool:
-        """Every change has been looked at, each attempt is answered, nothing is due: only the clock or a change brings more."""
+        """Whether every change is processed, every attempt has a response, and nothing is due."""
         if subscriber.sending:
             return False
         if subscriber.paused or not (subscriber.waiting or subscriber.head):
@@ -195,7 +195,7 @@ class Webhooks:
             await self.client.aclose()
 
     async def _run(self) -> None:
-        """One task for each endpoint that has something to get: a slow one holds up nobody else."""
+        """One task for each endpoint with pending deliveries, so that a slow endpoint delays no other."""
         assert self.wake is not None
         while True:
             self.wake.clear()
@@ -252,7 +252,7 @@ class Webhooks:
         return []
 
     async def _attempt(self, subscriber: Subscriber) -> bool:
-        """One delivery; True when acknowledged. The next attempt is reckoned from the beginning of this one."""
+        """Send one delivery; True when acknowledged. The next attempt is scheduled from the start of this one."""
         head, begun = subscriber.head, self.now()
         body = render(subscriber, [(event, event_id) for _, event, event_id in head])
         twice = subscriber.duplicate and self.random.random() < subscriber.duplicate

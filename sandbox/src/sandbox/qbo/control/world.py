@@ -1,4 +1,4 @@
-"""Everything one stand-in holds: companies, tokens, limits, fault rules, request log, webhooks. Knows no HTTP."""
+"""The state of one stand-in: companies, tokens, limits, fault rules, request log, webhooks. Independent of HTTP."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Config:
 
 @dataclass(slots=True)
 class Modes:
-    """Ways of behaving that are no single fault; set by the control API."""
+    """Modes of behaviour, set by the control API."""
 
     ignore_requestid: bool = False
-    requestid_seconds: float | None = None  # a stored requestid is forgotten after so long
+    requestid_seconds: float | None = None  # lifetime of a stored requestid
     remember_errors: bool = False  # 4xx answers are replayed for their requestid too
     requestid_race: float = 0.0  # seconds between the check of a requestid and the commit
     requestid_busy: bool = False  # an equal requestid in progress gets 600 instead of waiting
@@ -157,7 +157,7 @@ class World:
         return company
 
     def connect(self, realm_id: str, client_id: str | None = None) -> dict[str, Any]:
-        """A fresh grant for a company and an app (the first one, unless told), as a client needs it."""
+        """A new grant for a company and an app (the first one by default), as a client needs it."""
         client_id = client_id or self.client_id
         if client_id not in self.oauth.clients:
             raise ValueError(f"unknown client {client_id}")
@@ -215,7 +215,7 @@ class World:
         }
 
     def set_stale(self, seconds: float) -> None:
-        """Queries see the past for so long after each change."""
+        """How long queries return stale results after each change."""
         self.modes.stale_seconds = seconds
         for company in self.companies.values():
             company.stale_seconds = seconds
@@ -223,7 +223,7 @@ class World:
                 company.past.clear()
 
     def invariants(self) -> dict[str, list[str]]:
-        """Per realm what does not hold in the books; the check of this package's own indexes comes with it."""
+        """Violated invariants of the books and indexes, by realm."""
         found = {}
         for realm_id, company in self.companies.items():
             found[realm_id] = [*invariants(company), *store.broken_indexes(company)]

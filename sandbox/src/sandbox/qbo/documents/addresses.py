@@ -1,11 +1,11 @@
-"""What the server does to addresses: each gets an Id of its own, Country becomes the ISO code of three letters."""
+"""The server's changes to addresses: each gets an Id, Country becomes the three-letter ISO code."""
 
 from __future__ import annotations
 
 from sandbox.qbo.company.schema import KINDS
 from sandbox.qbo.company.store import Company, Doc
 
-# ISO 3166-1: two letters, three letters, and the names that people write. A text that is not here stays as it was sent.
+# ISO 3166-1: two letters, three letters, and the names that people write. Other texts are kept unchanged.
 _COUNTRIES = """
 AE ARE United Arab Emirates|AR ARG Argentina|AT AUT Austria|AU AUS Australia|BE BEL Belgium|BR BRA Brazil|CA CAN Canada
 CH CHE Switzerland|CL CHL Chile|CN CHN China|CO COL Colombia|CR CRI Costa Rica|CZ CZE Czechia|DE DEU Germany|DK DNK Denmark

@@ -1,4 +1,4 @@
-"""What QuickBooks applies by itself: open credit memos to open invoices of the same customer, where the company wants it so."""
+"""Automatic application of open credit memos to open invoices of the same customer, if the company's settings say so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def payment_for(company: Company, kind: str, doc: Doc) -> Doc | None:
     if not amount:
         return None
     lines = [*_shares("Invoice", invoices, amount), *_shares("CreditMemo", memos, amount)]
-    # the day of the new document, which is not in a closed period, as it was taken
+    # the day of the new document, which was accepted and hence is not in a closed period
     same: Doc = {name: doc[name] for name in ("TxnDate", "CurrencyRef", "ExchangeRate") if name in doc}
     return {**same, "CustomerRef": {"value": _whose(doc)[0]}, "TotalAmt": ZERO, "PrivateNote": NOTE, "Line": lines}
 

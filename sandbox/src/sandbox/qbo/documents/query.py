@@ -369,7 +369,7 @@ def _predicate(entity: Entity, condition: Condition, company: Company) -> Callab
 
 
 def _attached(name: str, condition: Condition) -> Callable[[Doc], bool]:
-    """An attachable hangs on several documents: one that fits is enough."""
+    """An attachable may belong to several documents: one match is enough."""
     if condition.op not in ("=", "in"):
         raise Fault("4001", value=f"operator '{condition.op}' is not supported for property {name}")
     key, wanted = "type" if name.endswith("Type") else "value", {folded(value) for value in condition.values}
@@ -462,7 +462,7 @@ def run(
         and entity.group in ("name", "list")
         and not any(c.name.lower() == "active" for c in statement.where)
     ):
-        # a list shows what is in use, unless asked; an Id asked for by name is shown whatever its state
+        # by default a list contains only active entries; a query by Id returns the entry in any state
         predicates.append(lambda doc: doc.get("Active", True) is True)
     rows: Iterable[Doc] = _candidates(company, entity, statement)
     for name, _ in statement.order:

@@ -153,7 +153,7 @@ def _sales_lines(change: Change) -> tuple[Decimal, Decimal, Decimal]:
 
 
 def _group(change: Change, line: Doc) -> Decimal:
-    """A bundle: its parts are item lines, or text; without an amount of its own it counts by them."""
+    """A bundle: its parts are item lines, or text; without an amount, theirs are added up."""
     total = ZERO
     for part in line.setdefault("GroupLineDetail", {}).get("Line", ()):
         if part.get("DetailType") in ("DescriptionOnly", "DescriptionLineDetail"):
@@ -184,7 +184,7 @@ def _sales_item(change: Change, line: Doc) -> Decimal:
         if item.get("Type") == "Inventory" and item.get("InvStartDate", "") > doc["TxnDate"] and change.entity.kind != "Estimate":
             raise Fault("6270", value=item["Name"])
     if company.country in vat.COUNTRIES:
-        pass  # no words, and no sales tax that decides by itself
+        pass  # no tax words, and no automated sales tax
     elif "TaxCodeRef" not in detail:
         detail["TaxCodeRef"] = TAXED if item and item.get("Taxable") else UNTAXED
     elif detail["TaxCodeRef"]["value"] == "CustomSalesTax":

@@ -193,7 +193,7 @@ def _mark_estimate(change: Change, invoice: Doc) -> None:
 
 
 def unlink_payments(change: Change, invoice: Doc) -> None:
-    """A voided invoice lets go of its payments: their money is unapplied."""
+    """The payments of a voided invoice become unapplied."""
     reduce_payments(change, amount_paid(invoice), keep_link=False)
 
 

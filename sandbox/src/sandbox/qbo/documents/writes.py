@@ -222,7 +222,7 @@ KEPT = frozenset({"Id", "SyncToken", "sparse", "domain", "MetaData"})
 NAME_OF = {"Customer": "DisplayName", "Vendor": "DisplayName", "Employee": "DisplayName"}
 
 
-# A full update empties what is left out; what cannot be empty stays as it was.
+# A full update clears omitted properties; those that cannot be empty are kept.
 KEPT_ON_FULL: dict[str, tuple[str, ...]] = {
     "txn": ("TxnDate", "LinkedTxn", "CurrencyRef", "ExchangeRate"),
     "name": ("Active", "CurrencyRef", "PrintOnCheckName"),

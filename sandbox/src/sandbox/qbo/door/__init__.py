@@ -1,1 +1,1 @@
-"""Where clients come in: HTTP, the company API, OAuth, files and pages. It decides nothing about documents."""
+"""The endpoints for clients: HTTP, the company API, OAuth, files and pages. Without any rules about documents."""

@@ -224,7 +224,7 @@ class Api:
                     return replay
             reply = self._work(request)
         except Fault as fault:
-            # a time-out is the gateway's answer, and the gateway speaks XML whatever was asked for
+            # a timeout is the gateway's response, which is XML whatever the Accept header says
             reply = self.fault(fault, record, form="xml" if fault.code == "6002" else "json")
         else:
             if request.call.operation in WRITES and record.committed:

@@ -82,7 +82,7 @@ class App:
         except Unanswered as cut:
             await _cut(receive, send, cut)
             return
-        except Exception:  # a bug of ours: say so where the operator looks, and answer as Intuit would
+        except Exception:  # a bug of ours: log it, and respond as Intuit would
             self.world.internal_errors += 1
             traceback.print_exc(file=sys.stderr)
             reply = Reply(500, JSON, dumps(envelope(Fault("10000"), self.api.time())))
@@ -169,7 +169,7 @@ class App:
         return reply
 
     async def _wait(self, seconds: float) -> None:
-        """A wait of an injected fault: so long, or until it is released."""
+        """Wait for an injected fault: this long, or until it is released."""
         event, held = asyncio.Event(), self.world.held
         held.add(event)
         try:
@@ -180,7 +180,7 @@ class App:
             held.discard(event)
 
     def _before(self, rule: Rule, request: Request) -> Reply | None:
-        """What a fault does before anything is committed; None: go on."""
+        """Apply a fault before anything is committed; None: continue."""
         a, record = rule.arguments, request.record
         match rule.fault:
             case "reset":
@@ -201,7 +201,7 @@ class App:
             case "server_error" | "fault" if not a["commit"]:
                 reply = self._failure(rule, request)
                 if reply.status not in GATE_STATUSES:
-                    self.api.meter(request)  # Intuit counts a read that it refuses, too
+                    self.api.meter(request)  # Intuit also counts a read that it refuses
                 return reply
             case "html_503" | "html" if not a["commit"]:
                 return self._failure(rule, request)
@@ -236,7 +236,7 @@ class App:
         return self.api.fault(fault, request.record, form=a["format"])
 
     async def _deliver_late(self, request: Request, delay: float) -> None:
-        """The request takes effect long after its sender gave up; gates and requestid hold as at any time."""
+        """Apply the request long after its sender gave up; gates and requestid apply as usual."""
         workspace = self.world.oauth
         await self._wait(delay)
         if self.world.oauth is not workspace:
@@ -322,7 +322,7 @@ GATE_STATUSES = (401, 403, 429)  # refused before Intuit's servers look at the r
 
 
 def html(status: int, text: str) -> Reply:
-    """What a proxy or firewall answers that stands before Intuit's servers."""
+    """The response of a proxy or firewall in front of Intuit's servers."""
     said = f"{status} {text}"
     page = f"<html>\r\n<head><title>{said}</title></head>\r\n<body><center><h1>{said}</h1></center></body>\r\n</html>"
     return Reply(status, "text/html", page.encode())

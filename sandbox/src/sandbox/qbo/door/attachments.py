@@ -105,7 +105,7 @@ def _store(company: Company, pair: dict[str, tuple[dict[str, str], bytes]]) -> D
 
 
 def touch_parents(company: Company, doc: Doc) -> None:
-    """An attachment moves the SyncToken of the document it hangs on."""
+    """An attachment changes the SyncToken of its document."""
     for reference in doc.get("AttachableRef", ()):
         target = reference.get("EntityRef") or {}
         parent = company.get(str(target.get("type")), str(target.get("value")))

@@ -1,4 +1,4 @@
-"""PDF, send, pay link and the tax service: small endpoints that hang on a document."""
+"""PDF, send, pay link and the tax service: small endpoints for a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the stand-in over HTTP: binds first, then says on stdout where it is, then serves until SIGTERM."""
+"""Runs the stand-in over HTTP: binds, prints its address on stdout, then serves until SIGTERM."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sandbox.qbo.door.app import App, create_app
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; raises OSError when the port is taken."""
-    # With the protocol named asyncio switches Nagle off; without, every answer on a kept connection waits 40 ms.
+    # asyncio disables Nagle's algorithm only if the protocol is given; else each response on a keep-alive connection waits 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -55,14 +55,14 @@ def build(
 
 
 class Server(uvicorn.Server):
-    """uvicorn that returns on SIGTERM and SIGINT; by itself it raises the signal again, and the state would not be saved."""
+    """uvicorn that returns on SIGTERM and SIGINT; otherwise it raises the signal again, and the state would not be saved."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     def obey_signals(self) -> None:
-        """From now on a signal ends the server; before the first line is printed, so that no early signal is a crash."""
+        """Handle signals from now on, before the first line is printed, so that an early signal is not a crash."""
 
         def stop(signum: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit and signum == signal.SIGINT
@@ -112,7 +112,10 @@ def serve(
     try:
         app = build(listener, seed=seed, plan=plan, limits=limits, state_file=state_file, host=host)
     except (OSError, ValueError, EOFError, AttributeError, KeyError) as error:
-        print(f"sandbox qbo: cannot read the state file {state_file}: {error}. Move it away to start afresh.", file=sys.stderr)
+        print(
+            f"sandbox qbo: cannot read the state file {state_file}: {error}. Remove it to start with an empty state.",
+            file=sys.stderr,
+        )
         return 1
     server = server_for(app)
     server.obey_signals()

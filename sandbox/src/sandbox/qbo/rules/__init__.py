@@ -1,1 +1,1 @@
-"""What Intuit takes and refuses, whatever the kind: fault codes, validation, gates, taxes, limits, tokens. Stores nothing."""
+"""What Intuit accepts and refuses, for all kinds: fault codes, validation, gates, taxes, limits, tokens. Stores nothing."""

@@ -1,4 +1,4 @@
-"""What all kinds of writes share: the change being prepared, plan and period gates, DocNumber, currency, terms, line amounts."""
+"""The common parts of all writes: the change being prepared, plan and period gates, DocNumber, currency, terms, line amounts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def bump(company: Company, old: Doc, new: Doc) -> Doc:
 
 
 def check_plan(company: Company, entity: Entity) -> None:
-    """5030 where the company's plan lacks the entity."""
+    """5030 if the company's plan does not include the entity."""
     if PLANS.index(company.plan) < PLANS.index(entity.plan):
         raise Fault("5030", value=entity.kind)
 
@@ -297,7 +297,7 @@ def check_owner(change: Change) -> None:
 
 
 def check_settled(company: Company, doc: Doc, operation: str, options: Options) -> None:
-    """What the bank feed matched and what merchant services processed stays as it is."""
+    """Transactions that are matched in the bank feed or processed by merchant services cannot be changed."""
     if options.person:
         return
     if doc["Id"] in company.matched and operation != "update":

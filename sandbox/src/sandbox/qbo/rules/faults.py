@@ -274,7 +274,7 @@ class Fault(Exception):  # noqa: N818 - Intuit's own word
         status: int | None = None,
         **fill: object,
     ) -> None:
-        row = TABLE.get(code) or Row(400, VALIDATION, "Unlisted", "A code that the table lacks.")
+        row = TABLE.get(code) or Row(400, VALIDATION, "Unlisted", "A code that is not in the table.")
         super().__init__(code)
         self.code = code
         self.element = element

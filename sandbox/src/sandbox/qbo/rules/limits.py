@@ -163,7 +163,7 @@ class Limits:
         return True
 
     def leave(self, realm_id: str, app: str) -> None:
-        """A request that was let in is done."""
+        """Count an admitted request as finished."""
         self.flying = max(0, self.flying - 1)
         in_flight = self._realm(realm_id).in_flight
         in_flight[app] = max(0, in_flight.get(app, 0) - 1)

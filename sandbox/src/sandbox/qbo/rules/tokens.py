@@ -65,7 +65,7 @@ class Tokens:
         self.clock = clock
         self.rng = rng
         self.clients = {client_id: client_secret}
-        self.redirects: set[str] = set()  # empty: any redirect_uri is taken
+        self.redirects: set[str] = set()  # empty: any redirect_uri is accepted
         self.settings = TokenSettings()
         self.grants: list[Grant] = []
         self.access: dict[str, Access] = {}

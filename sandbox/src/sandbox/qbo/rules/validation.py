@@ -365,7 +365,7 @@ def _list(shape: str) -> Checker:
                 raise Fault("2120", element=name, value=item)
             line = clean_shape(shape, item, company)
             if item.get("Amount") == "" and not _has_price(line):
-                line["Amount"] = Decimal(0)  # clients write nothing for nought
+                line["Amount"] = Decimal(0)  # clients send an empty text for zero
             out.append(line)
         return out
 
@@ -430,7 +430,7 @@ def clean_shape(shape: str, value: dict[str, Any], company: Company) -> dict[str
 
 
 def _sales_customer(fault: Fault, entity: Entity, item: Any, company: Company) -> Fault:
-    """6250 instead of 2500 where a sales form names a customer that is there but inactive."""
+    """6250 instead of 2500 if a sales form names an inactive customer."""
     if fault.code != "2500" or entity.kind not in SALES_FORMS or type(item) is not dict:
         return fault
     return Fault("6250") if company.get("Customer", str(item.get("value"))) else fault

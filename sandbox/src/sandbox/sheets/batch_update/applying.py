@@ -30,7 +30,7 @@ def apply(book: Spreadsheet, requests: list[dict[str, Any]]) -> list[dict[str, A
 
 
 def _appearance(book: Spreadsheet, spec: Request) -> None:
-    """How cells look changes nothing that is stood in for: taken if it names a tab that is there, and forgotten."""
+    """Formatting requests: accepted if the tab exists, and ignored."""
     for value in (spec, *spec.values()):
         if isinstance(value, dict) and "sheetId" in value:
             book.sheet(int(value["sheetId"]))

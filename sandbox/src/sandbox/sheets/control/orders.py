@@ -1,4 +1,4 @@
-"""`/control/<what>`: faults, clock, settings, what stands in the sheets, and the orders of a person."""
+"""`/control/<what>`: faults, clock, settings, the sheets' content, and a person's actions."""
 
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +18,7 @@ from sandbox.standin import answer, read_json
 
 
 async def serve(google: Google, request: Request) -> Response:
-    """Dispatch `/control/<what>`; a wrong order is answered 400 with what is wrong."""
+    """Dispatch `/control/<what>`; an invalid request gets 400 with the reason."""
     cells.TODAY.set(google.clock.now().date())
     try:
         order = await read_json(request)

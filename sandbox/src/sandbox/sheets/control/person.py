@@ -1,4 +1,4 @@
-"""A person's hand in a sheet: fill in rows, edit cells, insert, delete, sort, copy and move rows. Orders count rows from 1."""
+"""A person's actions in a sheet: fill in rows, edit cells, insert, delete, sort, copy and move rows. Rows count from 1."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,1 +1,1 @@
-"""What one read of the sheet leads to: keys, documents, deletions, outcomes, cells, a module for each. It carries nothing out."""
+"""Plans what follows from one read of the sheet: keys, documents, deletions, results and cells, each in its module. Pure."""

@@ -1,4 +1,4 @@
-"""What the watcher's own cells say, and which of them a read finds to be written. Nobody else's cell is ever touched."""
+"""The content of the watcher's own cells, and which of them to write. No other cell is ever written."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,13 +11,13 @@ from sheet_watcher.planning.keys import Keys
 from sheet_watcher.planning.plan import Plan
 from sheet_watcher.planning.poll import Poll
 
-MAX_ROWS_WRITTEN = 500  # in one request: well under the 2 MB that Google advises; the rest follows a fresh read
+MAX_ROWS_WRITTEN = 500  # in one request: well under the 2 MB that Google recommends; the others follow after another read
 
 Results = Mapping[tuple[str, Kind], Result]  # by key and kind
 
 
 def plan_writes(poll: Poll, plan: Plan, keys: Keys) -> None:
-    """Write what differs from what the cells shall say, once keys, documents and deletions of this read are planned."""
+    """Plan the writing of all cells that differ from their intended content, after keys, documents and deletions."""
     results = _results_after(poll, plan)
     owners = {row.position: key for key, row in keys.owners.items()}
     columns = poll.snapshot.layout.columns
@@ -37,7 +37,7 @@ def plan_writes(poll: Poll, plan: Plan, keys: Keys) -> None:
 
 
 def cells_of(row: KnownRow, results: Results) -> dict[str, str]:
-    """Return what the watcher's cells of this row shall say: the newest outcome, or "pending" while there is none."""
+    """Return the intended content of the watcher's cells in this row: the latest result, or "pending" if there is none."""
     current = results.get((row.key, row.kind))
     invoice, bill = results.get((row.key, Kind.INVOICE)), results.get((row.key, Kind.BILL))
     settled = current if current and current.version >= row.version else None
@@ -58,12 +58,12 @@ def cells_of(row: KnownRow, results: Results) -> dict[str, str]:
 
 
 def written_time(moment: datetime | None) -> str:
-    """Return a time as it stands in the sheet: UTC, whole seconds."""
+    """Return a time as shown in the sheet: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
 
 
 def _results_after(poll: Poll, plan: Plan) -> Results:
-    """Return the results as they are once the plan is committed: a refusal keeps the id, the url and the time that were known."""
+    """Return the results as of the plan's commit: a rejection keeps the previous id, URL and time."""
     results = dict(poll.state.results)
     for result in plan.results:
         before = results.get((result.key, result.kind))
@@ -73,16 +73,16 @@ def _results_after(poll: Poll, plan: Plan) -> Results:
 
 
 def _with_its_key(poll: Poll, keys: Keys, row: SheetRow) -> Mapping[str, str]:
-    """Return the cells of a row that gets a key; a copy loses the results that were copied with it."""
+    """Return the cells of a row that gets a key; in a copied row the copied results are cleared."""
     key = keys.to_write[row.position]
     if key in poll.state.rows:
-        return {KEY: key}  # the rest follows when the key was read back
+        return {KEY: key}  # the other cells follow once the key has been read back
     blank = dict.fromkeys(RESULT_COLUMNS, "") if row.position in keys.copies else {}
     return {**blank, **({STATUS: PENDING} if poll.rules.is_eligible(row) else {}), KEY: key}
 
 
 def _with_its_results(poll: Poll, plan: Plan, row: SheetRow, key: str | None, results: Results) -> Mapping[str, str]:
-    """Return the cells of a row that holds `key`, nothing for rows that are not ours; remember what the sheet shows already."""
+    """Return the cells of a row that has `key`, none for rows that are not ours; record what the sheet already shows."""
     known = plan.row_after(key, poll.state.rows) if key else None
     if known is None:
         return {}

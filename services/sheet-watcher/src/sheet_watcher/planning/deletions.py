@@ -1,4 +1,4 @@
-"""Rows that are gone: when a deleted row's document is retracted, and when too many are missing to believe it."""
+"""Deleted rows: when their documents are retracted, and when too many rows are missing at once to act on it."""
 
 from bookrelay.messages import Kind
 
@@ -6,11 +6,11 @@ from sheet_watcher.planning.keys import Keys
 from sheet_watcher.planning.plan import Plan
 from sheet_watcher.planning.poll import Poll
 
-RETRACTED = "retracted"  # the state hash of a row whose document was withdrawn: any content is new
+RETRACTED = "retracted"  # the state hash of a row whose document was retracted: any content is a change
 
 
 def plan_deletions(poll: Poll, plan: Plan, keys: Keys) -> None:
-    """Retract what was deleted: only after it was missing in every read for a while, and never too much at once."""
+    """Retract the documents of rows that were missing from every read for a while, unless more are missing than the limit."""
     restored = set(keys.to_write.values())
     overdue = []
     for key, known in poll.state.rows.items():
@@ -20,7 +20,7 @@ def plan_deletions(poll: Poll, plan: Plan, keys: Keys) -> None:
         if known.missing_since is None:
             plan.change(known, known.model_copy(update={"missing_since": poll.now}))
         elif known.eligible and poll.is_long_gone(known):
-            overdue.append(known)  # one that was paid when it was last seen has been archived: its document stays
+            overdue.append(known)  # a row that was paid when last seen was archived: its document stays
     if len(overdue) > poll.rules.retract_limit:
         plan.retractions_held = len(overdue)
         return
@@ -34,6 +34,6 @@ def plan_deletions(poll: Poll, plan: Plan, keys: Keys) -> None:
 
 
 def retract(poll: Poll, plan: Plan, kind: Kind, *, key: str, version: int, reason: str) -> None:
-    """Add the command that a row's document of this kind shall not exist, and why."""
+    """Add the command to retract a row's document of this kind."""
     command = poll.rules.origin.retract(kind, key=key, version=version, modified_at=poll.now, reason=reason)
     plan.add_message(command, key, version)

@@ -1,4 +1,4 @@
-"""From a row that holds its key to commands: nothing new, a document, another kind of document, or a refusal."""
+"""Plans the messages of a row that has a key: none, an upsert, a change of kind, or a rejection."""
 
 from datetime import date
 
@@ -6,21 +6,21 @@ from bookrelay.messages import Kind
 from bookrelay.source.documents import Rejection
 
 from sheet_watcher.domain import PENDING, STATUS, KnownRow, SheetRow
-from sheet_watcher.mapping import Invalid, Valid, map_row
+from sheet_watcher.mapping import InvalidRow, ValidRow, map_row
 from sheet_watcher.planning.cells import cells_of
 from sheet_watcher.planning.deletions import retract
-from sheet_watcher.planning.outcomes import refusal
 from sheet_watcher.planning.plan import Plan
 from sheet_watcher.planning.poll import Poll
+from sheet_watcher.planning.results import rejection_result
 from sheet_watcher.planning.state_hashes import earlier_hashes, state_hash
 
 
 def plan_document(poll: Poll, plan: Plan, key: str, row: SheetRow) -> None:
-    """Say what a row with its key means, and remember where it was seen."""
+    """Plan the messages of a row, and record where it was seen."""
     known = poll.state.rows.get(key)
     eligible = poll.rules.is_eligible(row)
     if row.is_blank() or (known is None and (row.shows_a_document() or not eligible)):
-        return  # emptied: as good as deleted; or not ours to post
+        return  # emptied, which counts as deleted; or not ours to post
     if known is not None:
         seen = known.model_copy(
             update={
@@ -29,7 +29,7 @@ def plan_document(poll: Poll, plan: Plan, key: str, row: SheetRow) -> None:
         )  # fmt: skip
         plan.change(known, seen)
         if not eligible:
-            return  # paid, or withdrawn for a while: the document is left as it is
+            return  # paid, or temporarily not eligible: the document stays unchanged
     _plan_eligible(poll, plan, key, row, known)
 
 
@@ -38,12 +38,12 @@ def _plan_eligible(poll: Poll, plan: Plan, key: str, row: SheetRow, known: Known
     mapped = _map(poll, plan, key, row, default_date or poll.today, known.kind if known else None)
     hashed = state_hash(mapped)
     same = known is not None and known.state_hash in (hashed, *earlier_hashes(mapped))
-    if same and not _is_asked_again(poll, plan, row, known):
+    if same and not _is_retry_requested(poll, plan, row, known):
         _keep_hash(poll, plan, key, hashed)
         return
     version = (known.version if known else 0) + 1
     in_force = known.in_force if known else None
-    if isinstance(mapped, Valid):
+    if isinstance(mapped, ValidRow):
         if in_force is not None and in_force != mapped.kind:  # the direction was corrected
             retract(poll, plan, in_force, key=key, version=version, reason=f"The row is {_article(mapped.kind)} now.")
             version += 1
@@ -58,42 +58,42 @@ def _plan_eligible(poll: Poll, plan: Plan, key: str, row: SheetRow, known: Known
     plan.change(known, after)
 
 
-def _map(poll: Poll, plan: Plan, key: str, row: SheetRow, default_date: date, last_kind: Kind | None) -> Valid | Invalid:
+def _map(poll: Poll, plan: Plan, key: str, row: SheetRow, default_date: date, last_kind: Kind | None) -> ValidRow | InvalidRow:
     try:
         return map_row(row, poll.rules.directions, default_date=default_date, last_kind=last_kind)
-    except Exception as error:  # a defect of ours that one row shows must not stop the others
+    except Exception as error:  # a bug of ours that one row triggers must not stop the others
         plan.note("row.failed", row, key=key, error=type(error).__name__)
-        reason = f"The row cannot be read by the watcher ({type(error).__name__})."
-        return Invalid(last_kind or Kind.INVOICE, reason, "Correct the row; if it looks right, tell the developers.")
+        reason = f"The watcher failed to read the row ({type(error).__name__})."
+        return InvalidRow(last_kind or Kind.INVOICE, reason, "Correct the row; if it looks right, report it to the developers.")
 
 
 def _keep_hash(poll: Poll, plan: Plan, key: str, hashed: str) -> None:
-    """Store what the row says in the form of today: from here on a changed number or total is a new version."""
+    """Store the row's hash in its current form, so that from now on a changed number or total makes a new version."""
     after = plan.row_after(key, poll.state.rows)
     assert after is not None
     plan.change(poll.state.rows[key], after.model_copy(update={"state_hash": hashed}))
 
 
-def _is_asked_again(poll: Poll, plan: Plan, row: SheetRow, known: KnownRow | None) -> bool:
-    """A person who empties the status of a settled row asks for another try."""
+def _is_retry_requested(poll: Poll, plan: Plan, row: SheetRow, known: KnownRow | None) -> bool:
+    """Whether a person has cleared the status of a settled row to request a retry."""
     if known is None or row.text(STATUS) or known.shown_status == PENDING:
         return False
     if cells_of(known, poll.state.results)[STATUS] != known.shown_status:
         return False
-    plan.note("row.asked_again", row, key=known.key)
+    plan.note("row.retry_requested", row, key=known.key)
     return True
 
 
-def _upsert(poll: Poll, plan: Plan, key: str, valid: Valid, version: int) -> None:
+def _upsert(poll: Poll, plan: Plan, key: str, valid: ValidRow, version: int) -> None:
     command = poll.rules.origin.upsert(valid.content, key=key, version=version, modified_at=poll.now, total=valid.total)
     plan.add_message(command, key, version)
 
 
-def _reject(poll: Poll, plan: Plan, key: str, invalid: Invalid, version: int) -> None:
+def _reject(poll: Poll, plan: Plan, key: str, invalid: InvalidRow, version: int) -> None:
     rejection = Rejection(invalid.reason, invalid.fix)
     event = poll.rules.origin.reject(rejection, kind=invalid.kind, key=key, version=version, at=poll.now)
     plan.add_message(event, key, version, reason=invalid.reason)
-    plan.results.append(refusal(rejection, key=key, kind=invalid.kind, version=version))
+    plan.results.append(rejection_result(rejection, key=key, kind=invalid.kind, version=version))
 
 
 def _article(kind: Kind) -> str:

@@ -1,7 +1,7 @@
-"""Which key each row has, gets or gets back. A row is what holds a key.
+"""Which key each row has, gets or gets back. The key identifies the row.
 
-A key is written into the row and read back before anything is published under it; so one row never becomes two documents, nor
-two rows one, however they are sorted, copied, moved or cut.
+A key is written into the row and read back before anything is published under it, so that one row never becomes two documents,
+nor two rows one, however they are sorted, copied or moved.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from sheet_watcher.planning.poll import Poll
 class Keys:
     """The keys of one read. Positions are row numbers in the sheet, from 1."""
 
-    owners: dict[str, SheetRow] = field(default_factory=dict)  # key -> the row that holds it by right
-    to_write: dict[int, str] = field(default_factory=dict)  # position -> the key that is to be written there
+    owners: dict[str, SheetRow] = field(default_factory=dict)  # key -> its row
+    to_write: dict[int, str] = field(default_factory=dict)  # position -> the key to write there
     copies: set[int] = field(default_factory=set)  # positions whose result cells were copied from another row
 
 
 def assign_keys(poll: Poll, plan: Plan) -> Keys:
-    """Decide which row holds each key, and which key each row without one gets. What is unusual is noted in the plan's log."""
+    """Decide which row owns each key, and which key each row without one gets. Unusual cases are logged."""
     assignment = _Assignment(poll, plan)
     assignment.find_owners()
     assignment.give_keys()
@@ -32,7 +32,7 @@ def assign_keys(poll: Poll, plan: Plan) -> Keys:
 
 
 class _Assignment:
-    """Keys of one read, as they are worked out: first those that rows hold, then those that rows lack."""
+    """Assigns the keys of one read: first the keys present in rows, then keys for rows without one."""
 
     def __init__(self, poll: Poll, plan: Plan) -> None:
         self._poll, self._plan = poll, plan
@@ -43,7 +43,7 @@ class _Assignment:
         }
 
     def find_owners(self) -> None:
-        """Decide which row holds each key. A person who copies a row copies its key: the row that we knew keeps it."""
+        """Decide which row owns each key. Copying a row copies its key: the original row keeps it."""
         holders: dict[str, list[SheetRow]] = {}
         for row in self._poll.snapshot.rows:
             if is_key(row.key):
@@ -57,7 +57,7 @@ class _Assignment:
                     self._rekey_copy(row, copied_key=key)
 
     def give_keys(self) -> None:
-        """Give keys back to rows that lost theirs, new ones to eligible rows without."""
+        """Restore keys to rows that lost theirs, and assign new keys to eligible rows without one."""
         owners, to_write = self.keys.owners, self.keys.to_write
         lost = {key: known for key, known in self._known.items() if key not in owners and known.in_force is not None}
         for row in self._poll.snapshot.rows:
@@ -69,21 +69,21 @@ class _Assignment:
                 to_write[row.position] = key
                 self._plan.note("row.key_restored", row, key=key)
             elif row.key in owners:
-                continue  # a key that was just written, and is read back now
+                continue  # its key was just written and is now read back
             elif self._shows_a_known_document(row):
                 self._rekey_copy(row)
             elif self._poll.rules.is_eligible(row) and not row.shows_a_document():
                 to_write[row.position] = self._poll.new_key()
 
     def _rekey_copy(self, row: SheetRow, **fields: str) -> None:
-        """Make a copied row a row of its own."""
+        """Give a copied row its own key."""
         key = self._poll.new_key()
         self.keys.copies.add(row.position)
         self.keys.to_write[row.position] = key
         self._plan.note("row.copied", row, **fields, key=key)
 
     def _lost_key_of(self, row: SheetRow, lost: Mapping[str, KnownRow]) -> str | None:
-        """Return the known key that this row must have held: by the document it shows, else by its content."""
+        """Return the known key that this row has lost, found by the document id it shows, else by its content."""
         if not lost:
             return None
         for shown in _documents_shown(row):
@@ -91,7 +91,7 @@ class _Assignment:
             if key in lost:
                 return key
         fingerprint = row.fingerprint()
-        # A row that looks like one deleted long ago is a new row: next month's invoice to the same client.
+        # A row that resembles one deleted long ago is a new row, such as next month's invoice to the same client.
         alike = [key for key, known in lost.items() if known.fingerprint == fingerprint and not self._poll.is_long_gone(known)]
         return min(alike, key=lambda key: abs(lost[key].position - row.position)) if alike else None
 
@@ -100,7 +100,7 @@ class _Assignment:
 
 
 def _documents_shown(row: SheetRow) -> tuple[tuple[Kind, str], tuple[Kind, str]]:
-    """Return the ids that stand in the row's id cells, "" for an empty one."""
+    """Return the ids in the row's id cells, "" for an empty one."""
     return (Kind.INVOICE, row.text(INVOICE_ID)), (Kind.BILL, row.text(BILL_ID))
 
 

@@ -1,10 +1,10 @@
-"""What a poll leads to: the values that the modules of this package add to, and that the loop then carries out."""
+"""The plan of a poll: the modules of this package add to it, and the loop carries it out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bookrelay.messages import AnyMessage
+from bookrelay.messages import AnyMessage, DocumentRejected
 
 from sheet_watcher.domain import CellWrite, KnownRow, Result, SheetRow
 
@@ -28,23 +28,24 @@ class Plan:
     log: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     rows_written: int = 0
     keys_written: int = 0
-    more: bool = False  # the limit was reached: read again at once
+    more: bool = False  # the limit was reached: poll again immediately
     retractions_held: int = 0
 
     def change(self, before: KnownRow | None, after: KnownRow) -> None:
-        """Remember a row as `after`; nothing where it stays as it was."""
+        """Add a row's change of state, if it changed."""
         if before != after:
             self.changes[after.key] = RowChange(before, after)
 
     def row_after(self, key: str, rows: Mapping[str, KnownRow]) -> KnownRow | None:
-        """Return a row as this plan leaves it: changed, or as it is in `rows`; None for an unknown key."""
+        """Return a row's state after this plan: changed, or as in `rows`; None for an unknown key."""
         return self.changes[key].after if key in self.changes else rows.get(key)
 
     def add_message(self, message: AnyMessage, key: str, version: int, **fields: str) -> None:
-        """Add a message about a row, and its line of the log: key, version, type, and `fields`."""
+        """Add a row's message and its log line: key, version, type, and `fields`."""
         self.messages.append(message)
-        self.log.append(("row.published", {"key": key, "version": version, "type": message.type, **fields}))
+        event = "row.rejected" if isinstance(message, DocumentRejected) else "row.published"
+        self.log.append((event, {"key": key, "version": version, "type": message.type, **fields}))
 
     def note(self, event: str, row: SheetRow, **fields: str) -> None:
-        """Log what was found about a row."""
+        """Add a log line about a row."""
         self.log.append((event, {"row": row.position, **fields}))

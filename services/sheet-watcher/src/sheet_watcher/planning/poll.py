@@ -1,4 +1,4 @@
-"""What a poll starts from: the rows that were read, what was remembered before, the settings' rules, the time."""
+"""The input of a poll: the rows read, the stored state, the rules from the settings, the time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sheet_watcher.domain import Directions, KnownRow, SheetRow, Snapshot, State
 
 @dataclass(frozen=True)
 class Rules:
-    """What the settings say about rows. `eligible`: statuses, folded, whose rows become documents; `retract_limit`: in rows."""
+    """The rules from the settings. `eligible`: folded statuses whose rows become documents; `retract_limit`: in rows."""
 
     origin: Origin
     directions: Directions
@@ -20,13 +20,13 @@ class Rules:
     retract_limit: int
 
     def is_eligible(self, row: SheetRow) -> bool:
-        """Say whether the row's status is one whose rows become documents."""
+        """Whether rows of this row's status become documents."""
         return fold(row.text("status")) in self.eligible
 
 
 @dataclass(frozen=True)
 class Poll:
-    """One complete read of the sheet. `today` is the day in the sheet's time zone; `new_key` makes a key that no row has."""
+    """One complete read of the sheet. `today` is the day in the sheet's time zone; `new_key` returns an unused key."""
 
     snapshot: Snapshot
     state: State
@@ -36,6 +36,6 @@ class Poll:
     new_key: Callable[[], str]
 
     def is_long_gone(self, known: KnownRow) -> bool:
-        """Say whether the row was missing in every read for `missing_seconds`."""
+        """Whether the row has been missing from every read for `missing_seconds`."""
         since = known.missing_since
         return since is not None and (self.now - since).total_seconds() >= self.rules.missing_seconds

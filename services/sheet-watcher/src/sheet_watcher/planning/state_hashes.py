@@ -1,36 +1,36 @@
-"""Whether a row says something new: hashes of what it said, in the form of today and in those of earlier releases."""
+"""Detects changed rows by hashes of their content, in the current form and in those of earlier releases."""
 
 import hashlib
 
 from bookrelay.messages import content_hash
 
-from sheet_watcher.mapping import Invalid, Valid
+from sheet_watcher.mapping import InvalidRow, ValidRow
 
-NUMBERED = "2:"  # begins a state hash that counts the row's number and total
+NUMBERED = "2:"  # prefix of state hashes that include the row's number and total
 
 
-def state_hash(mapped: Valid | Invalid) -> str:
-    """Return what is stored for what a row says: other content, or another refusal, has another hash."""
-    if isinstance(mapped, Valid):
+def state_hash(mapped: ValidRow | InvalidRow) -> str:
+    """Return the hash of a row's content, or of its rejection: it changes with either."""
+    if isinstance(mapped, ValidRow):
         return f"{NUMBERED}{mapped.kind}:{content_hash(mapped.content)}{_total(mapped)}"
     said = f"{mapped.kind}\x1f{mapped.reason}\x1f{mapped.fix}"
     return f"invalid:{hashlib.sha256(said.encode()).hexdigest()}"
 
 
-def earlier_hashes(mapped: Valid | Invalid) -> tuple[str, ...]:
-    """Return what an earlier release stored for the same row: it knew neither its number nor its total.
+def earlier_hashes(mapped: ValidRow | InvalidRow) -> tuple[str, ...]:
+    """Return the hashes that earlier releases stored for the same row, without its number and total.
 
-    A row that it published has not changed because we read more of it: its document keeps its number until its next update.
-    What is marked as of today is never compared so, or a number that a person fills in later would be passed over.
+    A row published by an earlier release has not changed just because we now read more columns: its document keeps its number
+    until the next update. Hashes in the current form are not compared this way, or a number entered later would be missed.
     """
-    if not isinstance(mapped, Valid):
+    if not isinstance(mapped, ValidRow):
         return ()
     unnumbered = mapped.content.model_copy(update={"number": None})
     return (
         f"{mapped.kind}:{content_hash(unnumbered)}",
-        f"{mapped.kind}:{content_hash(mapped.content)}{_total(mapped)}",  # with both, but not marked yet
+        f"{mapped.kind}:{content_hash(mapped.content)}{_total(mapped)}",  # with both, but without the prefix
     )
 
 
-def _total(valid: Valid) -> str:
+def _total(valid: ValidRow) -> str:
     return "" if valid.total is None else f":{valid.total}"

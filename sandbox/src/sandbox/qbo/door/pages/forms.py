@@ -19,7 +19,7 @@ def _hidden(company: Company, kind: str, doc: Doc, operation: str) -> list[Html]
 
 
 def forms_card(company: Company, kind: str, doc: Doc, typed: dict[str, str]) -> Html:
-    """Edit, pay, void and delete, as far as they fit the document. What was typed and refused stays to be mended."""
+    """Edit, pay, void and delete, as far as they fit the document. Refused input is shown again for correction."""
     fields: list[Html] = []
 
     def field(label: str, name: str, value: object, kind: str = "text", **more: object) -> Html:

@@ -13,7 +13,7 @@ from sandbox.qbo.door.pages.frame import PAGE, VIEWS, amount_text, card, link_to
 from sandbox.qbo.door.pages.listings import newest, requests_table, txn_table
 from sandbox.qbo.door.pages.markup import Html, join, tag
 
-BIG = 20_000  # from here on the audit runs only when somebody asks for it: it reads every document
+BIG = 20_000  # above this the audit runs only on request, since it reads every document
 
 
 def overview_body(world: World, company: Company, params: dict[str, str]) -> Html:

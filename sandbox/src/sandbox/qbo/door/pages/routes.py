@@ -29,7 +29,7 @@ def handle(world: World, method: str, path: str, params: dict[str, str], form: d
     if method == "POST" and path == "/ui/act":
         return _act(world, company, form)
     if method not in {"GET", "HEAD"} and not path.startswith("/pay/"):
-        return page_of(405, "Not allowed", tag("p", "This page takes no such request."))
+        return page_of(405, "Not allowed", tag("p", "This page does not support the request."))
     if path == "/":
         return _books(world, company, params)
     if path == "/ui/doc":

@@ -284,7 +284,7 @@ async def test_a_policy_is_taken_without_a_restart_and_a_wrong_one_is_not(
         # Wrong: the old one stays in force; the file, its key and what to do are told.
         (tmp_path / "..2026_3/policy.toml").write_text('kinds = []\nretrakt = "delete"\n')
         _swap(tmp_path / "..data", "..2026_3")
-        note = o.until_noted(str(policy), "retrakt: there is no such key", "docs/company-policy.md", "stays in force")
+        note = o.until_noted(str(policy), "retrakt: unknown key", "docs/company-policy.md", "stays in force")
         assert o.only_problem()["what"] == "policy_wrong"
         assert o.only_problem()["sentence"] == note
         assert o.metric("qbo_policy_wrong 1.0")

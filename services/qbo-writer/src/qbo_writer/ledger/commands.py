@@ -1,4 +1,4 @@
-"""What is asked for: commands and their documents, recorded and read."""
+"""Commands and their documents, recorded and read."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -17,13 +17,13 @@ from qbo_writer.ledger.rows import ASKED, KNOWN, NEWEST_FIRST, asked_of, in_turn
 
 
 class Commands:
-    """What is asked for: commands and their documents, recorded and read."""
+    """Commands and their documents, recorded and read."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def record(self, commands: Sequence[NewCommand]) -> int:
-        """Record all in one transaction; a command id that is there already changes nothing. Returns how many were new."""
+        """Record all commands in one transaction; known ids are ignored. Returns how many were new."""
         async with transaction(self._pool) as connection:
             new = await record(connection, commands)
             reach(Place.RECORDING)
@@ -34,9 +34,9 @@ class Commands:
     async def candidates(
         self, realm: str, limit: int, without: Collection[int] = (), only: Collection[int] | None = None, *, unpays: bool = False
     ) -> list[Candidate]:
-        """Read documents with something due and no open attempt, by priority, then age; `only` these, where it is given.
+        """Read documents with a due command and no open attempt, by priority, then age; `only`: restricted to these.
 
-        `unpays`: our own payments of bills are withdrawn where a bill is to be changed.
+        `unpays`: our own bill payments are withdrawn before their bill is changed.
         """
         rows = await self._pool.fetch(
             f"""
@@ -91,9 +91,9 @@ class Commands:
         ]  # fmt: skip
 
     async def take_up_waiting(self, realm: str, fencing_token: int, *, all_of_them: bool) -> int:
-        """Decide again what waits for something in QuickBooks or in the policy, where its time has come; return how many.
+        """Make due what waits for something in QuickBooks or in the policy and is to be tried again; return how many.
 
-        `all_of_them`: at once, because what they wait for may be there now.
+        `all_of_them`: regardless of time, because what they wait for may be there now.
         """
         where = "WHERE realm = $1 AND state = 'waiting' AND ($2 OR due_at <= clock_timestamp())"
         if not await self._pool.fetchval(f"SELECT EXISTS (SELECT 1 FROM qbo_writer.commands {where})", realm, all_of_them):  # noqa: S608
@@ -106,7 +106,7 @@ class Commands:
         return int(status.rpartition(" ")[2])
 
     async def release_for(self, realm: str, fencing_token: int, reason: str) -> int:
-        """Let what is held for this reason be decided again; return how many documents that are."""
+        """Make due the documents that are held for this reason; return how many."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             status: str = await connection.execute(
                 "UPDATE qbo_writer.commands c SET state = 'due', failures = 0, due_at = clock_timestamp() "
@@ -138,7 +138,7 @@ class Commands:
         return found
 
     async def behind(self, realm: str) -> list[Candidate]:
-        """Read documents with due commands behind an attempt that only a person can resolve."""
+        """Read documents with due commands behind an attempt that only an operator can resolve."""
         rows = await self._pool.fetch(
             f"""
             SELECT {KNOWN}, {ASKED} FROM qbo_writer.attempts a
@@ -151,8 +151,8 @@ class Commands:
         return [Candidate(known_of(row), asked_of(row), ()) for row in rows]
 
     async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[DocumentState]]:
-        """Return whose numbers these are: case-folded number -> documents that QuickBooks holds, or that are on their way."""
-        rows = await self._pool.fetch(  # what it was refused for, or a person has changed, it does not have
+        """Return who has these numbers: case-folded number -> documents in QuickBooks or on their way."""
+        rows = await self._pool.fetch(  # not numbers that were refused, or that somebody changed in QuickBooks
             f"""
             -- OFFSET 0: number by number, each by an index; as a join it was planned as a scan of the whole ledger.
             WITH wanted AS (SELECT DISTINCT lower(number) AS number FROM unnest($3::text[]) AS t(number))
@@ -174,11 +174,11 @@ class Commands:
         return found
 
     async def next_due_in(self, realm: str, *, unpays: bool = False) -> float:
-        """Return in how many seconds something becomes due; at most a minute."""
+        """Return the seconds until something becomes due, at most 60."""
         value = await self._pool.fetchval(
             f"""
             SELECT extract(epoch FROM least(
-              -- The first of each priority, by the index that claims: a backlog is not read as a whole.
+              -- The first of each priority, by the claiming index: the backlog is not scanned.
               (SELECT min(first.due_at) FROM generate_series(0, {len(Priority) - 1}) AS p(priority) CROSS JOIN LATERAL (
                 SELECT c.due_at FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND c.priority = p.priority
                   AND NOT EXISTS
@@ -213,13 +213,13 @@ async def _raise_newest(connection: Connection, rows: Sequence[Any]) -> None:
 
 
 async def insert_documents(connection: Connection, commands: Iterable[NewCommand]) -> set[int]:
-    """Make the documents that are not there yet, and return their ids: these know the newest of the commands already."""
+    """Insert missing documents and return their ids: these already have the newest version."""
     newest: dict[tuple[str, str, str, str], NewCommand] = {}
     for command in commands:
         document = newest.get(command.document)
         if document is None or (command.version, command.modified_at) > (document.version, document.modified_at):
             newest[command.document] = command
-    # Sorted: two recorders that meet wait for each other in one order only.
+    # Sorted, so that concurrent recorders lock in the same order.
     documents = [newest[key] for key in sorted(newest)]
     rows = await connection.fetch(
         "INSERT INTO qbo_writer.documents "

@@ -1,4 +1,4 @@
-"""What a company is: its plan and preferences, read once and kept; read again after a day, or because of a refusal."""
+"""A company's facts: its plan and preferences, cached; read again after a day, or because of a refusal."""
 
 import asyncio
 import contextlib
@@ -16,36 +16,36 @@ from qbo_writer.domain import AccessToken, CompanyFacts, LookupFailed, LookupUnr
 
 log = telemetry.get_logger(__name__)
 
-_AGAIN_SECONDS = 10.0  # between two reads of the company because of refusals
-_CHANGED_SECONDS = 120.0  # as long may a request that was prepared by older facts be on its way
+_AGAIN_SECONDS = 10.0  # between two reads caused by refusals
+_CHANGED_SECONDS = 120.0  # how long a request prepared by older facts may be on its way
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
 
 
 class Reads(Protocol):
-    """What is needed of the client."""
+    """The part of the client that is needed."""
 
     async def get(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> Any:
         """Read one address."""
 
 
 class Companies:
-    """What each company is."""
+    """The facts of each company."""
 
     def __init__(self, pool: Pool, books: Reads, max_age_seconds: float) -> None:
         self._pool, self._books, self._max_age = pool, books, max_age_seconds
-        self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # and when they were read, by the monotonic clock
-        self._changed: dict[str, float] = {}  # when they were last read as others than before
-        self._again: dict[str, float] = {}  # when a refusal may make them be read again
-        self._failed: dict[str, tuple[LookupFailed, float]] = {}  # and when
+        self._facts: dict[str, tuple[CompanyFacts, float]] = {}  # with the time they were read (monotonic)
+        self._changed: dict[str, float] = {}  # when they last changed
+        self._again: dict[str, float] = {}  # when a refusal may cause the next read
+        self._failed: dict[str, tuple[LookupFailed, float]] = {}  # with the time
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def forget(self, realm: str) -> None:
-        """Read it again when it is needed next."""
+        """Read it again when it is next needed."""
         self._facts.pop(realm, None)
 
     async def facts(self, realm: str, token: AccessToken, *, max_age: float | None = None) -> CompanyFacts:
-        """Return plan and preferences; read once, kept in realms.company, read again after a day or `max_age` seconds."""
+        """Return plan and preferences, cached in realms.company; read again after a day or `max_age` seconds."""
         age = self._max_age
         age = age if max_age is None else min(age, max_age)
         cached, began = self._facts.get(realm), time.monotonic()
@@ -56,7 +56,7 @@ class Companies:
             if cached and time.monotonic() < cached[1] + age:
                 return cached[0]
             if (failed := self._failed.get(realm)) and began <= failed[1]:
-                raise failed[0]  # whoever waited behind that read does not ask the same again
+                raise failed[0]  # callers that waited for that read do not repeat it
             row = await self._pool.fetchrow(
                 "SELECT company, extract(epoch FROM now() - (company->>'read_at')::timestamptz)::float8 AS age "
                 "FROM qbo_writer.realms WHERE realm = $1",
@@ -64,7 +64,7 @@ class Companies:
             )
             facts, old = None, 0.0
             if row and row["company"].get("info") and row["age"] is not None and row["age"] < age:
-                with contextlib.suppress(LookupUnreadable):  # an earlier release kept what cannot be read: it is read again
+                with contextlib.suppress(LookupUnreadable):  # stored unreadable by an earlier release: read again
                     facts, old = facts_of(row["company"]["info"], row["company"]["preferences"]), row["age"]
             if facts is None:
                 try:
@@ -79,7 +79,7 @@ class Companies:
             return facts
 
     async def changed(self, realm: str, token: AccessToken) -> bool:
-        """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
+        """Read the facts again, because of a refusal; return whether they changed lately. Raises LookupFailed."""
         async with self._locks[(realm, "changed")]:
             if time.monotonic() >= self._again.get(realm, 0.0):
                 self._again[realm] = time.monotonic() + _AGAIN_SECONDS
@@ -87,7 +87,7 @@ class Companies:
         return time.monotonic() < self._changed.get(realm, float("-inf")) + _CHANGED_SECONDS
 
     async def _read_company(self, realm: str, token: AccessToken) -> CompanyFacts:
-        """Read plan and preferences; they are kept only where they can be read."""
+        """Read plan and preferences; they are stored only if they are readable."""
         info = await self._books.get(realm, f"/companyinfo/{realm}", {}, token)
         preferences = await self._books.get(realm, "/preferences", {}, token)
         if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
@@ -112,9 +112,9 @@ class Companies:
 
 
 def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> CompanyFacts:
-    """Read plan and preferences; what is missing is taken as allowed: QuickBooks refuses what is not.
+    """Parse plan and preferences; what is missing is treated as allowed: QuickBooks refuses what is not.
 
-    Raises LookupUnreadable with the name of a property that is there and cannot be read, where nothing safe can be assumed.
+    Raises LookupUnreadable with the name of an unreadable property, if there is no safe assumption.
     """
     pairs = info.get("NameValue")
     values = {str(p.get("Name")): str(p.get("Value")) for p in (pairs if isinstance(pairs, list) else ()) if isinstance(p, dict)}
@@ -145,7 +145,7 @@ def _group(preferences: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _closing_date(accounting: Mapping[str, Any]) -> date | None:
-    """Return the date up to which the books are closed. One that cannot be read is not taken for none."""
+    """Return the date up to which the books are closed. An unreadable one is not treated as none."""
     text = str(accounting.get("BookCloseDate") or "")[:10]
     try:
         return date.fromisoformat(text) if text else None
@@ -154,7 +154,7 @@ def _closing_date(accounting: Mapping[str, Any]) -> date | None:
 
 
 def _currency(currencies: Mapping[str, Any]) -> str | None:
-    """Return the company's own currency where it keeps several."""
+    """Return the company's home currency if it uses several."""
     if not true(currencies.get("MultiCurrencyEnabled")):
         return None
     home = currencies.get("HomeCurrency")
@@ -170,7 +170,7 @@ def true(value: object) -> bool:
 
 
 def _json(value: Any) -> Any:
-    """Drop what JSONB cannot hold as it is (Decimals): only words and switches are needed."""
+    """Drop what JSONB cannot store as it is (Decimals): only words and switches are needed."""
     if not isinstance(value, dict):
         return value
     return {key: _json(item) for key, item in value.items() if isinstance(item, str | bool | int | dict) or item is None}

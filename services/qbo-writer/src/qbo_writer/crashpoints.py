@@ -3,7 +3,6 @@
 BOOKRELAY_CRASH_POINT is `<name>:<exception|kill|hang>[:<k>[:<seconds>]]`. It is read once, when the first place is reached.
 """
 
-import asyncio
 import os
 import signal
 import time
@@ -72,14 +71,3 @@ def reach(place: Place | str) -> None:
         time.sleep(plan[3])
         return
     raise Crashed(plan[0])
-
-
-async def reach_async(place: Place | str) -> None:
-    """Like `reach`, but a hang pauses only this task, not the event loop."""
-    plan = _plan()
-    if plan and plan[0] == str(place) and plan[1] == "pause":
-        _passed[plan[0]] = _passed.get(plan[0], 0) + 1
-        if _passed[plan[0]] == plan[2]:
-            await asyncio.sleep(plan[3])
-        return
-    reach(place)

@@ -44,8 +44,8 @@ class Feed:
     ) -> None:
         """Commit the feed's changes, and how far it was read: position (None: unchanged), pages left, refusals.
 
-        Documents changed meanwhile, or with an open attempt, are skipped. Reads overlap: changes published in `forget` are not
-        published again.
+        Documents changed meanwhile, or with an open attempt, are skipped. Reads overlap: changes published within `forget` are
+        not published again.
         """
         async with fenced(self._pool, realm, fencing_token) as connection:
             rows = await connection.fetch(

@@ -63,8 +63,8 @@ async def replay(
 ) -> Replayed:
     """Reset the group to `since`, or further back, to where the ledger has every earlier record; record from there to the end.
 
-    `connection` are the consumer's options. Raises BookrelayError while the group has another member, KafkaError. Offsets
-    are never moved forward, except that an offset beyond the end of a log that was also restored is set to its end.
+    `connection` are the consumer's options. Raises BookrelayError while the group has another member, KafkaError. A
+    reset never moves an offset forward; one beyond the end of a log that was also restored is set to its end.
     """
     topic, members = topics.COMMANDS, _Members()
     consumer = AIOKafkaConsumer(

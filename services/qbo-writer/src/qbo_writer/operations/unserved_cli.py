@@ -43,7 +43,7 @@ async def unserved_list(arguments: argparse.Namespace, settings: WriterSettings,
 
 
 async def unserved_drop(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """End the due commands of a company under its lease, which nobody may hold; nothing was or will be sent."""
+    """End the due commands of a company under its lease, which must be free; nothing was or will be sent."""
     realm, ledger, links = arguments.realm, Ledger(pool), links_of(settings)
     if not await pool.fetchval("SELECT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state = 'due')", realm):
         raise BookrelayError(f"No command is due for company {realm!r}.", "See `qbo-writer unserved list`.")

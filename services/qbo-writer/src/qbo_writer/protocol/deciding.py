@@ -80,7 +80,7 @@ def _diverged(document: DocumentState, command: Command, rules: Rules) -> Decisi
         return None
     what = "deleted" if document.status is DocumentStatus.GONE else "changed"
     if rules.changed_by_person == "qbo_wins":
-        return Decision(CommandState.SKIPPED, f"The document was {what} in QuickBooks; by the company policy QuickBooks wins.")
+        return Decision(CommandState.SKIPPED, f"The document was {what} in QuickBooks; under the company policy QuickBooks wins.")
     return Decision(
         CommandState.HELD,
         f"The document was {what} in QuickBooks.",

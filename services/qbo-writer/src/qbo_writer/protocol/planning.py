@@ -76,7 +76,7 @@ class Planner:
         if isinstance(choice, Write | Unpay) and command.failures >= FAILURES:
             return Decision(
                 CommandState.HELD,
-                f"Posting failed {command.failures} times. {command.last_reason or 'QuickBooks gave no reason.'}",
+                f"Posting failed {command.failures} times: {command.last_reason or 'QuickBooks gave no reason.'}",
                 "Look at its attempts (qbo-writer held show), correct the cause in QuickBooks or in the company policy, then "
                 "release it.",
                 Code.AUTOMATION_FAILED,

@@ -248,5 +248,5 @@ def discrepancy(seen: BooksEntity, ours: MarkedDocument | None) -> Discrepancy:
         reason = f"QuickBooks has a second {entity} ({id_}) for the same document: the ledger knows {document.qbo_id}."
     else:
         what, fix = "not_expected", FIX_NOT_EXPECTED
-        reason = f"{entity} {id_} is in QuickBooks, but by the ledger its document is not there."
+        reason = f"{entity} {id_} is in QuickBooks, but according to the ledger its document is not."
     return Discrepancy(what, entity, id_, seen.doc_number, reason, fix, document.id, None, document.source, document.source_key)

@@ -1,4 +1,4 @@
-"""What a company's lists lack, or cannot be used, in a bookkeeper's words, with the fix. Pure."""
+"""What is missing in a company's lists or cannot be used, in a bookkeeper's words, with the fix. Pure."""
 
 from collections.abc import Sequence
 

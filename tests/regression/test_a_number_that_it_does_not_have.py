@@ -72,7 +72,7 @@ async def test_a_number_that_nobody_is_seen_to_have_is_held_with_what_quickbooks
         assert await d.until_ended() == {("a", 1): "held", ("b", 1): "posted"}
         (held,) = await told(d, "document.held")
         assert "N-1" in held["reason"]
-        assert "shows no document" in held["reason"] or "Document 999999 had the number" in held["reason"]
+        assert "shows no document" in held["reason"] or "Document 999999, which had the number" in held["reason"]
         creates = [r for r in sandbox.requests(d.realm) if (r["entity"], r["operation"]) == ("Invoice", "create")]
         assert len(creates) == 8, "one for each failure"
         sandbox.control("DELETE", "faults")

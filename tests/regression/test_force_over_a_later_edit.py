@@ -99,7 +99,7 @@ async def test_a_conflict_that_never_ends_is_bounded(database_url: str, sandbox:
         sandbox.fault(fault="fault", code="5010", status=400, count=50, match={"realm": d.realm, "operation": "update"})
         assert await force(d, document) == "held"
         (row,) = await operating.held(d.pool)
-        assert row["reason"].startswith("Posting failed 8 times.")
+        assert row["reason"].startswith("Posting failed 8 times: ")
 
 
 @pytest.mark.parametrize("fault", ["drop_before_commit", "commit_then_reset"])

@@ -54,9 +54,9 @@ async def test_lines_that_do_not_add_up_to_the_sources_total_are_held_with_both_
         }  # fmt: skip
         held = {e["source_key"]: e for e in await told(d, "document.held")}
         assert "add up to 100.00" in held["a"]["reason"]
-        assert "total is 75.00: 25.00 apart" in held["a"]["reason"]
-        assert "no tax comes on top" in held["c"]["reason"]
-        assert "-0.01 apart" in held["c"]["reason"]
+        assert "total of 75.00: a difference of 25.00" in held["a"]["reason"]
+        assert "no tax is added" in held["c"]["reason"]
+        assert "a difference of -0.01" in held["c"]["reason"]
         assert "held force" in held["e"]["fix"]
         assert totals(d) == [Decimal(100)] * 2
         assert totals(d, "Bill") == [Decimal(55)]

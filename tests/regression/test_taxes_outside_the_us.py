@@ -137,7 +137,7 @@ async def test_a_discount_before_tax_with_net_amounts(sandbox: QboSandbox, datab
     ("country", "text", "content", "state", "words"),
     [
         ("GB", GROSS, {"discount": Discount(amount=Decimal(10))}, "rejected", "negative line"),
-        ("US", 'amounts = "gross"\n[defaults]\ntax_code = "TAX"\n', {}, "held", "Take amounts out"),
+        ("US", 'amounts = "gross"\n[defaults]\ntax_code = "TAX"\n', {}, "held", "Remove amounts"),
         ("US", 'amounts = "gross"\n', {}, "posted", ""),
         ("GB", NET.replace("20.0% S", "17.5% S"), {}, "waiting", "17.5% S"),
     ],

@@ -87,7 +87,7 @@ async def test_a_withdrawal_that_gets_stuck_holds_its_bill(database_url: str, sa
         await d.until(ended, 10)
         assert (await d.states())["R-1", 2] == "held"
         rows = {row["kind"]: row for row in await operating.held(d.pool)}
-        assert "its payment could not be removed" in rows["bill"]["reason"]
+        assert "its payment could not be withdrawn" in rows["bill"]["reason"]
         # Which of the two is said depends on what the bill's decision meets: the payment's end, or its open request.
-        assert any(words in rows["bill"]["reason"] for words in ("cannot be known", "waits for a person"))
+        assert any(words in rows["bill"]["reason"] for words in ("it is unknown whether", "is on hold"))
         assert set(rows) == {"bill", "bill_payment"}

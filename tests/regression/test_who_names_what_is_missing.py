@@ -121,7 +121,7 @@ async def test_who_names_what_the_company_does_not_use(of: str, policy: str, off
     given = {"defaults": {policy: "Zebra"}}
     reason, fix = await refused(finding(policy=given, **off), content(m.Kind.INVOICE))
     assert reason.startswith("The company policy names a ")
-    assert f"take {policy} out of [defaults]" in fix
+    assert f"remove {policy} from [defaults]" in fix
     with pytest.raises(Missing) as raised:  # and so in `preflight`
         await finding(DefaultsFinding, policy=given, **off).run(LedgerKind.INVOICE)
     assert (raised.value.unmapped.reason, raised.value.unmapped.fix) == (reason, fix)

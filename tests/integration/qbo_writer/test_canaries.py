@@ -122,7 +122,7 @@ async def test_no_name_and_no_secret_gets_into_logs_tables_topics_or_outputs(
     assert {where: what for where, rows in found.items() for what, secret in secrets.items() if secret in rows} == {}
     for where in ("table attempt_log", "table outbox", "topic billing.events.v1", "table token_history", "log"):
         assert found[where] or where == "table token_history", where
-    assert "(another text)" in found["topic billing.events.v1"]
+    assert "(different text)" in found["topic billing.events.v1"]
 
 
 async def secrets_of(connection: asyncpg.Connection, company: dict[str, Any], env: dict[str, str]) -> dict[str, str]:

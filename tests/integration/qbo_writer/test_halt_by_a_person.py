@@ -144,7 +144,7 @@ async def test_the_commands_tell_who_and_why(database_url: str, sandbox: QboSand
         done = command("halt", d.realm, "--why", "year-end\nclosing", "--by", "anna")
         assert json.loads(done.stdout) == {"realm": d.realm, "halted": True, "by": "anna"}
         twice = command("halt", d.realm, "--why", "x", "--by", "ben")
-        assert "is halted already, by anna" in twice.stderr
+        assert "is already halted, by anna" in twice.stderr
         status = command("status")
         (company,) = json.loads(status.stdout)["realms"]
         shown: dict[str, Any] = company["operator_halt"]

@@ -71,12 +71,12 @@ async def test_counts_agree_with_the_lists(database_url: str, sandbox: QboSandbo
             rows = [json.loads(line) for line in out.splitlines()]
             assert len(rows) == counted.get(state, 0), state
             assert {row["state"] for row in rows} <= {state}
-            assert bool(rows) or "there is no such document" in told
+            assert bool(rows) or "no document matches" in told
         _, out, _ = await say(d, "commands list --json", capsys)
         assert len(out.splitlines()) == sum(counted.values())
         _, out, told = await say(d, "commands list --state due --limit 2", capsys)
         assert len(out.splitlines()) == 1 + 2
-        assert "there are more" in told
+        assert "only the first" in told
         _, out, _ = await say(d, "commands list --older 1h --json", capsys)
         assert not out
         await d.pool.execute("UPDATE qbo_writer.commands SET recorded_at = now() - interval '11 minutes' WHERE state = 'due'")

@@ -74,11 +74,11 @@ async def test_it_waits_for_its_invoice_says_so_once_and_goes_on_by_itself(
             await d.tell(command(d.realm, Kind.INVOICE, "I-1", party="12/31/2025"))  # nobody has such a name
         await d.tell(payment(d, ("I-1", "100.00")))
         await d.until_ended()
-        assert await state(d) == ("waiting", "It names the invoice 'I-1', which is not in QuickBooks yet.")
+        assert await state(d) == ("waiting", "It refers to the invoice 'I-1', which is not in QuickBooks yet.")
         assert sandbox.books(d.realm, "Payment") == []
         (told,) = [e for e in await d.events() if e["type"] == "bookrelay.document.waiting.v1" and e["data"]["kind"] == "payment"]
-        assert told["data"]["reason"].startswith("It names the invoice 'I-1'")
-        assert "goes on by itself when the invoice is posted" in told["data"]["fix"]
+        assert told["data"]["reason"].startswith("It refers to the invoice 'I-1'")
+        assert "Posting resumes automatically when the invoice is posted" in told["data"]["fix"]
         await d.tell(command(d.realm, Kind.INVOICE, "I-1", version=2))
         await d.until_ended()
         assert (await state(d))[0] == "posted"
@@ -93,7 +93,7 @@ async def test_it_waits_for_one_after_the_other(database_url: str, sandbox: QboS
         await d.until_ended()
         await d.tell(command(d.realm, Kind.INVOICE, "I-1"))
         await d.until_ended()
-        assert await state(d) == ("waiting", "It names the invoice 'I-2', which is not in QuickBooks yet.")
+        assert await state(d) == ("waiting", "It refers to the invoice 'I-2', which is not in QuickBooks yet.")
         await d.tell(command(d.realm, Kind.INVOICE, "I-2"))
         await d.until_ended()
         assert (await state(d))[0] == "posted"
@@ -112,7 +112,7 @@ async def test_after_its_limit_it_is_held(database_url: str, sandbox: QboSandbox
         await d.until_ended()
         held, reason = await state(d)
         assert held == "held"
-        assert reason == "It names the invoice 'I-1', which is not in QuickBooks yet. It waited 30 days."
+        assert reason == "It refers to the invoice 'I-1', which is not in QuickBooks yet. It waited 30 days."
         told = next(e for e in await d.events() if e["type"] == "bookrelay.document.held.v1")
         assert "qbo-writer held release" in told["data"]["fix"]
 
@@ -125,7 +125,7 @@ async def test_a_withdrawn_invoice_is_named_as_that(database_url: str, sandbox: 
         await d.until_ended()
         await d.tell(payment(d, ("I-1", "100.00")))
         await d.until_ended()
-        assert await state(d) == ("waiting", "It names the invoice 'I-1', which was withdrawn: in QuickBooks it is voided.")
+        assert await state(d) == ("waiting", "It refers to the invoice 'I-1', which was withdrawn (voided in QuickBooks).")
 
 
 async def test_credits_pay_too_and_alone(database_url: str, sandbox: QboSandbox) -> None:
@@ -146,7 +146,7 @@ async def test_an_invoice_of_another_source(database_url: str, sandbox: QboSandb
         parts = (Applied(source="emr", source_key="12082", amount=Decimal("100.00")),)
         await d.tell(command(d.realm, Kind.PAYMENT, "P-1", applied=parts))
         await d.until_ended()
-        assert (await state(d))[1] == "It names the invoice '12082' of source 'emr', which is not in QuickBooks yet."
+        assert (await state(d))[1] == "It refers to the invoice '12082' of source 'emr', which is not in QuickBooks yet."
 
 
 async def test_a_lost_answer_pays_once(database_url: str, sandbox: QboSandbox) -> None:

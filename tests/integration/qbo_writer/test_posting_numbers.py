@@ -61,8 +61,8 @@ async def test_a_number_that_is_too_long_is_rejected_with_the_sentence(database_
         states = await d.until_ended()
         assert (states["Q-1", 1], states["Q-2", 1]) == ("rejected", "posted")
         (event,) = await told(d, "document.rejected")
-        assert event["reason"] == f"The number '{long}' has 25 characters; QuickBooks takes 21."
-        assert "Shorten it at its source" in event["fix"]
+        assert event["reason"] == f"The number '{long}' has 25 characters; QuickBooks accepts at most 21."
+        assert "Shorten it at the source" in event["fix"]
 
 
 @pytest.mark.parametrize("warns", [True, False])

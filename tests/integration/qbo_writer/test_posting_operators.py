@@ -246,7 +246,7 @@ async def test_held_from_the_command_line(database_url: str, sandbox: QboSandbox
         assert (await command(env, "held", "drop", str(document)))[0] == 0
         status, output = await command(env, "held", "drop", str(document))
         assert status == 1
-        assert "nothing waits for a person" in output
+        assert "there is nothing to decide" in output
 
 
 async def test_ten_answers_that_nobody_understands_to_everything_halt_and_it_tries_again_by_itself(

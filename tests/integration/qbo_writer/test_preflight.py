@@ -154,8 +154,8 @@ async def test_when_all_is_there_it_says_so_and_the_reads_are_bounded(database_u
         await d.tell(invoice(d.realm, "Q-1"), invoice(d.realm, "Q-2", customer="Somebody else"))
         code, text = preflight(d)
         assert code == 0, text
-        assert "Nothing lacks." in text
-        assert "2 customers will be created by posting." in text
+        assert "Nothing is missing." in text
+        assert "2 customers will be created when posting." in text
         await d.pool.execute("DELETE FROM qbo_writer.references")
         await d.pool.execute("UPDATE qbo_writer.realms SET company = '{}'")
         before = len(sandbox.requests(d.realm))
@@ -164,7 +164,7 @@ async def test_when_all_is_there_it_says_so_and_the_reads_are_bounded(database_u
         (company,) = loads(text)["companies"]
         assert company["reads"] == len(sandbox.requests(d.realm)) - before == 3
         assert company["unchecked"] or company["error"]
-        assert "the 3 reads that were allowed are spent (--reads)" in text
+        assert "the 3 allowed reads are used up (--reads)" in text
 
 
 async def test_a_running_writer_keeps_its_lease_and_its_tokens(database_url: str, sandbox: QboSandbox) -> None:

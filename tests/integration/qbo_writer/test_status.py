@@ -284,7 +284,7 @@ async def test_a_policy_is_taken_without_a_restart_and_a_wrong_one_is_not(
         # Wrong: the old one stays in force; the file, its key and what to do are told.
         (tmp_path / "..2026_3/policy.toml").write_text('kinds = []\nretrakt = "delete"\n')
         _swap(tmp_path / "..data", "..2026_3")
-        note = o.until_noted(str(policy), "retrakt: there is no such key", "docs/company-policy.md", "stays in force")
+        note = o.until_noted(str(policy), "retrakt: unknown key", "docs/company-policy.md", "stays in force")
         assert o.only_problem()["what"] == "policy_wrong"
         assert o.only_problem()["sentence"] == note
         assert o.metric("qbo_policy_wrong 1.0")
@@ -319,7 +319,7 @@ async def test_what_a_wrong_company_left_waiting_can_be_ended(
         )
         o.until_noted("3 commands wait", "qbo-writer unserved drop 'another realm' --why TEXT")
         refused = o.run("unserved", "drop", company["realm_id"], "--why", "a slip")
-        assert (refused.returncode, "No command waits" in refused.stderr) == (1, True)
+        assert (refused.returncode, "No command is due" in refused.stderr) == (1, True)
         done = o.run("unserved", "drop", "another realm", "--why", "the poller had a wrong company")
         assert (done.returncode, loads(done.stdout)) == (0, {"realm": "another realm", "dropped": 2})
         assert await ended(database_url, "Q-2") == "skipped"

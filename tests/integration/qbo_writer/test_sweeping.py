@@ -182,7 +182,7 @@ async def test_a_document_that_quickbooks_no_longer_has_is_told(database_url: st
         assert (await d.until_ended())["Q-1", 2] == "skipped"
         assert await sweep(d) == []
         status, output = await command(env, "audit", "discrepancies")
-        assert (status, "books and ledger agree" in output) == (0, True)
+        assert (status, "QuickBooks and the ledger agreed" in output) == (0, True)
 
 
 async def test_it_runs_by_itself_a_day_after_the_last_one_of_any_writer(database_url: str, sandbox: QboSandbox) -> None:

@@ -78,7 +78,7 @@ async def test_a_payment_that_cannot_be_removed_holds_the_bill(database_url: str
         assert (await d.until_ended())["R-1", 2] == "held"
         assert books(d) == ([(55.0, 0.0)], [55.0])
         rows = {row["kind"]: row for row in await operating.held(d.pool)}
-        assert "its payment could not be removed" in rows["bill"]["reason"]
+        assert "its payment could not be withdrawn" in rows["bill"]["reason"]
         assert set(rows) == {"bill", "bill_payment"}
         await operating.release(d.pool, rows["bill"]["document"])
         d.writer.wake([d.realm])

@@ -55,7 +55,7 @@ async def test_one_wrong_company_keeps_the_old_policy_of_all(tmp_path: Path) -> 
     (tmp_path / "2.toml").write_text('retract = "burn"\n')
     await look(file)
     assert file.wrong
-    assert "2.toml is wrong: retract" in file.wrong.reason
+    assert "2.toml is invalid: retract" in file.wrong.reason
     assert file.current.for_realm("1").kinds == ("bill",)
     since = file.wrong_since
     (tmp_path / "2.toml").write_text('retract = "burnt"\n')
@@ -113,5 +113,5 @@ async def test_what_cannot_be_read_at_all_is_wrong_and_no_crash(tmp_path: Path) 
 def test_a_wrong_policy_at_the_start_ends_the_start(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text("retrakt = 1\n")
-    with pytest.raises(SettingsError, match="retrakt: there is no such key"):
+    with pytest.raises(SettingsError, match="retrakt: unknown key"):
         watched(path)

@@ -1,1 +1,1 @@
-"""Commands become QuickBooks documents, exactly once."""
+"""Posts commands to QuickBooks as documents, exactly once."""

@@ -1,4 +1,4 @@
-"""The fields of a document that are ours, in comparable form: what differs, what is a free text, what is taxed. Pure."""
+"""The fields of a document that we own, in comparable form: what differs, what is free text, what is taxed. Pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from qbo_writer.names import alike
 
 
 def compare(fields: Mapping[str, str], seen: BooksEntity) -> Comparison:
-    """Compare the fields of a DesiredDocument, or of an earlier BooksEntity, with an entity: each must be equal in it.
+    """Compare the fields of a DesiredDocument, or of an earlier BooksEntity, with an entity: all of them must be equal.
 
-    Missing and empty are the same. More lines than ours are a difference ("lines"); what we do not name is not ours.
+    Missing and empty are the same. Extra lines are a difference ("lines"); fields that we do not set are ignored.
     """
     return Comparison(differences(fields, seen.fields))
 
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[Difference, ...]:
-    """Return where `theirs` is not as `ours` has it; what `ours` does not name is not compared.
+    """Return where `theirs` differs from `ours`; fields missing from `ours` are not compared.
 
-    A text that a person wrote in QuickBooks may name a patient: that it is another one is shown, not what it says.
+    Text written in QuickBooks may name a patient: the difference shows that it changed, not what it says.
     """
     return tuple(
         Difference(field=key, ours=_shown(key, ours[key], veil=False), theirs=_shown(key, theirs.get(key), veil=True))
@@ -33,16 +33,16 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> tuple[Dif
 
 _VEIL = "text:"
 
-_OTHER_TEXT = "(another text)"
+_OTHER_TEXT = "(different text)"
 
 
 def veiled(fields: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
-    """Return what the ledger keeps of an entity's fields: free texts that are not ours as a hash only."""
+    """Return an entity's fields as the ledger keeps them: free text that is not ours only as a hash."""
     return {key: value if ours.get(key) == value or not is_free_text(key) else _veil(value) for key, value in fields.items()}
 
 
 def is_free_text(key: str) -> bool:
-    """Whether a field holds what a person wrote: it may name a patient."""
+    """Whether a field holds text written by a person, which may name a patient."""
     return key == "memo" or key.endswith(".description") or key.startswith("custom.")
 
 
@@ -61,7 +61,7 @@ def _shown(key: str, value: str | None, *, veil: bool) -> str | None:
 
 
 def paid(seen: BooksEntity) -> bool:
-    """Whether something was paid on an invoice or bill."""
+    """Whether an invoice or bill is paid, in full or in part."""
     return not seen.voided and seen.balance < seen.total
 
 
@@ -73,10 +73,10 @@ _UNTAXED = ("", "NON")
 
 
 def taxed(fields: Mapping[str, str]) -> bool:
-    """Whether a line asks for tax."""
+    """Whether any line is taxed."""
     return any(key.startswith("line.") and key.endswith(".tax") and value not in _UNTAXED for key, value in fields.items())
 
 
 def tax_on_top(fields: Mapping[str, str]) -> bool:
-    """Whether QuickBooks adds the tax to our amounts; gross ones hold it already."""
+    """Whether QuickBooks adds tax to our amounts; gross amounts include it."""
     return taxed(fields) and fields.get("tax_calculation") != "gross"

@@ -1,4 +1,4 @@
-"""What the writer listens to: commands and Intuit's notifications. Each consumer decodes, calls one handler, returns."""
+"""The writer's subscriptions: commands and Intuit's notifications. Each consumer decodes, calls one handler, returns."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime

@@ -1,9 +1,8 @@
-"""Named places where a test can make the writer fail: by exception, SIGKILL or hanging, at the k-th passage.
+"""Named places where a test can make the writer fail (exception, SIGKILL or hang) at the k-th passage.
 
-BOOKRELAY_CRASH_POINT is `<name>:<exception|kill|hang>[:<k>[:<seconds>]]`. Read once, when the first place is passed.
+BOOKRELAY_CRASH_POINT is `<name>:<exception|kill|hang>[:<k>[:<seconds>]]`. It is read once, when the first place is reached.
 """
 
-import asyncio
 import os
 import signal
 import time
@@ -12,15 +11,15 @@ from functools import cache
 
 
 class Place(StrEnum):
-    """Every place, from the poll to the offset's commit."""
+    """Every place, from the poll to the commit of the offset."""
 
-    POLLED = "polled"  # commands are in hand, nothing is recorded
+    POLLED = "polled"  # commands are polled, nothing is recorded
     RECORDING = "recording"  # inside the recording transaction
-    RECORDED = "recorded"  # committed, the offset is not
-    CLAIMED = "claimed"  # decided and prepared, nothing is journalled
+    RECORDED = "recorded"  # committed, but the offset is not
+    CLAIMED = "claimed"  # decided and prepared, not journalled
     JOURNALLING = "journalling"  # inside the journalling transaction
-    JOURNALLED = "journalled"  # committed, nothing has left
-    SENT = "sent"  # the answer is on its way: passed when it has arrived, before anybody reads it
+    JOURNALLED = "journalled"  # committed, nothing sent
+    SENT = "sent"  # the answer has arrived, nothing has read it yet
     ANSWERED = "answered"  # classified
     SETTLING = "settling"  # inside the settling transaction
     SETTLED = "settled"
@@ -28,21 +27,21 @@ class Place(StrEnum):
     BATCH_ANSWERED = "batch_answered"
     RESEND_JOURNALLED = "resend_journalled"
     LOOKED_UP = "looked_up"
-    UNPAYING = "unpaying"  # inside the transaction that has a bill's payment withdrawn
+    UNPAYING = "unpaying"  # inside the transaction that withdraws a bill's payment
     LEASE_TAKEN = "lease_taken"
     LOST_MARKED = "lost_marked"
-    TOKEN_REFRESHED = "token_refreshed"  # noqa: S105  # the new pair is in hand, not persisted
+    TOKEN_REFRESHED = "token_refreshed"  # noqa: S105  # the new pair has arrived and is not stored
     TOKEN_PERSISTED = "token_persisted"  # noqa: S105
-    PUBLISHED = "published"  # the relay has published, nothing is marked
+    PUBLISHED = "published"  # the relay has published, nothing is marked as published
     MARKED = "marked"
-    RECOVERY_BEGUN = "recovery_begun"  # the companies are halted, the offsets are not set back
-    RECOVERY_REPLAYED = "recovery_replayed"  # the commands are recorded again, nothing is compared
-    RECOVERY_COMPARING = "recovery_comparing"  # a page is compared and committed
-    RECOVERY_COMPARED = "recovery_compared"  # everything is compared, the company is still halted
+    RECOVERY_BEGUN = "recovery_begun"  # the companies are halted, the offsets are not reset
+    RECOVERY_REPLAYED = "recovery_replayed"  # the commands are recorded again, nothing has been compared
+    RECOVERY_COMPARING = "recovery_comparing"  # a page has been compared and committed
+    RECOVERY_COMPARED = "recovery_compared"  # everything has been compared, the company is still halted
 
 
 class Crashed(Exception):  # noqa: N818
-    """The failure that was asked for."""
+    """The failure that a test requested."""
 
 
 _passed: dict[str, int] = {}
@@ -58,7 +57,7 @@ def _plan() -> tuple[str, str, int, float] | None:
 
 
 def reach(place: Place | str) -> None:
-    """Fail here if the environment says so; otherwise nothing. A hang blocks the whole process, as SIGSTOP would."""
+    """Fail here if the environment says so, else do nothing. A hang blocks the whole process, as SIGSTOP would."""
     plan = _plan()
     if plan is None or plan[0] != str(place):
         return
@@ -72,14 +71,3 @@ def reach(place: Place | str) -> None:
         time.sleep(plan[3])
         return
     raise Crashed(plan[0])
-
-
-async def reach_async(place: Place | str) -> None:
-    """As `reach`, but a hang leaves the event loop alone: only this piece of work is paused."""
-    plan = _plan()
-    if plan and plan[0] == str(place) and plan[1] == "pause":
-        _passed[plan[0]] = _passed.get(plan[0], 0) + 1
-        if _passed[plan[0]] == plan[2]:
-            await asyncio.sleep(plan[3])
-        return
-    reach(place)

@@ -1,6 +1,6 @@
-"""The writer's own words: ledger states, attempts, requests and answers. The names are those of the posting protocol.
+"""The writer's vocabulary: ledger states, attempts, requests and answers, with the names of the posting protocol.
 
-Pure: no I/O, no QuickBooks JSON beyond the text of a request's body. The ports that handlers and loops take stand here, too.
+Pure: no I/O, no QuickBooks JSON beyond the text of a request body.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from typing import Any
 from bookrelay.errors import Code, Disposition
 from bookrelay.messages import Difference
 
-SCHEMA = "qbo_writer"  # of this service's tables in Postgres
-OPERATOR = "operator"  # in place of a code: a person halted the company
+SCHEMA = "qbo_writer"  # of this service's tables
+OPERATOR = "operator"  # instead of a code: an operator halted the company
 
 
 class LedgerKind(StrEnum):
-    """Everything that bookrelay creates in QuickBooks is a document in the ledger: the documents of the wire, and names."""
+    """The kinds of documents in the ledger: those that commands name, and customers and vendors."""
 
     INVOICE = "invoice"
     SALES_RECEIPT = "sales_receipt"
@@ -32,7 +32,7 @@ class LedgerKind(StrEnum):
 
 
 class Operation(StrEnum):
-    """What a request does to its entity."""
+    """What a request does to an entity."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -42,7 +42,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True)
 class Named:
-    """A document of ours that another one names, by its business key; `place`: the key of `Resolved.ids` for its Id."""
+    """A document of ours that another one refers to by business key; `place`: the key in `Resolved.ids` for its Id."""
 
     kind: LedgerKind
     source: str
@@ -51,16 +51,16 @@ class Named:
 
 
 class CommandState(StrEnum):
-    """Where a command stands. All but RECEIVED and DUE are ends; WAITING, HELD and REJECTED can become due again."""
+    """The state of a command. All but RECEIVED and DUE are final; WAITING, HELD and REJECTED can become due again."""
 
-    RECEIVED = "received"  # recorded, waits for another document (a bill payment for its bill)
+    RECEIVED = "received"  # recorded, waiting for another document (a bill payment for its bill)
     DUE = "due"
     POSTED = "posted"
     UNCHANGED = "unchanged"
     RETRACTED = "retracted"
     SUPERSEDED = "superseded"
     SKIPPED = "skipped"
-    WAITING = "waiting"  # for something in QuickBooks or in the policy; decided again when it may be there
+    WAITING = "waiting"  # for something in QuickBooks or in the policy; decided again when that may be there
     HELD = "held"
     REJECTED = "rejected"
     DEAD_LETTERED = "dead_lettered"
@@ -76,12 +76,12 @@ class DocumentStatus(StrEnum):
 
 
 class Cause(StrEnum):
-    """What a refusal comes of, where something other follows from it than from the next."""
+    """The cause of an error, where it is handled differently from others."""
 
-    NAME_TAKEN = "name taken"  # somebody else has the name that was to be made
+    NAME_TAKEN = "name taken"  # another entry already has the name that was to be created
     NUMBER_TAKEN = "number taken"  # another document has the number
-    STALE = "stale"  # something that the request names is not there any more
-    BY_FACTS = "by facts"  # it may come of what the company is meanwhile: several currencies, no discounts, another plan
+    STALE = "stale"  # something that the request refers to no longer exists
+    BY_FACTS = "by facts"  # the company's plan or preferences may have changed: currencies, discounts, another plan
 
 
 class AttemptState(StrEnum):
@@ -93,20 +93,20 @@ class AttemptState(StrEnum):
 
 
 class AnswerKind(StrEnum):
-    """How an answer counts (protocol.md, "Answers")."""
+    """How an answer is classified (protocol.md, "Answers")."""
 
     SUCCESS = "success"
     REFUSAL = "refusal"  # nothing was done: 429, 3001, 401
-    ERROR = "error"  # a code on the short definitive list: nothing was done and never will be
-    CONFLICT = "conflict"  # 5010, 610, 6140: read by Id and compare
+    ERROR = "error"  # a code on the definitive list: nothing was done and never will be
+    CONFLICT = "conflict"  # 5010, 610, 6140: read by Id, then compare
     SILENCE = "silence"  # everything else
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as journalled: what leaves is `body`, byte for byte, under `requestid`.
+    """One request as journalled: `body` is sent byte for byte, under `requestid`.
 
-    `entity` is QuickBooks' name ("Invoice"); `qbo_id` and `sync_token` are None for a create.
+    `entity` is QuickBooks' name, for example "Invoice"; `qbo_id` and `sync_token` are None for a create.
     """
 
     realm: str
@@ -121,7 +121,7 @@ class Request:
 
 @dataclass(frozen=True)
 class BatchItem:
-    """One item of a journalled batch: `b_id` at most 10 characters."""
+    """One item of a journalled batch; `b_id` has at most 10 characters."""
 
     b_id: str
     request: Request
@@ -129,7 +129,7 @@ class BatchItem:
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """A journalled batch: requestid at most 36 characters, the exact body of all items."""
+    """A journalled batch: requestid (at most 36 characters) and the exact body with all items."""
 
     realm: str
     requestid: str
@@ -139,7 +139,7 @@ class BatchRequest:
 
 @dataclass(frozen=True)
 class BooksEntity:
-    """An entity as QuickBooks shows it, with the fields that bookrelay owns in comparable form.
+    """An entity as QuickBooks returned it, with the fields that bookrelay owns in comparable form.
 
     `fields` is canonical: field name -> text, amounts as decimal strings; equal dicts mean equal content.
     """
@@ -154,19 +154,19 @@ class BooksEntity:
     voided: bool
     fields: dict[str, str]
     raw: dict[str, Any] = field(repr=False, default_factory=dict)
-    emailed: bool = False  # the invoice was e-mailed to its customer
-    kind: LedgerKind | None = None  # None: nothing that bookrelay makes
-    tax: Decimal = Decimal(0)  # within the total
-    updated_at: str = ""  # when it changed last, as QuickBooks writes it
-    active: bool = True  # entries of lists that are not in use are kept for ever
+    emailed: bool = False  # an invoice was e-mailed to its customer
+    kind: LedgerKind | None = None  # None: a kind that bookrelay does not create
+    tax: Decimal = Decimal(0)  # included in the total
+    updated_at: str = ""  # last change, as QuickBooks writes it
+    active: bool = True  # QuickBooks keeps inactive list entries for ever
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one send. `seen` is the entity for a success; `conflicting_id` the document that 6140 names.
+    """The outcome of one send. `seen`: the entity, for a success; `conflicting_id`: the document that a 6140 names.
 
-    `conflicting_kind`: what kind of document QuickBooks calls it ("SalesReceipt"). `tries`: as often a document is sent that gets
-    this definitive error, before its disposition counts.
+    `conflicting_kind`: its kind as QuickBooks names it ("SalesReceipt"). `tries`: how often a document with this definitive error
+    is sent before its disposition applies.
     """
 
     kind: AnswerKind
@@ -177,32 +177,32 @@ class Answer:
     reason: str = ""
     fix: str = ""
     seen: BooksEntity | None = None
-    deleted: bool = False  # a delete was confirmed
+    deleted: bool = False  # QuickBooks confirmed a delete
     conflicting_id: str | None = None
     conflicting_kind: str | None = None
     cause: Cause | None = None
     tries: int = 1
     retry_after: float | None = None
-    unauthorized: bool = False  # 401: refresh the access token, then journal the resend anew
+    unauthorized: bool = False  # 401: refresh the access token, then journal the resend
     throttled: bool = False
-    halt: bool = False  # the realm is cut off: stop it
+    halt: bool = False  # QuickBooks does not serve the company: halt it
     intuit_tid: str | None = None
     body: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True)
 class AccessToken:
-    """An access token. `value` never enters a log."""
+    """An access token. `value` is never logged."""
 
     value: str = field(repr=False)
     expires_at: datetime
 
 
 class LookupFailed(Exception):  # noqa: N818
-    """A look-up had no readable answer. It is never read as "it is not there".
+    """A look-up had no readable answer. It never means "not there".
 
-    `definite`: QuickBooks (or what stands before it) answered, and will answer the same again; else nobody answered.
-    `words`: what it said, without what differs from one answer to the next; `fix`: what a person can do.
+    `definite`: QuickBooks (or a proxy in front of it) answered and would answer the same again; else there was no answer.
+    `words`: what it said, without the parts that differ between answers; `fix`: what an operator can do.
     """
 
     definite = False
@@ -210,45 +210,45 @@ class LookupFailed(Exception):  # noqa: N818
 
     @property
     def words(self) -> str:
-        """What was said."""
+        """The answer's words."""
         return str(self)
 
 
 class LookupUnreadable(LookupFailed):
-    """There was an answer, and it is not what was asked for."""
+    """There was an answer, but not in the expected form."""
 
     definite = True
 
 
 class FeedFull(LookupFailed):
-    """The change feed's answer is at its cap: `changes` are the newest, older ones may be missing."""
+    """The change feed's answer reached its cap: `changes` are the newest, older ones may be missing."""
 
     def __init__(self, changes: "Sequence[BooksEntity | Deleted]") -> None:
-        super().__init__(f"the change feed is at its cap of {len(changes)}: what is older is read by queries")
+        super().__init__(f"the change feed reached its cap of {len(changes)}: older changes are read by queries")
         self.changes = changes
 
 
 @dataclass(frozen=True)
 class OperatorAct:
-    """What a person said about a company: who, why, when."""
+    """An operator's decision about a company: who, why, when."""
 
     by: str
     why: str
     at: datetime
 
     def kept(self) -> dict[str, str]:
-        """Return it as it stands in the ledger."""
+        """Return it as stored in the ledger."""
         return {"by": self.by, "why": self.why, "at": self.at.isoformat()}
 
     @classmethod
     def of(cls, kept: dict[str, str] | None) -> "OperatorAct | None":
-        """Read what stands in the ledger."""
+        """Read it as stored in the ledger."""
         return cls(kept["by"], kept["why"], datetime.fromisoformat(kept["at"])) if kept else None
 
 
 @dataclass(frozen=True)
 class UpdatedPage:
-    """One page of what was updated, oldest first, and where the next one begins; None after the last one."""
+    """One page of updated entities, oldest first, and where the next page begins (None: this is the last)."""
 
     seen: "tuple[BooksEntity, ...]"
     next: tuple[datetime, int] | None
@@ -256,7 +256,7 @@ class UpdatedPage:
 
 @dataclass(frozen=True)
 class Deleted:
-    """A stub of the change feed: the entity was deleted. `kind` None: nothing that bookrelay makes."""
+    """A deletion in the change feed. `kind` None: a kind that bookrelay does not create."""
 
     entity: str
     qbo_id: str
@@ -265,18 +265,18 @@ class Deleted:
 
 @dataclass(frozen=True)
 class Reference:
-    """An entry of a name list or another list that documents refer to."""
+    """An entry of a QuickBooks list that documents refer to."""
 
     entity: str
     qbo_id: str
     name: str
     active: bool = True
-    heads: str | None = None  # "category" or "bundle": an item that no line can name
+    heads: str | None = None  # "category" or "bundle": an item that no line can use
 
 
 @dataclass(frozen=True)
 class NameNeeded:
-    """A customer or vendor that must be created first: a document of its own."""
+    """A customer or vendor that must be created first, as a document of its own."""
 
     kind: LedgerKind
     name: str
@@ -285,22 +285,22 @@ class NameNeeded:
 
 @dataclass(frozen=True)
 class Unmapped:
-    """A reference that has no mapping (QB006) or cannot be used; `fix` says what to do.
+    """A reference without a mapping (QB006), or one that cannot be used; `fix` says what to do.
 
-    `holds`: it is not this document's fault, it waits for a person.
+    `holds`: the cause is not this document; it is held for an operator.
     """
 
     reason: str
     fix: str
     code: Code = Code.MAPPING_MISSING
     holds: bool = False
-    at_source: bool = False  # nothing in QuickBooks or in the policy mends it by itself
-    by_facts: bool = False  # because of what the company uses or not: read again before anything waits for it
+    at_source: bool = False  # only the source can correct it
+    by_facts: bool = False  # caused by the company's preferences: they are read again before a document waits
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Every reference of a content, resolved: logical key -> QuickBooks id.
+    """Every reference in a content, resolved: logical key -> QuickBooks Id.
 
     Keys: "customer", "vendor", "item:<key>", "account:<key>", "term", "class", "department", "ap_account", "custom:<name>".
     """
@@ -309,7 +309,7 @@ class Resolved:
 
 
 class Skipped(Exception):  # noqa: N818
-    """The document is left out on purpose; the reason is for its operator."""
+    """The document is skipped on purpose; the reason is for the operator."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -318,13 +318,13 @@ class Skipped(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our content against an entity: empty differences mean equal."""
+    """Our content compared with an entity; no differences: equal."""
 
     differences: tuple[Difference, ...]
 
     @property
     def equal(self) -> bool:
-        """Whether the entity holds what we compared."""
+        """Whether there are no differences."""
         return not self.differences
 
 
@@ -332,45 +332,45 @@ SENDER = "qbo-writer"
 
 PARTY_KINDS = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
 
-NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
+NAMES_SOURCE = "names"  # the source of customers' and vendors' documents
 
 
 @dataclass(frozen=True)
 class CompanyFacts:
-    """What the company can do: plan and preferences, read at connect and once a day."""
+    """A company's plan and preferences, read at connect and once a day."""
 
     plan: str = "unknown"  # simple_start | essentials | plus | advanced | unknown
     class_per: str | None = None  # "transaction" | "line"; None: classes are off
     departments: bool = True
-    custom_numbers: bool = True  # document numbers are ours to give
-    closing_date: date | None = None  # books are closed up to it
+    custom_numbers: bool = True  # we may set document numbers
+    closing_date: date | None = None  # the books are closed up to this date
     sales_tax: bool = True  # the company uses sales tax, VAT or GST
-    discounts: bool = True  # lines for a discount on the whole document
-    country: str = ""  # as CompanyInfo names it: "US"; empty where that is silent
-    currency: str | None = None  # to be named in every create: the company keeps several, ours are in its own
+    discounts: bool = True  # discount lines for the whole document
+    country: str = ""  # as in CompanyInfo, for example "US"; empty: unknown
+    currency: str | None = None  # its home currency, named in every create, where the company uses several
 
     @property
     def in_us(self) -> bool:
-        """Whether the company is one of the US: two words for the tax of lines, and rates that QuickBooks chooses."""
+        """Whether it is a US company: lines are TAX or NON, and QuickBooks chooses the rates."""
         return self.country.upper() in ("US", "USA")
 
     @property
     def names_taxes(self) -> bool:
-        """Whether every line must name its tax."""
+        """Whether every line must have a tax code."""
         return bool(self.country) and not self.in_us and self.sales_tax
 
     @property
     def has_bills(self) -> bool:
-        """Bills begin with the plan Essentials."""
+        """Whether the plan has bills (Essentials and up)."""
         return self.plan != "simple_start"
 
 
 @dataclass(frozen=True)
 class DesiredDocument:
-    """What a document shall be: JSON-ready owned fields, and the same in comparable form (as BooksEntity.fields).
+    """What a document should be: the fields we own, JSON-ready, and in comparable form (like BooksEntity.fields).
 
-    `cleared` is what an update sends besides: the owned fields that the content does not name. They are not compared, because
-    QuickBooks may fill them: that an update which only removes something was done, the SyncToken shows.
+    `cleared`: the owned fields that the content does not have; an update sends them empty. They are not compared, because
+    QuickBooks may fill them; the SyncToken shows that an update which only removes something was done.
     """
 
     kind: LedgerKind

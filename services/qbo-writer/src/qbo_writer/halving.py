@@ -1,20 +1,20 @@
-"""A read about several texts that is refused for one of them: asked in halves, until what QuickBooks refuses is alone."""
+"""Splits a refused read about several texts in halves until the text that QuickBooks refuses is alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from qbo_writer.domain import LookupFailed
 
-READS_MOST = 24  # one poisonous text among thirty costs eleven; where everything is refused, the rest is not asked for
+READS_MOST = 24  # one poison text among thirty costs eleven reads; if everything is refused, reading stops here
 Found = TypeVar("Found")
 
 
 async def in_halves(
     ask: Callable[[Sequence[str]], Awaitable[list[Found]]], texts: Sequence[str]
 ) -> tuple[list[Found], dict[str, LookupFailed]]:
-    """Return what `ask` finds for all of these texts, and why it found nothing for which of them.
+    """Return what `ask` finds for these texts, and the failure of each text that could not be read.
 
-    Only a definite refusal is looked into: it may be about one text. Without an answer nobody is asked again now.
+    Only a definite refusal is split: it may be about one text. After silence nothing more is asked now.
     """
     found: list[Found] = []
     failed: dict[str, LookupFailed] = {}

@@ -1,4 +1,4 @@
-"""What the writer does with a message: record commands, note that the books changed. No I/O of its own."""
+"""Handlers of messages: record commands, note that the books changed. No I/O of their own."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
@@ -32,28 +32,28 @@ _KIND_OF = {upsert.TYPE: upsert.model_fields["data"].annotation.model_fields["ki
 
 
 class Records(Protocol):
-    """The ledger's commands, as far as recording needs them."""
+    """The part of the ledger that recording needs."""
 
     async def record(self, commands: Sequence[NewCommand]) -> int:
-        """Record all in one transaction; return how many were new."""
+        """Record all commands in one transaction; return how many were new."""
 
 
 class AsksFeed(Protocol):
-    """The ledger's feed, as far as Intuit's notifications need it."""
+    """The part of the ledger that change notifications need."""
 
     async def ask_feed(self, realms: Collection[str]) -> None:
-        """Note that the feed of these companies is to be read soon."""
+        """Request that the change feed of these companies is read soon."""
 
 
 class TellsMerges(Protocol):
-    """The ledger's merges, as far as Intuit's notifications need them."""
+    """The part of the ledger that merge notifications need."""
 
     async def tell_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
         """Note merges (company, merge)."""
 
 
 def new_command(received: Received[Command]) -> NewCommand:
-    """Translate a message into the row that is recorded."""
+    """Convert a message to the row that is recorded."""
     message = received.message
     data = message.data
     content = None if isinstance(message, RetractDocument) else message.data.content
@@ -69,7 +69,7 @@ def new_command(received: Received[Command]) -> NewCommand:
 
 
 def _recorded(received: Received[Command]) -> str | None:
-    """The document's trace, with its recording as the latest step."""
+    """Return the document's trace context, with the recording as its latest step."""
 
     def fields() -> dict[str, str | int]:
         return telemetry.messaging(received.topic, received.message.id) | {
@@ -80,7 +80,7 @@ def _recorded(received: Received[Command]) -> str | None:
 
 
 async def record(batch: Sequence[Received[Command]], commands: Records, wake: Callable[[Iterable[str]], None]) -> None:
-    """Record the commands, then wake the posting loops of their companies. A redelivery changes nothing."""
+    """Record the commands, then wake the posting loops of their companies. Redeliveries are ignored."""
     reach(Place.POLLED)
     new = [new_command(received) for received in batch]
     await commands.record(new)
@@ -89,7 +89,7 @@ async def record(batch: Sequence[Received[Command]], commands: Records, wake: Ca
 
 
 def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDeadLettered | None:
-    """Return the event that tells a source of its command in the dead letters; None where the record does not say whose it is."""
+    """Return the event that reports a dead-lettered command to its source; None if the record does not show the source."""
     try:
         body = loads(value or b"")
         named = {"kind": _KIND_OF.get(body.get("type"), Kind.INVOICE)} | body["data"]
@@ -103,9 +103,9 @@ def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDea
 async def note_changes(
     batch: Sequence[Received[EntityChanged]], feed: AsksFeed, merges: TellsMerges, feed_soon: Callable[[Iterable[str]], None]
 ) -> None:
-    """Intuit says that something changed: whoever holds the lease of those companies reads their change feed soon.
+    """Note Intuit's change notification: the lease holder of each company reads its change feed soon.
 
-    Who was merged into whom only these notifications say outright: it is kept.
+    Merges are kept: only these notifications say explicitly who was merged into whom.
     """
     told = [received.message.data for received in batch]
     realms = {data.realm for data in told}

@@ -1,4 +1,4 @@
-"""Who a document is: its marker, and the number that is derived from its key. Pure."""
+"""A document's identity: its marker, and the number derived from its key. Pure."""
 
 import hashlib
 import re
@@ -8,7 +8,7 @@ from qbo_writer.policy import Policy
 
 DOC_NUMBER_LENGTH = 21
 
-_PLAIN_KEY = re.compile(r"[A-Z0-9][A-Z0-9._/-]*")  # no small letters: QuickBooks may not tell them from capitals
+_PLAIN_KEY = re.compile(r"[A-Z0-9][A-Z0-9._/-]*")  # no lower case: QuickBooks may ignore case
 
 MARKER = re.compile(r"bookrelay:[a-z2-7]{16}")
 
@@ -18,10 +18,10 @@ _PAIRS = tuple(first + second for first in _LETTERS for second in _LETTERS)
 
 
 def doc_number(policy: Policy, source: str, source_key: str) -> str:
-    """Return the document's number: at most 21 characters, from the key alone.
+    """Return the document's number: at most 21 characters, derived from the key alone.
 
-    A short plain key of a source with a prefix is readable ("Q-12082"). Anything else is hashed: "Q~" or "~" and base32. No
-    literal equals a hash (no "~" in it), nor a literal of another source (prefixes differ and hold no "-").
+    A short plain key of a source with a prefix is readable ("Q-12082"). Any other key is hashed: "Q~" or "~" and base32. No
+    readable number equals a hash (it has no "~") or one of another source (prefixes differ and have no "-").
     """
     prefix = policy.prefixes.get(source, "")
     literal = f"{prefix}-{source_key}"
@@ -32,7 +32,7 @@ def doc_number(policy: Policy, source: str, source_key: str) -> str:
 
 
 def marker(realm: str, source: str, source_key: str, kind: LedgerKind) -> str:
-    """Return the marker of a document, "bookrelay:" and 16 characters; says nothing about the key to who does not know it."""
+    """Return the marker of a document, "bookrelay:" and 16 characters; reveals nothing about the key."""
     return "bookrelay:" + _base32(16, "marker", realm, source, source_key, kind.value).lower()
 
 

@@ -1,4 +1,4 @@
-"""The lists that documents refer to, as far as a field's name says which, and merges of their entries."""
+"""The lists that documents refer to, derived from field names, and merges of their entries."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,17 @@ from qbo_writer.domain import PARTY_KINDS, LedgerKind
 
 Entry = tuple[str, str]  # entity, Id
 
-# The last word of a field that names an entry says of which list: "vendor", "line.2.item", "ap_account"; capitalised it is the
-# list's entity.
+# The last word of a field's name says which list it refers to: "vendor", "line.2.item", "ap_account"; capitalised, it is the
+# entity.
 _WORDS = ("customer", "vendor", "item", "account", "class", "department", "term")
 ENTITIES = frozenset(word.capitalize() for word in _WORDS)
 MOSTLY_REFUSED = frozenset(word.capitalize() for word in ("customer", "vendor", "item"))
-"""What requests are refused for when it was merged away: parties, and what lines are of."""
+"""Lists for which QuickBooks refuses requests that name a merged entry: customers, vendors and items."""
 
 
 @dataclass(frozen=True)
 class Merge:
-    """The entry `loser` is part of `winner` now; both are Ids of the same list."""
+    """The entry `loser` was merged into `winner`; both are Ids of the same list."""
 
     entity: str
     loser: str
@@ -29,19 +29,19 @@ class Merge:
 
 
 def kind_of(entity: str) -> LedgerKind | None:
-    """Return which documents stand for entries of a list in the ledger; None: entries of this one are never made."""
+    """Return the kind of document for entries of a list; None: the writer never creates such entries."""
     word = entity.lower()
     return LedgerKind(word) if word in set(PARTY_KINDS) else None
 
 
 def pattern(entity: str) -> str:
-    """Return the regular expression of the fields that name entries of this list."""
+    """Return a regular expression for the fields that refer to this list."""
     if entity not in ENTITIES:
-        raise ValueError(f"{entity} is no list that a field names")
+        raise ValueError(f"{entity} is not a list that fields refer to")
     return rf"(^|[._]){entity.lower()}$"
 
 
 def list_of(field: str) -> str | None:
-    """Return the entity of the list that a field names an entry of."""
+    """Return the entity of the list that a field refers to."""
     word = field.replace("_", ".").rpartition(".")[2]
     return word.capitalize() if word in _WORDS else None

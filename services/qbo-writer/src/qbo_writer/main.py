@@ -1,4 +1,4 @@
-"""The writer's process: loops and consumers started, or a command run."""
+"""The writer's process: starts loops and consumers, or runs a command."""
 
 import sys
 
@@ -16,7 +16,7 @@ from qbo_writer.writer import Announcer, Writer
 
 
 def build_app(settings: WriterSettings) -> Service:
-    """Build the service. Raises SettingsError for a missing setting or a wrong policy file, before anything starts."""
+    """Build the service. Raises SettingsError for a missing setting or an invalid policy file before anything starts."""
     settings.require_companies()
     Policy.load(settings.company_policy_file)
 

@@ -1,18 +1,18 @@
-"""How names are compared, and which texts are no names. One rule for policy, cache, queries, name documents and comparisons.
+"""How names are compared, and which texts are not names. One rule for policy, cache, queries, name documents and comparisons.
 
-Two texts mean one entry where `fold` is the same: case, blanks, unseen signs and the encoding of accents apart. Where only
-`alike` is (ß and ss, a ligature and its letters), nobody knows: neither is taken for the other, nor made beside it.
+Two texts mean the same entry if `fold` is equal: it ignores case, spacing, invisible characters and accent encoding. If only
+`alike` is equal (ß and ss, a ligature and its letters), it is uncertain: neither matched nor created beside it.
 
-What QuickBooks holds is never rewritten by this: it is found by the fold and referred to by Id.
+Names in QuickBooks are never rewritten: entries are found by the folded name and referred to by Id.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
-DELETED = " (deleted)"  # QuickBooks appends it to the name of what is made inactive
+DELETED = " (deleted)"  # QuickBooks appends it to the names of inactive entries
 _SUFFIX = re.compile(r" \(deleted(-\d+)?\)$", re.I)
-# Texts of a spreadsheet, a program or a person that stand where a name is missing. Compared folded.
+# Texts that spreadsheets, programs and people put where a name is missing. Compared folded.
 _NO_NAMES = frozenset(
     ("loading...", "loading\u2026", "nan", "none", "null", "undefined", "n/a", "tbd", "tba", "0", "true", "false",
      "[object object]", "invalid date", "unknown error")
@@ -23,7 +23,7 @@ _ERROR = re.compile(
 _SHARP = re.compile("ss", re.I)
 _ONLY_SIGNS = re.compile(r"[\W_]+")
 _UNSEEN = ("Cf", "Cc", "Cs")  # format and control characters, lone surrogates
-_GAPS = 6  # words, up to which each gap is doubled by itself
+_GAPS = 6  # up to this many gaps, each is also doubled separately
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec)[a-z]*\.?"
 _CLOCK = r"([ t]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?z?)?"
 _DATE = re.compile(
@@ -34,7 +34,7 @@ _DATE = re.compile(
 
 
 def tidy(name: str) -> str:
-    """Return a name as it is created: NFC, without signs that nobody sees, blanks of all kinds as one, none at the ends."""
+    """Return a name as it is created: NFC, no invisible characters, single spaces, trimmed."""
     seen = "".join(" " if sign.isspace() else sign for sign in unicodedata.normalize("NFC", name) if _visible(sign))
     return " ".join(seen.split())
 
@@ -44,29 +44,29 @@ def _visible(sign: str) -> bool:
 
 
 def fold(name: str) -> str:
-    """Return a name as it is compared: tidy, without regard to case, and to blanks beside the colon of a full name."""
+    """Return a name as it is compared: tidy, ignoring case and spaces around the colon of a full name."""
     folded = unicodedata.normalize("NFC", "".join(map(_small, tidy(name))))
     return ":".join(part.strip() for part in folded.split(":"))
 
 
 def _small(sign: str) -> str:
-    """Return the small letter; none that is spelled with two (ß as ss): that is another spelling, not another case."""
+    """Lower-case a character; not if that takes two letters (ß as ss), which is another spelling, not another case."""
     folded = sign.casefold()
     return folded if len(folded) == 1 else sign.lower()
 
 
 def alike(name: str) -> str:
-    """Return what names have in common that may be one: as folded, and with letters of two signs as these."""
+    """Return a key shared by names that may be the same: folded, and with ligatures and ß spelled out."""
     return unicodedata.normalize("NFC", fold(name).casefold())
 
 
 def own(name: str, *, active: bool) -> str:
-    """Return an entry's own name: QuickBooks shows " (deleted)" behind that of an inactive one."""
+    """Return an entry's own name, without the " (deleted)" that QuickBooks appends to inactive ones."""
     return name if active else _SUFFIX.sub("", name) or name
 
 
 def texts(*names: str, active: bool) -> list[str]:
-    """Return the texts that mean an entry with these own names; an inactive one is also meant as QuickBooks shows it."""
+    """Return the texts that match an entry with these names; an inactive one also matches as QuickBooks shows it."""
     return [text for name in names if name for text in ((name,) if active else (name, name + DELETED))]
 
 
@@ -81,14 +81,14 @@ def resembles(text: str, named: Iterable[str]) -> bool:
 
 
 def last(name: str) -> str:
-    """Return the own name of an entry that is named in full ("Parent:Child"): QuickBooks keeps it as its DisplayName."""
+    """Return the last part of a full name ("Parent:Child"): QuickBooks stores it as the DisplayName."""
     return name.rsplit(":", 1)[-1].strip() or name
 
 
 def spellings(name: str) -> list[str]:
-    """Return the texts to ask QuickBooks for: it compares blank by blank, and people type two, or one that does not break.
+    """Return the spellings to query: QuickBooks compares space by space, and people type double or non-breaking spaces.
 
-    Each gap doubled, all doubled, all non-breaking, the accents apart, ß and ss for each other, the text as the source has it.
+    Each gap doubled, all doubled, all non-breaking, accents decomposed, ß and ss swapped, the text as the source sent it.
     """
     plain = tidy(name)
     words = plain.split(" ")
@@ -102,7 +102,7 @@ def spellings(name: str) -> list[str]:
 
 
 def no_name(name: str) -> str | None:
-    """Return what a text is that cannot be anybody's name ("an error text", "a date"), or None."""
+    """Return what a text is if it cannot be a name ("an error text", "a date"), else None."""
     text = fold(name)
     if _ERROR.match(text) or text in _NO_NAMES or _ONLY_SIGNS.fullmatch(text):
         return "an error text or a placeholder"

@@ -1,6 +1,6 @@
-"""A company's policy, read from TOML: mappings, prefixes of document numbers, what a person decides. See docs/company-policy.md.
+"""A company's policy, read from TOML: mappings, prefixes of document numbers, decisions. See docs/company-policy.md.
 
-One file for all companies, or a directory with `<realm>.toml` for each and `default.toml` for the others.
+One file for all companies, or a directory with `<realm>.toml` files and `default.toml` for the others.
 """
 
 import re
@@ -21,7 +21,7 @@ class _Table(BaseModel):
 
 
 class Target(_Table):
-    """An entry of a QuickBooks list: by id, or by its exact name (of sub-entries the full one, "Parent:Child")."""
+    """An entry of a QuickBooks list, by id or by its exact name (for sub-entries the full name, "Parent:Child")."""
 
     id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_]+$")
     name: str | None = Field(default=None, min_length=1, max_length=500)
@@ -34,7 +34,7 @@ class Target(_Table):
 
 
 class ItemTarget(Target):
-    """An item, with the sales tax code of its lines: "TAX", "NON", or (outside of the US) a code's id."""
+    """An item, with the sales tax code of its lines: "TAX", "NON", or (outside the US) a code's id."""
 
     tax_code: str | None = None
 
@@ -57,7 +57,7 @@ _OF_SOURCES = tuple(kind for kind in LedgerKind if kind not in (*PARTY_KINDS, Le
 
 
 class Defaults(_Table):
-    """What is used where a document names nothing."""
+    """Used where a document does not name its own."""
 
     item: ShortItem | None = None
     account: ShortTarget | None = None
@@ -71,20 +71,20 @@ class Defaults(_Table):
 
 
 class Policy(_Table):
-    """Decisions of one company. The defaults are those that never surprise a bookkeeper."""
+    """The decisions of one company. The defaults are meant never to surprise a bookkeeper."""
 
     kinds: tuple[LedgerKind, ...] = _OF_SOURCES
     retract: Literal["void", "delete"] = "void"  # invoices; QuickBooks has no void for bills, they are deleted
     changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
     update_paid: Literal["hold", "update"] = "hold"
-    paid_by_us: Literal["hold", "unpay"] = "hold"  # a bill whose payment is ours is to be changed or withdrawn
+    paid_by_us: Literal["hold", "unpay"] = "hold"  # a bill that we paid is to be changed or withdrawn
     update_emailed: Literal["hold", "update"] = "update"
     closed_period: Literal["hold", "update"] = "hold"
-    on_difference: Literal["tell", "hold"] = "tell"  # QuickBooks' answer is not what was asked
+    on_difference: Literal["tell", "hold"] = "tell"  # QuickBooks' answer differs from what was requested
     on_total: Literal["hold", "tell"] = "hold"  # a document's lines do not add up to the total that its source states
-    numbers: Literal["source", "derived", "quickbooks"] = "source"  # whose document numbers the documents get
+    numbers: Literal["source", "derived", "quickbooks"] = "source"  # where document numbers come from
     unusable_number: Literal["reject", "derive", "quickbooks"] = "reject"  # a source's number that is too long, or taken
-    amounts: Literal["net", "gross"] | None = None  # outside of the US: whether the sources' amounts hold the tax
+    amounts: Literal["net", "gross"] | None = None  # outside the US: whether the sources' amounts include tax
     create_customers: bool = True
     create_vendors: bool = True
     unmapped: Literal["default", "reject"] = "default"  # items and accounts without a mapping: [defaults], or QB006
@@ -121,12 +121,12 @@ class Policy(_Table):
         return value
 
     def for_realm(self, realm: str) -> "Policy":
-        """Return the policy of a company: its own where a directory of policies was read, else this one."""
+        """Return the policy of a company: its own if a directory of policies was read, else this one."""
         return self._companies.get(realm, self)
 
     @classmethod
     def load(cls, path: Path | None) -> "Policy":
-        """Read the file or directory; None gives the defaults. Raises SettingsError that names file, key and remedy."""
+        """Read the file or directory; None: the defaults. Raises SettingsError with file, key and fix."""
         if path is None:
             return cls()
         if not path.is_dir():
@@ -145,14 +145,14 @@ class Policy(_Table):
         except UnicodeDecodeError:
             raise _wrong(path, "is not UTF-8 text", "Save it as UTF-8.") from None
         except tomllib.TOMLDecodeError as error:
-            raise _wrong(path, f"is not TOML: {_unnamed(str(error))}", "Names with blanks, dots or signs need quotes.") from None
+            raise _wrong(path, f"is not TOML: {_unnamed(str(error))}", "Names with spaces, dots or signs need quotes.") from None
         except RecursionError:
-            raise _wrong(path, "is not TOML: its brackets are nested without end", "Write it anew.") from None
+            raise _wrong(path, "is not TOML: its brackets are nested too deeply", "Rewrite it.") from None
         return cls.parse(value, path)
 
     @classmethod
     def parse(cls, value: Mapping[str, Any], path: Path) -> "Policy":
-        """Check a parsed file."""
+        """Validate a parsed file."""
         try:
             return cls.model_validate(dict(value))
         except ValidationError as error:
@@ -160,27 +160,27 @@ class Policy(_Table):
             for item in error.errors(include_input=False, include_url=False):
                 key, unknown = _place(item["loc"], value), item["type"] == "extra_forbidden"
                 if unknown and key.endswith(")") and "(entry" in key:
-                    parts.append(f"{key}: there is no such key in an entry, which has id or name (an item also tax_code)")
+                    parts.append(f"{key}: unknown key; an entry has id or name (an item also tax_code)")
                 elif unknown:
-                    parts.append(f"{key}: there is no such key")
+                    parts.append(f"{key}: unknown key")
                 else:
                     parts.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
-            raise _wrong(path, "is wrong: " + "; ".join(parts), "See docs/company-policy.md for every key.") from None
+            raise _wrong(path, "is invalid: " + "; ".join(parts), "See docs/company-policy.md for every key.") from None
 
 
-# Tables by names that a source gives: of people, too. What is wrong with them is told by place: it goes to logs and readiness.
+# Tables keyed by names from sources, which may be people's: errors give the entry's number, because they are logged.
 _BY_NAME = ("items", "accounts", "customers", "vendors", "terms", "classes", "departments")
 _OF_ENTRY = ("id", "name", "tax_code")
 
 
 def _place(loc: Sequence[int | str], value: Mapping[str, Any]) -> str:
-    """Return where something is wrong, without what only the file may hold: "customers.(entry 2).id"."""
+    """Return where an error is, without names that must stay in the file: "customers.(entry 2).id"."""
     parts = [str(part) for part in loc]
     if len(parts) > 1 and parts[0] in _BY_NAME:
         return ".".join((parts[0], f"(entry {_number(parts[1], value[parts[0]])})", *(p for p in parts[2:] if p in _OF_ENTRY)))
     table: Any = value
     for index, part in enumerate(parts):
-        if not _KEY.fullmatch(part):  # a name that slipped out of its table
+        if not _KEY.fullmatch(part):  # a name outside its table
             parts[index] = f"(key {_number(fold(part), table)})"
         table = table.get(part) if isinstance(table, Mapping) else None
     return ".".join(parts) or "the file"
@@ -195,7 +195,7 @@ _KEY = re.compile(r"[a-z0-9_]{1,40}")
 
 
 def _unnamed(told: str) -> str:
-    """Return tomllib's words without the key that some of them repeat."""
+    """Return tomllib's message without the key that some messages repeat."""
     return re.sub(r"(declare|namespace|inline table key) .+? ((?:twice )?\(at )", r"\1 (a name) \2", told)
 
 
@@ -204,24 +204,24 @@ def _wrong(path: Path, what: str, fix: str) -> SettingsError:
 
 
 TAX_NOT_SAID = (
-    "QuickBooks wants the tax of every line of this company (it is outside of the US and uses VAT, GST or the like), "
-    "and the company policy does not say it."
+    "QuickBooks requires a tax code on every line for this company (outside the US, with VAT, GST or similar), "
+    "and the company policy does not set one."
 )
-"""The reason of what is held for it: what has this reason is due again as soon as the policy says it."""
+"""The reason of documents held for it: they are due again as soon as the policy sets it."""
 
 
 def lacking(policy: Policy) -> tuple[str, ...]:
-    """Return the settings that a company needs which must name the tax of each line, and does not have."""
+    """Return the missing settings of a company whose lines must all have a tax code."""
     amounts = () if policy.amounts else ('amounts = "net" or "gross"',)
     return amounts if policy.defaults.tax_code else (*amounts, "tax_code under [defaults]")
 
 
 def not_said(policy: Policy) -> Unmapped:
-    """Return what a document waits for: the names of the settings stand in the remedy."""
+    """Return what a document waits for; `fix` names the missing settings."""
     wanted = " and ".join(lacking(policy) or ("tax_code under [defaults]",))
     return Unmapped(
         TAX_NOT_SAID,
-        f"Set {wanted} in the company policy (COMPANY_POLICY_FILE, docs/company-policy.md); what waits for it goes on by itself.",
+        f"Set {wanted} in the company policy (COMPANY_POLICY_FILE, docs/company-policy.md); posting resumes automatically.",
         holds=True,
         by_facts=True,
     )

@@ -1,7 +1,7 @@
-"""The policy in force: a changed file is taken without a restart, checked first as a whole; while it is wrong the old one holds.
+"""The policy in force: a changed file is validated, then applied without a restart; while it is invalid the old one applies.
 
-Looked at by stat, symbolic links followed: a file replaced in place or by renaming, and a Kubernetes ConfigMap's swapped link,
-all show. A file that is just being written is left alone until two looks see the same.
+Checked by stat, following symbolic links: it detects files replaced in place or by rename, and a Kubernetes ConfigMap's
+swapped link. A file that is being written is not read until two checks see the same.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from qbo_writer.policy import Policy
 
 log = telemetry.get_logger(__name__)
 
-SETTLE_SECONDS = 0.3  # between two looks at a file that has just changed
+SETTLE_SECONDS = 0.3  # between two checks of a file that has just changed
 _Mark = tuple[tuple[str, int, int, int, int] | tuple[str], ...]
 
 
@@ -24,7 +24,7 @@ class PolicyFile:
     """The policy of all companies, from the file or directory of COMPANY_POLICY_FILE. `step` is a loop's unit of work."""
 
     def __init__(self, path: Path | None, realms: Sequence[str], seconds: float) -> None:
-        """Read it; raises SettingsError where it is wrong at the start."""
+        """Read it; raises SettingsError if it is invalid."""
         self._path, self._realms, self._seconds = path, tuple(realms), seconds
         self._taken = self._changing = _mark(path)
         self.current = Policy.load(path)
@@ -36,7 +36,7 @@ class PolicyFile:
         metrics.POLICY_WRONG.set(0)
 
     async def step(self) -> float:
-        """Look whether it has changed; return how long to wait."""
+        """Check whether it changed; return how long to wait."""
         mark = await asyncio.to_thread(_mark, self._path)
         if mark == self._taken:
             self._changing = mark
@@ -49,7 +49,7 @@ class PolicyFile:
         except SettingsError as error:
             self._refuse(error)
         else:
-            if policy is None:  # it changed while it was read
+            if policy is None:  # it changed while being read
                 return min(SETTLE_SECONDS, self._seconds)
             self._take(policy, mark)
         self._taken = mark
@@ -61,8 +61,8 @@ class PolicyFile:
         except OSError as error:
             raise _wrong(self._path, f"cannot be read: {error.strerror or error}", "Check COMPANY_POLICY_FILE.") from None
         if gone := sorted({entry[0] for entry in self._in_force} - {entry[0] for entry in mark}):
-            # Its companies would fall back to other decisions, and nobody would see it.
-            raise _wrong(gone[0], "is gone", "Put it back; where it was removed on purpose, restart the writer.")
+            # Its companies would silently fall back to other decisions.
+            raise _wrong(gone[0], "is gone", "Restore it; if it was removed on purpose, restart the writer.")
         return policy if _mark(self._path) == mark else None
 
     def _refuse(self, error: SettingsError) -> None:
@@ -83,7 +83,7 @@ class PolicyFile:
 
 
 def _mark(path: Path | None) -> _Mark:
-    """What shows that a file, or one of a directory, is another one: it alone is compared, never the content."""
+    """Return what identifies the file's (or the directory's files') version; contents are not compared."""
     if path is None:
         return ()
     try:

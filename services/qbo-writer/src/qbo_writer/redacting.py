@@ -1,4 +1,4 @@
-"""What is kept of what QuickBooks and we say: structure, numbers, ids and dates of a body; sentences without names. Pure."""
+"""Redacts bodies (structure, numbers, ids and dates remain) and removes names from sentences. Pure."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 LEFT_OUT = "..."
-# Names, notes, descriptions, addresses and messages can hold a person's name: only what cannot is kept. Of a command's content:
+# Names, notes, descriptions, addresses and messages may name a person: only other fields are kept. Of a command's content:
 OURS = frozenset(("txn_date", "due_date", "value", "code", "type", "status"))
 
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
@@ -14,7 +14,7 @@ _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
 
 
 def redacted(body: str, kept: Collection[str] = OURS) -> Any:
-    """Return a JSON body without its texts, but for those of the keys in `kept`; None for what is no JSON.
+    """Return a JSON body without its texts, except those of the keys in `kept`; None if it is not JSON.
 
     Amounts keep their digits, as text.
     """
@@ -25,7 +25,7 @@ def redacted(body: str, kept: Collection[str] = OURS) -> Any:
 
 
 def veiled(text: str, names: Iterable[str]) -> str:
-    """Return QuickBooks' words without these names: whole, and each word of theirs of two letters or more, whatever the case."""
+    """Return QuickBooks' words without these names, whole and each word of two letters or more, ignoring case."""
     words = {word for name in names for word in (name.strip(), *_LETTERS.findall(name)) if len(word) > 1} if text else None
     if not words:
         return text
@@ -34,7 +34,7 @@ def veiled(text: str, names: Iterable[str]) -> str:
 
 
 def names_in(content: Mapping[str, Any] | None) -> Iterator[str]:
-    """The names and addresses of people that a command's content carries."""
+    """Return the names and addresses of people in a command's content."""
     for key, value in (content or {}).items():
         if key == "name" and isinstance(value, str):
             yield value
@@ -43,7 +43,7 @@ def names_in(content: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def literals_in(statement: str) -> list[str]:
-    """The quoted texts of a query, as they were before quoting; also without the sign that stands for anything."""
+    """Return the quoted texts of a query, unquoted; also without the wildcard."""
     return [re.sub(r"\\(.)", r"\1", quoted).strip("%") for quoted in _QUOTED.findall(statement)]
 
 

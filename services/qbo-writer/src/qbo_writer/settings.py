@@ -1,4 +1,4 @@
-"""All settings of the qbo-writer: built once in `main`, passed down. Waits are those of the posting protocol, by its letters."""
+"""All settings of the qbo-writer: built once in `main`, passed down. Waits are named by the posting protocol's letters."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,30 +11,30 @@ from pydantic_settings import NoDecode
 
 API = {"sandbox": "https://sandbox-quickbooks.api.intuit.com", "production": "https://quickbooks.api.intuit.com"}
 UI = {"sandbox": "https://app.sandbox.qbo.intuit.com", "production": "https://app.qbo.intuit.com"}
-MAKE_A_KEY = 'make one: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+MAKE_A_KEY = 'generate one: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
 class WriterSettings(ServiceSettings):
-    """What the writer needs: companies, Intuit's addresses and credentials, policy, lease, waits, pace."""
+    """The writer's settings: companies, Intuit's addresses and credentials, policy, lease, waits, pace."""
 
     # Companies
     qbo_realm_ids: Annotated[tuple[RealmId, ...], NoDecode] = Field(
-        default=(), description="Companies (realm ids) this writer serves, comma separated."
+        default=(), description="Companies (realm ids) that this writer serves, comma-separated."
     )
-    qbo_realm_id: RealmId | None = Field(default=None, description="A single company; instead of QBO_REALM_IDS.")
-    qbo_environment: Literal["sandbox", "production"] = Field(default="sandbox", description="Which QuickBooks.")
-    company_policy_file: Path | None = Field(default=None, description="The company's policy, TOML; see docs/company-policy.md.")
-    policy_check_seconds: float = Field(default=2, gt=0, description="How often it is looked whether the policy has changed.")
-    qb_sync_mode: Literal["invoice_only", "dual"] = Field(default="dual", description="invoice_only leaves bills out.")
-    qb_auto_mark_bill_paid: bool = Field(default=False, description="Pay each posted bill with a bill payment of its own.")
+    qbo_realm_id: RealmId | None = Field(default=None, description="A single company, instead of QBO_REALM_IDS.")
+    qbo_environment: Literal["sandbox", "production"] = Field(default="sandbox", description="The QuickBooks environment.")
+    company_policy_file: Path | None = Field(default=None, description="TOML file or directory; see docs/company-policy.md.")
+    policy_check_seconds: float = Field(default=2, gt=0, description="How often to check whether the policy has changed.")
+    qb_sync_mode: Literal["invoice_only", "dual"] = Field(default="dual", description="invoice_only skips purchase documents.")
+    qb_auto_mark_bill_paid: bool = Field(default=False, description="Pay each posted bill with its own bill payment.")
     qbo_default_item_id: str | None = Field(default=None, description="Item (id or name) for lines without a mapping.")
-    qb_default_expense_account: str | None = Field(default=None, description="Account (id or name) for bill lines without one.")
-    qb_default_vendor_account: str | None = Field(default=None, description="Accounts-payable account (id or name) of bills.")
-    qb_default_bank_account: str | None = Field(default=None, description="Bank account (id or name) that pays bills.")
+    qb_default_expense_account: str | None = Field(default=None, description="Account (id or name) for unmapped bill lines.")
+    qb_default_vendor_account: str | None = Field(default=None, description="Accounts-payable account (id or name) for bills.")
+    qb_default_bank_account: str | None = Field(default=None, description="Bank account (id or name) from which bills are paid.")
 
     # Intuit's addresses
-    qbo_base_url: str = Field(default="", description="API host; empty: by QBO_ENVIRONMENT.")
-    qbo_ui_url: str = Field(default="", description="Host of links for people; empty: by QBO_ENVIRONMENT.")
+    qbo_base_url: str = Field(default="", description="API host; empty: the one of QBO_ENVIRONMENT.")
+    qbo_ui_url: str = Field(default="", description="Host of links to documents; empty: the one of QBO_ENVIRONMENT.")
     qbo_authorize_url: str = Field(default="https://appcenter.intuit.com/connect/oauth2", description="Intuit's consent page.")
     qbo_token_url: str = Field(
         default="https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer", description="Intuit's token endpoint."
@@ -48,13 +48,13 @@ class WriterSettings(ServiceSettings):
     qbo_client_secret: SecretStr = Field(default=SecretStr(""), description="The app's client secret.")
     qbo_redirect_uri: str = Field(default="http://localhost:8765/callback", description="As registered in the app.")
     qbo_token_encryption_keys: SecretStr = Field(
-        default=SecretStr(""), description="Fernet keys for tokens at rest, comma separated; the first encrypts."
+        default=SecretStr(""), description="Fernet keys for tokens at rest, comma-separated; the first encrypts."
     )
     qbo_initial_refresh_token: SecretStr | None = Field(
-        default=None, description="Refresh token to start with; used once, when the single company has no tokens yet."
+        default=None, description="Initial refresh token; used once, if the single company has no tokens yet."
     )
     token_refresh_before_seconds: float = Field(default=300, gt=0, description="Refresh when less life than this is left.")
-    token_warn_days: float = Field(default=14, gt=0, description="Warn so many days before a refresh token ends.")
+    token_warn_days: float = Field(default=14, gt=0, description="Warn this many days before a refresh token expires.")
     qbo_oauth_timeout_seconds: float = Field(default=20, gt=0, description="Time-out of a call to Intuit's token endpoint.")
 
     # Requests
@@ -64,48 +64,48 @@ class WriterSettings(ServiceSettings):
     qbo_connect_timeout_seconds: float = Field(default=10, gt=0, description="Time-out of the connection to QuickBooks.")
 
     # Lease
-    lease_seconds: float = Field(default=10, gt=0, description="Life of a company's lease.")
+    lease_seconds: float = Field(default=10, gt=0, description="Lifetime of a company's lease.")
     lease_renew_seconds: float = Field(default=3, gt=0, description="How often the lease is renewed.")
 
     # The protocol's waits
-    protocol_transit_seconds: float = Field(default=150, ge=0, description="X: from leaving to taking effect, at most.")
-    protocol_staleness_seconds: float = Field(default=120, ge=0, description="S: age from which a look-up shows a document.")
-    protocol_resend_window_seconds: float = Field(default=7200, ge=0, description="W with look first.")
-    protocol_resend_window_proven_seconds: float = Field(default=1800, ge=0, description="W where requestid is proven.")
+    protocol_transit_seconds: float = Field(default=150, ge=0, description="X: the longest time from sending to effect.")
+    protocol_staleness_seconds: float = Field(default=120, ge=0, description="S: the age from which look-ups show a document.")
+    protocol_resend_window_seconds: float = Field(default=7200, ge=0, description="W: resend window if requestid is unproven.")
+    protocol_resend_window_proven_seconds: float = Field(default=1800, ge=0, description="W if requestid is proven.")
     protocol_requestid_memory_seconds: float = Field(
-        default=7200, ge=0, description="T: how long QuickBooks is measured to remember a requestid."
+        default=7200, ge=0, description="T: the age up to which the probe tests that QuickBooks remembers a requestid."
     )
-    protocol_token_life_seconds: float = Field(default=3600, ge=0, description="B: life of an access token, at most.")
+    protocol_token_life_seconds: float = Field(default=3600, ge=0, description="B: the longest life of an access token.")
 
     # Pace
-    pace_requests_per_minute: int = Field(default=500, ge=1, description="Requests a minute for each company.")
-    pace_requests_per_second: int = Field(default=10, ge=1, description="Requests a second for each company.")
-    pace_in_flight: int = Field(default=10, ge=1, description="Requests at the same time for each company.")
-    pace_batches_per_minute: int = Field(default=40, ge=0, description="Batch calls a minute for each company.")
-    pace_batch_items: int = Field(default=30, ge=1, le=30, description="Items of a batch.")
-    pace_margin_seconds: float = Field(default=0.2, ge=0, description="Room for requests that bunch on their way.")
-    pace_throttle_wait_seconds: float = Field(default=60, ge=0, description="How long a 429 freezes the company.")
-    pace_persist_seconds: float = Field(default=5, ge=0, description="How old the kept state of the pace may be.")
+    pace_requests_per_minute: int = Field(default=500, ge=1, description="Requests per minute for each company.")
+    pace_requests_per_second: int = Field(default=10, ge=1, description="Requests per second for each company.")
+    pace_in_flight: int = Field(default=10, ge=1, description="Requests in flight for each company.")
+    pace_batches_per_minute: int = Field(default=40, ge=0, description="Batch calls per minute for each company.")
+    pace_batch_items: int = Field(default=30, ge=1, le=30, description="Items in a batch.")
+    pace_margin_seconds: float = Field(default=0.2, ge=0, description="Margin for requests that bunch on the way.")
+    pace_throttle_wait_seconds: float = Field(default=60, ge=0, description="How long a 429 pauses the company.")
+    pace_persist_seconds: float = Field(default=5, ge=0, description="The greatest age of the stored pacing state.")
     pace_landing_seconds: float = Field(default=0.05, ge=0, description="How long a finished request still counts as in flight.")
-    batch_threshold: int = Field(default=30, ge=1, description="Backlog from which batches are used.")
+    batch_threshold: int = Field(default=30, ge=1, description="Backlog size from which batches are used.")
 
     unserved_seconds: float = Field(
-        default=60, gt=0, description="How long commands may wait for a company without any writer until it is told."
+        default=60, gt=0, description="How long commands may wait for a company without a writer before that is published."
     )
-    report_seconds: float = Field(default=5, gt=0, description="How often what needs a person is looked at.")
+    report_seconds: float = Field(default=5, gt=0, description="How often problems that need attention are checked.")
 
     # Feed, references, probe
     feed_seconds: float = Field(default=900, gt=0, description="How often the change feed is read.")
     feed_reads_per_run: int = Field(
-        default=20, ge=1, description="Pages of 1,000 that one run reads where more changed than the change feed shows."
+        default=20, ge=1, description="Pages of 1,000 that one run reads if more changed than the change feed shows."
     )
     sweep_seconds: float = Field(default=86400, gt=0, description="How often the daily sweep runs.")
-    log_keep_days: int = Field(default=400, ge=1, description="Age at which entries of the attempts log are pruned.")
+    log_keep_days: int = Field(default=400, ge=1, description="Age in days at which entries of the attempts log are pruned.")
     attempts_keep_days: int = Field(
-        default=90, ge=1, description="Age at which ended attempts and their bodies are pruned; the log keeps the facts."
+        default=90, ge=1, description="Age in days at which ended attempts and their bodies are pruned; the log keeps the facts."
     )
-    probe_seconds: float = Field(default=86400, gt=0, description="How often requestid is proven anew.")
-    references_max_age_seconds: float = Field(default=86400, gt=0, description="Age at which a cached list entry is read again.")
+    probe_seconds: float = Field(default=86400, gt=0, description="How often requestid is probed again.")
+    references_max_age_seconds: float = Field(default=86400, gt=0, description="Age at which cached list entries are read again.")
 
     @field_validator("qbo_realm_ids", mode="before")
     @classmethod
@@ -117,7 +117,7 @@ class WriterSettings(ServiceSettings):
     @classmethod
     def _address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
-            raise ValueError("an address starts with https:// (or http://)")
+            raise ValueError("an address must start with https:// (or http://)")
         return value
 
     @field_validator("qbo_base_url", "qbo_ui_url")
@@ -132,7 +132,7 @@ class WriterSettings(ServiceSettings):
             try:
                 if value.get_secret_value():
                     Fernet(key.strip())
-            except ValueError:  # its text may be a key nearly written right: it is not repeated
+            except ValueError:  # the text may be an almost correct key: it is not repeated
                 raise ValueError(f"key {number} is not a Fernet key (44 characters of base64); {MAKE_A_KEY}") from None
         return value
 
@@ -152,7 +152,7 @@ class WriterSettings(ServiceSettings):
         return self
 
     def require_companies(self) -> None:
-        """Raise SettingsError unless there is a company to serve and what its connection needs. `auth` needs less."""
+        """Raise SettingsError unless there is a company to serve, with all settings of its connection. `auth` needs less."""
         needed = {
             "QBO_REALM_ID (or QBO_REALM_IDS)": bool(self.qbo_realm_ids),
             "QBO_CLIENT_ID": bool(self.qbo_client_id),
@@ -172,5 +172,5 @@ class WriterSettings(ServiceSettings):
 
     @property
     def ui_url(self) -> str:
-        """Host of the links for people."""
+        """Host of the links to documents."""
         return self.qbo_ui_url or UI[self.qbo_environment]

@@ -1,4 +1,4 @@
-"""The writer's tables, schema `qbo_writer`. Every time in them is by the database's clock, UTC."""
+"""The writer's tables, schema `qbo_writer`. All times are from the database's clock, in UTC."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ _TIME = DateTime(timezone=True)
 
 
 class Document(SQLModel, table=True):
-    """One business key: what QuickBooks is known to hold for it."""
+    """One business key: its last known state in QuickBooks."""
 
     __tablename__ = "documents"
     __table_args__ = (
@@ -45,34 +45,34 @@ class Document(SQLModel, table=True):
     source: str = Field(sa_type=Text)
     source_key: str = Field(sa_type=Text)
     kind: str = Field(sa_type=Text)
-    doc_number: str | None = Field(default=None, sa_type=Text)  # what its latest request asked for, or QuickBooks gave it
+    doc_number: str | None = Field(default=None, sa_type=Text)  # as set by its latest request, or by QuickBooks
     number_of: str | None = Field(default=None, sa_type=Text)  # the source's number that doc_number stands for
-    marker: str = Field(sa_type=Text)  # stands in PrivateNote; random-looking, unique, says nothing about the key
+    marker: str = Field(sa_type=Text)  # in PrivateNote; random-looking, unique, reveals nothing about the key
     status: str = Field(default="nothing", sa_type=Text, sa_column_kwargs={"server_default": text("'nothing'")})
     qbo_id: str | None = Field(default=None, sa_type=Text)
     sync_token: str | None = Field(default=None, sa_type=Text)
     content: dict[str, Any] | None = Field(
         default=None, sa_type=JSONB(none_as_null=True)
-    )  # the content last posted, as on the wire
+    )  # the last posted content, as on the wire
     content_hash: str | None = Field(default=None, sa_type=Text)
     fields: dict[str, Any] | None = Field(
         default=None, sa_type=JSONB(none_as_null=True)
-    )  # BooksEntity.fields as QuickBooks answered them
+    )  # BooksEntity.fields from QuickBooks' answer
     total: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))
-    balance: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # open amount when last seen: less than total = paid
-    differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # what a person made of it
+    balance: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # open balance when last seen: less than total = paid
+    differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # what somebody changed in QuickBooks
     diverged: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     emailed: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # to its customer, when last seen
     held: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     newest_version: int = Field(default=-1, sa_type=BigInteger, sa_column_kwargs={"server_default": text("-1")})
     newest_modified_at: datetime | None = Field(default=None, sa_type=_TIME)
-    attempts: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # how many there were: part of the requestid
+    attempts: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # how many so far: part of the requestid
     created_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
 
 
 class CommandRow(SQLModel, table=True):
-    """One command: what was asked and what came of it. The primary key makes a redelivery harmless."""
+    """One command: the request and its outcome. The primary key makes a redelivery harmless."""
 
     __tablename__ = "commands"
     __table_args__ = (
@@ -99,13 +99,13 @@ class CommandRow(SQLModel, table=True):
     )  # 0 interactive ... 3 sweep
     state: str = Field(default="due", sa_type=Text, sa_column_kwargs={"server_default": text("'due'")})
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
-    waits_for: int | None = Field(default=None, sa_type=BigInteger)  # the document that must be posted first, while `received`
-    awaits: str | None = Field(default=None, sa_type=Text)  # the marker of our document that it waits for, while `waiting`
+    waits_for: int | None = Field(default=None, sa_type=BigInteger)  # while `received`: the document that must be posted first
+    awaits: str | None = Field(default=None, sa_type=Text)  # while `waiting`: the marker of our document that it waits for
     waiting_since: datetime | None = Field(default=None, sa_type=_TIME)  # for something in QuickBooks or in the policy
     failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)
-    forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: over what was shown
-    shown_sync_token: str | None = Field(default=None, sa_type=Text)  # of the state in QuickBooks that an operator was shown last
-    dropped: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: leave it
+    forced: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: overwrite what was shown
+    shown_sync_token: str | None = Field(default=None, sa_type=Text)  # of the state in QuickBooks last shown to an operator
+    dropped: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an operator said: leave it as it is
     code: str | None = Field(default=None, sa_type=Text)
     reason: str | None = Field(default=None, sa_type=Text)
     differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
@@ -116,7 +116,7 @@ class CommandRow(SQLModel, table=True):
 
 
 class Batch(SQLModel, table=True):
-    """A batch as it was journalled, whole."""
+    """A whole batch as journalled."""
 
     __tablename__ = "batches"
     __table_args__ = ({"schema": SCHEMA},)
@@ -129,7 +129,7 @@ class Batch(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """A request in the making: journalled before it is sent, at most one open for each document."""
+    """A request: journalled before it is sent, at most one open for each document."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -157,7 +157,7 @@ class Attempt(SQLModel, table=True):
     content_hash: str = Field(sa_type=Text)
     fields: dict[str, Any] | None = Field(
         default=None, sa_type=JSONB(none_as_null=True)
-    )  # what it would make true, comparable with BooksEntity.fields
+    )  # the fields that it sets, comparable with BooksEntity.fields
     batch_id: int | None = Field(default=None, sa_type=BigInteger, foreign_key=f"{SCHEMA}.batches.id")
     b_id: str | None = Field(default=None, sa_type=Text)
     state: str = Field(sa_type=Text)
@@ -166,18 +166,16 @@ class Attempt(SQLModel, table=True):
     first_sent_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     last_sent_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     sends: int = Field(default=1, sa_type=Integer, sa_column_kwargs={"server_default": text("1")})
-    looks_refused: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # look-ups for it that QuickBooks refused
+    looks_refused: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # its look-ups that QuickBooks refused
     answered: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # the latest send has a recorded answer
     silent_at: datetime | None = Field(default=None, sa_type=_TIME)
-    ambiguous: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # some send of it stayed without an answer
-    lost: bool = Field(
-        default=False, sa_type=Boolean, sa_column_kwargs=_FALSE
-    )  # the sender of an earlier send may still hold a copy
-    stuck: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # only a person can resolve it
-    operator_says: str | None = Field(default=None, sa_type=Text)  # 'absent': a person found nothing in QuickBooks
+    ambiguous: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # some send had no answer
+    lost: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # an earlier sender may still have a copy
+    stuck: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # only an operator can resolve it
+    operator_says: str | None = Field(default=None, sa_type=Text)  # 'absent': an operator found nothing in QuickBooks
     due_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)  # when to look again
     outcome: str | None = Field(default=None, sa_type=Text)
-    answer: str | None = Field(default=None, sa_type=Text)  # the latest one, in words: QuickBooks' own where they say more
+    answer: str | None = Field(default=None, sa_type=Text)  # the latest one in words, QuickBooks' own if they say more
     http_status: int | None = Field(default=None, sa_type=Integer)
     intuit_code: str | None = Field(default=None, sa_type=Text)
     intuit_tid: str | None = Field(default=None, sa_type=Text)
@@ -197,7 +195,7 @@ class Lease(SQLModel, table=True):
 
 
 class Realm(SQLModel, table=True):
-    """A company: whether it is halted, what was proven of it, its pace, plan and preferences."""
+    """A company: whether it is halted, what is proven, its pace, plan and preferences."""
 
     __tablename__ = "realms"
     __table_args__ = ({"schema": SCHEMA},)
@@ -206,42 +204,42 @@ class Realm(SQLModel, table=True):
     halted_code: str | None = Field(default=None, sa_type=Text)
     halted_reason: str | None = Field(default=None, sa_type=Text)
     halted_since: datetime | None = Field(default=None, sa_type=_TIME)
-    operator_halt: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # a person's: by, why, at
-    trial: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # a person asked for one: by, why, at
-    token_failing_since: datetime | None = Field(default=None, sa_type=_TIME)  # the token endpoint does not answer
+    operator_halt: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # an operator's: by, why, at
+    trial: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # requested by an operator: by, why, at
+    token_failing_since: datetime | None = Field(default=None, sa_type=_TIME)  # the token endpoint is not answering
     token_error: str | None = Field(default=None, sa_type=Text)
     requestid_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
     batch_proven: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
-    bounds_unreliable: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # silence is held for a person
+    bounds_unreliable: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)  # hold requests without an answer
     probe: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     pace: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
     company: dict[str, Any] = Field(default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")})
-    names_read: dict[str, Any] = Field(  # how far each list of names was read: the cache holds all up to there
+    names_read: dict[str, Any] = Field(  # how far each list of names was read: the cache has all names up to there
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )
     feed_position: datetime | None = Field(default=None, sa_type=_TIME)
-    feed_paging: dict[str, Any] = Field(  # beyond the feed's cap: where the next page of each entity begins
+    feed_paging: dict[str, Any] = Field(  # beyond the feed's cap: each entity's next page
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )
-    feed_refusals: dict[str, Any] = Field(  # entities that the feed is refused for: why, since when, when to ask again
+    feed_refusals: dict[str, Any] = Field(  # entities that the feed is refused for: why, since when, when to retry
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )
-    feed_asked_at: datetime | None = Field(default=None, sa_type=_TIME)  # some writer was told of changes
+    feed_asked_at: datetime | None = Field(default=None, sa_type=_TIME)  # a writer was notified of changes
     feed_failures: int = Field(default=0, sa_type=Integer, sa_column_kwargs=_ZERO)  # in a row
     feed_failing_since: datetime | None = Field(default=None, sa_type=_TIME)
     feed_error: str | None = Field(default=None, sa_type=Text)
-    swept_at: datetime | None = Field(default=None, sa_type=_TIME)  # when books and ledger were last compared
-    sweep_refusals: dict[str, Any] = Field(  # entities that this comparison was refused for: why, since when
+    swept_at: datetime | None = Field(default=None, sa_type=_TIME)  # when QuickBooks and the ledger were last compared
+    sweep_refusals: dict[str, Any] = Field(  # entities that the sweep was refused for: why, since when
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )
     log_anchor: str | None = Field(default=None, sa_type=Text)  # hash of the last pruned entry of the attempts log
-    recover_since: datetime | None = Field(default=None, sa_type=_TIME)  # the database was restored: nothing leaves until
-    # what QuickBooks has seen since then is compared
+    recover_since: datetime | None = Field(default=None, sa_type=_TIME)  # the database was restored: nothing is sent until
+    # changes in QuickBooks since then are compared
     updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
 
 
 class Unserved(SQLModel, table=True):
-    """A company that commands name and no writer serves, once that is told; its end is told with the row's."""
+    """A company that commands name but no writer serves, once published; the row's deletion publishes the end."""
 
     __tablename__ = "unserved"
     __table_args__ = ({"schema": SCHEMA},)
@@ -251,7 +249,7 @@ class Unserved(SQLModel, table=True):
 
 
 class ProcessProblem(SQLModel, table=True):
-    """What only a running writer knows and a person must see to: rewritten every few seconds, `holder` is the lease's."""
+    """Problems that only a running writer knows: rewritten every few seconds; `holder` is the lease's."""
 
     __tablename__ = "process_problems"
     __table_args__ = ({"schema": SCHEMA},)
@@ -267,7 +265,7 @@ class ProcessProblem(SQLModel, table=True):
 
 
 class Token(SQLModel, table=True):
-    """The OAuth tokens of a company, encrypted (Fernet)."""
+    """A company's OAuth tokens, encrypted (Fernet)."""
 
     __tablename__ = "tokens"
     __table_args__ = ({"schema": SCHEMA},)
@@ -284,7 +282,7 @@ class Token(SQLModel, table=True):
 
 
 class TokenHistory(SQLModel, table=True):
-    """Earlier refresh tokens, encrypted: the fallback for an answer that was lost after a rotation."""
+    """Earlier refresh tokens, encrypted: the fallback if an answer was lost after a rotation."""
 
     __tablename__ = "token_history"
     __table_args__ = (Index("ix_token_history_realm", "realm", "replaced_at"), {"schema": SCHEMA})
@@ -296,7 +294,7 @@ class TokenHistory(SQLModel, table=True):
 
 
 class ReferenceRow(SQLModel, table=True):
-    """The cache of QuickBooks' lists: names, items, accounts, terms, classes, departments, tax codes."""
+    """A cache of QuickBooks' lists: names, items, accounts, terms, classes, departments, tax codes."""
 
     __tablename__ = "references"
     __table_args__ = (Index("ix_references_name", "realm", "entity", "name_folded"), {"schema": SCHEMA})
@@ -312,7 +310,7 @@ class ReferenceRow(SQLModel, table=True):
 
 
 class MergeRow(SQLModel, table=True):
-    """Two entries of a list that a person made one: who named the loser names the winner. Kept for ever."""
+    """A merge of two list entries in QuickBooks: references to the loser mean the winner. Kept for ever."""
 
     __tablename__ = "merges"
     __table_args__ = ({"schema": SCHEMA},)
@@ -321,9 +319,9 @@ class MergeRow(SQLModel, table=True):
     entity: str = Field(sa_type=Text, primary_key=True)
     loser: str = Field(sa_type=Text, primary_key=True)
     winner: str = Field(sa_type=Text)
-    name_folded: str | None = Field(default=None, sa_type=Text)  # the loser's; null: we never knew it
+    name_folded: str | None = Field(default=None, sa_type=Text)  # the loser's; null: unknown
     told_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
-    applied_at: datetime | None = Field(default=None, sa_type=_TIME)  # null: a webhook told it, the lease's holder has to
+    applied_at: datetime | None = Field(default=None, sa_type=_TIME)  # null: reported by a webhook, not yet applied
 
 
 class AttemptLog(SQLModel, table=True):
@@ -346,7 +344,7 @@ class AttemptLog(SQLModel, table=True):
 
 
 class DecisionLog(SQLModel, table=True):
-    """What people decided about documents, append-only and hash-chained for each company."""
+    """Operators' decisions, append-only and hash-chained for each company."""
 
     __tablename__ = "decision_log"
     __table_args__ = (Index("ix_decision_log_realm", "realm", "id"), {"schema": SCHEMA})
@@ -354,13 +352,13 @@ class DecisionLog(SQLModel, table=True):
     id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
     realm: str = Field(sa_type=Text)
     document_id: int | None = Field(default=None, sa_type=BigInteger)
-    entry: dict[str, Any] = Field(sa_type=JSONB)  # with its time, so that the hash covers it
+    entry: dict[str, Any] = Field(sa_type=JSONB)  # including its time, so that the hash covers it
     previous_hash: str = Field(sa_type=Text)
     hash: str = Field(sa_type=Text)
 
 
 class Discrepancy(SQLModel, table=True):
-    """Books and ledger disagree about what exists, or an answer is not what was asked. Kept when it is mended."""
+    """QuickBooks and the ledger disagree about what exists, or an answer differs from its command. Kept after it is resolved."""
 
     __tablename__ = "discrepancies"
     __table_args__ = (
@@ -377,18 +375,18 @@ class Discrepancy(SQLModel, table=True):
     doc_number: str | None = Field(default=None, sa_type=Text)
     reason: str = Field(sa_type=Text)
     fix: str = Field(sa_type=Text)
-    marker: str | None = Field(default=None, sa_type=Text)  # unknown_marker: whoever brings it to the ledger adopts the document
+    marker: str | None = Field(default=None, sa_type=Text)  # unknown_marker: the command with this marker adopts the document
     amount: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # not_as_asked: QuickBooks' total less the command's own
     asked: dict[str, Any] | None = Field(
         default=None, sa_type=JSONB(none_as_null=True)
-    )  # not_as_asked: the fields that differ, as they were asked
+    )  # not_as_asked: the fields that differ, as requested
     found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     last_found_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
     resolved_at: datetime | None = Field(default=None, sa_type=_TIME)
 
 
 class FeedTold(SQLModel, table=True):
-    """Changes that books.changes has been told and the feed may show again: it is read with an overlap."""
+    """Changes published to books.changes that the feed may show again, because its reads overlap."""
 
     __tablename__ = "feed_told"
     __table_args__ = (Index("ix_feed_told_at", "realm", "told_at"), {"schema": SCHEMA})
@@ -396,17 +394,17 @@ class FeedTold(SQLModel, table=True):
     realm: str = Field(sa_type=Text, primary_key=True)
     entity: str = Field(sa_type=Text, primary_key=True)
     qbo_id: str = Field(sa_type=Text, primary_key=True)
-    state: str = Field(sa_type=Text)  # SyncToken and time of the change that was told
+    state: str = Field(sa_type=Text)  # SyncToken and time of the published change
     told_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
 
 
 class Outbox(OutboxRow, table=True):
-    """Events that wait to be published."""
+    """Events waiting to be published."""
 
     __tablename__ = "outbox"
     __table_args__ = (
         pending_index(SCHEMA),
-        # Reporting looks for parked events every few seconds.
+        # Reporting checks for parked events every few seconds.
         Index(f"ix_{SCHEMA}_outbox_parked", "id", postgresql_where=text("parked_at IS NOT NULL AND published_at IS NULL")),
         {"schema": SCHEMA},
     )

@@ -1,4 +1,4 @@
-"""All parts of a writer, put together: the service and the commands build the same."""
+"""Assembles the parts of a writer: the service and the commands build the same."""
 
 import asyncio
 from collections.abc import Iterable
@@ -31,14 +31,14 @@ from qbo_writer.settings import WriterSettings
 
 
 def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
-    """Take from policy and settings what the decision table needs."""
+    """Return what the decision table needs from policy and settings."""
     skipped: dict[LedgerKind, str] = {}
     for kind in kinds.OPTIONAL:
         if kind not in policy.kinds:
-            skipped[kind] = f"The company's policy leaves out every {kinds.of(kind).word}."
+            skipped[kind] = f"The company policy skips {kinds.of(kind).words}."
     if settings.qb_sync_mode == "invoice_only":
         for kind in kinds.PURCHASES:
-            skipped[kind] = f"QB_SYNC_MODE is invoice_only: {kinds.of(kind).words} are left out."
+            skipped[kind] = f"QB_SYNC_MODE is invoice_only: {kinds.of(kind).words} are skipped."
     return Rules(
         policy.retract,
         policy.changed_by_person,
@@ -68,14 +68,14 @@ def links_of(settings: WriterSettings) -> Links:
 
 
 class NoRelay:
-    """Stands in where this process publishes nothing (run-once): the service's relay finds the events."""
+    """Used where this process does not publish (run-once): the service's relay finds the events."""
 
     def wake(self) -> None:
-        """Nothing to wake."""
+        """Do nothing."""
 
 
 class Announcer:
-    """The relay's way to Kafka, with the place between publishing and marking."""
+    """The relay's publisher, with the crash point between publishing and marking."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
@@ -87,7 +87,7 @@ class Announcer:
 
 
 class Writer:
-    """All parts of a writer over one pool; the service and `run-once` build the same."""
+    """The parts of a writer over one pool; the service and `run-once` build the same."""
 
     def __init__(self, settings: WriterSettings, pool: Pool, relay: Wakes | None = None, *, lists: Lists | None = None) -> None:
         self.policy_file = PolicyFile(settings.company_policy_file, settings.qbo_realm_ids, settings.policy_check_seconds)
@@ -145,7 +145,7 @@ class Writer:
                 poster.wake()
 
     async def close(self, seconds: float = 4) -> None:
-        """Let the requests of all companies end within `seconds`, give the leases up, close the connections."""
+        """Wait up to `seconds` for requests in flight, release the leases, close the connections."""
         try:
             await asyncio.gather(*(poster.drain(seconds) for poster in self.posters.values()))
             await asyncio.gather(*(self.tokens.rescue(realm) for realm in self.posters), return_exceptions=True)

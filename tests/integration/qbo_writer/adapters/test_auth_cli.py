@@ -188,7 +188,7 @@ async def test_status_shows_ends_and_no_secrets(company: Company, pool: Pool, ca
     assert pair.access_token not in out
     assert pair.refresh_token not in out
     assert await run(settings_for(company), pool, "status") == 0
-    assert "refresh token ends" in capsys.readouterr().out
+    assert "refresh token expires" in capsys.readouterr().out
     await pool.execute("UPDATE qbo_writer.tokens SET refresh_expires_at = now() + interval '3 days'")
     await run(settings_for(company), pool, "status")
     assert "connect again soon" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The kinds of documents, each a module: its content, and what the protocol does with one. Complete: a test holds it to that."""
+"""One module for each kind of document: its content, and how the protocol handles it. A test checks completeness."""
 
 from bookrelay.messages import Content
 
@@ -22,7 +22,7 @@ PURCHASES = tuple(one.kind for one in ALL if one.purchase)
 
 
 def of(kind: LedgerKind) -> DocumentKind:
-    """Return what is to be known of a kind."""
+    """Return a kind's definition."""
     return _BY_KIND[kind]
 
 

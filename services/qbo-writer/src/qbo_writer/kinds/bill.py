@@ -1,4 +1,4 @@
-"""Bills. Where the settings say so, a bill is paid by the writer as soon as it is posted."""
+"""Bills. If the settings say so, the writer pays a bill as soon as it is posted."""
 
 from bookrelay import messages as m
 
@@ -10,7 +10,7 @@ from qbo_writer.ledger.records import Attempt, Candidate
 
 
 def _to_be_paid(attempt: Attempt, seen: BooksEntity) -> bool:
-    """A new bill with something left to pay, or one that was changed before its payment arrived."""
+    """Whether to pay: a new bill with an open balance, or one that was changed before it was paid."""
     return bool(seen.balance) and (attempt.request.operation is Operation.CREATE or seen.balance == seen.total)
 
 
@@ -21,7 +21,7 @@ def _payment(attempt: Attempt, seen: BooksEntity) -> tuple[FollowUp, ...]:
 
 
 def _withdrawn_for_nothing(candidate: Candidate) -> tuple[FollowUp, ...]:
-    """Our payment was withdrawn for a version that came to nothing: the bill stays as it was, and is paid again."""
+    """Pay the bill again: our payment was withdrawn for a version that was not posted, and the bill stays as it was."""
     document = candidate.document
     if not candidate.withdrawn or not document.live or document.total is None:
         return ()

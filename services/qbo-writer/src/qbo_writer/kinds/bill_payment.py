@@ -1,4 +1,4 @@
-"""Payments of bills: documents of the writer's own, which no source asks for."""
+"""Bill payments: documents that the writer creates itself; no source requests them."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -17,7 +17,7 @@ from qbo_writer.ledger.records import Candidate, Command, DocumentState
 class BillPaymentContent(Model):
     """A payment of one bill in full, by check from the policy's bank account (resolved key "bank_account")."""
 
-    vendor_id: str  # the books' Ids: the bill is posted already
+    vendor_id: str  # QuickBooks Ids: the bill is already posted
     bill_id: str
     txn_date: date
     amount: Amount
@@ -25,7 +25,7 @@ class BillPaymentContent(Model):
 
 
 def payment_of(bill: DocumentState, command: Command, bill_id: str, fields: Mapping[str, str], amount: Decimal) -> FollowUp:
-    """Return the payment of what is open of a bill; `fields`: the bill as it is in the books."""
+    """Return the payment of a bill's open balance; `fields`: the bill as it is in QuickBooks."""
     content = {
         "vendor_id": fields.get("vendor", ""), "bill_id": bill_id, "txn_date": fields.get("txn_date", ""),
         "amount": format(amount, "f"),
@@ -34,7 +34,7 @@ def payment_of(bill: DocumentState, command: Command, bill_id: str, fields: Mapp
 
 
 def paid_by(bill: DocumentState, payment: BooksEntity, version: int) -> FollowUp:
-    """Return the payment that must have been asked for, by what the books hold of it."""
+    """Reconstruct the content of a payment from the payment in QuickBooks."""
     content = {
         "vendor_id": payment.fields.get("vendor", ""), "bill_id": bill.qbo_id or "",
         "txn_date": payment.fields.get("txn_date", ""), "amount": format(payment.total, "f"),
@@ -49,12 +49,12 @@ def _asked_for(bill: DocumentState, version: int, content: dict[str, str], prior
 
 
 def _of_an_earlier_bill(candidate: Candidate) -> Decision | None:
-    """Its bill was withdrawn, or made anew, since it was asked for."""
+    """End it if its bill was withdrawn or created again since."""
     command, bill = candidate.newest, candidate.bill
     if command.operation == "retract" or command.forced or (bill and bill[0] == (command.content or {}).get("bill_id")):
         return None
     return Decision(
-        CommandState.SUPERSEDED, "Its bill was withdrawn or made anew.", by_version=bill[1] if bill else command.version
+        CommandState.SUPERSEDED, "Its bill was withdrawn or created again.", by_version=bill[1] if bill else command.version
     )
 
 

@@ -1,4 +1,4 @@
-"""Credit memos. One stays open until somebody applies it to an invoice; then it is no longer changed by itself."""
+"""Credit memos. Open until applied to an invoice; from then on a change is held."""
 
 from bookrelay import messages as m
 

@@ -1,4 +1,4 @@
-"""What the protocol asks of a kind of document. How the books write it is in the books' own room."""
+"""What the protocol needs to know about a kind of document. QuickBooks' JSON for it is in `quickbooks.documents`."""
 
 import hashlib
 import json
@@ -20,59 +20,59 @@ class _Event(Protocol):
 
 
 def nothing_follows(attempt: Attempt, seen: BooksEntity) -> tuple[FollowUp, ...]:
-    """Ask for nothing else when a document was posted."""
+    """No follow-up when a document was posted."""
     return ()
 
 
 def nothing_is_missing(candidate: Candidate) -> tuple[FollowUp, ...]:
-    """Ask for nothing else where a document stays as it is."""
+    """No follow-up where a document stays as it is."""
     return ()
 
 
 def names_nothing(document: DocumentState, content: Model) -> tuple[Named, ...]:
-    """Name no other document."""
+    """Refer to no other document."""
     return ()
 
 
 def nothing_in_its_way(candidate: Candidate) -> Decision | None:
-    """Make the document whatever became of others."""
+    """Post the document regardless of others."""
     return None
 
 
 @dataclass(frozen=True)
 class UsedUp:
-    """How what is open of a document is used up by others, in words: "is {done} or partly {done}"."""
+    """How a document's open balance is used, in words: "is {done} or partly {done}"."""
 
     done: str
-    fix: str  # how a person undoes it in the books
+    fix: str  # how to undo it in QuickBooks
 
 
 PAID = UsedUp("paid", "Unlink the payment in QuickBooks")
-APPLIED = UsedUp("applied", "Take it off what it is applied to in QuickBooks")
+APPLIED = UsedUp("applied", "Unapply it in QuickBooks")
 
 
 @dataclass(frozen=True)
 class DocumentKind:
     """One kind of document.
 
-    `posted`: its event and that event's data; None for names, which no source asked for. `follow_ups`: what the writer asks for
-    by itself when one was posted, where the settings say so; `missing`: where one stays as it is. `overtaken`: why one is not
-    made any more. `names`: the other documents that must be in the books before it.
+    `posted`: its event and that event's data; None for names, which no source requests. `follow_ups`: commands that the writer
+    creates when one was posted, if the settings say so; `missing`: where one stays as it is. `overtaken`: why one is no longer
+    posted. `names`: the other documents that must be in QuickBooks first.
     """
 
     kind: LedgerKind
     content: type[Model]
     posted: tuple[type[_Event], Callable[..., Any]] | None
     is_name: bool = False  # a customer or vendor: its name is its identity
-    purchase: bool = False  # a document of a vendor: left out where a company has no bills
-    used_up: UsedUp | None = PAID  # how others use it up; None: nothing is ever open of it
+    purchase: bool = False  # a vendor's document: skipped where a company has no bills
+    used_up: UsedUp | None = PAID  # how its open balance is used; None: it never has one
     pays: LedgerKind | None = None  # of the writer's own payments: the document of this kind with the same key
-    optional: bool = False  # the company policy may leave it out
-    numbered: bool = False  # it gets a number of ours
-    sales_form: bool = False  # the company may let the books number it
-    voidable: bool = False  # the policy may have it voided instead of deleted
+    optional: bool = False  # the company policy may skip it
+    numbered: bool = False  # we set its number
+    sales_form: bool = False  # QuickBooks may number it, by the company's preference
+    voidable: bool = False  # the policy may void it instead of deleting it
     unpaid_first: bool = False  # a payment of ours is withdrawn before it is changed, where the policy says so
-    waited_for: bool = False  # others wait for its end
+    waited_for: bool = False  # other documents wait for it
     follow_ups: Callable[[Attempt, BooksEntity], tuple[FollowUp, ...]] = nothing_follows
     missing: Callable[[Candidate], tuple[FollowUp, ...]] = nothing_is_missing
     names: Callable[[DocumentState, Model], tuple[Named, ...]] = names_nothing
@@ -80,20 +80,20 @@ class DocumentKind:
 
     @property
     def word(self) -> str:
-        """How people call it."""
+        """The kind in words."""
         return self.kind.value.replace("_", " ")
 
     @property
     def words(self) -> str:
-        """How people call several."""
+        """The kind in words, plural."""
         return f"{self.word}s"
 
     def takes_away(self, *, void: bool) -> Operation:
-        """Return how one is withdrawn."""
+        """Return the operation that withdraws one."""
         return Operation.VOID if void and self.voidable else Operation.DELETE
 
     def event(self, data: dict[str, Any], sender: str, time: Any) -> m.AnyMessage | None:
-        """Return the event that tells that one was posted."""
+        """Return the event that it was posted."""
         if self.posted is None:
             return None
         event, payload = self.posted
@@ -102,5 +102,5 @@ class DocumentKind:
 
 
 def hash_of(content: dict[str, Any]) -> str:
-    """Return the hash of a content that is no message: a payment, a name."""
+    """Return the hash of a content that is not from a message: a payment or a name."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Customers and vendors that documents need. Each is a document of the ledger, made once, whoever needs it."""
+"""Customers and vendors that documents need. Each is a document in the ledger, created once."""
 
 from bookrelay.messages import Model
 
@@ -7,7 +7,7 @@ from qbo_writer.kinds.kind import DocumentKind
 
 
 class NameContent(Model):
-    """A customer or vendor that a document needs. Its identity is the name, unique in the books."""
+    """A customer or vendor that a document needs. Its identity is the name, unique in QuickBooks."""
 
     name: str
     email: str | None = None

@@ -1,4 +1,4 @@
-"""Customers' payments: applied to invoices, and with credit memos, by their business keys; the rest stays with the customer."""
+"""Customer payments, applied to invoices and credit memos by business key; the rest is the customer's unapplied credit."""
 
 from bookrelay import messages as m
 from bookrelay.messages import Model

@@ -1,4 +1,4 @@
-"""Sales receipts: sales that were paid at once, so nothing is open of them."""
+"""Sales receipts: sales paid at once, without an open balance."""
 
 from bookrelay import messages as m
 

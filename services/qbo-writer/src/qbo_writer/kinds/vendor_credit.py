@@ -1,4 +1,4 @@
-"""Vendor credits. One stays open until somebody applies it to a bill; then it is no longer changed by itself."""
+"""Vendor credits. Open until applied to a bill; from then on a change is held."""
 
 from bookrelay import messages as m
 

@@ -1,1 +1,1 @@
-"""What the writer remembers: all SQL, a module for each family of tables, and what they hold as values."""
+"""The writer's ledger: all SQL, one module for each family of tables, and the values that they hold."""

@@ -1,4 +1,4 @@
-"""Requests: journalled before they leave, read while they are open, forgotten when they are old."""
+"""Attempts: journalled before they are sent, read while they are open, pruned when they are old."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -22,11 +22,11 @@ PRUNED_AT_ONCE = 5000
 
 
 class BatchChanged(Exception):  # noqa: N818
-    """An item of a batch changed between its reading and its journal: the batch is made anew."""
+    """An item of a batch changed before it was journalled: the batch must be built again."""
 
 
 class Attempts:
-    """Requests: journalled before they leave, read while they are open, forgotten when they are old."""
+    """Attempts: journalled before they are sent, read while they are open, pruned when they are old."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -34,7 +34,7 @@ class Attempts:
     async def journal(
         self, realm: str, fencing_token: int, attempts: Sequence[NewAttempt], batch: tuple[str, str] | None = None
     ) -> list[Attempt]:
-        """Commit the attempts before they leave. Left out is what changed since it was read, or has an open attempt."""
+        """Commit the attempts before they are sent, except for documents that changed meanwhile or have an open attempt."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             batch_id = None
             if batch:
@@ -80,11 +80,11 @@ class Attempts:
                 batch_id, [a.token_expires_at for a in attempts], [a.numbered is not None for a in attempts],
                 [a.numbered.text if a.numbered else None for a in attempts],
                 [a.numbered.given if a.numbered else None for a in attempts],
-                # What an earlier document had, which is gone, is no number of the new one.
+                # A created document does not inherit the number of an earlier one that is gone.
                 [a.numbered is not None and a.request.operation is Operation.CREATE for a in attempts],
             )  # fmt: skip
             if batch and len(rows) != len(attempts):
-                raise BatchChanged  # the body names items that may not be sent: nothing of it is committed
+                raise BatchChanged  # the body has items that must not be sent: nothing is committed
             reach(Place.JOURNALLING)
         metrics.ATTEMPT_TRANSITIONS.labels(realm, "due").inc(len(rows))
         by_document = {a.candidate.document.id: a for a in attempts}
@@ -106,16 +106,16 @@ class Attempts:
     async def resend(
         self, realm: str, fencing_token: int, attempts: Sequence[Attempt], token_expires_at: datetime, *, absent: bool
     ) -> list[Attempt]:
-        """Journal that the attempts leave again. `absent`: looked up after the wait, so no earlier copy can take effect.
+        """Journal that the attempts are sent again. `absent`: looked up after the wait, so no earlier copy can take effect.
 
-        Left out is what has left again since it was read: a look-up that waited out an outage says nothing about the later send.
+        Attempts that were sent again since they were read are left out: an old look-up says nothing about the later send.
         """
         async with fenced(self._pool, realm, fencing_token) as connection:
             rows = await connection.fetch(
                 """
                 UPDATE qbo_writer.attempts a SET state = 'sending', answered = false, sends = a.sends + 1,
                   last_sent_at = clock_timestamp(), fencing_token = $2, operator_says = NULL,
-                  -- A copy in a lost sender's hands lives as long as the longest-lived token it may carry.
+                  -- A lost sender's copy can take effect as long as its longest-lived token is valid.
                   token_expires_at = CASE WHEN $4 THEN $3 ELSE greatest(token_expires_at, $3) END,
                   lost = CASE WHEN $4 THEN false ELSE lost OR (ambiguous AND silent_at IS NULL) END,
                   first_sent_at = CASE WHEN ambiguous THEN first_sent_at ELSE clock_timestamp() END,
@@ -129,14 +129,14 @@ class Attempts:
         return [replace(by_id[row["id"]], sent=_sent(row), sends=row["sends"], fencing_token=fencing_token) for row in rows]
 
     async def mark_lost(self, realm: str, fencing_token: int) -> int:
-        """Step 3 after taking the lease: what was sent and has no recorded answer is unknown, its sender lost."""
+        """Step 3 after taking the lease: what was sent without a recorded answer becomes unknown and lost."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             status: str = await connection.execute(
                 "UPDATE qbo_writer.attempts SET state = 'unknown', lost = true, ambiguous = true, due_at = clock_timestamp() "
                 "WHERE realm = $1 AND state = 'sending' AND NOT answered",
                 realm,
             )
-            # Nobody is left to remember these: whoever waits for a name that has no pending command is due.
+            # A command that waits for a name without a pending command is due.
             await connection.execute(
                 "UPDATE qbo_writer.commands c SET state = 'due', waits_for = NULL WHERE c.realm = $1 AND c.state = 'received' "
                 "AND NOT EXISTS (SELECT 1 FROM qbo_writer.commands n WHERE n.document_id = c.waits_for "
@@ -152,7 +152,7 @@ class Attempts:
         self, realm: str, *, limit: int, without: Collection[int] = (), ids: Collection[int] | None = None,
         batch_id: int | None = None, due: bool = True, documents: Collection[int] | None = None,
     ) -> list[Attempt]:  # fmt: skip
-        """Read open attempts that nobody in this process is sending, those that are due first."""
+        """Read open attempts that this process is not sending, due ones first."""
         rows = await self._pool.fetch(
             f"""
             SELECT {KNOWN}, {ASKED}, a.* FROM qbo_writer.attempts a
@@ -174,20 +174,20 @@ class Attempts:
         return BatchRow(row["id"], row["requestid"], row["body"])
 
     async def last_fields(self, command: UUID) -> dict[str, str] | None:
-        """Return what the latest attempt of a command would have made true."""
+        """Return the fields that the latest attempt of a command was to set."""
         fields: dict[str, str] | None = await self._pool.fetchval(
             "SELECT fields FROM qbo_writer.attempts WHERE command_id = $1 ORDER BY id DESC LIMIT 1", command
         )
         return fields
 
     async def look_again(self, realm: str, fencing_token: int, attempt_id: int, at: datetime) -> None:
-        """Note when to look for an unknown attempt again."""
+        """Note when to look up an unknown attempt again."""
         await self.look_again_at(realm, fencing_token, {attempt_id: at})
 
     async def look_again_at(
         self, realm: str, fencing_token: int, at: Mapping[int, datetime], refused: Collection[int] = ()
     ) -> None:  # fmt: skip
-        """Note for several unknown attempts when to look for them again, and whose look-up was refused."""
+        """Note for several unknown attempts when to look them up again, and whose look-up was refused."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute(
                 "UPDATE qbo_writer.attempts a SET due_at = t.at, "
@@ -197,7 +197,7 @@ class Attempts:
             )  # fmt: skip
 
     async def samples(self, realm: str) -> list[Sample]:
-        """Read the latest answered update, of singles and of batches: what the probe may repeat."""
+        """Read the latest answered update, single and batched: samples that the probe may repeat."""
         rows = await self._pool.fetch(
             """
             SELECT DISTINCT ON (a.batch_id IS NULL) a.*, d.kind, d.sync_token AS answered, b.requestid AS batch_requestid,
@@ -222,11 +222,11 @@ class Attempts:
         ]  # fmt: skip
 
     async def prune_log(self, realm: str, days: int) -> int:
-        """Forget the old end of the attempts log; the rest stays verifiable."""
+        """Prune the oldest entries of the attempts log; the rest stays verifiable."""
         return await audit.prune(self._pool, realm, days)
 
     async def prune_attempts(self, realm: str, fencing_token: int, days: int) -> int:
-        """Forget ended attempts and batches that are older; commands stay: they make a replay of the whole topic harmless."""
+        """Delete old resolved attempts and batches. Commands stay: they make a replay of the whole topic harmless."""
         pruned = 0
         while True:
             async with fenced(self._pool, realm, fencing_token) as connection:

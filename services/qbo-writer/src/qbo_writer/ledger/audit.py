@@ -1,6 +1,6 @@
 """The attempts log: what was sent and answered, append-only, hash-chained for each company; pruned from the old end.
 
-It holds facts (hashes, codes, times) and redacted bodies, never tokens, names or notes: contents stand in the ledger.
+It has facts (hashes, codes, times) and redacted bodies, never tokens, names or notes. Contents are in the ledger.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ def link(previous: str, entry: dict[str, Any]) -> str:
 async def append(
     connection: Connection, realm: str, entries: Sequence[tuple[int, dict[str, Any]]], head: str | None = None
 ) -> str | None:
-    """Append (attempt id, entry), in the ledger's fenced transaction: only the lease holder writes, one commit at a time.
+    """Append (attempt id, entry) in the ledger's fenced transaction: only the lease holder writes, one commit at a time.
 
-    `head` is the hash of the newest entry if the caller knows it, else it is read; returns the one after these entries.
+    `head`: the hash of the newest entry, if the caller knows it. Returns the new head.
     """
     if not entries:
         return head
-    # No lock of its own: the holder's commits are queued in one process, and a successor's wait for the lease row.
+    # No extra lock: the holder's commits are queued in one process, and a successor's wait for the lease row.
     previous = head or await connection.fetchval(
         "SELECT hash FROM qbo_writer.attempt_log WHERE realm = $1 ORDER BY id DESC LIMIT 1", realm
     )
@@ -52,17 +52,17 @@ async def append(
 
 @dataclass(frozen=True)
 class Verified:
-    """What a walk along the chain found."""
+    """The result of verifying a chain."""
 
     realm: str
     log: str  # attempt_log | decision_log
     entries: int
-    broken_at: int | None  # id of the first entry that does not fit
-    head: str  # keep it elsewhere: only that shows a chain cut off at its new end
+    broken_at: int | None  # id of the first entry that does not match
+    head: str  # keep a copy elsewhere: only that shows whether the newest entries were cut off
 
 
 async def verify(pool: Pool, realm: str, log: Literal["attempt_log", "decision_log"] = "attempt_log") -> Verified:
-    """Walk a chain from its oldest entry, which must follow what was pruned before it, to its newest."""
+    """Verify a chain from its oldest entry, which must follow the last pruned one, to its newest."""
     count = 0
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         pruned = log == "attempt_log"
@@ -79,11 +79,11 @@ async def verify(pool: Pool, realm: str, log: Literal["attempt_log", "decision_l
 
 
 async def prune(pool: Pool, realm: str, days: int) -> int:
-    """Forget what is older than `days`, oldest first, without a gap; the hash of the last one stays as the anchor."""
+    """Delete entries older than `days`, oldest first, without a gap; the last deleted entry's hash is kept as the anchor."""
     pruned = 0
     while True:
         async with transaction(pool) as connection:
-            await connection.execute(  # locks the company's row: two who prune go one after the other
+            await connection.execute(  # locks the company's row: concurrent prunes are serialised
                 "INSERT INTO qbo_writer.realms (realm) VALUES ($1) ON CONFLICT (realm) DO UPDATE SET updated_at = now()", realm
             )
             last = await connection.fetchrow(

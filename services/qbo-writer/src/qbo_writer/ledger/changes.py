@@ -1,4 +1,4 @@
-"""What one transaction writes into the ledger, as values. No SQL."""
+"""What one transaction writes to the ledger, as values. No SQL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ class Decision:
     intuit_code: str | None = None
     differences: tuple[Difference, ...] = ()
     by_version: int | None = None  # superseded
-    forget: bool = False  # the document is no longer known to hold anything
-    awaits: Named | None = None  # waiting: for this document of ours
-    shows_wanted: bool = False  # what the command wants is to be shown beside what QuickBooks holds
+    forget: bool = False  # the document is no longer known to be in QuickBooks
+    awaits: Named | None = None  # waiting for this document of ours
+    shows_wanted: bool = False  # show what the command wants beside what QuickBooks has
 
     @property
     def shown_code(self) -> str | None:
-        """The user-facing code; only an end that somebody must act on has one."""
+        """The user-facing code; only an end that needs action has one."""
         acted_on = (CommandState.WAITING, CommandState.HELD, CommandState.REJECTED, CommandState.DEAD_LETTERED)
         return self.code.value if self.state in acted_on else None
 
@@ -51,19 +51,19 @@ class DocumentChange:
     balance: Decimal | None
     diverged: bool
     differences: tuple[m.Difference, ...] = ()
-    doc_number: str | None = None  # as QuickBooks shows it after an answer; None: as it was
-    content_of: UUID | None = None  # the command whose content it holds now
+    doc_number: str | None = None  # as in QuickBooks' answer; None: unchanged
+    content_of: UUID | None = None  # the command whose content it has now
     emailed: bool = False
 
 
 def nothing_there(document: DocumentState) -> DocumentChange:
-    """Return the row of a document that is no longer there, and that nobody misses."""
+    """Return the row of a document that is not in QuickBooks, as intended."""
     return DocumentChange(document.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
 
 
 @dataclass(frozen=True)
 class AttemptChange:
-    """The new row of an attempt. `silent`: silent_at is set by the database's clock."""
+    """The new row of an attempt. `silent`: sets silent_at to the database's time."""
 
     id: int
     state: str
@@ -78,17 +78,17 @@ class AttemptChange:
     intuit_code: str | None = None
     intuit_tid: str | None = None
     answer: str | None = None  # in words
-    sends: int | None = None  # the send that it answers: nothing is written once the request has left again. None: any
+    sends: int | None = None  # the send that was answered: nothing is written if the request was sent again since. None: any
 
     @property
     def about(self) -> tuple[int, int | None]:
-        """The attempt, and which send of it."""
+        """The attempt and its send."""
         return (self.id, self.sends)
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """The end of a command, with the event that tells it (none for names, which no source asked for)."""
+    """The end of a command, with its event (none for names, which no source requested)."""
 
     document: DocumentState
     command: Command
@@ -98,18 +98,18 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Requeue:
-    """The command stays due, and is looked at again after `seconds`."""
+    """The command stays due and is decided again after `seconds`."""
 
     command_id: UUID
     seconds: float = 0.0
     failed: bool = False
-    reason: str | None = None  # why, in QuickBooks' words: shown where it is held at last
-    waiting: bool = False  # it waits on, for what it has waited for: nothing is told again
+    reason: str | None = None  # why, in QuickBooks' words: shown if it is held in the end
+    waiting: bool = False  # it still waits for the same reason: no event is published again
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """Which number a document has, and for which of its source's, `number_of`; `doc_number` None: QuickBooks numbers it."""
+    """A document's number, and the source's number that it stands for (`number_of`). `doc_number` None: QuickBooks sets it."""
 
     document_id: int
     doc_number: str | None
@@ -118,7 +118,7 @@ class Numbered:
 
 @dataclass(frozen=True)
 class FollowUp:
-    """A command that we ask for ourselves: a bill's payment, a customer, a vendor."""
+    """A command that the writer issues itself: a bill's payment, a customer, a vendor."""
 
     realm: str
     source: str
@@ -130,26 +130,26 @@ class FollowUp:
     priority: int = 1
 
     def id(self) -> UUID:
-        """Return the command's id; the same wish is the same command."""
+        """Return the command's id; it is the same for the same request."""
         parts = (self.realm, self.source, self.source_key, self.kind, str(self.version), self.content_hash)
         return uuid5(m.NAMESPACE, "\x1f".join(parts))
 
 
 @dataclass(frozen=True)
 class Unlike:
-    """QuickBooks holds another document than was asked. `amount`: its total less ours; None where the totals agree."""
+    """The document in QuickBooks differs from what was requested. `amount`: its total less ours; None: the totals agree."""
 
     entity: str
     qbo_id: str
     doc_number: str | None
     differences: tuple[Difference, ...]
     amount: Decimal | None
-    asked: dict[str, str]  # the fields that differ, as they were asked; free texts as a hash
+    asked: dict[str, str]  # the fields that differ, as requested; free text as a hash
 
 
 @dataclass(frozen=True)
 class Number:
-    """The number that a request asks for; `text` None: none, QuickBooks gives it. `given`: the source's, for which it stands."""
+    """The number that a request sets (`text` None: QuickBooks sets it). `given`: the source's number that it stands for."""
 
     text: str | None
     given: str | None = None
@@ -157,19 +157,19 @@ class Number:
 
 @dataclass(frozen=True)
 class Commit:
-    """All that one commit does for one document."""
+    """Everything that one commit changes for one document."""
 
     attempt: AttemptChange | None = None
     document: DocumentChange | None = None
     settlements: tuple[Settlement, ...] = ()
     requeue: Requeue | None = None
     events: tuple[m.AnyMessage, ...] = ()
-    learned: tuple[str, BooksEntity] | None = None  # entity and what was created: for the reference cache
+    learned: tuple[str, BooksEntity] | None = None  # entity and the created entry, for the reference cache
     follow_ups: tuple[FollowUp, ...] = ()
     releases: int | None = None  # commands that wait for this document become due
-    compared: bool = False  # what QuickBooks holds of the document now was compared with what was asked, or is gone
-    differs: Discrepancy | None = None  # what that showed
-    numbered: Numbered | None = None  # another number than was asked for
+    compared: bool = False  # QuickBooks' document was compared with what was requested, or is gone
+    differs: Discrepancy | None = None  # the discrepancy found
+    numbered: Numbered | None = None  # a different number than was requested
     log: dict[str, Any] = field(default_factory=dict)
 
 
@@ -208,27 +208,27 @@ class NewAttempt:
     content_hash: str
     number: int
     token_expires_at: datetime
-    numbered: Number | None = None  # which document number its request asks for; None: it says nothing about that
+    numbered: Number | None = None  # the document number that the request sets; None: it does not set one
     b_id: str | None = None
 
 
 @dataclass(frozen=True)
 class FeedChange:
-    """What the change feed means: the document's new row, valid only if its SyncToken is still `expected`, and what is told."""
+    """A document's new row by the change feed, valid only if its SyncToken is still `expected`, and the events to publish."""
 
     document: DocumentChange | None
     expected: str | None
     events: tuple[AnyMessage, ...] = ()
     changed: AnyMessage | None = None
     diverged: bool = False
-    state: tuple[str, str, str] | None = None  # entity, Id, and which state of it `changed` tells: once
+    state: tuple[str, str, str] | None = None  # entity, Id and state that `changed` reports, once
 
 
 @dataclass(frozen=True)
 class NameWish:
     """A customer or vendor that commands need.
 
-    `before`: other keys under which its document may be kept: from the time before keys were folded; it stays what it is.
+    `before`: other keys its document may have, from before keys were folded; it keeps that key.
     """
 
     wanted: FollowUp
@@ -237,7 +237,7 @@ class NameWish:
 
     @property
     def keys(self) -> list[str]:
-        """All keys under which its document may be kept, its own first."""
+        """All keys that its document may have, its own first."""
         return [self.wanted.source_key, *self.before]
 
 

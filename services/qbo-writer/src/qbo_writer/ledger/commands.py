@@ -1,4 +1,4 @@
-"""What is asked for: commands and their documents, recorded and read."""
+"""Commands and their documents, recorded and read."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -20,14 +20,14 @@ DocumentKey = tuple[str, str, str, str]  # realm, source, source_key, kind
 
 
 class Commands:
-    """What is asked for: commands and their documents, recorded and read."""
+    """Commands and their documents, recorded and read."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._since_analyzed, self._analyze_at = 0, ANALYZE_FIRST
 
     async def record(self, commands: Sequence[NewCommand]) -> int:
-        """Record all in one transaction; a command id that is there already changes nothing. Returns how many were new."""
+        """Record all commands in one transaction; known ids are ignored. Returns how many were new."""
         async with transaction(self._pool) as connection:
             new = await record(connection, commands)
             reach(Place.RECORDING)
@@ -49,9 +49,9 @@ class Commands:
     async def candidates(
         self, realm: str, limit: int, without: Collection[int] = (), only: Collection[int] | None = None, *, unpays: bool = False
     ) -> list[Candidate]:
-        """Read documents with something due and no open attempt, by priority, then age; `only` these, where it is given.
+        """Read documents with a due command and no open attempt, by priority, then age; `only`: restricted to these.
 
-        `unpays`: our own payments of bills are withdrawn where a bill is to be changed.
+        `unpays`: our own bill payments are withdrawn before their bill is changed.
         """
         rows = await self._pool.fetch(
             f"""
@@ -106,9 +106,9 @@ class Commands:
         ]  # fmt: skip
 
     async def take_up_waiting(self, realm: str, fencing_token: int, *, all_of_them: bool) -> int:
-        """Decide again what waits for something in QuickBooks or in the policy, where its time has come; return how many.
+        """Make due what waits for something in QuickBooks or in the policy and is to be tried again; return how many.
 
-        `all_of_them`: at once, because what they wait for may be there now.
+        `all_of_them`: regardless of time, because what they wait for may be there now.
         """
         where = "WHERE realm = $1 AND state = 'waiting' AND ($2 OR due_at <= clock_timestamp())"
         if not await self._pool.fetchval(f"SELECT EXISTS (SELECT 1 FROM qbo_writer.commands {where})", realm, all_of_them):  # noqa: S608
@@ -121,7 +121,7 @@ class Commands:
         return int(status.rpartition(" ")[2])
 
     async def release_for(self, realm: str, fencing_token: int, reason: str) -> int:
-        """Let what is held for this reason be decided again; return how many documents that are."""
+        """Make due the documents that are held for this reason; return how many."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             status: str = await connection.execute(
                 "UPDATE qbo_writer.commands c SET state = 'due', failures = 0, due_at = clock_timestamp() "
@@ -153,7 +153,7 @@ class Commands:
         return found
 
     async def behind(self, realm: str) -> list[Candidate]:
-        """Read documents with due commands behind an attempt that only a person can resolve."""
+        """Read documents with due commands behind an attempt that only an operator can resolve."""
         rows = await self._pool.fetch(
             f"""
             SELECT {KNOWN}, {ASKED} FROM qbo_writer.attempts a
@@ -166,8 +166,8 @@ class Commands:
         return [Candidate(known_of(row), asked_of(row), ()) for row in rows]
 
     async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[DocumentState]]:
-        """Return whose numbers these are: case-folded number -> documents that QuickBooks holds, or that are on their way."""
-        rows = await self._pool.fetch(  # what it was refused for, or a person has changed, it does not have
+        """Return who has these numbers: case-folded number -> documents in QuickBooks or on their way."""
+        rows = await self._pool.fetch(  # not numbers that were refused, or that somebody changed in QuickBooks
             f"""
             -- OFFSET 0: number by number, each by an index; as a join it was planned as a scan of the whole ledger.
             WITH wanted AS (SELECT DISTINCT lower(number) AS number FROM unnest($3::text[]) AS t(number))
@@ -189,11 +189,11 @@ class Commands:
         return found
 
     async def next_due_in(self, realm: str, *, unpays: bool = False) -> float:
-        """Return in how many seconds something becomes due; at most a minute."""
+        """Return the seconds until something becomes due, at most 60."""
         value = await self._pool.fetchval(
             f"""
             SELECT extract(epoch FROM least(
-              -- The first of each priority, by the index that claims: a backlog is not read as a whole.
+              -- The first of each priority, by the claiming index: the backlog is not scanned.
               (SELECT min(first.due_at) FROM generate_series(0, {len(Priority) - 1}) AS p(priority) CROSS JOIN LATERAL (
                 SELECT c.due_at FROM qbo_writer.commands c WHERE c.realm = $1 AND c.state = 'due' AND c.priority = p.priority
                   AND NOT EXISTS
@@ -226,7 +226,7 @@ _INSERT_DOCUMENTS = (
 def _newest_of_each(commands: Iterable[NewCommand]) -> tuple[list[DocumentKey], list[list[Any]]]:
     """Return the documents of these commands, and the columns that the newest command of each gives.
 
-    Sorted: two recorders that meet wait for each other in one order only.
+    Sorted, so that concurrent recorders lock in the same order.
     """
     newest: dict[DocumentKey, NewCommand] = {}
     for command in commands:
@@ -240,7 +240,7 @@ def _newest_of_each(commands: Iterable[NewCommand]) -> tuple[list[DocumentKey], 
 
 
 async def _documents(connection: Connection, commands: Sequence[NewCommand]) -> dict[DocumentKey, int]:
-    """Make the documents that are not there yet, tell the others of their newest command; return the id of each.
+    """Insert missing documents, raise the newest version of the others; return the id of each.
 
     By the arbiter's unique index alone: a join with the table was planned as a scan of it as long as its statistics were old.
     """

@@ -1,4 +1,4 @@
-"""What follows from an answer: document, attempt, ends, events and follow-ups, in one transaction."""
+"""Commits what follows from an answer in one transaction: document, attempt, ends, events and follow-ups."""
 
 import json
 from collections.abc import Sequence
@@ -30,25 +30,25 @@ from qbo_writer.ledger.records import WAITING_SECONDS
 
 
 class Learns(Protocol):
-    """The reference cache, as far as the ledger's commits need it."""
+    """The part of the reference cache that commits need."""
 
     async def learn(self, connection: Connection, realm: str, entity: str, seen: BooksEntity) -> None:
-        """Take a created name into the cache, in the ledger's transaction."""
+        """Add a created name to the cache, in the ledger's transaction."""
 
 
 class Commits:
-    """What follows from an answer: document, attempt, ends, events and follow-ups, in one transaction."""
+    """Commits what follows from an answer in one transaction: document, attempt, ends, events and follow-ups."""
 
     def __init__(self, pool: Pool, learner: Learns | None = None) -> None:
         self._pool, self._learner = pool, learner
         self._log_heads: dict[tuple[str, int], str] = {}  # of the attempts log, by company and fencing token
 
     async def commit(self, realm: str, fencing_token: int, commits: Sequence[Commit]) -> list[Commit]:
-        """Commit document, attempt, ends and events of all effects together; return those that were not committed before."""
+        """Commit document, attempt, ends and events of all effects together; return the effects that were new."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             fresh = await _apply(connection, commits)
             entries = [(e.attempt.id, e.log) for e in fresh if e.attempt and e.log]
-            # Known again only when this is committed; under another fencing token somebody else may have written.
+            # Set again after the commit; under another fencing token another process may have written.
             head = await audit.append(connection, realm, entries, self._log_heads.pop((realm, fencing_token), None))
             for commit in fresh:
                 if commit.learned and self._learner:
@@ -64,12 +64,12 @@ class Commits:
 
 
 def _differences(decision: Decision) -> str | None:
-    """As the row keeps them."""
+    """Return them as the row stores them."""
     return json.dumps([d.model_dump(mode="json") for d in decision.differences]) if decision.differences else None
 
 
 async def _apply(connection: Connection, commits: Sequence[Commit]) -> list[Commit]:
-    """Write all effects; those whose attempt is resolved already, or whose command has this end already, are left out."""
+    """Write all effects, except those whose attempt is already resolved or whose command already has this end."""
     commits = one_for_each_attempt(commits)
     closed = await _update_attempts(connection, [e.attempt for e in commits if e.attempt])
     fresh = [e for e in commits if e.attempt is None or e.attempt.about in closed]
@@ -114,7 +114,7 @@ async def _apply(connection: Connection, commits: Sequence[Commit]) -> list[Comm
 
 
 async def _compared(connection: Connection, commits: Sequence[Commit]) -> list[tuple[AnyMessage, str | None]]:
-    """Keep what is not as asked, mend what was so before; return what is to be told, each with its trace."""
+    """Store new discrepancies, close those that are resolved; return the events to publish, each with its trace."""
     events: list[tuple[AnyMessage, str | None]] = []
     by_realm: dict[str, list[Commit]] = {}
     for commit in commits:
@@ -129,9 +129,9 @@ async def _compared(connection: Connection, commits: Sequence[Commit]) -> list[t
 
 
 def one_for_each_attempt(commits: Sequence[Commit]) -> list[Commit]:
-    """Leave out what would not count if the effects were committed one after another: after the one that resolves, none does.
+    """Drop effects after the one that resolves their attempt: committed one by one, they would not count either.
 
-    The change feed can find a document in the moment in which its send falls silent; both are committed together.
+    The change feed may find a document just when its send times out; both are then committed together.
     """
     counts: dict[tuple[int, int | None], Commit] = {}
     for commit in commits:
@@ -144,7 +144,7 @@ def one_for_each_attempt(commits: Sequence[Commit]) -> list[Commit]:
 
 
 def _trace_of(commit: Commit) -> str | None:
-    """The trace of the document that the effect is about."""
+    """Return the trace of the document concerned."""
     return commit.settlements[0].command.traceparent if commit.settlements else None
 
 
@@ -156,9 +156,9 @@ async def _as_command(connection: Connection, f: FollowUp, traceparent: str | No
 
 
 async def _update_attempts(connection: Connection, changes: Sequence[AttemptChange]) -> set[tuple[int, int | None]]:
-    """Write the rows; an answer to an earlier send than the attempt's latest writes nothing. Return what was written.
+    """Write the rows, except for answers to an earlier send of the attempt. Return what was written.
 
-    The lease does not tell: after an outage of Postgres that was longer its holder takes over from itself, with the same token.
+    The lease does not show this: after a long Postgres outage its holder may renew it with the same token.
     """
     if not changes:
         return set()
@@ -185,9 +185,9 @@ async def _update_attempts(connection: Connection, changes: Sequence[AttemptChan
 
 
 async def _update_commands(connection: Connection, settlements: Sequence[Settlement], shown: Sequence[str | None]) -> set[Any]:
-    """Write the ends; a document is held if its latest end is. Returns the ids of the commands that had not this end yet.
+    """Write the ends; a document is held if its latest end is. Returns the ids of the commands that did not have this end.
 
-    `shown`: the SyncToken of the state in QuickBooks that each end speaks of: what a force writes over.
+    `shown`: for each end, the SyncToken of the state in QuickBooks that a force would overwrite.
     """
     latest = {
         e.document.id: e.decision.state is CommandState.HELD
@@ -224,7 +224,7 @@ def _marker(realm: str, named: Named | None) -> str | None:
 
 
 async def _release_waiting(connection: Connection, documents: Sequence[int]) -> None:
-    """What waits for one of these documents is decided again."""
+    """Make due what waits for one of these documents."""
     if documents:
         await connection.execute(
             "UPDATE qbo_writer.commands c SET state = 'due', due_at = clock_timestamp() FROM qbo_writer.documents d "
@@ -234,7 +234,7 @@ async def _release_waiting(connection: Connection, documents: Sequence[int]) -> 
 
 
 async def _there_already(connection: Connection, commands: Sequence[UUID]) -> None:
-    """What these commands wait for may have been posted since they were decided: the lock orders this before that, or after."""
+    """Make due commands whose document was posted since they were decided; the lock serialises the two."""
     if not commands:
         return
     rows = await connection.fetch(

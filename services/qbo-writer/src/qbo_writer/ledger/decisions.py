@@ -1,7 +1,7 @@
-"""What people decided about documents and companies: who, when, why.
+"""Operators' decisions about documents and companies: who, when, why.
 
-Append-only and hash-chained for each company, beside the attempts log. A chain of its own: the attempts log is written by the
-lease holder alone, this one by whoever runs a command.
+Append-only and hash-chained for each company. Separate from the attempts log, because that is written by the
+lease holder alone, this log by any process that runs a command.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from qbo_writer.ledger import audit
 
 @dataclass(frozen=True)
 class Person:
-    """Who decides, and why."""
+    """Who decided, and why."""
 
     by: str
     why: str | None = None
 
 
 async def record(connection: Connection, realm: str, person: Person, decision: str, about: dict[str, Any]) -> None:
-    """Append one decision, in the transaction that makes it so. `about` holds facts (ids, states, codes), never contents."""
-    # Two people at once: one after the other, so that the chain does not fork.
+    """Append one decision, in the transaction that applies it. `about` has facts (ids, states, codes), never contents."""
+    # Concurrent decisions are serialised, so that the chain does not fork.
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('qbo_writer.decision_log ' || $1, 0))", realm)
     previous = await connection.fetchval(
         "SELECT hash FROM qbo_writer.decision_log WHERE realm = $1 ORDER BY id DESC LIMIT 1", realm

@@ -1,4 +1,4 @@
-"""Documents that others wait for: customers and vendors that are made first, payments that are withdrawn first."""
+"""Documents that others wait for: customers and vendors created first, payments withdrawn first."""
 
 import json
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ RIVAL_SECONDS = 600  # how long a vendor's name waits for invoices that may need
 
 
 class Dependents:
-    """Documents that others wait for: customers and vendors that are made first, payments that are withdrawn first."""
+    """Documents that others wait for: customers and vendors created first, payments withdrawn first."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def need_names(self, realm: str, fencing_token: int, wishes: Sequence[NameWish]) -> list[NameFound]:
-        """Let commands wait for customers and vendors; make each a document of its own if nobody did. One transaction for all.
+        """Let commands wait for customers and vendors; create each one's document if there is none. One transaction for all.
 
-        Returns for each wish None if its commands wait now; how the name's command ended if that was after they became due; the
-        name's document if it is posted already. Customers come before vendors of the same name.
+        Returns for each wish None if its commands now wait; how the name's command ended, if that was after they became due; the
+        name's document if it is already posted. Customers are created before vendors of the same name.
         """
         order = sorted(range(len(wishes)), key=lambda at: wishes[at].wanted.kind is LedgerKind.VENDOR)
         async with fenced(self._pool, realm, fencing_token) as connection:
@@ -41,7 +41,7 @@ class Dependents:
         return [found[at] for at in range(len(wishes))]
 
     async def named(self, realm: str, some: Sequence[Named]) -> dict[str, DocumentState]:
-        """Return what is known of these documents, by their places; none of one that nobody has asked for yet."""
+        """Return the known documents by place; those without a command yet are missing."""
         rows = await self._pool.fetch(
             f"SELECT t.place, {KNOWN} FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) "  # noqa: S608
             "AS t(source, source_key, kind, place) JOIN qbo_writer.documents d ON d.realm = $1 AND d.source = t.source "
@@ -52,9 +52,9 @@ class Dependents:
         return {row["place"]: known_of(row) for row in rows}
 
     async def unpay(self, realm: str, fencing_token: int, bill: DocumentState, command: Command) -> "Unpaying":
-        """Have our own payment of a bill withdrawn, as a document of its own, and let the bill's command wait for that.
+        """Withdraw our own payment of a bill, as a document of its own, and let the bill's command wait for that.
 
-        Nothing is done where it is withdrawn already, does not make up the whole of what is paid, or could not be withdrawn
+        Nothing is done if it is already withdrawn, does not cover everything that was paid, or could not be withdrawn
         since the bill became due.
         """
         async with fenced(self._pool, realm, fencing_token) as connection:
@@ -75,7 +75,7 @@ class Dependents:
             if not payment.live and not pending:
                 return Unpaying("gone")
             if payment.live and payment.total != (bill.total or 0) - (bill.balance or 0):
-                return Unpaying("not ours")  # somebody else has paid, too
+                return Unpaying("not ours")  # somebody else paid, too
             if newest["operation"] == "retract" and not pending and command.due_at and newest["ended_at"] >= command.due_at:
                 return Unpaying("failed", payment.id, newest["reason"] or newest["state"])
             if newest["operation"] != "retract" or not pending:
@@ -131,7 +131,7 @@ async def _need_name(connection: Connection, realm: str, wish: NameWish, rivals:
     made = newest is None or newest["state"] not in ("due", "received")
     if made:
         await record(connection, [new])
-    # It has the place in the queue of the first that waits for it, just before: neither behind the backlog nor before all of it.
+    # It is queued just before the first command that waits for it: neither behind the backlog nor ahead of all of it.
     await connection.execute(
         "UPDATE qbo_writer.commands SET priority = least(priority, $2), "
         "due_at = CASE WHEN $4 THEN least(due_at, $3::timestamptz - interval '1 millisecond') ELSE due_at END "
@@ -150,7 +150,7 @@ async def _wait_for(connection: Connection, document_id: int, waiting: Sequence[
 
 
 async def _rivals(connection: Connection, realm: str, vendors: Sequence[NameWish]) -> set[str]:
-    """Return which of the vendors' keys are names of customers in documents that are not decided yet."""
+    """Return which of the vendors' keys are customer names in undecided documents."""
     if not vendors:
         return set()
     rows = await connection.fetch(
@@ -163,11 +163,11 @@ async def _rivals(connection: Connection, realm: str, vendors: Sequence[NameWish
 
 
 async def _customer_first(connection: Connection, realm: str, wish: NameWish, rivals: set[str]) -> bool:
-    """Let a vendor's name wait where a customer of this name may be made: of two published together, always the customer.
+    """Let a vendor's name wait where a customer of that name may be created: of two published together, the customer is first.
 
-    QuickBooks has one name space for both; which of them comes first must not depend on which message was read first. It waits
-    for the customer's command; for invoices that name it and are not decided, within RIVAL_SECONDS; and for what is published
-    together with it to arrive.
+    QuickBooks has one name space for both, and the winner must not depend on the order in which messages arrive. It waits
+    for the customer's command; up to RIVAL_SECONDS for undecided invoices that name it; and for messages published
+    together with it.
     """
     pending = await connection.fetchval(
         "SELECT d.id FROM qbo_writer.documents d WHERE d.realm = $1 AND d.source = $3 AND d.kind = 'customer' "

@@ -1,7 +1,7 @@
-"""Discrepancies (QB007): books and ledger disagree about what exists, or an answer is not what was asked.
+"""Discrepancies (QB007): QuickBooks and the ledger disagree about what exists, or an answer is not what was requested.
 
-Owns their table and their event. Kept and told once, in the transaction that finds them; counted until they are mended, or a
-person says that they are in order.
+Owns their table and event. Stored and published once, in the transaction that finds them; counted until they are resolved or
+an operator accepts them.
 """
 
 from collections.abc import Collection, Sequence
@@ -23,7 +23,7 @@ log = telemetry.get_logger(__name__)
 
 
 def told(realm: str, d: Discrepancy) -> m.AnyMessage:
-    """Return the event that tells it."""
+    """Return its event."""
     found_at = d.found_at or datetime.now(UTC)
     data = m.BooksDiscrepancyData(
         realm=realm, code=Code.DISCREPANCY.value, what=d.what, entity=d.entity, entity_id=d.qbo_id, doc_number=d.doc_number,
@@ -36,7 +36,7 @@ def told(realm: str, d: Discrepancy) -> m.AnyMessage:
 
 
 async def still_open(pool: Pool, realm: str) -> list[Discrepancy]:
-    """Read what was found and is not known to be mended."""
+    """Read the open discrepancies."""
     rows = await pool.fetch(
         "SELECT o.*, d.kind FROM qbo_writer.discrepancies o LEFT JOIN qbo_writer.documents d ON d.id = o.document_id "
         "WHERE o.realm = $1 AND o.resolved_at IS NULL ORDER BY o.found_at",
@@ -63,7 +63,7 @@ async def listed(pool: Pool, realm: str | None) -> list[dict[str, Any]]:
 
 
 async def keep(connection: Connection, realm: str, found: Sequence[Discrepancy]) -> list[Discrepancy]:
-    """Keep what was found; return what was not known, to be told."""
+    """Store what was found; return what is new, to be published."""
     fresh = []
     for d in found:
         row = await connection.fetchrow(
@@ -86,7 +86,7 @@ async def keep(connection: Connection, realm: str, found: Sequence[Discrepancy])
 
 
 async def mend(connection: Connection, realm: str, mended: Sequence[Discrepancy]) -> None:
-    """Note what is in order again."""
+    """Mark discrepancies as resolved."""
     for d in mended:
         await connection.execute(
             "UPDATE qbo_writer.discrepancies SET resolved_at = now() "
@@ -98,7 +98,7 @@ async def mend(connection: Connection, realm: str, mended: Sequence[Discrepancy]
 
 
 async def as_asked(connection: Connection, realm: str, documents: Collection[int]) -> None:
-    """Note that these documents are in QuickBooks as they were asked, or no longer there."""
+    """Resolve `not_as_asked` for documents that are in QuickBooks as requested, or no longer there."""
     if not documents:
         return
     status: str = await connection.execute(
@@ -111,7 +111,7 @@ async def as_asked(connection: Connection, realm: str, documents: Collection[int
 
 
 async def accept(pool: Pool, realm: str, entity: str, qbo_id: str, person: Person) -> int:
-    """A person says that a document is right as it is; return how many documents that were held for it go on."""
+    """An operator accepts a document as it is; return how many documents held for it are due again."""
     async with transaction(pool) as connection:
         accepted = await connection.fetch(
             "UPDATE qbo_writer.discrepancies SET resolved_at = now() "
@@ -120,7 +120,7 @@ async def accept(pool: Pool, realm: str, entity: str, qbo_id: str, person: Perso
         )  # fmt: skip
         if not accepted:
             raise BookrelayError(
-                f"{entity} {qbo_id} of company {realm} is not waiting for anybody's word.",
+                f"{entity} {qbo_id} of company {realm} has no open discrepancy.",
                 "See `qbo-writer audit discrepancies`.",
             )
         released = await _release(connection, realm)
@@ -130,7 +130,7 @@ async def accept(pool: Pool, realm: str, entity: str, qbo_id: str, person: Perso
 
 
 async def _release(connection: Connection, realm: str) -> int:
-    """What was held for a difference is due again, where none of its kind is left."""
+    """Make due what was held for a difference, where no difference of its kind is left."""
     rows = await connection.fetch(
         "SELECT DISTINCT d.kind FROM qbo_writer.discrepancies o JOIN qbo_writer.documents d ON d.id = o.document_id "
         "WHERE o.realm = $1 AND o.what = $2 AND o.resolved_at IS NULL",

@@ -1,4 +1,4 @@
-"""What the change feed shows, and how far it is read."""
+"""What the change feed showed, and how far it has been read."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from qbo_writer.ledger.rows import KNOWN, known_of
 
 
 class Feed:
-    """What the change feed shows, and how far it is read."""
+    """What the change feed showed, and how far it has been read."""
 
     def __init__(self, pool: Pool, learner: Learns | None = None) -> None:
         self._pool, self._learner = pool, learner
@@ -25,7 +25,7 @@ class Feed:
     async def known_by_qbo_id(
         self, realm: str, ids: Sequence[tuple[LedgerKind, str]]
     ) -> dict[tuple[LedgerKind, str], DocumentState]:
-        """Read the documents that stand for these entities, by (kind, Id)."""
+        """Read the documents of these entities, by (kind, Id)."""
         rows = await self._pool.fetch(
             f"SELECT {KNOWN} FROM qbo_writer.documents d JOIN unnest($2::text[], $3::text[]) AS t(kind, qbo_id) "  # noqa: S608
             "ON d.kind = t.kind AND d.qbo_id = t.qbo_id WHERE d.realm = $1",
@@ -42,10 +42,10 @@ class Feed:
         reached: tuple[datetime | None, dict[str, Any], dict[str, Any]] | None = None,
         forget: timedelta = timedelta(minutes=15),
     ) -> None:
-        """Commit what the feed shows, and how far it was read: position (None: stays), the pages left, what it is refused for.
+        """Commit the feed's changes, and how far it was read: position (None: unchanged), pages left, refusals.
 
-        A document with an open attempt, or that moved meanwhile, is not judged. Reads overlap: what was told within `forget`, and
-        has not changed since, is not told again.
+        Documents changed meanwhile, or with an open attempt, are skipped. Reads overlap: changes published within `forget` are
+        not published again.
         """
         async with fenced(self._pool, realm, fencing_token) as connection:
             rows = await connection.fetch(
@@ -70,14 +70,14 @@ class Feed:
                     "feed_refusals = $4, feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1",
                     realm, *reached,
                 )  # fmt: skip
-                if reached[0] is not None and not reached[1]:  # read to its end: the next read begins an overlap before that
+                if reached[0] is not None and not reached[1]:  # read to the end: the next read starts with an overlap
                     await connection.execute(
                         "DELETE FROM qbo_writer.feed_told WHERE realm = $1 AND told_at < least(now(), $2) - $3::interval",
                         realm, reached[0], forget,
                     )  # fmt: skip
 
     async def failed(self, realm: str, fencing_token: int, error: str) -> None:
-        """Note that the feed could not be read, and why; the next page that is read ends it."""
+        """Note that the feed could not be read, and why; the next successful page clears it."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute(
                 "UPDATE qbo_writer.realms SET feed_failures = feed_failures + 1, feed_error = $2, "
@@ -86,14 +86,14 @@ class Feed:
             )  # fmt: skip
 
     async def ask_feed(self, realms: Collection[str]) -> None:
-        """Note that the feed of these companies is to be read soon, by whoever holds the lease. Unfenced: it guards nothing."""
+        """Request that the lease holders read the feed of these companies soon. Unfenced: nothing depends on it."""
         await self._pool.execute(
             "UPDATE qbo_writer.realms SET feed_asked_at = clock_timestamp() WHERE realm = ANY($1::text[])", sorted(realms)
         )
 
 
 async def _untold(connection: Connection, realm: str, changes: Sequence[FeedChange]) -> list[AnyMessage]:
-    """Note what is told, and return what was not told in this state before."""
+    """Note what is published, and return the changes that were not published in this state before."""
     latest = {c.state[:2]: c for c in changes if c.changed and c.state}
     rows = await connection.fetch(
         "INSERT INTO qbo_writer.feed_told AS f (realm, entity, qbo_id, state) "

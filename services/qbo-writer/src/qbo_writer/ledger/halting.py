@@ -1,6 +1,6 @@
-"""What a person does about a whole company: halt it, resume it, say whether its waits hold. The lease holder keeps to it.
+"""An operator halts or resumes a company, or declares its waits unreliable: stored here, and the lease holder acts on it.
 
-Unfenced on purpose: it works from another process, whoever holds the lease, and while nobody does.
+Unfenced on purpose: it works from any process, whether or not the lease is held.
 """
 
 from enum import StrEnum
@@ -16,17 +16,17 @@ from qbo_writer.ledger.decisions import Person
 
 
 class Resumed(StrEnum):
-    """What resuming a company led to."""
+    """The result of resuming a company."""
 
     RESUMED = "resumed"
-    TRIAL = "trial"  # QuickBooks had halted it: one request leaves at once; an answer that means service ends the halt
+    TRIAL = "trial"  # QuickBooks had halted it: one request is sent at once; a successful answer ends the halt
     NOTHING = "was not halted"
 
 
 async def halt(pool: Pool, realm: str, by: str, why: str) -> OperatorAct | None:
-    """Let nothing be read or sent for a company until a person resumes it. Returns the halt that held before, None if none did.
+    """Read and send nothing for a company until an operator resumes it. Returns an earlier halt that was in force, or None.
 
-    The halt and its event are one commit. A halt of QuickBooks' own stays beside it.
+    The halt and its event are one commit. A halt caused by QuickBooks stays in force beside it.
     """
     async with transaction(pool) as connection:
         row = await connection.fetchrow(
@@ -46,9 +46,9 @@ async def halt(pool: Pool, realm: str, by: str, why: str) -> OperatorAct | None:
 
 
 async def resume(pool: Pool, realm: str, by: str, why: str) -> Resumed:
-    """End a person's halt, with its event in the same commit. Where QuickBooks has halted the company: a trial at once.
+    """End an operator's halt, with its event in the same commit. If QuickBooks caused the halt, request a trial at once.
 
-    Only QuickBooks' service ends a halt of its own; who asked for the trial stands in the event of its end.
+    Only a successful answer from QuickBooks ends its own halt; that event names who requested the trial.
     """
     async with transaction(pool) as connection:
         row = await connection.fetchrow(

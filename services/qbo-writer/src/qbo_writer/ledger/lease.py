@@ -1,6 +1,6 @@
-"""Who may write for a company: a row with a growing fencing token, by the database's clock, renewed by one loop.
+"""Who may write for a company: a row with an increasing fencing token, timed by the database, renewed by one loop.
 
-What guards the ledger is the lock on the lease row in each transaction (`fenced`), never this process's belief.
+Each transaction locks the lease row (`fenced`): that guards the ledger, not what this process believes.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ class LeaseLost(Exception):  # noqa: N818
 
 @asynccontextmanager
 async def fenced(pool: Pool, realm: str, fencing_token: int) -> AsyncIterator[Connection]:
-    """Open a ledger transaction: the lease row is locked first, until it ends; raise LeaseLost if it is no longer ours."""
+    """Open a ledger transaction that locks the lease row until it ends; raise LeaseLost if the lease is no longer ours."""
     quoted = realm.replace("'", "''")
-    # It travels with BEGIN, so without parameters.
+    # Sent together with BEGIN, so without parameters.
     ours = f"SELECT 1 FROM qbo_writer.leases WHERE realm = '{quoted}' AND fencing_token = {fencing_token:d} FOR SHARE"  # noqa: S608
     try:
         async with transaction(pool, only_if=ours) as connection:
@@ -40,11 +40,11 @@ async def fenced(pool: Pool, realm: str, fencing_token: int) -> AsyncIterator[Co
 @dataclass(frozen=True)
 class _Held:
     fencing_token: int
-    until: float  # by the monotonic clock of this process: a belief that saves calls, no guard
+    until: float  # monotonic clock; an estimate that saves calls, not a guard
 
 
 class Leases:
-    """The leases of this process. `step` is a loop's unit of work: it acquires what is free and renews what is held."""
+    """The leases of this process. `step` is a loop's unit of work: it acquires free leases and renews held ones."""
 
     def __init__(self, pool: Pool, realms: Sequence[str], *, seconds: float, renew_seconds: float, holder: str = "") -> None:
         self._pool, self._realms = pool, tuple(realms)
@@ -62,7 +62,7 @@ class Leases:
         """Acquire and renew every company's lease; return how long to wait."""
         started = time.monotonic()
         for realm in self._realms:
-            # While Postgres is away the belief ends by itself; the same token is renewed if nobody took the lease meanwhile.
+            # The estimate expires while Postgres is down; the same token is renewed if nobody took the lease meanwhile.
             async with asyncio.timeout(self._seconds):
                 await self._acquire_or_renew(realm)
         pause = self._renew_seconds if self._held else min(self._renew_seconds, 1.0)
@@ -98,7 +98,7 @@ class Leases:
             self.on_change(realm)
 
     def lost(self, realm: str) -> None:
-        """Stop believing in the lease of a company: a transaction found that it is gone."""
+        """Drop a company's lease: a transaction found that it is no longer ours."""
         if held := self._held.get(realm):
             log.warning("lease.lost", realm=realm, fencing_token=held.fencing_token)
             self._forget(realm)
@@ -109,7 +109,7 @@ class Leases:
         self.on_change(realm)
 
     async def release(self) -> None:
-        """Give up all leases at a graceful stop, so that a standby takes over at once."""
+        """Release all leases at a graceful stop, so that a standby takes over at once."""
         held = dict(self._held)
         if not held:
             return

@@ -1,4 +1,4 @@
-"""All stores of the ledger. Recording is open to every writer; everything else is one transaction under the locked lease row."""
+"""All stores of the ledger. Any writer may record; everything else is one transaction under the locked lease row."""
 
 from bookrelay.db import Pool
 
@@ -13,7 +13,7 @@ from qbo_writer.ledger.sweeps import Sweeps
 
 
 class Ledger:
-    """The inbox and memory of the writer."""
+    """The writer's inbox and state."""
 
     def __init__(self, pool: Pool, learner: Learns | None = None) -> None:
         self.commands = Commands(pool)

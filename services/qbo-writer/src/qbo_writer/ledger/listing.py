@@ -1,6 +1,6 @@
-"""Documents by state, as people ask for them: lists, counts, and everything that is known of one. Reads only.
+"""Documents by state for operators: lists, counts, and all details of one. Read-only.
 
-A document stands where its newest recorded command stands; lists and counts are made by one statement, so that they agree.
+A document has the state of its newest recorded command. Lists and counts use one statement, so that they agree.
 """
 
 import json
@@ -19,13 +19,13 @@ from qbo_writer.domain import LedgerKind
 from qbo_writer.ledger import decisions
 from qbo_writer.redacting import redacted
 
-# What is not over. `sending` and `unknown` are those of the open attempt; `waiting`: for another document, for its next
+# Not final. `sending` and `unknown` are states of the open attempt; `waiting`: for another document, the next
 # try, or for something in QuickBooks or in the policy.
 OPEN = ("due", "sending", "unknown", "waiting", "held", "rejected", "dead_lettered")
 ENDED = ("posted", "unchanged", "retracted", "superseded", "skipped")
 _RECORDED = {"sending": ("due", "received"), "unknown": ("due", "received"), "waiting": ("due", "received", "waiting")}
 
-# One row for each document: its newest command, and its open attempt if it has one.
+# One row for each document: its newest command, and its open attempt, if any.
 _DOCUMENTS = """
   SELECT d.id AS document, d.realm, d.kind, d.source, d.source_key, c.version, s.state, c.code, c.reason, c.failures, c.due_at,
     c.recorded_at, c.ended_at, d.qbo_id, c.differences, c.shown_sync_token, d.diverged, coalesce(a.stuck, false) AS stuck,
@@ -46,7 +46,7 @@ _DOCUMENTS = """
 
 @dataclass(frozen=True)
 class Filter:
-    """Which documents are meant; what is not given is not asked for. `reason`: words of it, without regard to case."""
+    """Which documents to list; a field that is not given matches all. `reason`: part of the reason, ignoring case."""
 
     states: tuple[str, ...] = OPEN
     realm: str | None = None
@@ -58,12 +58,12 @@ class Filter:
 
     @property
     def narrow(self) -> bool:
-        """Whether it says more than a state."""
+        """Whether it filters by more than the state."""
         return any((self.realm, self.kind, self.source, self.code, self.reason, self.older))
 
 
 async def documents(pool: Pool | Connection, chosen: Filter, limit: int | None = None) -> list[dict[str, Any]]:
-    """Return the documents that a filter means, those that have been so longest first."""
+    """Return the documents that match, those longest in their state first."""
     rows = await pool.fetch(
         f"""
         SELECT * FROM ({_DOCUMENTS}) listed WHERE state = ANY($2::text[]) AND ($3::text IS NULL OR realm = $3)
@@ -78,7 +78,7 @@ async def documents(pool: Pool | Connection, chosen: Filter, limit: int | None =
 
 
 async def counts(pool: Pool | Connection, states: Collection[str] = OPEN) -> dict[str, dict[str, int]]:
-    """Return how many documents each list has: company -> state -> number. What is over is not counted."""
+    """Return the length of each list: company -> state -> number. Final states are not counted."""
     rows = await pool.fetch(
         f"SELECT realm, state, count(*) AS n FROM ({_DOCUMENTS}) listed WHERE state = ANY($2::text[]) GROUP BY 1, 2",  # noqa: S608
         _recorded_as(states), list(states),
@@ -118,12 +118,12 @@ async def waiting(pool: Pool, realm: str, kinds: Sequence[LedgerKind], after: UU
 
 
 def _recorded_as(states: Collection[str]) -> list[str]:
-    """Which states of commands can be shown as these."""
+    """Return the command states that can be shown as these."""
     return sorted({recorded for state in states for recorded in _RECORDED.get(state, (state,))})
 
 
 async def number_of(pool: Pool, given: str) -> int:
-    """Return the number of the document that a person means by its own number, or by the id of one of its commands."""
+    """Return a document's number, given that number or the id of one of its commands."""
     if re.fullmatch(r"[0-9]{1,19}", given) and int(given) < 2**63:
         found = await pool.fetchval("SELECT id FROM qbo_writer.documents WHERE id = $1", int(given))
     else:
@@ -140,9 +140,9 @@ async def number_of(pool: Pool, given: str) -> int:
 
 
 async def everything(pool: Pool, document_id: int) -> dict[str, Any]:
-    """Return all that is known of one document: versions, attempts with every request and answer, decisions.
+    """Return everything known about one document: versions, attempts with every request and answer, decisions.
 
-    Texts are left out of contents and bodies, as in the attempts log: they can name a person. `held show` has them.
+    Texts in contents and bodies are left out, as in the attempts log: they can name a person. `held show` has them.
     """
     document = await pool.fetchrow("SELECT * FROM qbo_writer.documents WHERE id = $1", document_id)
     if document is None:

@@ -1,6 +1,6 @@
-"""The table of merges that persons made in QuickBooks: told by a webhook or seen in the change feed, applied once, kept for ever.
+"""Merges made in QuickBooks: reported by a webhook or found by the change feed, applied once, kept for ever.
 
-Kept, because the loser's name goes on arriving from sources: it means the survivor. Its SQL; what is a merge says `merging`.
+Kept because sources keep sending the loser's name, which means the survivor. SQL only; `merging` decides what is a merge.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from qbo_writer.names import alike, fold, own
 
 @dataclass(frozen=True)
 class Survivors:
-    """Who stands for whom: by the loser (entity, Id), and by its name, folded (entity, name)."""
+    """The survivors of merges, by the loser (entity, Id) and by its folded name (entity, name)."""
 
     by_id: dict[Entry, str]
     by_name: dict[tuple[str, str], str]
 
 
 async def tell(pool: Pool, merges: Sequence[tuple[str, Merge]]) -> None:
-    """Note what a webhook tells (company, merge), to be applied by whoever holds the company's lease. Twice is once."""
+    """Store merges reported by a webhook (company, merge) for the lease holder to apply. Idempotent."""
     await pool.executemany(
         "INSERT INTO qbo_writer.merges (realm, entity, loser, winner) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         [(realm, merge.entity, merge.loser, merge.winner) for realm, merge in merges],
@@ -34,13 +34,13 @@ async def tell(pool: Pool, merges: Sequence[tuple[str, Merge]]) -> None:
 
 
 async def pending(pool: Pool, realm: str) -> list[Merge]:
-    """Read what was told and is not applied yet."""
+    """Read reported merges that are not applied yet."""
     rows = await pool.fetch("SELECT entity, loser, winner FROM qbo_writer.merges WHERE realm = $1 AND applied_at IS NULL", realm)
     return [Merge(row["entity"], row["loser"], row["winner"]) for row in rows]
 
 
 async def survivors(pool: Pool, realm: str) -> Survivors:
-    """Read all of a company."""
+    """Read all merges of a company."""
     rows = await pool.fetch(
         "SELECT m.entity, m.loser, m.winner, m.name_folded, r.name, r.active FROM qbo_writer.merges m "
         "LEFT JOIN qbo_writer.references r ON (r.realm, r.entity, r.qbo_id) = (m.realm, m.entity, m.loser) WHERE m.realm = $1",
@@ -53,7 +53,7 @@ async def survivors(pool: Pool, realm: str) -> Survivors:
 
 
 def _name_of(row: Any) -> str:
-    """Return the loser's name, folded: what is kept with the merge is what like names have in common."""
+    """Return the loser's folded name; the merge keeps the form that similar names share."""
     for name in (row["name"], own(row["name"], active=row["active"])) if row["name"] else ():
         if alike(name) == row["name_folded"]:
             return fold(name)
@@ -61,12 +61,12 @@ def _name_of(row: Any) -> str:
 
 
 async def apply(connection: Connection, realm: str, merge: Merge) -> None:
-    """Let everything that the ledger knows of the loser name the survivor, requests on their way included.
+    """Replace the loser by the survivor everywhere in the ledger, open requests included.
 
-    The loser's name document stands for the survivor then: nobody is made again under the loser's name.
+    The loser's document then stands for the survivor: nothing is created again under the loser's name.
     """
     entity, loser = merge.entity, merge.loser
-    winner = await connection.fetchval(  # who was merged away in turn
+    winner = await connection.fetchval(  # which may have been merged away in turn
         "SELECT coalesce((SELECT winner FROM qbo_writer.merges WHERE realm = $1 AND entity = $2 AND loser = $3), $3)",
         realm, entity, merge.winner,
     )  # fmt: skip
@@ -108,31 +108,31 @@ async def apply(connection: Connection, realm: str, merge: Merge) -> None:
 
 
 class Merges:
-    """Merges of list entries that persons made."""
+    """Merges of list entries made in QuickBooks."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def tell_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
-        """Note merges (company, merge) that Intuit tells. Unfenced: it is an inbox; the lease's holder applies them."""
+        """Store merges (company, merge) reported by Intuit. Unfenced: an inbox; the lease holder applies them."""
         await tell(self._pool, told)
 
     async def pending(self, realm: str) -> list[Merge]:
-        """Read merges that were told and are not applied."""
+        """Read reported merges that are not applied."""
         return await pending(self._pool, realm)
 
     async def survivors(self, realm: str) -> dict[Entry, str]:
-        """Read who stands for whom after merges, by the loser."""
+        """Read the survivors of merges, by the loser."""
         return (await survivors(self._pool, realm)).by_id
 
     async def apply(self, realm: str, fencing_token: int, found: Sequence[Merge]) -> None:
-        """Let what names the losers name the survivors."""
+        """Replace the losers by the survivors."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             for one in found:
                 await apply(connection, realm, one)
 
     async def naming(self, realm: str, entry: Entry) -> DocumentState | None:
-        """Read one live document that is known to name this entry of a list."""
+        """Read one live document that refers to this list entry."""
         entity, qbo_id = entry
         row = await self._pool.fetchrow(
             f"SELECT {KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind <> ALL($4::text[]) "  # noqa: S608

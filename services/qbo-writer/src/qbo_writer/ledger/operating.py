@@ -1,6 +1,6 @@
-"""What an operator does with held, rejected and dead-lettered commands; each decision is recorded with who and why.
+"""An operator's actions on held, rejected and dead-lettered commands; each decision is recorded with who and why.
 
-It changes commands only, and what a person says of an open attempt; the lease holder does the rest, fenced.
+They change commands, and the operator's verdict on an open attempt; the lease holder does the rest, fenced.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ NOBODY = Person("not said")
 
 @dataclass(frozen=True)
 class Chosen:
-    """The document an operator means, with its newest command."""
+    """The document that an operator chose, with its newest command."""
 
     document_id: int
     realm: str
@@ -36,7 +36,7 @@ class Chosen:
 
 
 async def held(pool: Pool, realm: str | None = None, state: str = "held") -> list[dict[str, Any]]:
-    """List the documents whose newest command waits for a person."""
+    """List the documents whose newest command needs a person."""
     return await listing.documents(pool, listing.Filter((state,), realm))
 
 
@@ -80,18 +80,18 @@ async def _choose(connection: Connection, document_id: int) -> Chosen:
         row["stuck"], row["shown"], row["code"],
     )  # fmt: skip
     if chosen.state not in OPEN_TO_OPERATORS:
-        raise BookrelayError(f"The newest command of document {document_id} is {chosen.state}: nothing waits for a person.")
+        raise BookrelayError(f"The newest command of document {document_id} is {chosen.state}: there is nothing to decide.")
     return chosen
 
 
 async def release(pool: Pool, document_id: int, person: Person = NOBODY) -> Chosen:
-    """Let the writer decide again."""
+    """Make the newest command due again."""
     async with transaction(pool) as connection:
         chosen = await _choose(connection, document_id)
         if chosen.stuck_attempt is not None:
             raise BookrelayError(
-                "Its last request is still open, and nobody knows what became of it.",
-                "Look into QuickBooks: if the document is not there, `held force`; if it is, wait, it is found by itself.",
+                "Its last request is still open, and its outcome is unknown.",
+                "Look in QuickBooks: if the document is not there, run `held force`; if it is, wait: it will be found.",
             )
         await _due(connection, chosen, forced=False)
         await _record(connection, chosen, person, "release")
@@ -99,7 +99,7 @@ async def release(pool: Pool, document_id: int, person: Person = NOBODY) -> Chos
 
 
 async def note_shown(pool: Pool, document_id: int, sync_token: str) -> None:
-    """Note which state in QuickBooks a person was shown of a document that waits for one: a force is about that state."""
+    """Note which state in QuickBooks the operator was shown: a force overwrites only that state."""
     await pool.execute(
         """
         UPDATE qbo_writer.commands SET shown_sync_token = $2 WHERE state = ANY($3::text[]) AND id = (
@@ -113,11 +113,11 @@ async def note_shown(pool: Pool, document_id: int, sync_token: str) -> None:
 async def force(
     pool: Pool, document_id: int, sync_token: str | None = None, person: Person = NOBODY
 ) -> tuple[Chosen, datetime | None]:
-    """Let the writer act over what was shown; where a request is open: a person says that it had no effect.
+    """Let the writer overwrite what was shown; for an open request: the operator states that it had no effect.
 
-    It is applied only to the state in QuickBooks with this SyncToken (not given: the one that was shown last, by `held show` or
-    when the document was held): is another there when the request arrives, nothing is written and the document is held again.
-    What a person says of an open request counts when no late copy can take effect any more; the writer waits for it.
+    It applies only to the state in QuickBooks with this SyncToken (default: the one shown last, by `held show` or
+    when the document was held). If QuickBooks has another state by then, nothing is written and the document is held again.
+    For an open request the writer waits until no late copy can take effect any more.
     """
     async with transaction(pool) as connection:
         chosen = await _choose(connection, document_id)
@@ -126,7 +126,7 @@ async def force(
                 "UPDATE qbo_writer.attempts SET operator_says = 'absent', due_at = clock_timestamp() WHERE id = $1",
                 chosen.stuck_attempt,
             )
-            # It waits behind the open attempt, and is decided as soon as that one is closed.
+            # It waits for the open attempt, and is decided as soon as that is resolved.
             await _due(connection, chosen, forced=False)
             await _record(connection, chosen, person, "force", {"open_request": "it had no effect"})
             return chosen, await connection.fetchval(
@@ -143,7 +143,7 @@ async def drop(pool: Pool, document_id: int, person: Person = NOBODY) -> Chosen:
     async with transaction(pool) as connection:
         chosen = await _choose(connection, document_id)
         if chosen.stuck_attempt is not None:
-            raise BookrelayError("Its last request is still open.", "Decide about that first: `held force`.")
+            raise BookrelayError("Its last request is still open.", "Decide about that first, with `held force`.")
         await connection.execute(
             "UPDATE qbo_writer.commands SET state = 'due', dropped = true, due_at = clock_timestamp() WHERE id = $1",
             chosen.command_id,

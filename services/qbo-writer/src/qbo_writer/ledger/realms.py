@@ -1,4 +1,4 @@
-"""The rows of companies: halts, pace, proofs, and the metrics of what waits."""
+"""The companies' rows: halts, pace, requestid proofs, and metrics of the backlog."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,13 +14,13 @@ from qbo_writer.ledger.records import RealmRow
 
 
 class Realms:
-    """The rows of companies: halts, pace, proofs, and the metrics of what waits."""
+    """The companies' rows: halts, pace, requestid proofs, and metrics of the backlog."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def read(self, realm: str) -> RealmRow:
-        """Read, or make, the company's row."""
+        """Read the company's row, or insert it."""
         row = await self._pool.fetchrow("SELECT * FROM qbo_writer.realms WHERE realm = $1", realm)
         if row is None:
             await self._pool.execute("INSERT INTO qbo_writer.realms (realm) VALUES ($1) ON CONFLICT DO NOTHING", realm)
@@ -35,7 +35,7 @@ class Realms:
     async def set_halted(
         self, realm: str, fencing_token: int, code: str | None, reason: str | None, events: Sequence[Any], since: datetime
     ) -> None:
-        """Halt the company (or resume it, with None) and tell it."""
+        """Halt the company (None: resume it), with the event."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute(
                 "UPDATE qbo_writer.realms SET halted_code = $2, halted_reason = $3, halted_since = $4, trial = NULL, "
@@ -45,7 +45,7 @@ class Realms:
             await outbox.add(connection, SCHEMA, topics.EVENTS, events)
 
     async def keep_pace(self, realm: str, fencing_token: int, pace: dict[str, Any]) -> None:
-        """Keep the pacer's state, so that a restart does not burst."""
+        """Store the pacer's state, so that a restart does not burst."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute("UPDATE qbo_writer.realms SET pace = $2, updated_at = now() WHERE realm = $1", realm, pace)
 
@@ -55,7 +55,7 @@ class Realms:
         return kept or {}
 
     async def keep_probe(self, realm: str, fencing_token: int, kept: dict[str, Any], single: bool, batch: bool) -> None:
-        """Keep the state of the probe, and what is proven."""
+        """Store the state of the probe, and what is proven."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             await connection.execute(
                 "UPDATE qbo_writer.realms SET probe = $2, requestid_proven = $3, batch_proven = $4 WHERE realm = $1",
@@ -63,7 +63,7 @@ class Realms:
             )  # fmt: skip
 
     async def gauges(self, realm: str) -> None:
-        """Publish what waits, as metrics."""
+        """Export the backlog as metrics."""
         row = await self._pool.fetchrow(
             """
             SELECT (SELECT count(*) FROM qbo_writer.commands WHERE realm = $1 AND state = 'due') AS due,

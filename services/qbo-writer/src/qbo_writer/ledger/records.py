@@ -1,4 +1,4 @@
-"""What the ledger holds, as values: documents, commands, attempts, companies. No SQL."""
+"""What the ledger stores, as values: documents, commands, attempts, companies. No SQL."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,7 +15,7 @@ from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, Ledger
 
 @dataclass(frozen=True)
 class DocumentState:
-    """The row of a document: what QuickBooks is known to hold for it."""
+    """The row of a document: its last known state in QuickBooks."""
 
     id: int
     realm: str
@@ -23,7 +23,7 @@ class DocumentState:
     source: str
     source_key: str
     marker: str
-    doc_number: str | None = None  # what its latest request asked for, or QuickBooks gave it
+    doc_number: str | None = None  # as set by its latest request, or by QuickBooks
     status: DocumentStatus = DocumentStatus.NOTHING
     qbo_id: str | None = None
     sync_token: str | None = None
@@ -33,19 +33,19 @@ class DocumentState:
     balance: Decimal | None = None
     emailed: bool = False  # to its customer
     diverged: bool = False
-    differences: tuple[Difference, ...] = ()  # between what we knew and what a person made of it
+    differences: tuple[Difference, ...] = ()  # between what we knew and what somebody changed it to
     attempts: int = 0
     newest_version: int = 0
     number_of: str | None = None  # the source's number that doc_number stands for
 
     @property
     def live(self) -> bool:
-        """Whether a document is there in QuickBooks, voided or not."""
+        """Whether the document is in QuickBooks, voided or not."""
         return self.qbo_id is not None and self.status in (DocumentStatus.PRESENT, DocumentStatus.VOIDED)
 
     @property
     def paid(self) -> bool:
-        """Whether a payment, in full or in part, is known. Says nothing of a payment: nothing is open of it."""
+        """Whether it is known to be paid, in full or in part. Meaningless for payments: they have no open balance."""
         return (
             self.status is DocumentStatus.PRESENT
             and self.total is not None
@@ -56,7 +56,7 @@ class DocumentState:
 
 @dataclass(frozen=True)
 class Command:
-    """The row of a command: what should be true."""
+    """The row of a command."""
 
     id: UUID
     operation: Literal["upsert", "retract"]
@@ -66,9 +66,9 @@ class Command:
     state: CommandState
     content: dict[str, Any] | None = field(default=None, repr=False)
     total: Decimal | None = None  # of the document, as its source states it: tax included
-    forced: bool = False  # an operator said: over what was shown, and nothing else
+    forced: bool = False  # an operator said: overwrite what was shown, and nothing else
     shown_sync_token: str | None = None  # of the state in QuickBooks that was shown
-    dropped: bool = False  # an operator said: leave it
+    dropped: bool = False  # an operator said: leave it as it is
     failures: int = 0
     occurrence: int = 0
     priority: int = 1
@@ -80,13 +80,13 @@ class Command:
 
     @property
     def newer_key(self) -> tuple[int, datetime, datetime | None, str]:
-        """Orders versions; the last two only break ties of a source that neither counts nor tells time."""
+        """Orders versions; the last two break ties for sources with neither versions nor times."""
         return (self.version, self.modified_at, self.recorded_at, str(self.id))
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What the waits of an attempt depend on."""
+    """What an attempt's waits depend on."""
 
     operation: Operation
     state: AttemptState
@@ -102,7 +102,7 @@ class Sent:
 
     @property
     def refused(self) -> bool:
-        """Its latest send was answered "not now"."""
+        """Whether its latest send was refused ("not now")."""
         return self.state is AttemptState.SENDING and self.answered
 
 
@@ -126,19 +126,19 @@ class Attempt:
     looks_refused: int = 0
 
 
-WAITING_SECONDS = 1800  # between two looks, where neither the change feed nor a new policy brings an earlier one
+WAITING_SECONDS = 1800  # between two tries, unless the change feed or a new policy triggers one earlier
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A document with something due: its newest recorded command, and the older due ones."""
+    """A document with a due command: its newest recorded command, and the older due ones."""
 
     document: DocumentState
     newest: Command
     older: tuple[Command, ...]
-    stray: str | None = None  # Id of the document in QuickBooks that carries its marker, found while nothing was known of it
-    bill: tuple[str, int] | None = None  # of a payment: Id and newest version of its bill, where that is in QuickBooks
-    withdrawn: bool = False  # of a bill: our payment of it was withdrawn, or is to be, and no other is asked for
+    stray: str | None = None  # Id of a document in QuickBooks with its marker, found before the ledger knew it
+    bill: tuple[str, int] | None = None  # for a payment: Id and newest version of its bill, if that is in QuickBooks
+    withdrawn: bool = False  # for a bill: our payment was or will be withdrawn, and no new one is requested
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class MarkedDocument:
-    """A document with a marker that was seen in QuickBooks."""
+    """A document whose marker was seen in QuickBooks."""
 
     document: DocumentState
     open: bool  # a request for it is open
@@ -160,7 +160,7 @@ class MarkedDocument:
 
 @dataclass(frozen=True)
 class RealmRow:
-    """What the ledger knows of a company."""
+    """What the ledger knows about a company."""
 
     halted_code: str | None
     halted_reason: str | None
@@ -174,23 +174,23 @@ class RealmRow:
     feed_paging: dict[str, Any] = field(default_factory=dict)
     feed_asked_at: datetime | None = None
     recover_since: datetime | None = None
-    operator_halt: OperatorAct | None = None  # while it is there, nothing is read or sent
-    trial: OperatorAct | None = None  # a person asked for a trial of the present halt
+    operator_halt: OperatorAct | None = None  # while set, nothing is read or sent
+    trial: OperatorAct | None = None  # an operator requested a trial during the present halt
     feed_refusals: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Unpaying:
-    """How far the removal of a bill's payment is."""
+    """The progress of withdrawing a bill's payment."""
 
     state: Literal["waits", "gone", "failed", "not ours"]
-    payment: int = 0  # its document
+    payment: int = 0  # the payment's document
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An answered update: what was sent, and the SyncToken of the answer. Times are seconds of the epoch."""
+    """An answered update: what was sent, and the SyncToken of the answer. Times are seconds since the epoch."""
 
     request: Request
     answered_sync_token: str
@@ -204,7 +204,7 @@ class Sample:
 
     @classmethod
     def of(cls, value: dict[str, Any]) -> Self:
-        """Read what `plain` gave."""
+        """Read what `plain` returned."""
         request = dict(value["request"])
         request.update(kind=LedgerKind(request["kind"]), operation=Operation(request["operation"]))
         return cls(**{**value, "request": Request(**request)})
@@ -217,7 +217,7 @@ KINDS = ("unknown_marker", "not_expected", "double", "missing", NOT_AS_ASKED)
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """One of `KINDS`, and what a person can do about it."""
+    """One of `KINDS`, and what to do about it."""
 
     what: str
     entity: str
@@ -230,9 +230,9 @@ class Discrepancy:
     source: str | None = None
     source_key: str | None = None
     amount: Decimal | None = None  # not_as_asked: QuickBooks' total less the command's own
-    asked: dict[str, str] | None = None  # not_as_asked: the fields that differ, as they were asked
+    asked: dict[str, str] | None = None  # not_as_asked: the fields that differ, as requested
     marker: str | None = None  # unknown_marker
-    kind: LedgerKind | None = None  # of its document, where it is read
+    kind: LedgerKind | None = None  # of its document, if known
 
 
 Telling = Callable[[Discrepancy], m.AnyMessage]

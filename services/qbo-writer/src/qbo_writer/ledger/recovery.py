@@ -1,6 +1,6 @@
-"""What the ledger knows of a recovery after a restored database: which companies wait for it, since when, and what it found.
+"""The state of a recovery after a database restore: which companies wait for it, since when, and what it found.
 
-While `recover_since` stands in a company's row nothing is posted for it: by nobody, also after a crash of the recovery.
+While `recover_since` is set in a company's row, no writer posts for it, even after the recovery crashed.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,13 +17,13 @@ from qbo_writer.ledger import discrepancies
 from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Discrepancy
 
-REASON = "The database was restored: what QuickBooks has seen since is compared before anything is posted."
-FIX = "If `qbo-writer recover` no longer runs, run it again."
-HALTED = Code.DISCREPANCY  # books and ledger may disagree
+REASON = "The database was restored: nothing is posted until QuickBooks has been compared with it."
+FIX = "If `qbo-writer recover` is no longer running, run it again."
+HALTED = Code.DISCREPANCY  # QuickBooks and the ledger may disagree
 
 
 async def go_beyond_earlier_leases(pool: Pool, realms: Collection[str]) -> None:
-    """Raise the fencing tokens beyond any that was given after the backup: tokens count from 1, this counts from the epoch."""
+    """Raise the fencing tokens above any given after the backup: tokens count from 1, these are epoch seconds."""
     await pool.execute(
         "UPDATE qbo_writer.leases SET fencing_token = greatest(fencing_token, extract(epoch FROM clock_timestamp())::bigint) "
         "WHERE realm = ANY($1::text[]) AND expires_at < clock_timestamp()",
@@ -32,7 +32,7 @@ async def go_beyond_earlier_leases(pool: Pool, realms: Collection[str]) -> None:
 
 
 async def holders(pool: Pool, realms: Collection[str]) -> dict[str, str]:
-    """Return who holds a lease of these companies now."""
+    """Return the current lease holders of these companies."""
     rows = await pool.fetch(
         "SELECT realm, holder FROM qbo_writer.leases WHERE realm = ANY($1::text[]) AND expires_at > clock_timestamp()",
         list(realms),
@@ -51,9 +51,9 @@ async def others(pool: Pool, realms: Collection[str]) -> list[str]:
 
 
 async def halt(pool: Pool, realm: str, since: datetime, fencing_token: int | None) -> None:
-    """Let the company wait for its recovery; what an earlier run began, and did not end, counts from its own time.
+    """Halt the company for its recovery; an unfinished earlier run keeps its own start time.
 
-    Without a fencing token: a company that somebody else serves, whose writers are stopped as well.
+    Without a fencing token: a company that another writer serves, which is stopped as well.
     """
     opened = transaction(pool) if fencing_token is None else fenced(pool, realm, fencing_token)
     async with opened as connection:
@@ -71,7 +71,7 @@ async def halt(pool: Pool, realm: str, since: datetime, fencing_token: int | Non
 
 
 async def resume(pool: Pool, realm: str, fencing_token: int) -> None:
-    """End the recovery: the company is served again, and its next sweep is due."""
+    """End the recovery: the company is served again, and its next sweep is due at once."""
     async with fenced(pool, realm, fencing_token) as connection:
         now = datetime.now(UTC)
         await connection.execute(
@@ -79,7 +79,7 @@ async def resume(pool: Pool, realm: str, fencing_token: int) -> None:
             "swept_at = least(swept_at, recover_since) - interval '1 day', updated_at = now() WHERE realm = $1",
             realm,
         )
-        reason = "What QuickBooks has seen since the backup is compared."
+        reason = "QuickBooks has been compared with the restored database."
         data = m.RealmData(realm=realm, code=HALTED.value, reason=reason, since=now)
         await outbox.add(connection, SCHEMA, topics.EVENTS, [m.RealmResumed.of(data, sender=SENDER, time=now)])
 
@@ -91,7 +91,7 @@ async def recorded(pool: Pool, ids: Collection[UUID]) -> set[UUID]:
 
 
 async def keep(pool: Pool, realm: str, fencing_token: int, found: Sequence[Discrepancy]) -> int:
-    """Keep documents whose marker the ledger does not know, and tell them; return how many were not known before."""
+    """Store and publish documents with a marker unknown to the ledger; return how many are new."""
     if not found:
         return 0
     async with fenced(pool, realm, fencing_token) as connection:

@@ -1,4 +1,4 @@
-"""How rows are read: the columns of documents and commands, and the values that they become."""
+"""Reading rows: the columns of documents and commands, and the values built from them."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ ASKED = (
 )
 
 
-# Of a bill and its payment one at a time. A payment waits for what is asked of its bill. A bill waits for a payment on its way
-# where it is to be withdrawn, or where the payment can be. What a person must decide about keeps nobody waiting.
+# A bill and its payment take turns. A payment waits for its bill's due commands. A bill waits for a payment on its way
+# if it is to be withdrawn, or if the payment can be. An attempt that needs an operator blocks neither.
 _IN_TURN = """(c.kind NOT IN ('bill', 'bill_payment') OR c.kind = 'bill_payment' AND c.operation = 'retract'
   OR c.kind = 'bill' AND c.operation = 'upsert' AND NOT {unpays} OR NOT EXISTS (
   SELECT 1 FROM qbo_writer.documents m JOIN qbo_writer.documents o ON o.realm = m.realm AND o.source = m.source
@@ -38,7 +38,7 @@ NEWEST_FIRST = "version DESC, modified_at DESC, recorded_at DESC, id::text DESC"
 
 
 def in_turn(unpays: str) -> str:
-    """Return the condition under which a due command of `c` may be claimed; `unpays`: the parameter for that, payments can be."""
+    """Return the condition for claiming a due command `c`; `unpays`: the SQL parameter for "payments are withdrawn first"."""
     return _IN_TURN.format(unpays=unpays)
 
 

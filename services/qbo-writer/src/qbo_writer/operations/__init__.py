@@ -1,1 +1,1 @@
-"""What people do and see: the commands, reports and the ways out."""
+"""What operators use: commands, reports and manual remedies."""

@@ -1,4 +1,4 @@
-"""`qbo-writer auth login | status | revoke`: how a person connects a company. The state is enforced, the company is pinned."""
+"""`qbo-writer auth login | status | revoke`: connecting a company in a browser. The state is checked, the company is pinned."""
 
 import argparse
 import asyncio
@@ -31,46 +31,49 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("auth", help="connect a company to QuickBooks; `auth` alone is `auth login`")
     _login_arguments(parser, given=True)
     auth = parser.add_subparsers(dest="auth")
-    _login_arguments(auth.add_parser("login", help="let a person connect the company in a browser"), given=False)
-    status = auth.add_parser("status", help="show what is connected and when it ends; exit status 1 if something is not")
+    _login_arguments(auth.add_parser("login", help="connect the company in a browser"), given=False)
+    status = auth.add_parser("status", help="show which companies are connected and until when; exit status 1 if one is not")
     status.add_argument("--json", action="store_true", help="one JSON object for each line")
     status.set_defaults(action=_status)
-    revoke = auth.add_parser("revoke", help="end the grant at Intuit")
-    revoke.add_argument("--realm", default=argparse.SUPPRESS, help="the company; needed where several are configured")
+    revoke = auth.add_parser("revoke", help="revoke the grant at Intuit")
+    revoke.add_argument("--realm", default=argparse.SUPPRESS, help="the company; required if several are configured")
     revoke.set_defaults(action=_revoke)
 
 
 def _login_arguments(parser: argparse.ArgumentParser, *, given: bool) -> None:
-    """`auth` and `auth login` take the same; what was said before `login` is not overwritten by a default after it."""
+    """`auth` and `auth login` take the same options; one given before `login` is not overwritten by a default after it."""
 
     def default(value: Any) -> Any:
         return value if given else argparse.SUPPRESS
 
-    parser.add_argument("--realm", default=default(None), help="the company to connect; whichever of them, if not said")
+    parser.add_argument("--realm", default=default(None), help="the company to connect (default: as chosen in the browser)")
     parser.add_argument(
         "--open-browser", action="store_true", default=default(False), help="open the consent page in the browser"
     )
     parser.add_argument(
-        "--paste", action="store_true", default=default(False), help="paste the address you were sent to, instead of listening"
+        "--paste",
+        action="store_true",
+        default=default(False),
+        help="paste the address you are redirected to, instead of listening",
     )
-    parser.add_argument("--timeout", type=seconds, default=default(600.0), help="seconds to wait for the person")
+    parser.add_argument("--timeout", type=seconds, default=default(600.0), help="seconds to wait for the login")
     parser.set_defaults(action=_login)
 
 
 def callback(query: str, state: str, allowed: tuple[str, ...]) -> tuple[str, str]:
-    """Check the query of a redirect; return code and company. Raises for a foreign state, a denial, another company."""
+    """Check the query of a redirect; return code and company. Raises for a wrong state, a denial or another company."""
     given = {name: values[0] for name, values in parse_qs(query).items()}
     if not hmac.compare_digest(given.get("state", "").encode(), state.encode()):
-        raise BookrelayError("The answer does not belong to this login (state differs).", "Start again.", Code.OAUTH_FAILED)
+        raise BookrelayError("The redirect does not belong to this login (its state differs).", "Start again.", Code.OAUTH_FAILED)
     if "error" in given:
-        raise BookrelayError(f"The person or Intuit said no: {given['error'][:80]}.", "Start again.", Code.OAUTH_FAILED)
+        raise BookrelayError(f"Access was denied at Intuit: {given['error'][:80]}.", "Start again.", Code.OAUTH_FAILED)
     code, realm = given.get("code", ""), given.get("realmId", "")
     if not code or not realm:
-        raise BookrelayError("The answer has no code or no realmId.", "Paste the whole address.", Code.OAUTH_FAILED)
+        raise BookrelayError("The redirect has no code or no realmId.", "Paste the whole address.", Code.OAUTH_FAILED)
     if realm not in allowed:
         raise BookrelayError(
-            f"The person chose company {realm[:32]}, but {' or '.join(allowed)} is configured.",
-            "Choose that company in Intuit's page, or change QBO_REALM_ID. Nothing was stored.",
+            f"Company {realm[:32]} was chosen in the browser, but {' or '.join(allowed)} is configured.",
+            "Choose the configured company on Intuit's page, or change QBO_REALM_ID. Nothing was stored.",
             Code.OAUTH_FAILED,
         )
     return code, realm
@@ -83,7 +86,7 @@ async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: 
     try:
         redirect = urlsplit(settings.qbo_redirect_uri)
         if arguments.paste or redirect.hostname not in _LOCAL:
-            _say(f"Open this address, connect the company, then paste the address that you are sent to:\n\n{address}\n")
+            _say(f"Open this address, connect the company, then paste the address that you are redirected to:\n\n{address}\n")
             _open(arguments, address)
             async with asyncio.timeout(arguments.timeout):
                 pasted = await _pasted()
@@ -97,7 +100,7 @@ async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: 
                     code, realm = await granted
         await TokenStore(pool, settings, oauth).connect(realm, await oauth.exchange(code))
     except TimeoutError:
-        raise BookrelayError("Nobody connected the company in time.", "Start again.", Code.OAUTH_FAILED) from None
+        raise BookrelayError("The company was not connected in time.", "Start again.", Code.OAUTH_FAILED) from None
     finally:
         await oauth.close()
     _say(f"Company {realm} is connected.")
@@ -105,7 +108,7 @@ async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: 
 
 
 async def _pasted() -> str:
-    """Read a line from the person; in a thread that nobody waits for when the time is up."""
+    """Read a line from stdin, in a thread that is abandoned when time is up."""
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 
@@ -115,7 +118,7 @@ async def _pasted() -> str:
 
     def read() -> None:
         text = sys.stdin.readline()
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(tell, text)
 
     threading.Thread(target=read, daemon=True).start()
@@ -135,7 +138,7 @@ async def _status(arguments: argparse.Namespace, settings: WriterSettings, pool:
 
 
 def shown(realm: str, status: TokenStatus | None) -> dict[str, Any]:
-    """Return what may be shown; no token is in it."""
+    """Return the status without any token."""
     if status is None:
         return {"realm": realm, "state": "never_connected"}
     times = ("access_expires_at", "refresh_expires_at", "hard_expires_at", "refreshed_at")
@@ -148,14 +151,14 @@ def shown(realm: str, status: TokenStatus | None) -> dict[str, Any]:
 
 
 def sentence(realm: str, status: TokenStatus | None, warn_days: float) -> str:
-    """Say it to a person."""
+    """Return the status as text."""
     if status is None:
         return f"{realm}: never connected. Run: qbo-writer auth login"
     if status.state != CONNECTED:
         return f"{realm}: {status.state}" + (f" ({status.reason})" if status.reason else "") + ". Run: qbo-writer auth login"
     lines = [f"{realm}: {status.state}"]
     ends = (
-        ("access token", status.access_expires_at, "refreshed by itself"),
+        ("access token", status.access_expires_at, "refreshed automatically"),
         ("refresh token", status.refresh_expires_at, "100 days without use"),
         ("grant", status.hard_expires_at, "five years after the consent"),
     )
@@ -164,7 +167,7 @@ def sentence(realm: str, status: TokenStatus | None, warn_days: float) -> str:
             continue
         days = (at - datetime.now(UTC)).total_seconds() / 86400
         warning = "  <- connect again soon: qbo-writer auth login" if name != "access token" and days < warn_days else ""
-        lines.append(f"  {name} ends {at:%Y-%m-%d %H:%M} UTC ({why}){warning}")
+        lines.append(f"  {name} expires {at:%Y-%m-%d %H:%M} UTC ({why}){warning}")
     return "\n".join(lines)
 
 
@@ -175,25 +178,25 @@ async def _revoke(arguments: argparse.Namespace, settings: WriterSettings, pool:
         store = TokenStore(pool, settings, oauth)
         status = await store.status(realm)
         if status is None or status.state != CONNECTED:
-            _say(f"Company {realm} is not connected: there is nothing to revoke.")
+            _say(f"Company {realm} is not connected: nothing to revoke.")
             return 0
         await store.revoke(realm)
     finally:
         await oauth.close()
-    _say(f"The grant of company {realm} is revoked. Posting for it stops; its queue is kept.")
+    _say(f"The grant of company {realm} is revoked. Posting stops for it; its commands are kept.")
     return 0
 
 
 def _realms(settings: WriterSettings, realm: str | None, *, one: bool = False) -> tuple[str, ...]:
-    """Return the companies that may be meant."""
+    """Return the companies that can be chosen."""
     if realm:
         if settings.qbo_realm_ids and realm not in settings.qbo_realm_ids:
             raise SettingsError(f"company {realm} is not among QBO_REALM_IDS.", "Add it there first.")
         return (realm,)
     if not settings.qbo_realm_ids:
-        raise SettingsError("QBO_REALM_ID is missing.", "Set it to the company that shall be connected: it is pinned.")
+        raise SettingsError("QBO_REALM_ID is missing.", "Set it to the company to connect: no other company is accepted.")
     if one and len(settings.qbo_realm_ids) > 1:
-        raise SettingsError("several companies are configured.", "Say which one: --realm <id>.")
+        raise SettingsError("several companies are configured.", "Choose one with --realm <id>.")
     return settings.qbo_realm_ids
 
 

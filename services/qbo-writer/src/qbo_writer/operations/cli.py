@@ -1,4 +1,4 @@
-"""The writer's commands for operators: run-once, status, held, dead-letters, audit, auth. All else is the service."""
+"""The operators' commands: run-once, status, held, dead-letters, audit, auth and others. Without a command the service runs."""
 
 import argparse
 import asyncio
@@ -45,7 +45,7 @@ from qbo_writer.writer import Writer
 
 
 async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Post at most so many documents, wait for their answers, then end."""
+    """Post at most `--limit` documents, wait for their answers, then end."""
     writer = Writer(settings, pool)
     for poster in writer.posters.values():
         poster.claimer.limit = arguments.limit
@@ -63,7 +63,7 @@ async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool
     for realm, poster in writer.posters.items():
         if realm not in led:
             holder = await status.holder(pool, realm)
-            remark(f"nothing was posted for company {realm}: {holder} has its lease and posts. Stop that service first.")
+            remark(f"nothing was posted for company {realm}: {holder} holds its lease and posts for it. Stop that service first.")
         elif halted := poster.halts.halted_by:
             remark(f"nothing more was posted for company {realm}: halted by {halted.by}: {halted.why}. See `qbo-writer resume`.")
     done = sum(poster.sender.health.answered for poster in writer.posters.values())
@@ -78,7 +78,7 @@ async def _renew(step: Callable[[], Awaitable[float]]) -> None:
 
 
 async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Show what would be sent. Changes nothing: no lease, no token, no call, no look-up; what is not cached is said."""
+    """Show what would be sent. Changes nothing: no lease, no token, no calls; references that are not cached are reported."""
     from qbo_writer.domain import AccessToken, CommandState, NameNeeded, Skipped
     from qbo_writer.ledger.changes import Decision
     from qbo_writer.protocol.deciding import Unpay
@@ -119,7 +119,7 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
 
 
 async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Say whether the protocol's waits can be relied on for a company; where not, silence is held for a person."""
+    """Set whether the protocol's waits are reliable for a company; if not, a request without an answer is held."""
     served(settings, arguments.realm)
     await halting.set_bounds(pool, arguments.realm, decisions.Person(arguments.by, arguments.why), arguments.bounds)
     print(json.dumps({"realm": arguments.realm, "bounds": arguments.bounds}))
@@ -130,14 +130,14 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     main = argparse.ArgumentParser(
         prog="qbo-writer",
-        description="Commands become QuickBooks documents, exactly once. Without a command: run the service.",
+        description="Posts commands to QuickBooks as documents, exactly once. Without a command: run the service.",
     )
-    main.add_argument("--dry-run", action="store_true", help="show what would be sent, change nothing")
+    main.add_argument("--dry-run", action="store_true", help="show what would be sent; change nothing")
     commands = main.add_subparsers(dest="command")
-    once = commands.add_parser("run-once", help="post what is due, then end")
-    once.add_argument("--limit", type=at_most, default=100, help="documents at most (default 100)")
-    once.add_argument("--seconds", type=seconds, default=300, help="end after so long in any case")
-    once.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS, help="show what would be sent, change nothing")
+    once = commands.add_parser("run-once", help="post what is due, then exit")
+    once.add_argument("--limit", type=at_most, default=100, help="at most this many documents (default 100)")
+    once.add_argument("--seconds", type=seconds, default=300, help="stop after this many seconds (default 300)")
+    once.add_argument("--dry-run", action="store_true", default=argparse.SUPPRESS, help="show what would be sent; change nothing")
     once.set_defaults(action=run_once)
     status_cli.register(commands)
     preflight_cli.register(commands)
@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     commands_cli.register(commands)
     held_cli.register(commands)
     letters_cli.register(commands)
-    limits = commands.add_parser("bounds", help="whether silence may end by the protocol's waits, or only by a person")
+    limits = commands.add_parser("bounds", help="set whether waits settle requests without an answer, or they are held")
     limits.add_argument("bounds", choices=("unreliable", "reliable"))
     limits.add_argument("realm", help="the company")
     person_arguments(limits)
@@ -158,19 +158,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 async def _why_not(settings: WriterSettings, error: BaseException) -> BookrelayError:
-    """Ask the server that failed us what is wrong; where it answers, the error says it."""
+    """Ask the server that failed for the cause; if it answers, the error contains it."""
     if isinstance(error, KafkaError):
         return await kafka_why_not(settings) or BookrelayError(
-            f"Kafka refuses: {cause_of(error).text}.", "Check the user's rights (ACLs) on topics and groups."
+            f"Kafka refused: {cause_of(error).text}.", "Check the user's ACLs for topics and groups."
         )
     why = await postgres_server(settings).why_not()
-    return why or BookrelayError(f"Postgres cannot be used: {error}.", "Check DATABASE_URL, and that it is migrated.")
+    return why or BookrelayError(f"Postgres cannot be used: {error}.", "Check DATABASE_URL, and that the database is migrated.")
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
     for given in arguments:
-        if any("\ud800" <= sign <= "\udfff" for sign in given):  # bytes that are no UTF-8: no column takes them
+        if any("\ud800" <= sign <= "\udfff" for sign in given):  # not UTF-8: no column can store it
             parser().error(f"argument {given!a:.80} is not UTF-8")
     parsed = parser().parse_args(arguments)
     action: Subcommand | None = getattr(parsed, "action", None)
@@ -198,7 +198,7 @@ def run(arguments: list[str]) -> int:
         return asyncio.run(body())
     except BookrelayError as error:
         print(f"qbo-writer: {error.sentence()}", file=sys.stderr)
-    except BrokenPipeError:  # who reads us (head, less) has seen enough
+    except BrokenPipeError:  # the reader (head, less) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 1

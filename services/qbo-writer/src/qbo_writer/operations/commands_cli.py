@@ -1,4 +1,4 @@
-"""`qbo-writer commands list | show`: every document, wherever it stands, and everything that is known of one."""
+"""`qbo-writer commands list | show`: every document in any state, and everything known about one."""
 
 import argparse
 import json
@@ -18,23 +18,23 @@ _REASON = 70  # characters of a reason in a table
 
 def register(subparsers: Any) -> None:
     """Add `commands` to the command line."""
-    group = subparsers.add_parser("commands", help="documents and what became of their commands")
+    group = subparsers.add_parser("commands", help="documents and the states of their commands")
     commands = group.add_subparsers(dest="what", required=True)
-    listed = commands.add_parser("list", help="what is not over yet, or what is in the states that are named")
+    listed = commands.add_parser("list", help="list documents that are not settled yet, or those in the given states")
     listed.add_argument(
         "--state", action="append", choices=(*listing.OPEN, *listing.ENDED), help="only this state; may be given several times"
     )
     filter_arguments(listed, LISTED)
     listed.add_argument("--json", action="store_true", help="one JSON object for each line")
     listed.set_defaults(action=commands_list)
-    shown = commands.add_parser("show", help="its versions, attempts, answers and decisions; texts that can hold names left out")
+    shown = commands.add_parser("show", help="show versions, attempts, answers and decisions, without texts that can name people")
     shown.add_argument("id", help="a document's number, as in the list, or a command's id")
     shown.add_argument("--json", action="store_true", help="one JSON object")
     shown.set_defaults(action=commands_show)
 
 
 async def commands_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Print the documents that are meant, those that have been so longest first."""
+    """Print the documents that match, those longest in their state first."""
     served(settings, arguments.realm)
     meant = chosen(arguments, tuple(arguments.state or listing.OPEN))
     rows = await listing.documents(pool, meant, arguments.limit + 1)
@@ -45,9 +45,9 @@ async def commands_list(arguments: argparse.Namespace, settings: WriterSettings,
     elif rows:
         _table([_COLUMNS, *(_cells(row) for row in rows)])
     if not rows:
-        remark("there is no such document.")
+        remark("no document matches.")
     if more:
-        remark(f"there are more: only {arguments.limit} are shown (--limit).")
+        remark(f"only the first {arguments.limit} are shown (--limit).")
     return 0
 
 
@@ -75,7 +75,7 @@ def _table(rows: list[tuple[str, ...]]) -> None:
 
 
 async def commands_show(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Print everything that is known of one document."""
+    """Print everything known about one document."""
     known = await listing.everything(pool, await listing.number_of(pool, arguments.id))
     if arguments.json:
         print(json.dumps(known, default=str, indent=2))
@@ -86,7 +86,7 @@ async def commands_show(arguments: argparse.Namespace, settings: WriterSettings,
     there = (
         f"Id {d['qbo_id']}, SyncToken {d['sync_token']}, total {d['total']}, open {d['balance']}" if d["qbo_id"] else "nothing"
     )
-    print(f"  in QuickBooks, as far as the ledger knows: {there}{', changed by a person' if d['diverged'] else ''}")
+    print(f"  in QuickBooks, as far as the ledger knows: {there}{', changed there' if d['diverged'] else ''}")
     print("versions")
     for v in known["versions"]:
         print(

@@ -1,4 +1,4 @@
-"""`qbo-writer halt | resume`: a person stops and starts a company; who and why stand in the event and in `status`."""
+"""`qbo-writer halt | resume`: stop and restart posting for a company; the event and `status` say who did it and why."""
 
 import argparse
 import json
@@ -14,8 +14,8 @@ from qbo_writer.settings import WriterSettings
 def register(commands: Any) -> None:
     """Add `halt` and `resume` to the command line."""
     for name, text, action in (
-        ("halt", "let nothing be read or sent for a company until a person resumes it; its documents stay due", halt),
-        ("resume", "end a person's halt; where QuickBooks has halted the company: try one request now", resume),
+        ("halt", "read and send nothing for a company until it is resumed; its documents stay due", halt),
+        ("resume", "end an operator's halt; if QuickBooks caused the halt: try one request now", resume),
     ):
         one = commands.add_parser(name, help=text)
         one.add_argument("realm", help="the company")
@@ -24,21 +24,21 @@ def register(commands: Any) -> None:
 
 
 async def halt(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Halt a company; exit status 0 also where it was halted."""
+    """Halt a company; exit status 0 also if it was already halted."""
     served(settings, arguments.realm)
     before = await halting.halt(pool, arguments.realm, arguments.by, arguments.why)
     if before is not None:
-        remark(f"company {arguments.realm} is halted already, by {before.by} since {before.at:%Y-%m-%d %H:%M} UTC: {before.why}")
+        remark(f"company {arguments.realm} is already halted, by {before.by} since {before.at:%Y-%m-%d %H:%M} UTC: {before.why}")
     print(json.dumps({"realm": arguments.realm, "halted": True, "by": (before.by if before else arguments.by)}))
     return 0
 
 
 async def resume(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Resume a company; exit status 1 where it was not halted."""
+    """Resume a company; exit status 1 if it was not halted."""
     served(settings, arguments.realm)
     done = await halting.resume(pool, arguments.realm, arguments.by, arguments.why)
     if done is halting.Resumed.TRIAL:
-        remark("QuickBooks has halted this company: one request is tried now; posting resumes when it is answered as usual.")
+        remark("QuickBooks caused this halt: one request is tried now; posting resumes if it succeeds.")
     elif done is halting.Resumed.NOTHING:
         remark(f"company {arguments.realm} is not halted. See `qbo-writer status`.")
     print(json.dumps({"realm": arguments.realm, "resumed": done.value}))

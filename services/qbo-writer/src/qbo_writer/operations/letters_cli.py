@@ -1,4 +1,4 @@
-"""`qbo-writer dead-letters list | show | redrive`: what could not be handled, in the topics, the ledger, the outbox."""
+"""`qbo-writer dead-letters list | show | redrive`: what could not be processed, in topics, ledger and outbox."""
 
 import argparse
 import json
@@ -17,26 +17,26 @@ from qbo_writer.ledger.decisions import Person
 from qbo_writer.operations.cli_support import kafka_why_not, person_arguments, remark
 from qbo_writer.settings import WriterSettings
 
-REDRIVES = 3  # a record that came back so often needs another cure than being sent again
+REDRIVES = 3  # a record that was dead-lettered again this often needs a fix, not another redrive
 
 
 def register(subparsers: Any) -> None:
     """Add `dead-letters` to the command line."""
-    group = subparsers.add_parser("dead-letters", help="what could not be handled")
+    group = subparsers.add_parser("dead-letters", help="dead letters: records, commands and events that could not be processed")
     letters = group.add_subparsers(dest="decision", required=True)
-    letters.add_parser("list", help="one line for each").set_defaults(action=dead_letters)
-    for name, text in (("show", "with key, value and headers"), ("redrive", "send it back to where it came from")):
+    letters.add_parser("list", help="list them, one per line").set_defaults(action=dead_letters)
+    for name, text in (("show", "show key, value and headers"), ("redrive", "send it back to where it came from")):
         one = letters.add_parser(name, help=text)
         one.add_argument("id", help="as in the list, or all")
         if name == "redrive":
-            one.add_argument("--over-limit", action="store_true", help=f"also what has come back {REDRIVES} times")
+            one.add_argument("--over-limit", action="store_true", help=f"also what was dead-lettered again {REDRIVES} times")
             person_arguments(one)
         one.set_defaults(action=dead_letters)
 
 
 async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """List, show or send back what could not be handled: records of the dead-letter topics, commands, events that are parked."""
-    if why := await kafka_why_not(settings):  # before a client is started, which would only say that it cannot
+    """List, show or redrive dead letters: records of the dead-letter topics, commands and parked events."""
+    if why := await kafka_why_not(settings):  # first, because a client that cannot start does not say why
         raise why
     letters = await read_dead_letters(_reading(settings))
     ledger = await operating.held(pool, None, "dead_lettered")
@@ -80,27 +80,27 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
     released = await outbox.release(pool, SCHEMA, [event["id"] for event in events])
     print(f"sent back: {len(chosen)} records, {len(documents)} commands" + (f", {released} events" if released else ""))
     for letter in cut:
-        print(f"not sent back: {letter['id']} keeps only the beginning of {letter['cut']} bytes; let its source send it in parts")
+        print(f"not sent back: {letter['id']} was truncated (it had {letter['cut']} bytes); let its source send it in parts")
     for letter in spent:
-        print(f"not sent back: {letter['id']} has come back {REDRIVES} times; correct its cause, then add --over-limit")
+        print(f"not sent back: {letter['id']} was dead-lettered again {REDRIVES} times; correct the cause, then add --over-limit")
     return 1 if spent or cut else 0
 
 
 def _reading(settings: WriterSettings) -> dict[str, Any]:
-    """How a consumer without a group reaches Kafka and reads from the beginning."""
+    """Return the options of a consumer without a group that reads from the beginning."""
     reach = {**settings.kafka_security(), "bootstrap_servers": settings.kafka_bootstrap_servers}
     return {**reach, "enable_auto_commit": False, "auto_offset_reset": "earliest"}
 
 
 async def read_dead_letters(reading: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read the writer's dead-letter topics up to their present end. What came back is listed once, where it stands last."""
+    """Read the writer's dead-letter topics up to their present end. A record that came back is listed once, at its last place."""
     groups = (topics.WRITER_GROUP, topics.WRITER_NOTICES_GROUP)
     sources = {topic.dead_letters(group).name: topic.name for topic, group in topics.SUBSCRIPTIONS if group in groups}
     there = await _existing(reading)
     names = [name for name in sources if name in there]
     if not names:
         return []
-    # Without a group, by subscription: the client asks the broker for the partitions of what it is subscribed to only.
+    # Subscribed, though without a group: the client fetches metadata only for subscribed topics.
     consumer = AIOKafkaConsumer(*names, **reading)
     await consumer.start()
     letters: dict[tuple[str, bytes | None, bytes | None], dict[str, Any]] = {}

@@ -1,6 +1,6 @@
-"""What waiting commands need and a company lacks: items, accounts, parties, terms, classes, locations, tax codes. Sends nothing.
+"""What waiting commands need and a company lacks: items, accounts, parties, terms, classes, locations, tax codes. Read-only.
 
-Each thing is looked for once, as posting would look for it (`References.check`), with a bounded number of QuickBooks reads.
+Each reference is looked up once, as posting would (`References.check`), with a bounded number of QuickBooks reads.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ from qbo_writer.quickbooks.tokens import TokenStore
 from qbo_writer.settings import WriterSettings
 
 FACTS_SECONDS = 10.0
-READS = 100  # of QuickBooks, for each company; Intuit meters them
+READS = 100  # of QuickBooks for each company; Intuit meters them
 SAMPLES = 5
-PAGE = 1000  # commands read at once
-AT_ONCE = 300  # needs looked for at once: their names share queries
+PAGE = 1000  # commands read per page
+AT_ONCE = 300  # needs looked up at once: their names share queries
 _FIRST = UUID(int=0)
 
 
 @dataclass
 class Demand:
-    """How many waiting documents need a thing, and some of them (source:key)."""
+    """How many waiting documents need something, with samples (source:key)."""
 
     documents: int = 0
     samples: list[str] = field(default_factory=list)
-    purchases_only: bool = True  # only documents that a company without bills leaves out
+    purchases_only: bool = True  # only documents that are skipped for a company without bills
 
     def add(self, sample: str, *, purchase: bool) -> None:
         """Count a document."""
@@ -52,7 +52,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Lack:
-    """A thing that is needed and is not there, or cannot be used: what to do, and for how many documents."""
+    """Something needed that is missing or cannot be used: what to do, and for how many documents."""
 
     what: str
     name: str
@@ -65,7 +65,7 @@ class Lack:
 
 @dataclass(frozen=True)
 class Unchecked:
-    """A thing that could not be looked for."""
+    """Something that could not be looked up."""
 
     what: str
     name: str
@@ -75,7 +75,7 @@ class Unchecked:
 
 @dataclass
 class Survey:
-    """What came of one company. `created` are parties that posting creates by itself; `error` ended the survey."""
+    """The result for one company. `created`: parties that posting creates itself; `error`: what ended the survey."""
 
     realm: str
     documents: int = 0
@@ -88,7 +88,7 @@ class Survey:
 
     @property
     def well(self) -> bool:
-        """Whether everything is there, as far as everything was looked for."""
+        """Whether everything was looked up and found."""
         return not (self.lacks or self.unchecked or self.error)
 
     def plain(self) -> dict[str, Any]:
@@ -97,27 +97,27 @@ class Survey:
 
 
 class ReadsSpentError(LookupFailed):
-    """The allowed number of reads is spent."""
+    """The allowed number of reads is used up."""
 
 
 class BoundedReads(QboClient):
-    """The client that reads at most so often. It is given no document to send."""
+    """A client with a limited number of reads. It is never given anything to send."""
 
     def __init__(self, settings: WriterSettings, most: int) -> None:
         super().__init__(settings, Pacer(settings))
         self.reads, self.most = 0, most
 
     async def get(self, *arguments: Any, **more: Any) -> Any:
-        """Read one address, if that is still allowed."""
+        """Read one address, if reads are left."""
         if self.reads >= self.most:
-            raise ReadsSpentError(f"the {self.most} reads that were allowed are spent (--reads)")
+            raise ReadsSpentError(f"the {self.most} allowed reads are used up (--reads)")
         self.reads += 1
         return await super().get(*arguments, **more)
 
 
 @dataclass
 class _Needs:
-    """Takes down what a content refers to, as `documents.Finder` has it: nothing is looked for."""
+    """Records what a content refers to (a `documents.Finder`) without looking anything up."""
 
     found: list[Need]
 
@@ -128,7 +128,7 @@ class _Needs:
         self.found += [Need("account", key) for key in keys]
 
     async def custom_fields(self, fields: Sequence[CustomField]) -> None:
-        """The policy has them, not the company."""
+        """They are in the policy, not in the company."""
 
     async def taxes(self, content: SalesContent | PurchaseContent) -> None:
         self.found += [Need("tax code", line.tax_code) for line in content.lines if line.tax_code]
@@ -168,7 +168,7 @@ async def needs_of(kind: LedgerKind, content: Model) -> Iterable[Need]:
 
 
 async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, most: int = READS) -> Survey:
-    """Look for all that a company's waiting commands need, with at most so many reads."""
+    """Look up everything that a company's waiting commands need, with at most `reads` reads."""
     result = Survey(realm)
     client, oauth = BoundedReads(settings, most), OAuthClient(settings)
     try:
@@ -177,8 +177,8 @@ async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: st
         if not wanted:
             return result
         token = await _token(pool, settings, TokenStore(pool, settings, oauth), realm)
-        facts = await references.company(realm, token, max_age=FACTS_SECONDS)  # what a person just turned on counts
-        if not facts.has_bills:  # they are left out, with a reason of their own
+        facts = await references.company(realm, token, max_age=FACTS_SECONDS)  # sees preferences just turned on
+        if not facts.has_bills:  # they are skipped, with a reason
             wanted = {need: one for need, one in wanted.items() if not one.purchases_only}
         result.needs = len(wanted)
         needs = list(wanted)
@@ -236,7 +236,7 @@ async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: s
 
 
 async def _token(pool: Pool, settings: WriterSettings, tokens: TokenStore, realm: str) -> AccessToken:
-    """Return an access token: the one in use while a writer runs; else one that is refreshed under the lease, given back."""
+    """Return an access token: the one in use by a running writer, else one refreshed under the lease, which is then released."""
     leases = Leases(pool, [realm], seconds=settings.lease_seconds, renew_seconds=settings.lease_renew_seconds)
     await leases.step()
     try:
@@ -249,6 +249,6 @@ async def _token(pool: Pool, settings: WriterSettings, tokens: TokenStore, realm
     if token is None:
         raise HaltError(
             f"Company {realm} has no valid access token.",
-            f"If it is not connected: qbo-writer auth login --realm {realm}; else ask again in a minute, its writer renews it.",
+            f"If it is not connected: qbo-writer auth login --realm {realm}; else try again in a minute: its writer renews it.",
         )
     return token

@@ -1,4 +1,4 @@
-"""`qbo-writer preflight`: what waiting commands need and the company lacks. Sends nothing."""
+"""`qbo-writer preflight`: what waiting commands need and the company lacks. Read-only."""
 
 import argparse
 import json
@@ -11,28 +11,28 @@ from qbo_writer.operations.cli_support import at_most, remark, served
 from qbo_writer.policy import Policy
 from qbo_writer.settings import WriterSettings
 
-SHOWN = 20  # unchecked things, to a person
+SHOWN = 20  # unchecked references, in text output
 
 
 def register(subparsers: Any) -> None:
     """Add `preflight` to the command line."""
     command = subparsers.add_parser(
         "preflight",
-        help="what waiting commands need and the company lacks; exit status 1 if something lacks",
+        help="list what waiting commands need and the company lacks; exit status 1 if something is missing",
         description="Lists every item, account, customer, vendor, term, class, location and tax code that waiting commands need "
-        "and the company lacks, or holds as inactive or as a category. Reads QuickBooks at most --reads times for each company, "
-        "and sends nothing. Exit status 1 if something lacks or could not be checked.",
+        "and the company lacks, or has as inactive or as a category. Reads QuickBooks at most --reads times for each company, "
+        "and sends nothing. Exit status 1 if something is missing or could not be checked.",
     )
     command.add_argument("--realm", help="only this company")
     command.add_argument("--json", action="store_true", help="one JSON document for all companies")
     command.add_argument(
-        "--reads", type=at_most, default=preflight.READS, help=f"reads of QuickBooks at most (default {preflight.READS})"
+        "--reads", type=at_most, default=preflight.READS, help=f"at most this many reads per company (default {preflight.READS})"
     )
     command.set_defaults(action=run)
 
 
 async def run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Survey each company, print what lacks."""
+    """Survey each company and print what is missing."""
     served(settings, arguments.realm)
     policy = Policy.load(settings.company_policy_file)
     realms = [arguments.realm] if arguments.realm else settings.qbo_realm_ids
@@ -53,7 +53,7 @@ def _say(survey: preflight.Survey) -> None:
         f"{_count(survey.reads, 'read')} of QuickBooks, nothing sent."
     )
     for kind, number in sorted(survey.created.items()):
-        print(f"  {_count(number, kind)} will be created by posting.")
+        print(f"  {_count(number, kind)} will be created when posting.")
     for lack in survey.lacks:
         more = ", ..." if lack.documents > len(lack.samples) else ""
         print(f"  {lack.code} {lack.what}: {lack.reason} {lack.fix}")
@@ -67,7 +67,7 @@ def _say(survey: preflight.Survey) -> None:
     if survey.error:
         print(f"  {survey.error}")
     elif survey.well:
-        print("  Nothing lacks.")
+        print("  Nothing is missing.")
 
 
 def _count(number: int, noun: str) -> str:

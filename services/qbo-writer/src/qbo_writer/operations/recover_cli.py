@@ -1,6 +1,6 @@
-"""`qbo-writer recover --since T`: after a restored database. Halts, sets the offsets back, compares with QuickBooks, resumes.
+"""`qbo-writer recover --since T`: after a database restore. Halts, resets the offsets, compares with QuickBooks, resumes.
 
-Each step is safe to repeat: after a crash, or an error that it tells, it is run again.
+Each step is safe to repeat: after a crash or an error, run it again.
 """
 
 import argparse
@@ -28,20 +28,20 @@ from qbo_writer.protocol.recovering import Recoverer
 from qbo_writer.settings import WriterSettings
 from qbo_writer.writer import Writer
 
-MARGIN_SECONDS = 3600.0  # clocks differ, and what a backup holds was begun before it
+MARGIN_SECONDS = 3600.0  # clocks differ, and a backup's contents began before it was taken
 CONNECT_SECONDS = 60.0
 EARLIEST = datetime(2001, 1, 1, tzinfo=UTC)  # QuickBooks Online is younger
 
 
 def register(subparsers: Any) -> None:
     """Add `recover` to the command line."""
-    parser = subparsers.add_parser("recover", help="after a restored database: compare it with QuickBooks, then go on")
+    parser = subparsers.add_parser("recover", help="after a database restore: compare with QuickBooks, then resume posting")
     parser.add_argument("--since", type=_time, required=True, metavar="TIME",
                         help="when the backup was taken, ISO 8601 with a zone: 2026-11-29T08:00:00Z")  # fmt: skip
     parser.add_argument("--margin", type=seconds, default=MARGIN_SECONDS, metavar="SECONDS",
-                        help="look so much further back (default 3600)")  # fmt: skip
+                        help="look this much further back (default 3600)")  # fmt: skip
     parser.add_argument("--stopped-at", type=_time, default=None, metavar="TIME",
-                        help="when the last writer had ended; without it: now, which costs a wait of some minutes")  # fmt: skip
+                        help="when the last writer ended (default: now, which means a wait of some minutes)")  # fmt: skip
     parser.set_defaults(action=recover)
 
 
@@ -51,7 +51,7 @@ def _time(text: str) -> datetime:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is not a time like 2026-11-29T08:00:00Z") from None
     if at.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} has no zone: 2026-11-29T08:00:00Z, or +02:00 at its end")
+        raise argparse.ArgumentTypeError(f"{text[:SHOWN]} has no time zone: end it with Z or an offset such as +02:00")
     if at < EARLIEST:
         raise argparse.ArgumentTypeError(f"{text[:SHOWN]} is before {EARLIEST:%Y}")
     if at > datetime.now(UTC):
@@ -86,7 +86,7 @@ async def recover(arguments: argparse.Namespace, settings: WriterSettings, pool:
 
 
 async def _take_leases(writer: Writer, settings: WriterSettings, pool: Pool) -> None:
-    """Hold every company's lease, above any fencing token that was given after the backup."""
+    """Take every company's lease, with fencing tokens above any given after the backup."""
     until = time.monotonic() + settings.lease_seconds + 5
     while True:
         await recovery.go_beyond_earlier_leases(pool, list(writer.posters))
@@ -117,7 +117,7 @@ def _token(writer: Writer, realm: str) -> int:
 
 
 async def _halt_others(settings: WriterSettings, pool: Pool, since: datetime) -> None:
-    """The same database has lost the same commits for companies that another writer serves."""
+    """Halt the companies that other writers serve: the same restore lost their commits, too."""
     others = await recovery.others(pool, settings.qbo_realm_ids)
     held = await recovery.holders(pool, others)
     if held:
@@ -125,7 +125,7 @@ async def _halt_others(settings: WriterSettings, pool: Pool, since: datetime) ->
     for realm in others:
         await recovery.halt(pool, realm, since, None)
     if others:
-        remark(f"also halted: {', '.join(others)}. Run it with QBO_REALM_IDS that name them, too.")
+        remark(f"also halted: {', '.join(others)}. Run `qbo-writer recover` for them, too (QBO_REALM_IDS).")
 
 
 async def _replay(writer: Writer, settings: WriterSettings, pool: Pool, since: datetime) -> Replayed:
@@ -144,21 +144,21 @@ async def _replay(writer: Writer, settings: WriterSettings, pool: Pool, since: d
 
 
 async def _late_copies(writer: Writer, stopped: datetime) -> None:
-    """What a writer sent last may take effect, and show, a little later: "not there" counts after X + S only."""
+    """Wait until the last writer's requests have taken effect and show: "not there" counts only after X + S."""
     wait = (stopped + writer.parts.waits.q - datetime.now(UTC)).total_seconds()
     if wait > 0:
-        remark(f"waiting {wait:.0f} s: a request that the last writer sent may still take effect (--stopped-at shortens this).")
+        remark(f"waiting {wait:.0f} s: a request sent by the last writer may still take effect (--stopped-at shortens this).")
         await asyncio.sleep(wait)
 
 
 async def _one(writer: Writer, pool: Pool, realm: str, since: datetime) -> bool:
-    """Compare one company and let it go on; whether that was possible. Another company does not wait for it."""
+    """Compare and resume one company; return whether that succeeded. A failure does not stop the others."""
     try:
         found = await Recoverer(writer.posters[realm], pool, Tenure(_token(writer, realm))).run(since)
         reach(Place.RECOVERY_COMPARED)
         await recovery.resume(pool, realm, _token(writer, realm))
     except LeaseLost:
-        why = "its lease was lost: a writer was started, or Postgres was away too long. " + FIX_MEMBERS
+        why = "its lease was lost: a writer was started, or Postgres was down too long. " + FIX_MEMBERS
     except BookrelayError as error:
         why = error.sentence()
     except LookupFailed as error:

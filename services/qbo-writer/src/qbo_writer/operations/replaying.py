@@ -1,6 +1,6 @@
-"""Sets the command topic's consumer group back and records again what it has read since: after a restored database.
+"""Resets the command topic's consumer group and records the commands again, after a database restore.
 
-It joins the group, and goes on only as its one member: nobody else reads or commits meanwhile.
+It joins the group and proceeds only as its sole member: nobody else reads or commits meanwhile.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from pydantic import ValidationError
 
 log = telemetry.get_logger(__name__)
 
-JOIN_SECONDS = 45.0  # a member that was killed is given up after 6 s
+JOIN_SECONDS = 45.0  # Kafka drops a killed member after 6 s
 READ_SECONDS = 60.0  # without a record
-BACK = 200  # records that are all known: what stands before them was recorded, too
-FIX_MEMBERS = "Stop every writer (docker compose stop qbo-writer) and run it again. One that was killed is forgotten after 6 s."
+BACK = 200  # if this many records are all known, the earlier ones were recorded, too
+FIX_MEMBERS = "Stop every writer (docker compose stop qbo-writer) and run it again. Kafka drops a killed one after 6 s."
 
 
 @dataclass
 class Replayed:
-    """Where each partition was read from and to, and how many records that were; `before`: where the group stood."""
+    """Where each partition was read from and to, and how many records; `before`: the group's offsets before."""
 
     before: dict[int, int | None] = field(default_factory=dict)
     start: dict[int, int] = field(default_factory=dict)
@@ -38,18 +38,18 @@ class Replayed:
 
 
 class _Members(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes what the group gives us, and that it takes it away."""
+    """Notes assigned and revoked partitions."""
 
     def __init__(self) -> None:
         self.given: asyncio.Future[set[TopicPartition]] = asyncio.get_running_loop().create_future()
         self.taken = False
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        """Somebody joins, or the coordinator has lost us."""
+        """Another member is joining, or the coordinator lost us."""
         self.taken = self.taken or self.given.done()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """The group is settled."""
+        """The group is stable."""
         if not self.given.done():
             self.given.set_result(set(assigned))
 
@@ -61,10 +61,10 @@ async def replay(
     document: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
     record: Handler,
 ) -> Replayed:
-    """Set the group back to `since`, or further, to where the ledger knows every record before; record from there to the end.
+    """Reset the group to `since`, or further back, to where the ledger has every earlier record; record from there to the end.
 
-    `connection` are the consumer's options. Raises BookrelayError while the group has another member, KafkaError. Offsets are
-    never moved forward by the setting back: what is beyond the end of a log that was restored, too, is set to its end.
+    `connection` are the consumer's options. Raises BookrelayError while the group has another member, KafkaError. A
+    reset never moves an offset forward; one beyond the end of a log that was also restored is set to its end.
     """
     topic, members = topics.COMMANDS, _Members()
     consumer = AIOKafkaConsumer(
@@ -84,7 +84,7 @@ async def replay(
 
 
 async def _alone(consumer: AIOKafkaConsumer, members: _Members) -> list[TopicPartition]:
-    """Return the topic's partitions once all of them are ours."""
+    """Return the topic's partitions once all are assigned to us."""
     try:
         async with asyncio.timeout(JOIN_SECONDS):
             given = await members.given
@@ -122,7 +122,7 @@ async def _known_before(
     consumer: AIOKafkaConsumer, p: TopicPartition, begin: int, start: int,
     document: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
 ) -> int:  # fmt: skip
-    """Go back until the ledger knows all of a part: the group may have been behind when the backup was taken."""
+    """Go back until the ledger has all records of a part: the group may have lagged when the backup was taken."""
     while start > begin:
         back = max(begin, start - BACK)
         ids = _ids(await _part(consumer, p, back, start))
@@ -143,7 +143,7 @@ async def _part(consumer: AIOKafkaConsumer, p: TopicPartition, begin: int, end: 
 
 
 def _ids(records: Iterable[ConsumerRecord[Any, Any]]) -> set[UUID]:
-    """The commands' ids; what cannot be read is dead-lettered again, and says nothing."""
+    """Return the commands' ids. Unreadable records are skipped: they are dead-lettered again."""
     decode, found = adapter(topics.COMMANDS.carries).validate_json, set()
     for record in records:
         try:
@@ -157,7 +157,7 @@ async def _record(
     consumer: AIOKafkaConsumer, members: _Members, partitions: Sequence[TopicPartition], replayed: Replayed,
     publisher: Publisher, record: Handler,
 ) -> None:  # fmt: skip
-    """Read on to where the topic ended when we came, as the service does."""
+    """Read to the end offsets noted at the start, as the service does."""
     for p in partitions:
         consumer.seek(p, replayed.start[p.partition])
     reading = Reading(topics.COMMANDS, topics.WRITER_GROUP, record, publisher)

@@ -1,6 +1,6 @@
-"""What QuickBooks holds of a document at this moment, beside what its newest command wants: one read, for a person who decides.
+"""A document's present state in QuickBooks beside what its newest command wants: one read, for an operator's decision.
 
-Changes nothing but the note of what was shown: a force is about that state.
+Changes nothing, but stores which state was shown: a force overwrites only that one.
 """
 
 from datetime import UTC, datetime
@@ -17,20 +17,20 @@ from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.protocol.posting import Poster
 from qbo_writer.quickbooks import mapping
 
-_ASK = "the stored access token has expired or the company is not connected: start the service, or qbo-writer auth login"
+_ASK = "the stored access token has expired or the company is not connected: start the service, or run qbo-writer auth login"
 
 
 async def in_quickbooks(pool: Pool, poster: Poster, document_id: int) -> dict[str, Any]:
     """Read a document by Id; return its SyncToken, and field by field how it differs from what its newest command wants.
 
-    Where QuickBooks cannot be asked, `state` is "not asked", and `why` says why. Raises BookrelayError for an unknown document.
+    If QuickBooks cannot be asked, `state` is "not asked", and `why` is the reason. Raises BookrelayError for an unknown document.
     """
     found = await poster.parts.ledger.commands.document(document_id)
     if found is None:
         raise BookrelayError(f"There is no document {document_id}.", "See `qbo-writer held list`.")
     document, command = found
     if document.qbo_id is None:
-        return {"state": "bookrelay knows of nothing there"}
+        return {"state": "not in QuickBooks, as far as the ledger knows"}
     token = await poster.parts.tokens.kept(document.realm)
     if token is None:
         return {"state": "not asked", "why": _ASK}
@@ -47,7 +47,7 @@ async def in_quickbooks(pool: Pool, poster: Poster, document_id: int) -> dict[st
     return {
         "state": "voided" if seen.voided else "there", "qbo_id": seen.qbo_id, "sync_token": seen.sync_token,
         "doc_number": seen.doc_number, "total": seen.total, "balance": seen.balance, "emailed": seen.emailed, "read_at": read_at,
-        "wanted": "that it be withdrawn" if command.operation == "retract" else f"version {command.version}",
+        "wanted": "withdrawal" if command.operation == "retract" else f"version {command.version}",
         "differences": [d.model_dump(mode="json") for d in await _differences(poster, document, command, seen, token)],
     }  # fmt: skip
 
@@ -55,14 +55,14 @@ async def in_quickbooks(pool: Pool, poster: Poster, document_id: int) -> dict[st
 async def _differences(
     poster: Poster, document: DocumentState, command: Command, seen: BooksEntity, token: AccessToken
 ) -> tuple[Difference, ...]:
-    """What the newest command wants (`ours`) and what is there (`theirs`); for a retraction, what we knew and what is there."""
+    """Compare what the newest command wants (`ours`; for a retraction, what we knew) with what is there (`theirs`)."""
     fields = document.fields or {}
     if command.operation == "upsert":
         fields = await poster.parts.ledger.attempts.last_fields(command.id) or fields
         try:
             wanted = await poster.planner.wanted(document, command, token)
         except (LookupFailed, Skipped, PermanentError):
-            wanted = None  # a reference is not in the cache: what was last sent is shown
+            wanted = None  # a reference is not cached: show what was last sent
         if isinstance(wanted, domain.DesiredDocument):
             fields = wanted.fields
     return comparing.compare(fields, seen).differences

@@ -1,4 +1,4 @@
-"""`qbo-writer status`: what needs a person, and what the ledger holds for each company."""
+"""`qbo-writer status`: what needs attention, and the ledger's counts for each company."""
 
 import argparse
 import json
@@ -17,14 +17,14 @@ def register(subparsers: Any) -> None:
     """Add `status` to the command line."""
     subparsers.add_parser(
         "status",
-        help="what needs a person, and what the ledger holds for each company; exit status 1 if something does",
-        description="Exit status 0: all is well. 1: a consumer cannot get past a record; a company is halted, disconnected or "
-        "served by no writer; its change feed is stuck; a policy file is wrong; or events are not published.",
+        help="show what needs attention, and the ledger's counts for each company; exit status 1 if something does",
+        description="Exit status 0: all is well. 1: a consumer is stuck at a record; a company is halted, disconnected or "
+        "served by no writer; its change feed is stuck; a policy file is invalid; or events are not published.",
     ).set_defaults(action=status)
 
 
 async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """Print it as JSON, each problem as a sentence on stderr, too."""
+    """Print the status as JSON, and each problem as a sentence on stderr."""
     problems = await gathering.problems(pool, settings)
     feeds = {company.realm: company.feed() for company in await companies.companies(pool, settings)}
     rows = await standing.overview(pool, settings.qbo_realm_ids)
@@ -42,5 +42,5 @@ async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: 
 
 
 def _realm(row: dict[str, Any], documents: dict[str, int], feed: Any) -> dict[str, Any]:
-    """`documents`: how many each list of `qbo-writer commands list` has."""
+    """`documents`: the counts of `qbo-writer commands list`."""
     return row | {"documents": documents, "held": documents.get("held", 0), "feed": feed}

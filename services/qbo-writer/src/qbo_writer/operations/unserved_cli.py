@@ -1,4 +1,4 @@
-"""`qbo-writer unserved list | drop`: companies that commands name and no writer serves. What a wrong id left waiting is ended."""
+"""`qbo-writer unserved list | drop`: companies that commands name but no writer serves. Commands with a wrong id can be ended."""
 
 import argparse
 import json
@@ -24,12 +24,12 @@ AT_ONCE = 500
 
 def register(subparsers: Any) -> None:
     """Add `unserved` to the command line."""
-    group = subparsers.add_parser("unserved", help="companies that commands name and no writer serves")
+    group = subparsers.add_parser("unserved", help="companies that commands name but no writer serves")
     commands = group.add_subparsers(dest="decision", required=True)
-    commands.add_parser("list", help="one line for each").set_defaults(action=unserved_list)
-    one = commands.add_parser("drop", help="end what waits for one: its commands are skipped, and their sources are told")
+    commands.add_parser("list", help="list them, one per line").set_defaults(action=unserved_list)
+    one = commands.add_parser("drop", help="end the commands for one: they are skipped, and the event says why")
     one.add_argument("realm", help="the company, as in the list")
-    one.add_argument("--why", required=True, help="the reason that the sources are told")
+    one.add_argument("--why", required=True, help="the reason, published to the sources")
     one.set_defaults(action=unserved_drop)
 
 
@@ -39,21 +39,21 @@ async def unserved_list(arguments: argparse.Namespace, settings: WriterSettings,
     for problem in found:
         print(json.dumps(problem.plain(), default=str))
     if not found:
-        remark("every company that commands name is served.")
+        remark("every company that commands name is served by a writer.")
     return 1 if found else 0
 
 
 async def unserved_drop(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
-    """End the due commands of a company under its lease, which nobody may hold; nothing of it is sent, nor was."""
+    """End the due commands of a company under its lease, which must be free; nothing was or will be sent."""
     realm, ledger, links = arguments.realm, Ledger(pool), links_of(settings)
     if not await has_due(pool, realm):
-        raise BookrelayError(f"No command waits for company {realm!r}.", "See `qbo-writer unserved list`.")
+        raise BookrelayError(f"No command is due for company {realm!r}.", "See `qbo-writer unserved list`.")
     leases = Leases(pool, [realm], seconds=60, renew_seconds=20)
     await leases.step()
     fencing_token = leases.holding(realm)
     if fencing_token is None:
         raise BookrelayError(
-            f"A writer serves company {realm}.", "Its commands are posted; see `qbo-writer held` for what is not."
+            f"A writer serves company {realm}.", "Its commands are being posted; see `qbo-writer held list` for those on hold."
         )
     dropped = 0
     try:

@@ -1,1 +1,1 @@
-"""Posts once: what is decided, sent, looked for and compared, and in which order. It knows nobody's JSON."""
+"""The posting protocol: what is decided, sent, looked up and compared, in which order. It knows no JSON format."""

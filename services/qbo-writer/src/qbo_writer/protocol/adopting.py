@@ -1,6 +1,6 @@
-"""A document that is in QuickBooks although the ledger knows nothing of its sending: which version of ours is it, if any?
+"""Adopts a document that is in QuickBooks although the ledger has no record of sending it: which of our versions is it?
 
-After a restored database. It sends nothing; what no recorded version explains is not taken over here.
+Needed after a database restore. Sends nothing; a document that no recorded version explains is not adopted here.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +21,7 @@ FieldsOf = Callable[[DocumentState, Command, AccessToken], Awaitable[dict[str, s
 
 
 class Adopter:
-    """Finds out what a document is, and says what is committed for it."""
+    """Identifies a document's version and returns what to commit for it."""
 
     def __init__(self, sender: Sender, fields_of: FieldsOf) -> None:
         self._sender, self._fields_of = sender, fields_of
@@ -29,9 +29,9 @@ class Adopter:
     async def version_there(
         self, seen: BooksEntity, document: DocumentState, versions: Sequence[Command], token: AccessToken
     ) -> tuple[Command, dict[str, str]] | None:
-        """Return the newest of the recorded versions (newest first) that QuickBooks holds, with its fields. Raises LookupFailed.
+        """Return the newest of `versions` (newest first) that is in QuickBooks, with its fields. Raises LookupFailed.
 
-        None: none of them, or the marker is not the document's.
+        None: none of them is, or the marker is not the document's.
         """
         if seen.marker != document.marker:
             return None
@@ -39,10 +39,10 @@ class Adopter:
             retracts = (command for command in versions if command.operation == "retract" and command.state in WAITING)
             return next(((command, {}) for command in retracts), None)
         tried: set[str] = set()
-        only = len({command.content_hash for command in versions}) == 1  # else another version may have named what is there
+        only = len({command.content_hash for command in versions}) == 1  # else what is there may come from another version
         for command in versions:
             if document.live and command.content_hash == document.content_hash:
-                return None  # what is older was known to be replaced: whoever brought it back was a person
+                return None  # older versions were known to be replaced: somebody restored this one
             if command.operation == "retract" or command.content_hash in tried:
                 continue
             tried.add(command.content_hash)
@@ -54,7 +54,7 @@ class Adopter:
         return None
 
     async def _followed(self, fields: dict[str, str], seen: BooksEntity, token: AccessToken) -> dict[str, str]:
-        """What is there is this version all the same if a person has merged what it names since."""
+        """Check again after merges: it is the same version if entries that it names were merged since."""
         fencing_token = self._sender.parts.leases.holding(self._sender.realm)
         if fencing_token is None:
             return fields
@@ -64,7 +64,7 @@ class Adopter:
     def take_over(
         self, seen: BooksEntity, document: DocumentState, there: Command, fields: dict[str, str], newest: Command
     ) -> Commit:
-        """Settle the newest version by what is there; an earlier one becomes what is known, and the newest is posted over it."""
+        """Settle the newest version if it is there; an earlier one is stored as known, and the newest is posted over it."""
         if there.id == newest.id and there.state in WAITING:
             settled = self._sender.looker.commit_for(
                 _as_if_sent(document, there, seen.entity, fields), Trigger.READ_OWN, seen=seen, adopted=True
@@ -76,24 +76,24 @@ class Adopter:
         return Commit(document=row, numbered=_numbered(seen, document, there))
 
     def hold(self, seen: BooksEntity, document: DocumentState, command: Command, fields: dict[str, str]) -> Commit:
-        """No version of ours explains it: a person decides, and is told."""
+        """No version of ours explains it: hold it, with the event, for an operator."""
         differences = comparing.compare(fields, seen).differences
         attempt = _as_if_sent(document, command, seen.entity, fields)
         return _without_attempt(self._sender.looker.commit_for(attempt, Trigger.READ_OTHER, seen=seen, differences=differences))
 
     def over(self, seen: BooksEntity, document: DocumentState) -> Commit:
-        """A person said: over whatever is there. It becomes what is known, and the newest version is posted over it."""
+        """Forced by an operator: what is there is stored as known, and the newest version is posted over it."""
         return Commit(document=_row(seen, document, {}, None, None))
 
     def gone(self, document: DocumentState, newest: Command, entity: str) -> Commit:
-        """One of our own retractions has removed it: the newest is settled by that, or posts it anew."""
+        """Removed by one of our own retractions: the newest version is settled by that, or posted again."""
         if newest.operation == "retract" and newest.state in WAITING:
             return _without_attempt(self._sender.looker.commit_for(_as_if_sent(document, newest, entity, {}), Trigger.READ_GONE))
         return Commit(document=nothing_there(document))
 
 
 def _numbered(seen: BooksEntity, document: DocumentState, there: Command) -> Numbered | None:
-    """Which of its source's numbers it stands for: nobody has noted it."""
+    """Return the source's number that its number stands for, which is not recorded."""
     if not kinds.of(document.kind).numbered or there.operation == "retract":
         return None
     return Numbered(document.id, seen.doc_number, numbering.given(there))
@@ -110,7 +110,7 @@ def _row(
 
 
 def _as_if_sent(document: DocumentState, command: Command, entity: str, fields: dict[str, str]) -> Attempt:
-    """Return the attempt that the document must have come from. It is in no table: only what follows from it is committed."""
+    """Return the attempt that must have created the document. It is not stored: only its effects are committed."""
     upsert = Operation.UPDATE if document.live else Operation.CREATE
     operation = upsert if command.operation == "upsert" else Operation.VOID
     now = datetime.now(UTC)

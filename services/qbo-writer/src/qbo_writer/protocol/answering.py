@@ -1,4 +1,4 @@
-"""What an answer means for its attempt: the row of the table, after a look at what it names where that decides."""
+"""Maps an answer to the row of the protocol's table, reading the entity first where that decides."""
 
 import asyncio
 from collections.abc import Sequence
@@ -28,17 +28,17 @@ from qbo_writer.protocol.transitions import Envelope, Trigger, trigger_of_answer
 log = telemetry.get_logger(__name__)
 
 BY_FACTS_TRIES = 3
-READS = 3  # how often a read after a conflict is tried before the attempt counts as silent
+READS = 3  # reads tried after a conflict before the attempt is treated as silent
 
 
 class Answerer:
-    """Judges the answers of one company."""
+    """Evaluates the answers for one company."""
 
     def __init__(self, realm: str, parts: Parts, looker: Looker) -> None:
         self.realm, self.parts, self.looker = realm, parts, looker
 
     def whole_batch(self, attempt: Attempt, answer: Answer) -> list[Commit]:
-        """One answer for the whole call: a definitive error says nothing about the single item."""
+        """Handle one answer for the whole batch: a definitive error says nothing about a single item."""
         trigger = trigger_of_answer(answer.kind, ambiguous=attempt.sent.ambiguous, envelope=Envelope.BATCH)
         assert trigger is not None
         return [self.looker.commit_for(attempt, trigger, answer=answer, due_in=self.looker.due_in(trigger, attempt.sends))]
@@ -54,7 +54,7 @@ class Answerer:
         answer = await self.by_facts(attempt, answer, token)
         trigger = trigger_of_answer(answer.kind, ambiguous=attempt.sent.ambiguous)
         if trigger is Trigger.SUCCESS and answer.seen is None and not answer.deleted:
-            trigger = Trigger.SILENCE  # a success that cannot be read is no answer
+            trigger = Trigger.SILENCE  # an unreadable success counts as silence
         if trigger is Trigger.ERROR and name_taken(attempt, answer):
             return [await self._taken(attempt, answer, token)]
         if trigger is not None:
@@ -64,7 +64,7 @@ class Answerer:
         return [await self._conflict(attempt, answer, token)]
 
     async def by_facts(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Answer:
-        """Refused, perhaps by outdated facts: where the company has changed, the document is prepared anew by what it is."""
+        """The error may come from outdated facts: if the company's facts changed, prepare the document again."""
         if (
             answer.kind is not AnswerKind.ERROR
             or answer.cause is not Cause.BY_FACTS
@@ -73,29 +73,29 @@ class Answerer:
             return answer
         try:
             changed = await self.parts.references.changed(self.realm, token)
-        except UNREAD as error:  # the answer counts as it is
+        except UNREAD as error:  # the answer counts as received
             log.info("references.failed", realm=self.realm, error=repr(error))
             return answer
         return replace(answer, disposition=Disposition.RETRY) if changed else answer
 
     async def stale(self, pairs: Sequence[tuple[Attempt, Answer]], token: AccessToken) -> None:
-        """Refused for something that they name: forget that, and no more; a person may have merged it into something else."""
+        """Refused for entries that they name: forget just those, which may have been merged into others."""
         refused = [(a, answer) for a, answer in pairs if answer.cause is Cause.STALE]
         if not refused:
             return
-        # What was refused in the same words before was looked into then.
+        # The same refusal was already looked into.
         new = [a for a, answer in refused if a.command.failures == 0 or a.command.last_reason != answer.reason]
         first = {entry for a in new for entry in self.parts.forms.named(a.request.body)}
-        await self.looker.follower.refused(refused[0][0].fencing_token, first, token)  # before its name is forgotten
+        await self.looker.follower.refused(refused[0][0].fencing_token, first, token)  # before its name is dropped from the cache
         await self.parts.references.forget(
             self.realm, {entry for a, _ in refused for entry in self.parts.forms.named(a.request.body)}
         )
 
     async def _taken(self, attempt: Attempt, answer: Answer, token: AccessToken) -> Commit:
-        """6240: somebody made the name since we looked. One of that kind is the one that was meant, else say whose it is.
+        """6240: the name was created since we looked. Use it if it is of our kind, else say whose it is.
 
-        Who waits for the name is decided again then, and told the same as who comes later. Where nobody is found the name is
-        asked for again: a query may not show yet what was just made.
+        Commands that wait for the name are then decided again, with the same result as later ones. If no entry is found, the
+        name is tried again: a query may not show new entries yet.
         """
         name = str((attempt.command.content or {}).get("name") or "")
         try:
@@ -134,9 +134,9 @@ class Answerer:
         return self.looker.read(attempt, seen, answer=answer, adopted=not attempt.sent.ambiguous)
 
     def _number_taken(self, attempt: Attempt, answer: Answer, seen: BooksEntity | None) -> Commit:
-        """Another document has the number: nothing was done by this send. What follows, the company policy says.
+        """Another document has the number: this send did nothing. The company policy decides what follows.
 
-        `seen` None: it is of another kind, as QuickBooks says; where the policy has no other number, a person decides.
+        `seen` None: QuickBooks says that it is of another kind; if the policy has no other number, it is held.
         """
         document, number, policy = attempt.document, numbering.given(attempt.command), self.parts.policy
         of_source = number is not None and number == attempt.fields.get("doc_number")
@@ -153,15 +153,15 @@ class Answerer:
         return commit
 
     def _number_of_nobody(self, attempt: Attempt, answer: Answer) -> Commit:
-        """6140, and nobody is seen to have the number: whoever had it is gone, or not shown yet. It is asked for again."""
+        """6140, but no document shows the number: its holder is gone, or not visible yet. Try it again."""
         text = attempt.fields.get("doc_number", "")
-        reason = f"QuickBooks says that the number '{text}' is taken, and shows no document that has it."
+        reason = f"QuickBooks says that the number '{text}' is taken, but shows no document with it."
         if answer.conflicting_id:
-            reason = f"Document {answer.conflicting_id} had the number '{text}', and is gone."
+            reason = f"Document {answer.conflicting_id}, which had the number '{text}', is gone."
         return self._number_refused(attempt, answer, Disposition.RETRY, reason)
 
     def _number_refused(self, attempt: Attempt, answer: Answer, disposition: Disposition, reason: str) -> Commit:
-        """Nothing was done by this send."""
+        """Reject the number: this send did nothing."""
         answer = replace(
             answer, kind=AnswerKind.ERROR, disposition=disposition, code=Code.CONFLICT, reason=reason, fix=numbering.FIX_TAKEN
         )
@@ -177,7 +177,7 @@ class Answerer:
 
 
 def _another(attempt: Attempt, seen: BooksEntity) -> bool:
-    """Whether what was read is not the attempt's own document."""
+    """Whether another document than the attempt's was read."""
     if attempt.request.operation is Operation.CREATE:
         return seen.marker != attempt.document.marker
     return seen.qbo_id != attempt.request.qbo_id
@@ -186,8 +186,8 @@ def _another(attempt: Attempt, seen: BooksEntity) -> bool:
 def _number_of_another(attempt: Attempt, answer: Answer, number: str) -> str:
     document, other = attempt.document, f"{answer.conflicting_kind} {answer.conflicting_id}"
     return (
-        f"Another kind of document in QuickBooks has the number {number}: {other}. "
-        f"So {attempt.request.entity} {document.source_key} of {document.source} cannot have it."
+        f"A document of another kind has the number {number} in QuickBooks: {other}. "
+        f"{attempt.request.entity} {document.source_key} of source {document.source} cannot use it."
     )
 
 

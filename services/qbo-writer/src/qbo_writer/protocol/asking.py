@@ -1,8 +1,8 @@
-"""What was asked, against QuickBooks' answer to it: party, lines, tax, number, marker, Id and total. Pure.
+"""Compares what was requested with QuickBooks' answer: party, lines, tax, number, marker, Id and total. Pure.
 
-The total is the command's own where its source states one, else that of its lines.
+The requested total is the command's, if its source states one, else that of its lines.
 
-QuickBooks fills in much by itself (a due date from the terms, addresses): only what was asked is compared.
+QuickBooks fills in much itself (a due date from the terms, addresses): only requested fields are compared.
 """
 
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ from qbo_writer.ledger.changes import Unlike
 from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.protocol.totals import own_total
 
-_OUR_TEXT = "(our text)"  # a description may name a patient: that it is another one is told, not what it says
+_OUR_TEXT = "(our text)"  # a description may name a patient: only the fact that it differs is published
 _NET = "total_before_tax"
 
 
 def not_as_asked(
     document: DocumentState, asked: Command, request: Request, fields: Mapping[str, str], seen: BooksEntity
 ) -> Unlike | None:
-    """Compare the entity that a create or update left with what its command asked for."""
+    """Compare the entity after a create or update with its command."""
     if kinds.of(document.kind).is_name or asked.content is None:
         return None
     there = _comparable(seen)
     total, key = own_total(asked.content), _NET if tax_on_top(fields) else "total"
-    if asked.total is not None and not asked.forced:  # the source knows it, tax included; a person may have said otherwise
+    if asked.total is not None and not asked.forced:  # the source's total, tax included; a force may differ
         total, key = asked.total, "total"
     ours = {**fields, key: format(total, "f"), "marker": document.marker}
     if request.operation is Operation.UPDATE and request.qbo_id:
@@ -44,7 +44,7 @@ def not_as_asked(
 
 
 def as_asked(asked: Mapping[str, str], seen: BooksEntity) -> bool:
-    """Whether an entity that differed (`Unlike.asked`) does so no longer."""
+    """Whether an entity that differed (`Unlike.asked`) no longer does."""
     return not comparing.differences(asked, _comparable(seen))
 
 

@@ -1,4 +1,4 @@
-"""Claims what is due, has it prepared, journals it and hands it to the sender: singles for latency, batches for a backlog."""
+"""Claims due documents, has them prepared, journals and sends them: singles for latency, batches for a backlog."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.preparing import Prepared, Preparer
 from qbo_writer.protocol.sending import Sender
 
-THRESHOLD_AT_MOST = 500  # a backlog is read as far as it matters, not counted
+THRESHOLD_AT_MOST = 500  # a backlog is only counted up to here
 BATCH_LANES = 4  # 40 batches a minute of 2 to 5 seconds each
-FILLS = 4  # times that a batch is filled up before it leaves
+FILLS = 4  # how often a batch is topped up before it is sent
 
 
 def batch_requestid_of(requestids: Sequence[str]) -> str:
-    """Return a batch's requestid: at most 36 characters, of the requestids of its items."""
+    """Return a batch's requestid (at most 36 characters), derived from its items' requestids."""
     return "bb-" + hashlib.sha256("\x1f".join(requestids).encode()).hexdigest()[:32]
 
 
@@ -33,18 +33,18 @@ class Claimer:
 
     def __init__(self, realm: str, parts: Parts, sender: Sender, preparer: Preparer) -> None:
         self.realm, self.parts, self.sender, self.preparer = realm, parts, sender, preparer
-        self.limit: int | None = None  # run-once: how many documents may still be claimed
-        self.backlog = False  # more waits than single calls should carry
+        self.limit: int | None = None  # run-once: documents that may still be claimed
+        self.backlog = False  # the backlog is too long for single calls
 
     async def claim(self, tenure: Tenure, token: AccessToken, free: int, *, batches: bool) -> int:
-        """Claim by priority, then age: few go as singles, for latency; from a backlog a batch is filled first."""
+        """Claim by priority, then age: a few documents as singles, for latency; with a backlog batches first."""
         settings = self.parts.settings
         batches = batches and settings.pace_batches_per_minute > 0 and self.sender.batches < BATCH_LANES
         if batches and (done := await self._half(tenure, token)):
             return done
         may_batch = batches and self.parts.pacer.batch_now(self.realm)
         threshold = min(settings.batch_threshold, THRESHOLD_AT_MOST)
-        # While a backlog lasts, some lanes are kept for batches: singles would take every one of them.
+        # During a backlog some lanes are reserved for batches, or singles would take all of them.
         singles = free - (BATCH_LANES - self.sender.batches if self.backlog and settings.pace_in_flight > BATCH_LANES else 0)
         wanted = max(threshold, settings.pace_batch_items + free) if may_batch else singles
         if wanted <= 0:
@@ -62,15 +62,15 @@ class Claimer:
         prepared = await self.preparer.prepare(tenure, candidates, token, promised)
         if size:
             prepared = await self._filled(tenure, prepared, candidates, token, promised)
-        # What failed before goes alone: one poisonous item must not cost the others their batch.
+        # Documents that failed before are sent alone: one poison item must not fail a batch.
         suited = [a for a in prepared.attempts if _fits_batch(a) and a.candidate.newest.failures == 0][:size]
         await self._journal(tenure, prepared.attempts, suited, token)
         return len(candidates)
 
     async def _half(self, tenure: Tenure, token: AccessToken) -> int:
-        """Claim one half of a batch that was refused whole, until what QuickBooks refuses is alone; return how much was claimed.
+        """Claim one half of a batch that was refused whole, until the refused item is alone; return how many were claimed.
 
-        Each half is a batch of its own, journalled anew under another requestid: nothing was done for the one before.
+        Each half is a new batch with its own requestid: nothing was done for the one before.
         """
         candidates: list[Candidate] = []
         while self.sender.halves and not candidates:
@@ -89,7 +89,7 @@ class Claimer:
     async def _journal(
         self, tenure: Tenure, attempts: Sequence[NewAttempt], together: Sequence[NewAttempt], token: AccessToken
     ) -> None:
-        """Journal what was prepared, and send it: `together` as a batch, the others alone."""
+        """Journal the prepared attempts and send them: `together` as a batch, the others alone."""
         if len(together) < 2:
             together = []
         batched = {a.candidate.document.id for a in together}
@@ -105,9 +105,9 @@ class Claimer:
         self, tenure: Tenure, prepared: Prepared, candidates: Sequence[Candidate], token: AccessToken,
         promised: numbering.Promised,
     ) -> Prepared:  # fmt: skip
-        """Claim in place of what ended or waits now for its customer: a batch that leaves half empty costs as much as a full one.
+        """Replace documents that ended or now wait for a customer: a half-empty batch costs as much as a full one.
 
-        The customers themselves come first: they are due since a moment ago.
+        Those customers come first: they have just become due.
         """
         wanted, known = len(candidates), [c.document.id for c in candidates]
         for _ in range(FILLS):

@@ -1,4 +1,4 @@
-"""One commit for everything that arrived meanwhile, and the line that tells each end."""
+"""Group commits, and the log line for each command's end."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ from qbo_writer.protocol.parts import Parts, Tenure
 
 log = telemetry.get_logger(__name__)
 
-GATHER_SECONDS = 0.004  # answers this close together share a commit; lanes that become free together, a claim and a journal
+GATHER_SECONDS = 0.004  # answers this close together share a commit; lanes freed together share a claim and a journal
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Committer:
         self.realm, self.parts = realm, parts
         self._queue: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
-        self.opened = False  # something was committed that the resolver has to take up
+        self.opened = False  # a commit left something for the resolver
 
     async def settle(self, tenure: Tenure, commits: list[Commit], about: Iterable[tuple[Attempt, Answer]] = ()) -> None:
         pairs = list(about)
@@ -53,7 +53,7 @@ class Committer:
         self._log(commits, pairs)
 
     async def commit(self, tenure: Tenure, commits: list[Commit]) -> None:
-        """Commit with whatever else waits to be committed; returns when it is in the ledger. Raises LeaseLost."""
+        """Commit together with other waiting commits; returns when it is in the ledger. Raises LeaseLost."""
         if not commits:
             return
         waiting = _Waiting(commits, asyncio.get_running_loop().create_future())
@@ -69,7 +69,7 @@ class Committer:
             try:
                 await self._commit_group(tenure, [e for w in group for e in w.commits])
             except Exception as error:
-                if len(group) > 1 and not isinstance(error, LeaseLost):  # one of them is poison: alone it harms nobody
+                if len(group) > 1 and not isinstance(error, LeaseLost):  # one of them is poison: commit each alone
                     for w in group:
                         await self._commit_one(tenure, w)
                     continue
@@ -93,7 +93,7 @@ class Committer:
                 w.done.set_result(None)
 
     async def _commit_group(self, tenure: Tenure, commits: list[Commit]) -> None:
-        """Commit; while Postgres is away the answer is kept and tried again: nobody else knows it."""
+        """Commit; while Postgres is down keep the answer and try again: it is known nowhere else."""
         wait = 0.05
         while True:
             try:
@@ -101,7 +101,7 @@ class Committer:
                 self.opened = self.opened or any(e.attempt is not None and e.attempt.state != "resolved" for e in commits)
                 return
             except TRANSIENT_POSTGRES as error:
-                if not await servers.in_force().explain(error):  # a Postgres that is away has its own line
+                if not await servers.in_force().explain(error):  # a Postgres outage has its own log line
                     fields = {"realm": self.realm, "error": cause_of(error).text}
                     servers.in_force().say("settle.retrying", str(fields), **fields)
                 await asyncio.sleep(wait)
@@ -115,7 +115,7 @@ class Committer:
 
 
 def _facts(forms: Forms, tenure: Tenure, attempt: Attempt, answer: Answer) -> dict[str, Any]:
-    """What the attempts log keeps of one send: facts, hashes, and both bodies without their texts."""
+    """Return the attempts log's entry for one send: facts, hashes, and both bodies without their texts."""
     request, seen = attempt.request, answer.seen
     return {
         "requestid": request.requestid, "entity": request.entity, "operation": request.operation.value, "send": attempt.sends,
@@ -130,7 +130,7 @@ def _facts(forms: Forms, tenure: Tenure, attempt: Attempt, answer: Answer) -> di
 
 
 def log_settlement(realm: str, settlement: Any, attempt: Attempt | None = None, answer: Answer | None = None) -> None:
-    """Write the one line for a command's end: never content, never names."""
+    """Write the log line for a command's end, without content or names."""
     recorded = settlement.command.recorded_at
     seconds = None
     if recorded is not None:

@@ -1,4 +1,4 @@
-"""What the writer does: what should be, against what QuickBooks is known to hold (design.md's table). Pure."""
+"""Decides what to do: the newest command against the known state in QuickBooks (design.md's table). Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,25 +16,25 @@ from qbo_writer.ledger.records import Command, DocumentState
 
 @dataclass(frozen=True)
 class Rules:
-    """The company's decisions as far as they stand in the table."""
+    """The company's decisions that the table uses."""
 
     retract_invoice_by: Literal["void", "delete"] = "void"
     changed_by_person: Literal["hold", "source_wins", "qbo_wins"] = "hold"
     update_paid: Literal["hold", "update"] = "hold"
     update_emailed: Literal["hold", "update"] = "update"
     closed_period: Literal["hold", "update"] = "hold"
-    skipped_kinds: dict[LedgerKind, str] = field(default_factory=dict)  # kind -> why it is left out
+    skipped_kinds: dict[LedgerKind, str] = field(default_factory=dict)  # kind -> why it is skipped
     paid_by_us: Literal["hold", "unpay"] = "hold"
 
     @property
     def unpays(self) -> bool:
-        """Whether a payment of ours is withdrawn where its bill is to be changed."""
+        """Whether a payment of ours is withdrawn before its bill is changed."""
         return self.paid_by_us == "unpay"
 
 
 @dataclass(frozen=True)
 class Write:
-    """A request is needed."""
+    """A request must be sent."""
 
     operation: Operation
     restores: bool = False
@@ -42,28 +42,28 @@ class Write:
 
 @dataclass(frozen=True)
 class Unpay:
-    """The document is paid, and goes on when our own payment is removed; if that is not the whole of it, this is the end."""
+    """The document is paid: our own payment is withdrawn first; `held` is the end if others paid, too."""
 
     otherwise: Decision
 
 
-FIX_HELD = "Compare both in QuickBooks, then release, force or drop it."
+FIX_HELD = "Compare both versions, then release, force or drop the document."
 
 
 def newest(commands: Sequence[Command]) -> Command:
-    """Return the newest recorded command, whatever became of it."""
+    """Return the newest recorded command, in any state."""
     return max(commands, key=lambda c: c.newer_key)
 
 
 def superseded(by: Command) -> Decision:
     """Return the end of every due command that is older than `by`."""
-    return Decision(CommandState.SUPERSEDED, f"Version {by.version} was recorded first.", by_version=by.version)
+    return Decision(CommandState.SUPERSEDED, f"Superseded by version {by.version}.", by_version=by.version)
 
 
 def decide(document: DocumentState, command: Command, rules: Rules) -> Decision | Write | Unpay:
-    """Decide what becomes of the newest recorded version of a document that has no open attempt."""
+    """Decide what to do with the newest recorded version of a document without an open attempt."""
     if command.dropped:
-        return Decision(CommandState.SKIPPED, "An operator dropped it.")
+        return Decision(CommandState.SKIPPED, "Dropped by an operator.")
     if command.operation == "upsert" and (why := rules.skipped_kinds.get(document.kind)):
         return Decision(CommandState.SKIPPED, why)
     if document.diverged and not command.forced:
@@ -80,10 +80,10 @@ def _diverged(document: DocumentState, command: Command, rules: Rules) -> Decisi
         return None
     what = "deleted" if document.status is DocumentStatus.GONE else "changed"
     if rules.changed_by_person == "qbo_wins":
-        return Decision(CommandState.SKIPPED, f"A person {what} the document in QuickBooks, and the policy lets QuickBooks win.")
+        return Decision(CommandState.SKIPPED, f"The document was {what} in QuickBooks; under the company policy QuickBooks wins.")
     return Decision(
         CommandState.HELD,
-        f"A person {what} the document in QuickBooks.",
+        f"The document was {what} in QuickBooks.",
         FIX_HELD,
         Code.CONFLICT,
         differences=document.differences,
@@ -102,7 +102,7 @@ def _present(document: DocumentState, command: Command, rules: Rules) -> Decisio
     if document.emailed and rules.update_emailed == "hold" and not command.forced:
         return Decision(
             CommandState.HELD,
-            "The document was e-mailed to its customer and should be changed.",
+            "The document is to be changed, but was already e-mailed to its customer.",
             "Compare both, then force it (and send it to the customer again), or drop it.",
             Code.CONFLICT,
             shows_wanted=True,
@@ -111,7 +111,7 @@ def _present(document: DocumentState, command: Command, rules: Rules) -> Decisio
 
 
 def in_closed_period(document: DocumentState, command: Command, rules: Rules, closing: date | None) -> Decision | None:
-    """Return why a request is not even sent: the books are closed up to `closing` for what is there or for what is wanted."""
+    """Return why no request is sent: the document's present or new date is in the closed period (up to `closing`)."""
     if closing is None or rules.closed_period == "update" or command.forced:
         return None
     days = [(document.fields or {}).get("txn_date") if document.live else None, (command.content or {}).get("txn_date")]
@@ -121,7 +121,7 @@ def in_closed_period(document: DocumentState, command: Command, rules: Rules, cl
     return Decision(
         CommandState.HELD,
         f"The document's date {closed[0]} is in a closed period: the books are closed up to {closing}.",
-        "Correct the date at its source; or open the period in QuickBooks, then release it, force it, or drop it.",
+        "Correct the date at the source; or reopen the period in QuickBooks, then release it; or force or drop it.",
         Code.CONFLICT,
         shows_wanted=True,
     )
@@ -149,9 +149,9 @@ def _paid(document: DocumentState, what: str, rules: Rules) -> Decision | Unpay:
     used_up = kinds.of(document.kind).used_up or kinds.PAID
     decision = Decision(
         CommandState.HELD,
-        f"The document is {used_up.done} or partly {used_up.done} in QuickBooks (open: {document.balance} of {document.total}) "
-        f"and should be {what}.",
-        f"{used_up.fix} and release it, force it, or drop it.",
+        f"The document is to be {what}, but is {used_up.done} or partly {used_up.done} in QuickBooks "
+        f"(open: {document.balance} of {document.total}).",
+        f"{used_up.fix}, then release the document; or force or drop it.",
         Code.CONFLICT,
         differences=(Difference(field="balance", ours=str(document.total), theirs=str(document.balance)),),
         shows_wanted=True,

@@ -1,6 +1,6 @@
-"""Reading the change feed: one call for all entities; where it is at its cap or refused, entity by entity.
+"""Reads the change feed: one call for all entities; if it reaches its cap or is refused, entity by entity.
 
-It decides nothing about documents. Which entities are refused is the caller's to keep.
+It decides nothing about documents. The caller stores which entities are refused.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from qbo_writer.protocol.sending import Sender
 
 log = telemetry.get_logger(__name__)
 
-OVERLAP = timedelta(minutes=5)  # the feed's clock is QuickBooks', and it shows a change a little late
+OVERLAP = timedelta(minutes=5)  # the feed uses QuickBooks' clock and lags a little
 FURTHEST = timedelta(days=29)  # the feed looks back 30 days
 
 
@@ -32,14 +32,14 @@ class FeedReader:
     async def read(
         self, since: datetime, refused: dict[str, Refusal], now: datetime, token: AccessToken
     ) -> tuple[list[BooksEntity | Deleted], dict[str, datetime]]:
-        """Read the feed for all entities; what it was refused for by itself, when it is time, from where it was refused.
+        """Read the feed for all entities; refused ones separately when a retry is due, from where they were refused.
 
-        Return what it shows, and from when on which entities are to be read by queries. `refused` is brought up to date.
+        Return the changes, and the entities to read by queries, with start times. Updates `refused`.
         """
         others = [entity for entity in self._entities if entity not in refused]
         due = sorted((one.again_at, entity) for entity, one in refused.items() if one.again_at <= now)
         parts = [(others, since)] if others else []
-        # Where it is refused for everything, one of them is asked: while that is refused, the others are, too.
+        # If everything is refused, only one entity is tried: while that is refused, so are the others.
         parts += [([entity], refused[entity].since - OVERLAP) for _, entity in (due if others else due[:1])]
         found: list[BooksEntity | Deleted] = []
         by_queries: dict[str, datetime] = {}
@@ -50,23 +50,23 @@ class FeedReader:
                 if error := failed.get(entity):
                     self.refuse(refused, entity, from_, now, error)
                     continue
-                if entity in full or from_ < now - FURTHEST:  # the feed looks back too short, queries do not
+                if entity in full or from_ < now - FURTHEST:  # too far back for the feed, not for queries
                     by_queries[entity] = from_
                 if refused.pop(entity, None):
                     log.info("feed.served", realm=self.realm, entity=entity, since=from_.isoformat())
         return found, by_queries
 
     def refuse(self, refused: dict[str, Refusal], entity: str, since: datetime, now: datetime, error: LookupFailed) -> None:
-        """The feed is refused for an entity alone: remember it, ask again later, read the others."""
+        """The feed is refused for one entity: note it, retry later, read the others."""
         one = refused[entity] = feed_refusals.again(refused.get(entity), since, now, error.words, error.fix)
         log.warning("feed.refused", realm=self.realm, entity=entity, times=one.times, error=one.words)
 
     async def _changes(
         self, entities: Sequence[str], since: datetime, token: AccessToken
     ) -> tuple[list[BooksEntity | Deleted], set[str], dict[str, LookupFailed]]:
-        """One call for all; at its cap, one for each entity; where it is refused, halves, until what is refused is alone.
+        """One call for all; one for each entity at its cap; if it is refused, halves, until the refused entity is alone.
 
-        Return what they show, which are at the cap alone, and which the feed is refused for, though the company is served.
+        Return the changes, the entities that reach the cap alone, and those refused although the company is served.
         """
         full: set[str] = set()
         alone = False

@@ -1,6 +1,6 @@
-"""Which entities the change feed is refused for: each is asked for again after growing pauses. Kept in the company's row.
+"""Entities that the change feed is refused for, each retried after growing pauses. Stored in the company's row.
 
-What changed while it was refused is read when it is not: nothing is lost.
+Changes during a refusal are read after it: nothing is lost.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ WORDS_LENGTH = 500
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why, how often in a row, when to ask again, and from when on its changes are not read."""
+    """Why, how often in a row, when to retry, and the time from which changes have not been read."""
 
     since: datetime
     times: int
@@ -23,18 +23,18 @@ class Refusal:
     fix: str
 
 
-Refusals = Mapping[str, Refusal]  # by the entity
+Refusals = Mapping[str, Refusal]  # by entity
 
 
 def again(before: Refusal | None, since: datetime, now: datetime, words: str, fix: str) -> Refusal:
-    """Return the refusal after one more; `since` counts for the first."""
+    """Return the updated refusal; `since` is used for the first."""
     times = before.times + 1 if before else 1
     pause = min(PAUSE * 2 ** min(times - 1, 10), PAUSE_MOST)
     return Refusal(before.since if before else since, times, now + pause, words[:WORDS_LENGTH], fix)
 
 
 def of(plain: Mapping[str, Any]) -> dict[str, Refusal]:
-    """Read what was kept."""
+    """Read the stored form."""
     return {
         entity: Refusal(
             datetime.fromisoformat(one["since"]), one["times"], datetime.fromisoformat(one["again_at"]), one["words"], one["fix"]
@@ -44,7 +44,7 @@ def of(plain: Mapping[str, Any]) -> dict[str, Refusal]:
 
 
 def plain(refusals: Refusals) -> dict[str, Any]:
-    """Return what is kept."""
+    """Return the stored form."""
     return {
         entity: {
             "since": one.since.isoformat(), "times": one.times, "again_at": one.again_at.isoformat(), "words": one.words,

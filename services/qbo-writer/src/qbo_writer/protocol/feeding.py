@@ -1,7 +1,7 @@
-"""What happens in QuickBooks: the change feed moves SyncTokens, shows who was paid and who diverged, and is told to the world.
+"""Applies the change feed: it updates SyncTokens, payments and divergence, and is published to books.changes.
 
-It judges no document with an open attempt; the probe of requestid runs here, too. Where the feed is at its cap, or looks back
-too short, the rest is read by queries, a bounded number of pages in a run. They show no deletions: the sweep finds those of ours.
+Documents with an open attempt are skipped; the requestid probe runs here, too. If the feed reaches its cap, or does not go
+back far enough, queries read the rest, a bounded number of pages per run. They show no deletions: the sweep finds those of ours.
 """
 
 import time
@@ -31,19 +31,19 @@ FIRST_LOOK_BACK = timedelta(hours=1)
 MORE_SECONDS = 5.0  # between two runs while there are pages left
 ERROR_LENGTH = 500
 _DIGITS = 19  # of a SyncToken, at most
-CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
+CALM_SECONDS = 60.0  # after pages were read, notifications do not bring a read forward for this long
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a change means for a document of ours: its new row, or a divergence."""
+    """What a change means for a document: its new row, or a divergence."""
 
     document: DocumentChange | None
     diverged: bool = False
 
 
 def judge(document: DocumentState, change: BooksEntity | Deleted) -> Judgement:
-    """Compare what the feed shows with what we know. Our own writes show as what we know already."""
+    """Compare a change with what we know. Our own writes match what we know."""
     if document.diverged or not document.live:
         return Judgement(None)
     if isinstance(change, Deleted):
@@ -53,7 +53,7 @@ def judge(document: DocumentState, change: BooksEntity | Deleted) -> Judgement:
         return Judgement(gone, diverged=True)
     newer = _number(change.sync_token) - _number(document.sync_token)
     if newer < 0 or (newer == 0 and change.balance == document.balance and not (change.emailed and not document.emailed)):
-        return Judgement(None)  # what we know already; sending an e-mail, or a payment, need not move the SyncToken
+        return Judgement(None)  # already known; an e-mail or a payment need not change the SyncToken
     compared = comparing.compare(document.fields or {}, change)
     same = compared.equal and change.voided == (document.status is DocumentStatus.VOIDED)
     row = DocumentChange(
@@ -78,11 +78,11 @@ class Feeder:
         self._next = time.monotonic() + min(5.0, parts.settings.feed_seconds)
         self.busy = False
         self._paging = False  # pages are left: the next run is soon anyway
-        self._calm_until = 0.0  # after pages were read: what was read last is within the overlap, and read again
-        self._began: datetime | None = None  # the last read, by the ledger's clock
+        self._calm_until = 0.0  # after pages: the last changes are within the overlap and are read again
+        self._began: datetime | None = None  # when the last read began, by the ledger's clock
 
     def look(self, row: RealmRow, now: datetime) -> None:
-        """Look at the company's row: whether some writer was told of changes, and how far the feed is behind."""
+        """Check the company's row: whether a writer was notified of changes, and how far the feed lags."""
         since = max((t for t in (self._began, row.feed_position) if t), default=None)
         if row.feed_asked_at and (since is None or row.feed_asked_at > since):
             self.soon()
@@ -94,20 +94,20 @@ class Feeder:
             metrics.QBO_FEED_PAGING.labels(self.realm).set(len(paging.cursors) if paging else 0)
 
     def soon(self) -> None:
-        """Intuit has told that something changed; several notifications are one read."""
+        """Bring the next read forward after a notification; several notifications lead to one read."""
         if not self._paging:
             self._next = min(self._next, max(time.monotonic() + 0.3, self._calm_until))
 
     def due(self) -> bool:
-        """Whether a read is due and none is under way."""
+        """Whether a read is due and none is running."""
         return not self.busy and time.monotonic() >= self._next
 
     def due_in(self) -> float:
-        """Seconds to the next read."""
+        """Return the seconds until the next read."""
         return max(0.0, self._next - time.monotonic())
 
     async def run(self, tenure: Tenure, token: AccessToken) -> None:
-        """Read the feed once, a bounded number of pages; a failure is tried again later, from the last page that was kept."""
+        """Read the feed once, a bounded number of pages; after a failure the next run continues at the last committed page."""
         self.busy, self._next = True, time.monotonic() + self.parts.settings.feed_seconds
         try:
             try:
@@ -125,7 +125,7 @@ class Feeder:
             self.busy = False
 
     async def _read(self, tenure: Tenure, token: AccessToken) -> bool:
-        """Read what the feed shows, then pages of what it cannot; each is kept at once. Return whether pages are left."""
+        """Read the feed, then pages of what it cannot show, each committed at once. Return whether pages are left."""
         row, now = await self.parts.ledger.realms.read(self.realm), await self.parts.ledger.commands.now()
         self._began = now
         paging, refused = Paging.of(row.feed_paging), feed_refusals.of(row.feed_refusals)
@@ -161,7 +161,7 @@ class Feeder:
         reached: tuple[datetime, Paging | None, Refusals],
         token: AccessToken,
     ) -> None:
-        """Judge and commit what was read, with how far the feed was read by it."""
+        """Evaluate and commit what was read, with the feed's new position."""
         position, paging, refused = reached
         ledger, now = self.parts.ledger, datetime.now(UTC)
         ids = [(c.kind, c.qbo_id) for c in changes if c.kind]
@@ -182,9 +182,9 @@ class Feeder:
             self.realm, tenure.fencing_token, judged, listed, (None, paging.plain(), kept) if paging else (position, {}, kept)
         )
         removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in self.parts.forms.lists]
-        others = any(c.marker is None for c in listed)  # what we made ourselves is what nobody waits for
+        others = any(c.marker is None for c in listed)  # not ours: nothing waits for entries that we created
         if others and await ledger.commands.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=True):
-            self.sender.wake()  # what they wait for may be among it
+            self.sender.wake()  # waiting commands may need these entries
         if removed:
             await self.parts.references.forget(self.realm, removed)
         diverged = sum(1 for j in judged if j.diverged)
@@ -195,7 +195,7 @@ class Feeder:
     def told(
         self, document: DocumentState | None, change: BooksEntity | Deleted, verdict: Judgement, now: datetime
     ) -> FeedChange:
-        """Return what is committed and told of a change."""
+        """Return what to commit and publish for a change."""
         deleted = isinstance(change, Deleted)
         sync_token = None if isinstance(change, Deleted) else change.sync_token
         events: list[m.AnyMessage] = []
@@ -221,7 +221,7 @@ class Feeder:
         return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged, state if changed else None)
 
     async def saw(self, tenure: Tenure, document: DocumentState, seen: BooksEntity | None, token: AccessToken) -> None:
-        """A document of ours was read by Id, None if it is not there: commit what that means, as if the feed had shown it.
+        """Commit a document that was read by Id (None: not there) as if the feed had shown it.
 
         Raises LookupFailed.
         """
@@ -232,12 +232,12 @@ class Feeder:
         await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
 
     async def gone(self, tenure: Tenure, document: DocumentState, change: Deleted, verdict: Judgement) -> None:
-        """A document of ours was found missing without the feed's help: commit and tell that it diverged."""
+        """Commit and publish the divergence of a document that was found missing without the feed."""
         told = replace(self.told(document, change, verdict, datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
 
     async def gone_with_what_they_paid(self, gone: Sequence[DocumentState]) -> dict[int, Judgement]:
-        """Payments of ours that are gone, and whose bill is gone, too: that is told of the bill, and nothing is left to pay."""
+        """Return our payments that are gone with their bill: only the bill's divergence is published; nothing is left to pay."""
         bills = await self.bills_of(gone)
         lost = {document.id for document in gone}
         return {
@@ -248,7 +248,7 @@ class Feeder:
         }  # fmt: skip
 
     async def bills_of(self, payments: Sequence[DocumentState]) -> dict[int, MarkedDocument]:
-        """What the payments of ours among these documents pay, by the payment's id."""
+        """Return the bills of the payments among these documents, by payment id."""
         paid = {
             document.id: identity.marker(document.realm, document.source, document.source_key, pays)
             for document in payments
@@ -258,7 +258,7 @@ class Feeder:
         return {id_: bills[marker] for id_, marker in paid.items() if marker in bills}
 
     async def _settle_creates(self, tenure: Tenure, seen: Sequence[BooksEntity], token: AccessToken) -> None:
-        """A marker that the feed shows ends an unknown create, at any time."""
+        """Settle unknown creates whose marker the feed shows."""
         by_marker = {(s.entity, s.marker): s for s in seen if s.marker}
         if by_marker:
             await self.finder.settle_found(tenure, by_marker, token)
@@ -266,7 +266,7 @@ class Feeder:
     # ------------------------------------------------------------------------------------------------------------- probe
 
     async def _probe(self, tenure: Tenure, token: AccessToken) -> None:
-        """Repeat an update that was just answered, under its requestid: proven is measured."""
+        """Repeat a just-answered update under its requestid: that measures "proven"."""
         ledger, settings = self.parts.ledger, self.parts.settings
         kept = await ledger.realms.probe(self.realm)
         single, batch = probe.Probe.of(kept.get("single")), probe.Probe.of(kept.get("batch"))
@@ -284,7 +284,7 @@ class Feeder:
 
 
 def _updated(change: BooksEntity | Deleted) -> str:
-    """When it was changed last, as QuickBooks writes it."""
+    """Return the time of its last change, as QuickBooks writes it."""
     return change.updated_at if isinstance(change, BooksEntity) else ""
 
 

@@ -1,4 +1,4 @@
-"""Settles the creates without an answer whose marker the books show: in the change feed, after a takeover and ever after."""
+"""Settles creates without an answer whose marker QuickBooks shows, after a takeover and at any later time."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ log = telemetry.get_logger(__name__)
 
 
 class Finder:
-    """Settles what is found for one company."""
+    """Settles creates found for one company."""
 
     def __init__(self, realm: str, parts: Parts, sender: Sender) -> None:
         self.realm, self.parts, self.sender = realm, parts, sender
@@ -48,7 +48,7 @@ class Finder:
         log.info("lease.feed_read", realm=self.realm, open_creates=len(attempts), found=found)
 
     async def _shown(self, entities: Sequence[str], since: datetime, token: AccessToken) -> list[BooksEntity | Deleted]:
-        """What the feed shows; at its cap the newest: what it leaves out is looked up."""
+        """Return the feed's changes; at its cap only the newest: the others are looked up."""
         found: list[BooksEntity | Deleted] = []
         for entity in entities:
             try:
@@ -60,7 +60,7 @@ class Finder:
         return found
 
     async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], BooksEntity], token: AccessToken) -> int:
-        """Settle the unknown creates whose marker was seen, be it in the feed."""
+        """Settle unknown creates whose marker was seen."""
         found = 0
         for attempt in await self.parts.ledger.attempts.read_open(
             self.realm, limit=1000, without=list(tenure.in_flight), due=False
@@ -71,7 +71,7 @@ class Finder:
                 continue
             try:
                 attempt = await self.sender.looker.followed(tenure.fencing_token, attempt, seen, token)  # noqa: PLW2901
-            except LookupFailed as error:  # it is looked for by itself
+            except LookupFailed as error:  # it will be looked up separately
                 log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
                 continue
             await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])

@@ -1,7 +1,7 @@
-"""Finds the merges that persons made in QuickBooks, and lets ledger and references follow them.
+"""Finds merges made in QuickBooks, and updates ledger and references accordingly.
 
-A merge shows in two places, together or apart: an entry is gone (or inactive), and documents name another one in its place. Of
-whichever is met first (in the change feed, in the refusal or conflict of a request) the other is looked for: one to three reads.
+A merge shows in two places, together or apart: an entry is gone (or inactive), and documents refer to another one instead.
+Whichever is seen first (in the feed, or in a refusal or conflict), the other is looked up, with one to three reads.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from qbo_writer.protocol.merging import Moves, follow, moved_to, moves, one_act
 
 log = telemetry.get_logger(__name__)
 
-SUSPECTS_MOST = 20  # entries that may have been merged, looked into in one read of the feed
+SUSPECTS_MOST = 20  # possibly merged entries that are checked per read of the feed
 
 
 class Follower:
@@ -33,7 +33,7 @@ class Follower:
         mine: Mapping[tuple[LedgerKind, str], DocumentState],
         token: AccessToken,
     ) -> bool:
-        """Follow what a webhook told and what the feed shows; return whether there was anything. Raises LookupFailed."""
+        """Apply merges from webhooks and from the feed; return whether there were any. Raises LookupFailed."""
         found = {merge.entry: merge for merge in await self._ledger.merges.pending(self.realm)}
         evidence = moved_to(changes, mine)
         gone: dict[Entry, BooksEntity | None] = {
@@ -46,7 +46,7 @@ class Follower:
         return await self._apply(fencing_token, found)
 
     async def refused(self, fencing_token: int, named: Collection[Entry], token: AccessToken) -> bool:
-        """A request was refused for something that it names: follow, if that was merged into something else."""
+        """A request was refused for entries that it names: apply their merges, if they were merged."""
         found = {merge.entry: merge for merge in await self._ledger.merges.pending(self.realm)}
         suspects: dict[Entry, set[str] | None] = {
             entry: None for entry in named if entry[0] in MOSTLY_REFUSED and entry not in found
@@ -55,7 +55,7 @@ class Follower:
         return await self._apply(fencing_token, found)
 
     async def moved(self, fencing_token: int, moves: Moves, token: AccessToken) -> list[Merge]:
-        """A document of ours names other entries than we think: return which of these moves are merges. Raises LookupFailed."""
+        """Return which of these moves are merges: a document refers to other entries than we know. Raises LookupFailed."""
         if not moves.places:
             return []
         survivors = await self._ledger.merges.survivors(self.realm)
@@ -63,13 +63,13 @@ class Follower:
         followed = {merge.entry for merge in known}
         found = await self._look_into({e: to for e, to in moves.places.items() if e not in followed}, {}, (), token)
         for rivals in moves.rivals:
-            if rivals <= found.keys() | followed:  # each of them is gone: which of them it named cannot be said
+            if rivals <= found.keys() | followed:  # all of them are gone: which one it named is unknown
                 found = {entry: merge for entry, merge in found.items() if entry not in rivals}
         await self._apply(fencing_token, found)
         return [*known, *found.values()]
 
     async def known(self, fencing_token: int, known: DocumentState, there: BooksEntity, token: AccessToken) -> DocumentState:
-        """Return what we know of a document after the merges that made it name others. Raises LookupFailed."""
+        """Return the known document after the merges that changed its references. Raises LookupFailed."""
         return follow(known, await self.moved(fencing_token, moves(there, known.fields), token))
 
     async def _apply(self, fencing_token: int, found: Mapping[Entry, Merge]) -> bool:
@@ -86,7 +86,7 @@ class Follower:
         changes: Sequence[BooksEntity | Deleted],
         token: AccessToken, *, passing: bool = True,
     ) -> dict[Entry, Merge]:  # fmt: skip
-        """`passing`: a read without an answer is tried again with the whole; else what cannot be read is no merge for now."""
+        """`passing`: raise for a read without an answer, to try all again; else an unreadable entry is not a merge for now."""
         found = {}
         for entry, winners in list(suspects.items())[:SUSPECTS_MOST]:
             try:
@@ -95,7 +95,7 @@ class Follower:
             except LookupFailed as error:
                 if passing and not error.definite:
                     raise
-                log.info("merge.unread", realm=self.realm, entity=entry[0], error=str(error)[:200])
+                log.info("merge.read_failed", realm=self.realm, entity=entry[0], error=str(error)[:200])
         return found
 
     async def _suspect(
@@ -107,7 +107,7 @@ class Follower:
         loser = gone[entry] if entry in gone else await self._books.read(self.realm, entity, entry[1], token)
         if loser is not None and loser.active:
             return None
-        if winners is None:  # nothing shows yet what our documents name in its place
+        if winners is None:  # nothing shows yet what our documents refer to instead
             known = await self._ledger.merges.naming(self.realm, entry)
             there = known and await self._books.read(self.realm, self._forms.entity_of(known.kind), known.qbo_id or "", token)
             winners = moves(there, known.fields).places.get(entry, set()) if known and there else set()
@@ -115,7 +115,7 @@ class Follower:
             return None
         merge = Merge(entity, entry[1], next(iter(winners)))
         if loser is None:
-            return merge  # nobody deletes an entry that documents name: it can only have been merged
+            return merge  # QuickBooks lets nobody delete an entry in use: it must have been merged
         seen = next((c for c in changes if isinstance(c, BooksEntity) and (c.entity, c.qbo_id) == (entity, merge.winner)), None)
         winner = seen or await self._books.read(self.realm, entity, merge.winner, token)
         return merge if winner and one_act(loser, winner) else None

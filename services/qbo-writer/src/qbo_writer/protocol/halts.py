@@ -1,4 +1,4 @@
-"""Halts of one company: QuickBooks' own and a person's, what is told of them, and when the next trial is."""
+"""Halts of one company, by QuickBooks or an operator: their events, and when the next trial is due."""
 
 import math
 import time
@@ -24,34 +24,34 @@ log = telemetry.get_logger(__name__)
 
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
-HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: with what was under way, a halt of ten minutes costs 15 calls at most
+HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: a halt of ten minutes costs at most 15 calls, including those in flight
 
 
 class Halts:
-    """What is known of the company's row, read every second: whether it is served."""
+    """The company's row, read every second: whether the company is served."""
 
     def __init__(self, realm: str, parts: Parts, sender: Sender, feeder: Feeder) -> None:
         self.realm, self.parts, self.sender, self._feeder = realm, parts, sender, feeder
         self.row: RealmRow | None = None
         self.row_read = 0.0
-        self.clock: Callable[[], float] = time.monotonic  # that halts live on
+        self.clock: Callable[[], float] = time.monotonic  # the clock for pauses
         self._halt_wait, self._halt_try_at, self._resumed_at = HALT_RETRY_SECONDS, 0.0, -math.inf
-        self._answered_at_trial: int | None = None  # how many answers there were when the latest trial began
-        self._halt_shown: str | None = None  # the code that stands in the metric
+        self._answered_at_trial: int | None = None  # the number of answers when the latest trial began
+        self._halt_shown: str | None = None  # the code shown by the metric
 
     @property
     def halted(self) -> bool:
-        """Whether QuickBooks does not serve the company, as far as this process knows."""
+        """Whether QuickBooks halted the company, as far as this process knows."""
         return bool(self.row and self.row.halted_code)
 
     @property
     def halted_by(self) -> OperatorAct | None:
-        """The person's halt that holds, as far as this process knows."""
+        """The operator's halt in force, as far as this process knows."""
         return self.row.operator_halt if self.row else None
 
     @property
     def stopped(self) -> bool:
-        """Whether a person has halted the company: nothing is read or sent; what is under way finishes."""
+        """Whether an operator halted the company: nothing is read or sent; requests in flight finish."""
         return self.halted_by is not None
 
     async def read_row(self) -> None:
@@ -67,12 +67,12 @@ class Halts:
             self.sender.health.closed = self.row.halted_code is not None
             log.info("realm.resumed_by_operator", realm=self.realm)
         if (trial := self.row.trial) is not None and (before is None or before.trial != trial):
-            log.info("realm.trial_asked", realm=self.realm, by=trial.by, why=trial.why)
+            log.info("realm.trial_requested", realm=self.realm, by=trial.by, why=trial.why)
             self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
             self.parts.tokens.ask_again(self.realm)
 
     def show(self, code: str | None) -> None:
-        """Set the metric: one series for each halted company, none while it is served."""
+        """Set the metric: one series while the company is halted, none while it is served."""
         if self._halt_shown is not None and self._halt_shown != code:
             metrics.REALM_HALTED.remove(self.realm, self._halt_shown)
         if code is not None:
@@ -80,14 +80,14 @@ class Halts:
         self._halt_shown = code
 
     async def halt(self, tenure: Tenure | None, error: HaltError) -> None:
-        """Stop posting for this company, keep the queue, tell it once."""
+        """Stop posting for this company, keep its commands, publish the halt once."""
         row = self.row
         self.sender.health.closed = True
         if tenure is None or (row and row.halted_code):
             log.info("realm.still_halted", realm=self.realm, code=error.code.value, reason=error.reason)
             return
         log.error("realm.halted", realm=self.realm, code=error.code.value, reason=error.reason, fix=error.fix)
-        if self.clock() - self._resumed_at > HALT_RETRY_MOST:  # else its trial was served, and what came then was not
+        if self.clock() - self._resumed_at > HALT_RETRY_MOST:  # else its trial succeeded, but the requests after it did not
             self._halt_wait = HALT_RETRY_SECONDS
         self._halt_try_at, self._answered_at_trial = self.clock() + self._halt_wait, None
         since = datetime.now(UTC)
@@ -107,9 +107,9 @@ class Halts:
         assert self.row is not None
         log.info("realm.resumed", realm=self.realm)
         since = datetime.now(UTC)
-        reason = "QuickBooks serves this company again."
+        reason = "QuickBooks accepts requests for this company again."
         if trial := self.row.trial:
-            reason += f" Tried by {trial.by}: {trial.why}"
+            reason += f" Trial requested by {trial.by}: {trial.why}"
         data = RealmData(realm=self.realm, code=self.row.halted_code or "", reason=reason, since=since)
         event = RealmResumed.of(data, sender=SENDER, time=since)
         await self.parts.ledger.realms.set_halted(self.realm, tenure.fencing_token, None, None, [event], since)
@@ -118,7 +118,7 @@ class Halts:
         self.parts.relay.wake()
 
     def trial_in(self) -> float | None:
-        """Return in how many seconds one request leaves as a trial; None: now, and the next one is counted from now."""
+        """Return the seconds until the next trial request; None: now, and the next pause starts now."""
         if self.sender.flying() or self.clock() < self._halt_try_at:
             return self._halt_try_at - self.clock()
         self._halt_wait = min(self._halt_wait * HALT_RETRY_GROWTH, HALT_RETRY_MOST)
@@ -128,5 +128,5 @@ class Halts:
 
     @property
     def served(self) -> bool:
-        """Whether the latest trial was answered by service."""
+        """Whether the latest trial succeeded."""
         return self._answered_at_trial is not None and self.sender.health.answered > self._answered_at_trial

@@ -1,4 +1,4 @@
-"""When to look again for a request without an answer, and when looking ends before a person."""
+"""When to look again for a request without an answer, and when to give up and hold it."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -18,27 +18,27 @@ from qbo_writer.protocol.transitions import (
     absent_counts_at,
 )
 
-LOOKS_REFUSED_MOST = 8  # of one attempt: QuickBooks will not say whether it is there; a person looks
+LOOKS_REFUSED_MOST = 8  # of one attempt: QuickBooks will not say whether it is there, so an operator looks
 LOOK_AGAIN_MOST = 300.0  # seconds between two look-ups for one attempt, while they fail
-UNANSWERED_MOST = 10_000  # attempts that are remembered for a look-up that failed
+UNANSWERED_MOST = 10_000  # attempts remembered because their look-up failed
 REASON_LENGTH = 1000
-LOOKS = (0.02, 0.1, 0.3, 0.6)  # shares of the wait at which to look while "absent" does not count yet: reads cost money
+LOOKS = (0.02, 0.1, 0.3, 0.6)  # fractions of the wait at which to look before "absent" counts: reads are metered
 
 
 class LookTimes:
-    """Notes for one company when its open attempts are looked for."""
+    """Schedules the look-ups of one company's open attempts."""
 
     def __init__(self, realm: str, parts: Parts, sender: Sender) -> None:
         self.realm, self.parts, self.sender = realm, parts, sender
-        # attempt -> answers to anybody when its look-up failed last, and how often it did
+        # attempt -> all answers so far when its look-up last failed, and how often it failed
         self._unanswered: dict[int, tuple[int, int]] = {}
 
     async def failed(
         self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime, error: LookupFailed, token: AccessToken
     ) -> None:
-        """Look again later; what is refused, or never answered while others are served, ends before a person.
+        """Look again later; hold what is refused too often, or never answered while others are served.
 
-        Where a harmless read is refused as well, it is not about these: the company is halted, and they are looked for after it.
+        If a harmless read is refused as well, these are not the cause: the company is halted, and they are looked up after it.
         """
         last = any(attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST for attempt in attempts)
         if error.definite and last and await self.sender.serving.strange_to_all(token):
@@ -63,7 +63,7 @@ class LookTimes:
             await self.parts.ledger.attempts.look_again_at(self.realm, tenure.fencing_token, at, refused)
 
     async def later(self, tenure: Tenure, attempts: Sequence[Attempt], now: datetime) -> None:
-        """Look again at the next share of the wait, and when absent counts."""
+        """Look again at the next fraction of the wait, and when "absent" counts."""
         at = {attempt.id: self._at_next(attempt, now) for attempt in attempts}
         await self.parts.ledger.attempts.look_again_at(self.realm, tenure.fencing_token, at)
 

@@ -1,4 +1,4 @@
-"""Looks for what a request may have left in the books, and compares it with what was sent and what was known."""
+"""Looks up what a request may have done in QuickBooks, and compares it with what was sent and what was known."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,28 +24,28 @@ from qbo_writer.protocol.transitions import Trigger
 
 
 class Looker:
-    """Looks and compares for one company."""
+    """Looks up and compares for one company."""
 
     def __init__(self, realm: str, parts: Parts) -> None:
         self.realm, self.parts = realm, parts
         self.follower = Follower(realm, parts.ledger, parts.references, parts.books, parts.forms)
 
     def commit_for(self, attempt: Attempt, trigger: Trigger, **more: Any) -> Commit:
-        """Return what the table commits for `when`."""
+        """Return what the table commits for `trigger`."""
         metrics.ATTEMPT_TRANSITIONS.labels(self.realm, trigger.name.lower()).inc()
         return commit_of(attempt, trigger, self.parts.links, **more)
 
     def silence_wait(self) -> float:
-        """When to look for the first time after a silence: soon, for what was done and only not answered."""
+        """Return the wait before the first look-up after a silence: short, for requests that were done but not answered."""
         return min(2.0, self.parts.waits.q.total_seconds() * 0.02)
 
     def due_in(self, trigger: Trigger, sends: int) -> float:
-        """A silence is looked at soon, then after longer and longer pauses."""
+        """Return the wait before the next look-up: short at first, then growing."""
         silent = trigger in (Trigger.SILENCE, Trigger.ERROR_AFTER_SILENCE, Trigger.REFUSAL_AFTER_SILENCE)
         return min(60.0, self.silence_wait() * 2 ** min(sends - 1, 10)) if silent else 0.0
 
     async def look_up(self, attempt: Attempt, token: AccessToken, *, ours_only: bool = True) -> list[BooksEntity]:
-        """Look for what carries our marker (or number, or name), then read it by Id: a query may show an old SyncToken."""
+        """Look up the entity with our marker (or number, or name), then read it by Id: a query may show an old SyncToken."""
         document, entity = attempt.document, attempt.request.entity
         name = str((attempt.command.content or {}).get("name") or "") if kinds.of(document.kind).is_name else None
         found = await self.parts.books.find(
@@ -59,7 +59,7 @@ class Looker:
         return [s for s in read if s is not None]
 
     async def look_up_together(self, attempts: Sequence[Attempt], token: AccessToken) -> dict[str, BooksEntity]:
-        """Look for the markers of many creates of one entity (no names) in one read; return by marker what a query shows."""
+        """Look up the markers of many creates of one entity (not names) in one read; return what a query shows, by marker."""
         found = await self.parts.books.find_marked(
             self.realm, attempts[0].request.entity, {a.document.marker: a.fields.get("doc_number") for a in attempts},
             min(a.sent.first_sent_at for a in attempts), token,
@@ -68,16 +68,16 @@ class Looker:
         return found
 
     def read(self, attempt: Attempt, seen: BooksEntity | None, *, answer: Answer | None = None, adopted: bool = False) -> Commit:
-        """Compare what was read by Id: cases (a) to (d) of the table. Whoever calls has asked for merges (`followed`)."""
+        """Compare what was read by Id: cases (a) to (d) of the table. The caller has applied merges (`followed`)."""
         trigger, differences = self.compare(attempt, seen)
         return self.commit_for(
             attempt, trigger, answer=answer, seen=seen, differences=differences, adopted=adopted, due_in=self.silence_wait()
         )
 
     async def followed(self, fencing_token: int, attempt: Attempt, seen: BooksEntity, token: AccessToken) -> Attempt:
-        """Return the attempt after the merges because of which its document is not as it was sent, or known. Raises LookupFailed.
+        """Return the attempt after merges that explain a difference from what was sent or known. Raises LookupFailed.
 
-        Before anything that was read is called a person's edit: a merge is none.
+        Called before a difference counts as somebody's edit: a merge does not.
         """
         document, trigger = attempt.document, self.compare(attempt, seen)[0]
         if trigger is not Trigger.READ_OTHER or (seen.marker != document.marker and seen.qbo_id != attempt.request.qbo_id):
@@ -86,7 +86,7 @@ class Looker:
         return replace(attempt, document=merging.follow(document, merges), fields=merging.follow_fields(attempt.fields, merges))
 
     def compare(self, attempt: Attempt, seen: BooksEntity | None) -> tuple[Trigger, Sequence[Any]]:
-        """Return the case of the table, and how the attempt's content differs from what is there."""
+        """Return the table's case, and how the attempt's content differs from what is there."""
         document, operation = attempt.document, attempt.request.operation
         if seen is None:
             return Trigger.READ_GONE, ()
@@ -95,7 +95,7 @@ class Looker:
         if kinds.of(document.kind).is_name and operation is Operation.CREATE:
             return Trigger.READ_OWN, ()  # a name is its identity
         mine = comparing.compare(attempt.fields, seen)
-        # An update moves the SyncToken. Where it only takes something away (a memo), what it would leave is there before it, too.
+        # An update changes the SyncToken. If it only removes something (a memo), the fields match even before it.
         happened = operation is Operation.CREATE or (
             operation is Operation.UPDATE and seen.sync_token != attempt.request.sync_token
         )
@@ -103,7 +103,7 @@ class Looker:
             return Trigger.READ_OWN, ()
         if operation is Operation.CREATE:
             return Trigger.READ_OTHER, mine.differences
-        if attempt.command.forced:  # a person decided about the state with this SyncToken, whatever is in it, and about no other
+        if attempt.command.forced:  # an operator decided about the state with this SyncToken and no other, whatever its content
             if seen.sync_token == attempt.request.sync_token:
                 return Trigger.READ_KNOWN, ()
             return Trigger.READ_OTHER, comparing.compare(attempt.fields or document.fields or {}, seen).differences

@@ -1,4 +1,4 @@
-"""A person merged two entries of a list: what named the loser names the survivor, and that is nobody's edit. Pure."""
+"""Merges of list entries in QuickBooks: references to the loser become references to the survivor, which is not an edit. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,14 +8,14 @@ from qbo_writer.domain import BooksEntity, Deleted, LedgerKind
 from qbo_writer.ledger.records import DocumentState
 from qbo_writer.lists import Entry, Merge, list_of
 
-_ONE_ACT = timedelta(minutes=2)  # loser and survivor are touched by one act
+_ONE_ACT = timedelta(minutes=2)  # a merge changes loser and survivor together
 
 
 @dataclass(frozen=True)
 class Moves:
-    """Which entries a document named and names no more, and the Ids in their place: more than one is no merge.
+    """Entries that a document no longer refers to, and the Ids in their place: more than one is not a merge.
 
-    `rivals`: of these entries the document named one, and nobody knows which.
+    `rivals`: the document referred to one of these entries; which one is unknown.
     """
 
     places: dict[Entry, set[str]]
@@ -23,7 +23,7 @@ class Moves:
 
 
 def moves(there: BooksEntity, *ours: Mapping[str, str] | None) -> Moves:
-    """Compare what is there with what was known of it, and with what a request of ours may have made of it."""
+    """Compare what is there with what was known, and with what a request of ours may have changed."""
     places: dict[Entry, set[str]] = {}
     rivals = []
     for field, after in there.fields.items():
@@ -40,7 +40,7 @@ def moves(there: BooksEntity, *ours: Mapping[str, str] | None) -> Moves:
 def moved_to(
     changes: Sequence[BooksEntity | Deleted], mine: Mapping[tuple[LedgerKind, str], DocumentState]
 ) -> dict[Entry, set[str]]:
-    """Return whom our documents name in place of the entries that they named: more than one is no merge."""
+    """Return the entries that our documents now refer to, by the earlier entry: more than one is not a merge."""
     found: dict[Entry, set[str]] = {}
     for change in changes:
         document = mine.get((change.kind, change.qbo_id)) if change.kind else None
@@ -51,7 +51,7 @@ def moved_to(
 
 
 def one_act(loser: BooksEntity, winner: BooksEntity) -> bool:
-    """Whether an inactive entry and another were changed together: a merge, not a person who tidies up."""
+    """Whether an inactive entry and another were changed together: a merge rather than a clean-up."""
     times = [_changed(one) for one in (loser, winner)]
     return bool(times[0] and times[1] and abs(times[0] - times[1]) <= _ONE_ACT)
 
@@ -64,12 +64,12 @@ def _changed(seen: BooksEntity) -> datetime | None:
 
 
 def follow_fields(fields: Mapping[str, str], merges: Sequence[Merge]) -> dict[str, str]:
-    """Return the fields of a document of ours as the merges left them: they name the survivors."""
+    """Return a document's fields after these merges, referring to the survivors."""
     winners = {merge.entry: merge.winner for merge in merges}
     return {field: winners.get((list_of(field) or "", value), value) for field, value in fields.items()}
 
 
 def follow(document: DocumentState, merges: Sequence[Merge]) -> DocumentState:
-    """Return a document of ours as the merges left it."""
+    """Return a document after these merges."""
     fields = follow_fields(document.fields or {}, merges)
     return replace(document, fields=fields) if fields != (document.fields or {}) else document

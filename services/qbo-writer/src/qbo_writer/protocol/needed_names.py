@@ -1,4 +1,4 @@
-"""Customers and vendors that documents need: each is a document of its own, made once, whoever needs it."""
+"""Customers and vendors that documents need: each is a document of its own, created once."""
 
 from collections.abc import Sequence
 
@@ -21,13 +21,13 @@ from qbo_writer.protocol.settling import backoff_seconds, ended
 
 
 class NeededNames:
-    """Lets the documents of one company wait for names, and says what became of them."""
+    """Lets one company's documents wait for names, and handles the outcome."""
 
     def __init__(self, realm: str, parts: Parts, sender: Sender) -> None:
         self.realm, self.parts, self.sender = realm, parts, sender
 
     async def need_names(self, tenure: Tenure, names: Sequence[tuple[NameNeeded, list[Candidate]]]) -> None:
-        """A customer or vendor is a document of its own: created once, however many commands need it."""
+        """Let commands wait for a customer or vendor, created once however many commands need it."""
         if not names:
             return
         wishes = []
@@ -55,7 +55,7 @@ class NeededNames:
         decision = Decision(
             state if state in (CommandState.HELD, CommandState.REJECTED) else CommandState.HELD,
             f"Its {kind} could not be created in QuickBooks: {reason or state.value}",
-            f"Create or map the {kind} in QuickBooks, then send or release the document again.",
+            f"Create the {kind} in QuickBooks, or map it in the company policy; then send or release the document again.",
             Code(code) if code in set(Code) else Code.MAPPING_MISSING,
         )
         await self.sender.committer.commit(tenure, [ended(c.document, c.newest, decision, self.parts.links) for c in waiting])
@@ -63,7 +63,7 @@ class NeededNames:
     async def _name_is_there(
         self, tenure: Tenure, needed: NameNeeded, document: DocumentState, waiting: Sequence[Candidate]
     ) -> None:
-        """We created it, the cache has forgotten it, and a query does not show it (yet): what the ledger knows is enough."""
+        """Use the ledger's knowledge of a name that we created, if cache and queries do not show it (yet)."""
         name = (document.fields or {}).get("name") or needed.name
         made = self.parts.references.made(needed, document.qbo_id or "", document.sync_token or "0", name, document.marker)
         if isinstance(made, Unmapped):

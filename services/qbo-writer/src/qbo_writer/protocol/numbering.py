@@ -1,7 +1,7 @@
-"""Which number a document gets: its source's own, one derived from its key, or QuickBooks'. Content, never identity.
+"""A document's number: its source's, one derived from its key, or QuickBooks'. Content, never identity.
 
-Whether a source's number is free is asked of the ledger (also what is on its way) and of QuickBooks, in one query for all
-documents of a round. QuickBooks' own check (6140, where the company has it switched on) stands behind it.
+Whether a source's number is free is checked in the ledger (including requests in flight) and in QuickBooks, in one query for
+all documents of a round. QuickBooks' own check (6140, if the company has it on) is the safety net.
 """
 
 import base64
@@ -21,16 +21,16 @@ from qbo_writer.names import tidy
 from qbo_writer.policy import Policy
 from qbo_writer.ports import Forms
 
-FIX_LONG = "Shorten it at its source, or let the company policy choose another number (unusable_number)."
+FIX_LONG = "Shorten it at the source, or have the company policy choose another number (unusable_number)."
 FIX_TAKEN = (
-    "Give one of the two another number, then send or release this one again; or let the company policy choose another number "
+    "Give one of the two another number, then send or release this one again; or have the company policy choose another number "
     "(unusable_number)."
 )
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A number that a document should get. `asked_for`: nobody else in QuickBooks may have it; else only no document of ours."""
+    """The number that a document should get. `asked_for`: it must be free in QuickBooks; else only among our documents."""
 
     number: Number
     new: bool = True
@@ -38,14 +38,14 @@ class Wish:
 
 
 def given(command: Command) -> str | None:
-    """Return the source's number of a document, as it is compared and sent: no unseen signs, no blanks at its ends."""
+    """Return the source's number of a document as compared and sent: no invisible characters, trimmed."""
     return tidy(str((command.content or {}).get("number") or "")) or None
 
 
 def wish(document: DocumentState, command: Command, policy: Policy) -> Wish:
-    """Return the number that a document should get, before anybody was asked. It keeps what it has while its source's stays.
+    """Return the number that a document should get, not yet checked. It keeps its number while its source's is unchanged.
 
-    Of its source's number that is what QuickBooks shows: one that was only asked for may have become another's meanwhile.
+    A source's number counts only as QuickBooks shows it: one that was only requested may belong to another document by now.
     """
     if policy.numbers == "quickbooks":
         return Wish(Number(None, document.number_of), new=False)
@@ -61,27 +61,27 @@ def wish(document: DocumentState, command: Command, policy: Policy) -> Wish:
 
 
 def instead(document: DocumentState, number: str, policy: Policy) -> Number:
-    """Return what a document gets instead of its source's number, by policy "derive" or "quickbooks"."""
+    """Return a document's number in place of its source's, by policy "derive" or "quickbooks"."""
     if policy.unusable_number == "quickbooks":
         return Number(None, number)
     return Number(identity.doc_number(policy, document.source, document.source_key), number)
 
 
 def spare(document: DocumentState, number: Number) -> Number:
-    """Return a derived number for a document whose derived number another document of ours has: from the key alone."""
+    """Return another derived number, if the first belongs to another document of ours: from the key alone."""
     digest = hashlib.sha256(f"{document.realm}\x1f{document.source}\x1f{document.source_key}".encode()).digest()
     return Number("BX" + base64.b32encode(digest).decode()[:19], number.given)
 
 
 def too_long(number: str) -> str | None:
-    """Return the sentence about a number that QuickBooks does not take, or None."""
+    """Return the reason why QuickBooks does not accept a number, or None."""
     if len(number) <= identity.DOC_NUMBER_LENGTH:
         return None
-    return f"The number '{number[:60]}' has {len(number)} characters; QuickBooks takes {identity.DOC_NUMBER_LENGTH}."
+    return f"The number '{number[:60]}' has {len(number)} characters; QuickBooks accepts at most {identity.DOC_NUMBER_LENGTH}."
 
 
 def taken(number: str, kind: LedgerKind, holder: DocumentState | BooksEntity) -> str:
-    """Return the sentence about a number that another document has. It names no party: that may be a patient."""
+    """Return the reason for a number that is taken. It names no party, which may be a patient."""
     entity = kinds.of(kind).word
     if isinstance(holder, BooksEntity):
         day = holder.fields.get("txn_date")
@@ -93,25 +93,25 @@ def taken(number: str, kind: LedgerKind, holder: DocumentState | BooksEntity) ->
 
 
 class Holders(Protocol):
-    """The ledger, as far as numbers need it."""
+    """The part of the ledger that numbering needs."""
 
     async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[DocumentState]]:
-        """Return whose numbers these are: case-folded number -> documents in QuickBooks or on their way."""
+        """Return who has these numbers: case-folded number -> documents in QuickBooks or on their way."""
 
 
 class Numbered(Protocol):
-    """QuickBooks, as far as numbers need it."""
+    """The part of QuickBooks that numbering needs."""
 
     async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[BooksEntity]:
-        """Return who bears one of these numbers. Raises LookupFailed."""
+        """Return the documents with one of these numbers. Raises LookupFailed."""
 
 
 NumberChoice = Number | Decision | LookupFailed
-Promised = dict[tuple[LedgerKind, str], DocumentState]  # case-folded number -> who gets it, and is not journalled yet
+Promised = dict[tuple[LedgerKind, str], DocumentState]  # case-folded number -> its document, not journalled yet
 
 
 class Numbering:
-    """Gives the documents of one company their numbers."""
+    """Numbers the documents of one company."""
 
     def __init__(self, realm: str, policy: Policy, ledger: Holders, books: Numbered, forms: Forms) -> None:
         self.realm, self.policy, self._ledger, self._books, self._forms = realm, policy, ledger, books, forms
@@ -119,10 +119,10 @@ class Numbering:
     async def of(
         self, documents: Sequence[tuple[DocumentState, Command]], token: AccessToken, promised: Promised | None = None
     ) -> dict[int, NumberChoice]:
-        """Return the number of each document (by its id), or why it gets none. Where two want one number, the first gets it.
+        """Return the number of each document (by its id), or why it gets none. If two want the same number, the first gets it.
 
-        A document that a person forces gets its source's number although another has it. `promised`: what was given since the
-        journal was last written, added to; the ledger does not show that yet.
+        A forced document gets its source's number even if another has it. `promised`: numbers assigned since the journal was
+        last written (the ledger does not show them yet); new ones are added.
         """
         promised = {} if promised is None else promised
         found: dict[int, NumberChoice] = {}
@@ -182,8 +182,8 @@ class Numbering:
         if own is not None:
             return Decision(
                 CommandState.HELD,
-                f"QuickBooks holds this document already (Id {own.qbo_id}), and the ledger does not know it.",
-                "Was the database restored? Then recover it (docs/runbook.md). Else compare both, then drop this one.",
+                f"QuickBooks already has this document (Id {own.qbo_id}), but the ledger does not know it.",
+                "If the database was restored, run the recovery (docs/runbook.md). Otherwise compare both, then drop this one.",
                 Code.CONFLICT,
             )  # fmt: skip
         another = of_ours(text) or next((s for s in there if not document.live or s.qbo_id != document.qbo_id), None)

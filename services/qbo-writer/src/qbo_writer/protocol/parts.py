@@ -1,4 +1,4 @@
-"""What the loops of one company share: settings and ports, its tenure of the lease, how the last sends went."""
+"""What one company's loops share: settings and ports, the lease tenure, the health of recent sends."""
 
 import asyncio
 import time
@@ -22,22 +22,22 @@ from qbo_writer.protocol.settling import Links
 from qbo_writer.protocol.transitions import Waits
 from qbo_writer.settings import WriterSettings
 
-SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is away, or we are wrong; each silence costs a document its wait
-STRANGE_TO_HALT = 10  # in a row, no time-out and no 5xx: we are wrong, or somebody stands between
+SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is down, or the fault is ours; each silence costs a document its wait
+STRANGE_TO_HALT = 10  # in a row, neither time-outs nor 5xx: the fault is ours, or a proxy is in between
 PASSING: tuple[type[BaseException], ...] = (TransientError, *TRANSIENT_POSTGRES)
 UNREAD: tuple[type[BaseException], ...] = (LookupFailed, HaltError, *PASSING)
 
 EXPIRED = Answer(AnswerKind.REFUSAL, code=Code.OAUTH_FAILED, reason="the journalled access token has expired", unauthorized=True)
-KEPT_BACK = Answer(AnswerKind.REFUSAL, reason="the company is halted: the request has not left")
-NO_ANSWER = Answer(AnswerKind.SILENCE, reason="nobody answered")
-MISSING = Answer(AnswerKind.SILENCE, reason="the batch's answer lacks this item")
+KEPT_BACK = Answer(AnswerKind.REFUSAL, reason="the company is halted: the request was not sent")
+NO_ANSWER = Answer(AnswerKind.SILENCE, reason="no answer")
+MISSING = Answer(AnswerKind.SILENCE, reason="the item is missing from the reply")
 
 
 class Wakes(Protocol):
-    """Whoever has to know that something was committed."""
+    """A loop to wake after a commit."""
 
     def wake(self) -> None:
-        """Look now."""
+        """Run now."""
 
 
 @dataclass
@@ -61,14 +61,14 @@ class Parts:
 
 @dataclass
 class Health:
-    """How the last sends went; in memory only."""
+    """The health of recent sends; in memory only."""
 
     silences: int = 0  # in a row
     paused_until: float = 0.0
     halted: HaltError | None = None
-    closed: bool = False  # the company is cut off: what waits for its slot does not leave
-    strange: int = 0  # answers in a row that no table explains
-    answered: int = 0  # answers that mean that we are served, ever
+    closed: bool = False  # the company is halted: requests waiting for a slot are not sent
+    strange: int = 0  # answers in a row that are not in the fault table
+    answered: int = 0  # successful answers so far
 
     def heard(self, answer: Answer) -> None:
         """Count an answer."""
@@ -84,9 +84,9 @@ class Health:
 
 @dataclass
 class Tenure:
-    """One time of holding the lease: everything in it is fenced by its token."""
+    """One period of holding the lease; everything in it is fenced by its token."""
 
     fencing_token: int
-    in_flight: dict[int, "asyncio.Task[None]"] = field(default_factory=dict)  # attempt id -> who sends it
-    feed_read: bool = False  # step 4 after taking the lease was begun
-    sent: dict[int, int] = field(default_factory=dict)  # open attempt -> its latest send that has left, or may have
+    in_flight: dict[int, "asyncio.Task[None]"] = field(default_factory=dict)  # attempt id -> the task that sends it
+    feed_read: bool = False  # step 4 after taking the lease has begun
+    sent: dict[int, int] = field(default_factory=dict)  # open attempt -> its latest send that left, or may have

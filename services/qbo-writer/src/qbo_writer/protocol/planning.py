@@ -1,4 +1,4 @@
-"""What is to be sent for a command: decided, resolved, numbered, written as a request. Nothing is changed anywhere."""
+"""Plans a command's request: decided, resolved, numbered, built. Changes nothing."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -36,13 +36,13 @@ from qbo_writer.protocol.numbering import NumberChoice, Numbering
 from qbo_writer.protocol.parts import Parts
 
 Numbers = Mapping[int, NumberChoice]  # by the document's id
-FAILURES = 8  # of one command, until it is put aside for a person
+FAILURES = 8  # of one command, before it is held
 FACTS_AGAIN_SECONDS = 1.0
-CLOSING_DATE_SECONDS = 10.0  # before a document is held for it, a closing date older than this is read again
+CLOSING_DATE_SECONDS = 10.0  # a closing date older than this is read again before a document is held for it
 
 
 def requestid_of(document: DocumentState, command: Command, operation: Operation, sync_token: str | None, number: int) -> str:
-    """Return the requestid that serves this one attempt: at most 50 characters."""
+    """Return the requestid of this one attempt (at most 50 characters)."""
     parts = (
         document.realm,
         document.kind,
@@ -66,7 +66,7 @@ class Planner:
     async def plan(
         self, candidate: Candidate, token: AccessToken, numbers: Numbers | None = None
     ) -> Decision | NameNeeded | NewAttempt | Unpay:
-        """Decide about the newest version; what is to be sent is made here, and nothing is changed anywhere."""
+        """Decide about the newest version and build its request. Changes nothing."""
         if numbers is None:
             numbers = await self.numbers([candidate], token)
         document, command = candidate.document, candidate.newest
@@ -76,8 +76,8 @@ class Planner:
         if isinstance(choice, Write | Unpay) and command.failures >= FAILURES:
             return Decision(
                 CommandState.HELD,
-                f"Posting failed {command.failures} times. {command.last_reason or 'QuickBooks did not say why.'}",
-                "Look at its attempts (qbo-writer held show), correct in QuickBooks or in the company policy what is named, then "
+                f"Posting failed {command.failures} times: {command.last_reason or 'QuickBooks gave no reason.'}",
+                "Look at its attempts (qbo-writer held show), correct the cause in QuickBooks or in the company policy, then "
                 "release it.",
                 Code.AUTOMATION_FAILED,
             )  # fmt: skip
@@ -92,7 +92,7 @@ class Planner:
             choice = await self._unlike_before(document) or choice
         choice = self._off_total(choice, document, command) or choice
         if isinstance(choice, Unpay):
-            # Nothing is removed for a version that cannot be posted: the bill that is there would stand unpaid.
+            # A payment is not withdrawn for a version that cannot be posted: the bill would be left unpaid.
             content = await self._content(document, command, token, numbers) if command.operation == "upsert" else ()
             if not isinstance(content, tuple):
                 return content
@@ -100,7 +100,7 @@ class Planner:
         if isinstance(choice, Decision):
             return await self._with_wanted(document, command, choice, token) if choice.shows_wanted else choice
         if command.forced and command.shown_sync_token is not None and choice.operation is not Operation.CREATE:
-            # QuickBooks refuses it (5010) where another state is there when it arrives.
+            # QuickBooks refuses it (5010) if it has another state by then.
             document = replace(document, sync_token=command.shown_sync_token)
             candidate = replace(candidate, document=document)
         fields: dict[str, str] = {}
@@ -118,7 +118,7 @@ class Planner:
     async def numbers(
         self, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised | None = None
     ) -> Numbers:
-        """Give the documents that are to be written their numbers, all of a round in one question."""
+        """Number the documents to be written, all of a round with one query."""
         written = [
             (c.document, c.newest)
             for c in candidates
@@ -137,7 +137,7 @@ class Planner:
     async def _content(
         self, document: DocumentState, command: Command, token: AccessToken, numbers: Numbers
     ) -> tuple[DesiredDocument, Number] | NameNeeded | Decision:
-        """Return what is to be sent, and the number that it asks for; else why nothing can be. Raises LookupFailed, Skipped."""
+        """Return what to send, and its number; else why nothing can be sent. Raises LookupFailed, Skipped."""
         outcome = numbers.get(document.id)
         if isinstance(outcome, LookupFailed):
             raise outcome
@@ -150,22 +150,22 @@ class Planner:
         return self._disagreement(command, wanted.fields) or (wanted, number)
 
     async def fields_of(self, document: DocumentState, command: Command, token: AccessToken) -> dict[str, str] | None:
-        """Return what a version would make true, comparable with what QuickBooks shows; None where it names what is not there."""
+        """Return a version's fields, comparable with what QuickBooks shows; None if it refers to something missing."""
         try:
             wanted = await self.wanted(document, command, token)
         except (Skipped, PermanentError, ValidationError):
             return None
         if not isinstance(wanted, DesiredDocument):
             return None
-        # Which number it got was decided when it was sent, and is not known here: the marker says whose it is.
+        # Its number was decided when it was sent and is not known here: the marker identifies it.
         return {key: value for key, value in wanted.fields.items() if key != "doc_number"}
 
     async def wanted(
         self, document: DocumentState, command: Command, token: AccessToken, number: Number | None = None
     ) -> DesiredDocument | NameNeeded | Decision:
-        """Return what a command's document shall be in QuickBooks, or why that cannot be said. Raises LookupFailed, Skipped.
+        """Return what a command's document should be in QuickBooks, or why that is unknown. Raises LookupFailed, Skipped.
 
-        `number`: None shows the one that it should get, before anybody is asked whether it is free.
+        `number` None: the one that it should get, not yet checked to be free.
         """
         content = cast(AnyContent, kinds.of(document.kind).content.model_validate(command.content))
         resolved = await self._resolve(document, command, content, token)
@@ -178,13 +178,13 @@ class Planner:
         return self.parts.forms.wanted(document.kind, content, resolved, self.parts.policy, text, document.marker, facts.currency)
 
     async def waits(self, document: DocumentState, command: Command, token: AccessToken) -> Decision | None:
-        """Return for which document of ours a command waits, if any. Raises LookupFailed, Skipped."""
+        """Return the document of ours that a command waits for, if any. Raises LookupFailed, Skipped."""
         wanted = await self.wanted(document, command, token) if command.operation == "upsert" else None
         return wanted if isinstance(wanted, Decision) and wanted.awaits else None
 
     @staticmethod
     def _numbers_are_ours(kind: LedgerKind, facts: CompanyFacts) -> bool:
-        """Whether we give the number. Where the company lets QuickBooks number its sales forms, ours would make doubles."""
+        """Whether we set the number. If QuickBooks numbers the company's sales forms, our numbers would create duplicates."""
         return kinds.of(kind).numbered and (facts.custom_numbers or not kinds.of(kind).sales_form)
 
     async def _closed(self, document: DocumentState, command: Command, token: AccessToken) -> Decision | None:
@@ -194,13 +194,13 @@ class Planner:
         return in_closed_period(document, command, self.parts.rules, facts.closing_date)
 
     async def _unlike_before(self, document: DocumentState) -> Decision | None:
-        """Where the policy says so: nothing follows an answer that was not what was asked, but for its own document."""
+        """By policy, hold documents after an answer that differed from its command, except the same document."""
         if self.parts.policy.on_difference != "hold":
             return None
         return differing.held_for(await self.parts.ledger.sweeps.discrepancies(self.realm), document)
 
     def _off_total(self, choice: Decision | Write | Unpay, document: DocumentState, command: Command) -> Decision | None:
-        """Before anything is resolved: the lines against zero, and against the total that the source states."""
+        """Check the lines' total before anything is resolved: not below zero, and equal to the source's total."""
         if command.operation != "upsert" or kinds.of(document.kind).is_name:
             return None
         if isinstance(choice, Write | Unpay):
@@ -215,7 +215,7 @@ class Planner:
         return totals.disagreement(command, fields)
 
     async def _with_wanted(self, document: DocumentState, command: Command, decision: Decision, token: AccessToken) -> Decision:
-        """Show what the command wants beside what QuickBooks holds. Creates nothing; no failure changes the end."""
+        """Add what the command wants beside what QuickBooks has. Creates nothing; a failure does not change the end."""
         if command.operation != "upsert" or not document.live:
             return decision
         try:
@@ -244,7 +244,7 @@ class Planner:
         return resolved
 
     async def _with_named(self, document: DocumentState, resolved: Resolved, named: Sequence[Named]) -> Resolved | Decision:
-        """Add the Ids of the documents of ours that it names; it waits for the first that is not in QuickBooks."""
+        """Add the Ids of our documents that it refers to; it waits for the first that is not in QuickBooks."""
         found, ids = await self.parts.ledger.dependents.named(self.realm, named), dict(resolved.ids)
         for one in named:
             there = found.get(one.place)
@@ -268,10 +268,10 @@ class Planner:
 
 
 def _facts_age(command: Command, now: datetime) -> float:
-    """Return how old what is known of the company may be before a document waits for it (again), in seconds.
+    """Return how old the company's facts may be, in seconds, before a document waits (again) because of them.
 
-    What waited already is decided by what was read since its turn came (the half hour, a person's release): all of a round by one
-    read.
+    A document that already waited is decided by facts read since it became due (every half hour, or on release): one read for
+    all of a round.
     """
     least = FACTS_AGAIN_SECONDS if command.waiting_since else FACTS_SECONDS
     return max(least, (now - command.due_at).total_seconds() if command.due_at else 0.0)

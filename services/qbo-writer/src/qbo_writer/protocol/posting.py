@@ -1,4 +1,4 @@
-"""The posting loop of one company: take over, work in rounds, halt and try again."""
+"""The posting loop of one company: takes over, works in rounds, halts and tries again."""
 
 import asyncio
 import contextlib
@@ -30,14 +30,14 @@ from qbo_writer.protocol.sweeping import Sweeper
 
 log = telemetry.get_logger(__name__)
 
-IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
-IDLE_LIMITED_SECONDS = 3.0  # run-once waits for what becomes due so soon: a vendor's name that lets a customer's come first
-POLICY_SECONDS = 5.0  # after the start: the first documents have read what the company is by then
+IDLE_SECONDS = 0.5  # commands recorded by another writer's consumer are found within this time
+IDLE_LIMITED_SECONDS = 3.0  # run-once waits for what becomes due this soon: a vendor's name that yields to a customer's
+POLICY_SECONDS = 5.0  # after the start: the first documents have read the company's facts by then
 POLICY_AGAIN_SECONDS = 60.0
 RECOVERY_LOOK_SECONDS = 2.0
 RECOVERY_TOLD_SECONDS = 60.0
 PROVE_AGAIN_SECONDS = 60.0
-ROW_SECONDS = 1.0  # how old what is known of the company may be: a person's halt is noticed this late at most
+ROW_SECONDS = 1.0  # how often the company's row is read: an operator's halt is noticed within this time
 
 
 class Poster:
@@ -60,32 +60,32 @@ class Poster:
         self.rounds = 0
         self._looked_idle = False
         self._prove_at = 0.0
-        self._policy_next = time.monotonic() + POLICY_SECONDS  # when to hold the policy against what the company needs
+        self._policy_next = time.monotonic() + POLICY_SECONDS  # when to check the policy against the company's facts
         self._recovery_told = -RECOVERY_TOLD_SECONDS
-        self._offered: tuple[Policy, Rules] | None = None  # a policy that was read again
-        self._all_waiting = False  # what waits for something in QuickBooks or in the policy is decided again at once
+        self._offered: tuple[Policy, Rules] | None = None  # a reloaded policy
+        self._all_waiting = False  # decide all waiting documents again at once
 
     def take_policy(self, policy: Policy, rules: Rules) -> None:
-        """Decide by these from the next round on: what is being prepared is prepared by the ones before."""
+        """Use these from the next round on; documents being prepared still use the old ones."""
         self._offered = policy, rules
 
     def wake(self) -> None:
-        """Something changed: look now."""
+        """Run now: something changed."""
         self._wake.set()
 
     async def step(self) -> float:
-        """Do what can be done now, then wait until something changes."""
+        """Do what is due, then wait until something changes."""
         self._wake.clear()
         self.rounds += 1
         if self._offered:
             (self.parts.policy, self.parts.rules), self._offered, self._policy_next = self._offered, None, 0.0
             self.parts.references.use(self.realm, self.parts.policy)
             self.planner.numbering.policy = self.parts.policy
-            self._all_waiting, self._pace_kept = True, 0.0  # for a mapping, perhaps
+            self._all_waiting, self._pace_kept = True, 0.0  # perhaps for a mapping
         fencing_token = self.parts.leases.holding(self.realm)
         if fencing_token is None:
             self.tenure = None
-            self.halts.show(None)  # whoever holds the lease now tells it
+            self.halts.show(None)  # the new lease holder reports it
             await self.parts.tokens.rescue(self.realm)
             await self._wait(IDLE_SECONDS)
             return 0
@@ -102,7 +102,7 @@ class Poster:
             await self.halts.read_row()
             if (
                 self.halts.row and self.halts.row.recover_since
-            ):  # set before this lease was taken: only a recovery sets it, under its own
+            ):  # set before this lease was taken: only a recovery sets it, under its own lease
                 await self._wait_for_recovery(self.halts.row)
                 return
             await self._take_over(fencing_token)
@@ -140,12 +140,12 @@ class Poster:
         )
         self._looked_idle = quiet and not done and not soon
         unused = not done and not self.sender.flying() and self.parts.tokens.unproven(self.realm)
-        if unused and time.monotonic() >= self._prove_at:  # no document needs a request, and the feed waits for one
+        if unused and time.monotonic() >= self._prove_at:  # nothing is due that would prove the new token
             self._prove_at = time.monotonic() + PROVE_AGAIN_SECONDS
             self.sender.spawn(tenure, (), self._prove(token))
         await self._keep_pace(tenure)
         if not done and tenure.in_flight:
-            await self._wait(IDLE_SECONDS)  # the end of what is under way wakes
+            await self._wait(IDLE_SECONDS)  # woken when requests in flight end
         elif not done:
             due_in = await self.parts.ledger.commands.next_due_in(self.realm, unpays=self.parts.rules.unpays)
             await self._wait(min(IDLE_SECONDS, due_in))
@@ -155,7 +155,7 @@ class Poster:
             await self.parts.books.harmless(self.realm, token)
 
     async def _check_policy(self, tenure: Tenure, token: AccessToken) -> None:
-        """At start: say what the policy of a company outside of the US must say; what waited for that goes on."""
+        """At start, report policy settings that a company outside the US lacks; release documents held for them."""
         try:
             facts = await self.parts.references.company(self.realm, token)
         except LookupFailed as error:
@@ -164,19 +164,19 @@ class Poster:
         self._policy_next = math.inf
         if facts.names_taxes and (lacks := lacking(self.parts.policy)):
             wanted = not_said(self.parts.policy)
-            log.error("policy.tax_not_said", realm=self.realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
+            log.error("policy.tax_missing", realm=self.realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
         if facts.names_taxes and not self.parts.policy.amounts:
             return
-        # Lines may name their codes themselves: what still lacks one is held again, without a call.
+        # Lines may have their own codes: those still without one are held again, without a call.
         if released := await self.parts.ledger.commands.release_for(self.realm, tenure.fencing_token, TAX_NOT_SAID):
-            log.info("policy.tax_said", realm=self.realm, released=released)
+            log.info("policy.tax_set", realm=self.realm, released=released)
             self.wake()
 
     async def _wait_for_recovery(self, row: RealmRow) -> None:
-        """The database was restored, and nobody has compared it with QuickBooks yet: whatever leaves now may be there already."""
+        """The database was restored and not yet compared with QuickBooks: anything sent now may be a duplicate."""
         if time.monotonic() - self._recovery_told >= RECOVERY_TOLD_SECONDS:
             self._recovery_told = time.monotonic()
-            fix = "Stop the writers, run `qbo-writer recover`; see the runbook."
+            fix = "Stop the writers and run `qbo-writer recover`; see docs/runbook.md."
             log.error("realm.waits_for_recovery", realm=self.realm, since=str(row.recover_since), code=row.halted_code, fix=fix)
         await self._wait(RECOVERY_LOOK_SECONDS)
 
@@ -186,9 +186,9 @@ class Poster:
                 await self._wake.wait()
 
     async def _take_over(self, fencing_token: int) -> None:
-        """After taking the lease, in the protocol's order. Step 1 was taking it."""
+        """Take over after taking the lease (step 1), in the protocol's order."""
         tenure, self._policy_next = Tenure(fencing_token), time.monotonic() + POLICY_SECONDS
-        self.sender.health.halted, self.sender.health.closed = None, False  # of an earlier tenure
+        self.sender.health.halted, self.sender.health.closed = None, False  # from an earlier tenure
         self.sender.halves.clear()
         self.sender.halving.clear()
         await self.halts.read_row()
@@ -201,20 +201,20 @@ class Poster:
         except HaltError as error:
             self.sender.health.halted = error
         lost = await self.parts.ledger.attempts.mark_lost(self.realm, fencing_token)
-        # Whoever starts may have another policy than who waited.
+        # This process may have another policy than the previous holder.
         await self.parts.ledger.commands.take_up_waiting(self.realm, fencing_token, all_of_them=True)
         self.tenure = tenure
-        log.info("lease.prepared", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
+        log.info("lease.takeover_done", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
         if token is not None:
             self._read_feed(tenure, token)
 
     def _read_feed(self, tenure: Tenure, token: AccessToken) -> None:
-        """Step 4 after taking the lease. Documents without an open attempt wait for nothing from here on."""
+        """Step 4 after taking the lease. Documents without an open attempt need not wait for it."""
         tenure.feed_read = True
         self.sender.spawn(tenure, (), self.finder.read_feed(tenure, token))
 
     async def _round(self, tenure: Tenure, token: AccessToken, *, one_only: bool) -> int:
-        """Take up open attempts, then claim: batches for a backlog, singles beside them. Return how much was started."""
+        """Work on open attempts, then claim: batches for a backlog, singles beside them. Return how many were started."""
         lanes = 1 if one_only else self.parts.settings.pace_in_flight
         free = lanes - self.sender.flying()
         if free <= 0:
@@ -228,24 +228,24 @@ class Poster:
         return done
 
     async def _halted(self, tenure: Tenure) -> None:
-        """One request as a trial, then longer and longer pauses; only an answer that means service ends the halt."""
+        """Send one request as a trial, with growing pauses; only a successful answer ends the halt."""
         if self.halts.served:
             await self.halts.resume(tenure)
             return
         if (pause := self.halts.trial_in()) is not None:
             await self._wait(min(1.0, max(0.05, pause)))
             return
-        token = await self.parts.tokens.current(self.realm, tenure.fencing_token)  # raises HaltError while it is not connected
+        token = await self.parts.tokens.current(self.realm, tenure.fencing_token)  # raises HaltError while not connected
         self.claimer.backlog = False
         if not await self.resolver.retry_refused(tenure, token):
             await self.claimer.claim(tenure, token, 1, batches=False)
-        if not self.sender.flying():  # no document needs a request: a harmless one is the trial
+        if not self.sender.flying():  # no document needs a request: use a harmless read as the trial
             with contextlib.suppress(LookupFailed):
                 await self.parts.books.harmless(self.realm, token)
                 self.sender.health.answered += 1
 
     async def _keep_pace(self, tenure: Tenure) -> None:
-        """Every few seconds, so that a restart does not burst."""
+        """Store the pace every few seconds, so that a restart does not burst."""
         if time.monotonic() - self._pace_kept < 5:
             return
         self._pace_kept = time.monotonic()
@@ -257,7 +257,7 @@ class Poster:
         await self.halts.read_row()
 
     async def keep_pause(self) -> None:
-        """Store the pause that a 429 begins, before its answer is worked on: whoever takes over finds it."""
+        """Store the pause of a 429 before its answer is processed, so that a successor finds it."""
         fencing_token = self.parts.leases.holding(self.realm)
         if fencing_token is None:
             return
@@ -266,11 +266,11 @@ class Poster:
         except LeaseLost:
             self.parts.leases.lost(self.realm)
         except TRANSIENT_POSTGRES as error:
-            self._pace_kept = 0.0  # the loop stores it as soon as Postgres is back
+            self._pace_kept = 0.0  # the loop stores it once Postgres is back
             log.warning("pace.not_stored", realm=self.realm, error=type(error).__name__)
 
     def idle(self) -> bool:
-        """Whether nothing is under way and, at the last look, nothing could be begun."""
+        """Whether nothing is running and, at the last check, nothing could be started."""
         if self.halts.row and self.halts.row.recover_since:
             return True
         tenure = self.tenure
@@ -279,5 +279,5 @@ class Poster:
         )
 
     async def drain(self, seconds: float) -> None:
-        """At a graceful stop: let what is under way come to its end."""
+        """At a graceful stop: wait for requests in flight."""
         await self.sender.drain(seconds)

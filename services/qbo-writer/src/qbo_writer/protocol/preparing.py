@@ -1,4 +1,4 @@
-"""What becomes of claimed documents before anything is sent: ends, waits for others, attempts to journal."""
+"""Prepares claimed documents: they end, wait for others, or become attempts to journal."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,20 +37,20 @@ from qbo_writer.redacting import names_in, veiled
 log = telemetry.get_logger(__name__)
 
 REASON_LENGTH = 1000
-UNANSWERED_MOST = 10_000  # commands that are remembered for a read without an answer
+UNANSWERED_MOST = 10_000  # commands remembered because a read had no answer
 
 
 @dataclass
 class Prepared:
-    """What came of preparing candidates: attempts to journal, effects to commit, names that are needed."""
+    """The result of preparing candidates: attempts to journal, effects to commit, names needed."""
 
     attempts: list[NewAttempt] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
-    paid: list[tuple[Candidate, Unpay]] = field(default_factory=list)  # our payment is to be removed first
+    paid: list[tuple[Candidate, Unpay]] = field(default_factory=list)  # our payment must be withdrawn first
     names: dict[tuple[LedgerKind, str], tuple[NameNeeded, list[Candidate]]] = field(default_factory=dict)
-    unanswered: bool = False  # a read had no answer: nobody's fault, it is asked again after a pause
+    unanswered: bool = False  # a read had no answer: tried again after a pause
     refused: LookupFailed | None = None  # a read was refused
-    last_try: bool = False  # it was the last one of a document that is held now
+    last_try: bool = False  # a document used up its last try and is held now
 
 
 class Preparer:
@@ -60,15 +60,15 @@ class Preparer:
         self.realm, self.parts, self.sender, self._feeder, self.planner, self.halts = realm, parts, sender, feeder, planner, halts
         self.adopter = Adopter(sender, planner.fields_of)
         self.dependents = NeededNames(realm, parts, sender)
-        self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> answers to anybody when its read had none, how often
-        self._refused = 0  # documents whose reads were refused since a harmless read was served
+        self._unanswered: dict[UUID, tuple[int, int]] = {}  # command -> all answers so far when its read had none, and how often
+        self._refused = 0  # documents whose reads were refused since the last harmless read succeeded
 
     async def prepare(
         self, tenure: Tenure, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised | None = None
     ) -> Prepared:
-        """Decide every candidate; commit the ends, let what needs a name wait for it, and return what is to be journalled.
+        """Decide every candidate, commit the ends, let documents wait for names, and return what to journal.
 
-        `promised`: the numbers that were given since the journal was last written.
+        `promised`: numbers assigned since the journal was last written.
         """
         prepared = Prepared()
         for candidate in candidates:
@@ -93,7 +93,7 @@ class Preparer:
     async def _all_numbers(
         self, candidates: Sequence[Candidate], token: AccessToken, promised: numbering.Promised
     ) -> Numbers | None:
-        """Give the numbers of a round; None where one document's defect stops them all: then each asks for its own."""
+        """Return the numbers of a round; None if a defect in one document stops them all: then each is numbered alone."""
         try:
             return await self.planner.numbers(candidates, token, promised)
         except (HaltError, LeaseLost):
@@ -109,7 +109,7 @@ class Preparer:
     ) -> None:
         document, command = candidate.document, candidate.newest
         if command.state is not CommandState.DUE:
-            return  # it has ended, or waits for a name: only the older ones were due
+            return  # it has ended or waits for a name: only older versions were due
         try:
             if numbers is None:
                 numbers = await self.planner.numbers([candidate], token, promised)
@@ -137,7 +137,7 @@ class Preparer:
             result = Decision(CommandState.SKIPPED, skipped.reason)
         except PermanentError as error:
             result = Decision(CommandState.REJECTED, error.reason, error.fix, error.code)
-        except Exception as error:  # a defect of ours in one document must not stop the others
+        except Exception as error:  # a bug that affects one document must not stop the others
             log.error("prepare.failed", realm=self.realm, command_id=str(command.id), error=repr(error), exc_info=True)
             if command.failures < FAILURES:
                 prepared.commits.append(Commit(requeue=Requeue(command.id, backoff_seconds(command.failures), failed=True)))
@@ -158,10 +158,10 @@ class Preparer:
             prepared.attempts.append(result)
 
     async def _adopt(self, candidate: Candidate, qbo_id: str, token: AccessToken) -> Commit | None:
-        """A document stood in QuickBooks before the ledger knew its marker: take it over as the version that it is.
+        """Adopt a document that was in QuickBooks before the ledger knew its marker, as the version that it is.
 
-        None if it is gone, or no longer carries the marker. Where no version explains it, a source that sends all again may
-        bring the right one yet; X + S after this one was recorded it is a person's.
+        None if it is gone or no longer has the marker. If no version explains it, a source that sends everything again may
+        still deliver the right one; it is held X + S after this command was recorded.
         """
         document, command = candidate.document, candidate.newest
         seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(document.kind), qbo_id, token)
@@ -174,7 +174,7 @@ class Preparer:
         elif command.forced:
             commit = self.adopter.over(seen, document)
         elif decision := await self.planner.waits(document, command, token):
-            return ended(document, command, decision, self.parts.links)  # which version that is shows when what it names is there
+            return ended(document, command, decision, self.parts.links)  # its version is known once its references exist
         else:
             q, waited = self.parts.waits.q, await self.parts.ledger.commands.now() - (command.recorded_at or command.modified_at)
             if waited < q:
@@ -183,9 +183,9 @@ class Preparer:
         return commit if commit.settlements else replace(commit, requeue=Requeue(command.id))
 
     async def _explained(self, candidate: Candidate, token: AccessToken) -> Commit | None:
-        """A document was taken for changed by a person, and a version that came since is just what QuickBooks holds: it is ours.
+        """Settle a diverged document if a version recorded since equals what QuickBooks has: then it is ours.
 
-        After a restore the version may have been lost with its command, until its source sent it again.
+        After a restore the version may have been missing until its source sent it again.
         """
         document = candidate.document
         seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(document.kind), document.qbo_id or "", token)
@@ -197,7 +197,7 @@ class Preparer:
         return commit if commit.settlements else replace(commit, requeue=Requeue(candidate.newest.id))
 
     def unread(self, command: Command, error: LookupFailed, prepared: Prepared) -> Commit:
-        """A read that a document needs failed: it is decided again later. While the company is halted that is not its fault."""
+        """Decide again later after a failed read. While the company is halted, that does not count as a failure."""
         why = veiled(str(error), names_in(command.content))
         log.info("references.failed", realm=self.realm, command_id=str(command.id), error=why)
         halted = self.halts.halted
@@ -210,7 +210,7 @@ class Preparer:
         return Commit(requeue=Requeue(command.id, pause, failed=failed, reason=why[:REASON_LENGTH]))
 
     async def halt_if_refused_to_all(self, prepared: Prepared, token: AccessToken) -> None:
-        """Before reads that were refused count against their documents: where a harmless one is refused, too, we are cut off."""
+        """Before refused reads count against their documents, try a harmless one: if that is refused, too, halt the company."""
         if prepared.refused is None or not (prepared.last_try or self._refused >= STRANGE_TO_HALT):
             return
         self._refused = 0
@@ -218,9 +218,9 @@ class Preparer:
             raise self.sender.serving.refused_to_all(prepared.refused)
 
     def _others_are_served(self, command: UUID) -> bool:
-        """Whether QuickBooks has answered somebody since a read for this command had no answer last.
+        """Whether QuickBooks has answered anything since the last unanswered read for this command.
 
-        Then the silence is about this document, and counts against it; in an outage nobody is answered, and nobody is held.
+        If so, the silence concerns this document and counts as a failure; in an outage nothing is answered, and nothing is held.
         """
         answered = self.sender.health.answered
         before, times = self._unanswered.get(command, (answered, 0))
@@ -230,7 +230,7 @@ class Preparer:
         return answered > before
 
     async def _unpay(self, tenure: Tenure, candidate: Candidate, unpay: Unpay, token: AccessToken) -> None:
-        """Our payment of a bill is a document of its own: it is withdrawn first, and the bill is decided again when it is."""
+        """Withdraw our payment, a document of its own, before its bill; the bill is decided again afterwards."""
         document, command = candidate.document, candidate.newest
         step = await self.parts.ledger.dependents.unpay(self.realm, tenure.fencing_token, document, command)
         if step.state == "waits":
@@ -240,11 +240,11 @@ class Preparer:
         if step.state == "failed":
             decision = Decision(
                 CommandState.HELD,
-                f"The document is paid, and its payment could not be removed: {step.reason}",
+                f"The document is paid, and its payment could not be withdrawn: {step.reason}",
                 f"Look at it (qbo-writer commands show {step.payment}), remove it in QuickBooks, then release this document.",
                 Code.CONFLICT,
             )  # fmt: skip
-        elif step.state == "gone":  # the ledger has the bill as it was before: read what is open now
+        elif step.state == "gone":  # the ledger has the old balance: read the present one
             try:
                 seen = await self.parts.books.read(
                     self.realm, self.parts.forms.entity_of(document.kind), document.qbo_id or "", token

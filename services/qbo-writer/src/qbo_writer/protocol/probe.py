@@ -1,7 +1,7 @@
-"""The measured probe: does this company's QuickBooks honour a requestid, and for how long? ("Proven is measured", protocol.md)
+"""Measures whether this company's QuickBooks honours a requestid, and for how long ("Proven is measured", protocol.md).
 
-An update that was just answered is repeated under its requestid. Its SyncToken is used up, so no outcome changes the books: the
-same answer means honoured, 5010 ignored. Pure but for `repeat` and `repeat_in_batch`; the poster keeps `Probe` in realms.probe.
+It repeats a just-answered update under its requestid. Its SyncToken is used up, so the repetition changes nothing: the
+same answer means honoured, 5010 ignored. Pure except `repeat` and `repeat_in_batch`; the poster stores `Probe` in realms.probe.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -17,12 +17,12 @@ from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)
 
-_AGAIN_SECONDS = 60.0  # after a repetition without a clear answer
+_AGAIN_SECONDS = 60.0  # after an inconclusive repetition
 _TRIES = 5
 
 
 class Verdict(StrEnum):
-    """What one repetition showed."""
+    """The result of one repetition."""
 
     HONOURED = "honoured"
     IGNORED = "ignored"
@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Probe:
-    """One measurement, of singles or of batches. `proven` holds from a late repetition that was honoured to one that was not."""
+    """One measurement, of singles or of batches. `proven`: from an honoured late repetition until one that is not."""
 
     proven: bool = False
     measured_at: float | None = None
@@ -47,7 +47,7 @@ class Probe:
 
     @classmethod
     def of(cls, value: dict[str, Any] | None) -> Self:
-        """Read what `plain` gave; nothing is a probe that has not begun."""
+        """Read what `plain` returned; None: a new probe."""
         if not value:
             return cls()
         sample = value.get("sample")
@@ -55,7 +55,7 @@ class Probe:
 
 
 def late_seconds(settings: WriterSettings) -> float:
-    """Return the age of the late repetition: T, and at least W + B + X, which memory must outlast."""
+    """Return the age of the late repetition: T, but at least W + B + X, which QuickBooks must remember."""
     least = (
         settings.protocol_resend_window_proven_seconds + settings.protocol_token_life_seconds + settings.protocol_transit_seconds
     )
@@ -63,7 +63,7 @@ def late_seconds(settings: WriterSettings) -> float:
 
 
 def offer(probe: Probe, sample: Sample, settings: WriterSettings) -> Probe:
-    """Take an answered update as the sample, if none is being measured and the last measurement is old. Only updates fit."""
+    """Use an answered update as the sample, if no measurement is running and the last one is old. Only updates qualify."""
     fresh = probe.measured_at is not None and sample.answered_at - probe.measured_at < settings.probe_seconds
     if probe.sample or fresh or sample.request.operation is not Operation.UPDATE:
         return probe
@@ -76,7 +76,7 @@ def due(probe: Probe, now: float) -> bool:
 
 
 def conclude(probe: Probe, verdict: Verdict, now: float, settings: WriterSettings) -> Probe:
-    """Take in a verdict. Ignored, early or late, returns the company to look first; unclear says nothing and is tried again."""
+    """Apply a verdict. "Ignored", early or late, makes the company look first again; "unclear" is tried again."""
     assert probe.sample is not None
     if verdict is Verdict.IGNORED:
         return Probe(proven=False, measured_at=now, last=verdict)
@@ -96,10 +96,10 @@ async def repeat(books: Books, sample: Sample, token: AccessToken) -> Verdict:
 
 
 async def repeat_in_batch(books: Books, forms: Forms, sample: Sample, token: AccessToken) -> Verdict:
-    """Send the update again under its batch's requestid, with a second item beside it.
+    """Send the update again under its batch's requestid, with a second item.
 
-    Honoured means memory for each item: the update's answer comes again and the second item is executed. A batch whose answer is
-    kept as a whole shows no second item: after a batch that was cut off half-way nothing would be remembered.
+    Honoured means that each item is remembered: the update's answer is repeated and the second item is executed. If whole
+    answers are remembered instead, the second item is missing: a batch cut off half-way would not be remembered.
     """
     assert sample.batch_requestid
     assert sample.b_id
@@ -117,7 +117,7 @@ async def repeat_in_batch(books: Books, forms: Forms, sample: Sample, token: Acc
 async def step(
     books: Books, forms: Forms, single: Probe, batch: Probe, token: AccessToken, now: float, settings: WriterSettings
 ) -> tuple[Probe, Probe]:
-    """Make the repetitions that are due; the caller paces (as sweep) and keeps what is returned."""
+    """Send the repetitions that are due; the caller paces (as sweep) and stores the result."""
     if due(single, now) and single.sample:
         verdict = await repeat(books, single.sample, token)
         log.info("probe.repeated", realm=single.sample.request.realm, envelope="single", verdict=verdict, late=single.early)

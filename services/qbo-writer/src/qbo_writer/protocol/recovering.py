@@ -1,7 +1,7 @@
-"""After a restored database: compares what QuickBooks has seen since the backup with the ledger, and takes over what is ours.
+"""After a database restore: compares changes in QuickBooks since the backup with the ledger, and adopts what is ours.
 
-It sends nothing. What a recorded version explains is settled by it; what none explains is a person's, and told; a marker that
-the ledger does not know is kept, and adopted when its command comes.
+It sends nothing. A document explained by a recorded version is settled; others count as edited, with an event; one whose
+marker is unknown is stored, and adopted when its command arrives.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ from qbo_writer.protocol.transitions import Trigger
 log = telemetry.get_logger(__name__)
 T = TypeVar("T")
 
-AT_ONCE = 100  # documents that are compared side by side: the names that they need are looked up together
+AT_ONCE = 100  # documents compared concurrently: the names they need are looked up together
 TRIES = 6  # of a read
 
 
 @dataclass
 class Recovered:
-    """What became of one company, counted in documents."""
+    """The result for one company, in numbers of documents."""
 
     realm: str
-    looked_at: int = 0  # with a marker of ours, or known by Id
-    settled: int = 0  # the newest recorded version is in QuickBooks: its command has ended by that
+    looked_at: int = 0  # documents with our marker, or known by Id
+    settled: int = 0  # the newest recorded version is in QuickBooks: its command is settled
     earlier: int = 0  # an earlier version is there: the newest is posted over it
-    moved: int = 0  # as we knew it, with a newer SyncToken, payment or e-mail
-    diverged: int = 0  # no version of ours: a person's
+    moved: int = 0  # as known, but with a newer SyncToken, payment or e-mail
+    diverged: int = 0  # no version of ours: edited in QuickBooks
     gone: int = 0
     unknown_markers: int = 0
-    deletions_seen: bool = True  # False: more than the change feed shows, or longer ago; the daily sweep looks for the rest
+    deletions_seen: bool = True  # False: too many or too old for the change feed; the daily sweep finds the rest
 
 
 def _unanswered(error: Exception) -> bool:
@@ -56,14 +56,14 @@ def _unanswered(error: Exception) -> bool:
 
 
 class Recoverer:
-    """Compares one company, under its lease. Run again after a crash it ends the same."""
+    """Compares one company, under its lease. It can be run again after a crash, with the same result."""
 
     def __init__(self, poster: Poster, pool: Pool, tenure: Tenure) -> None:
         self.realm, self._poster, self._pool, self._tenure = poster.realm, poster, pool, tenure
         self._ledger, self._books, self._sender = poster.parts.ledger, poster.parts.books, poster.sender
         self._forms = poster.parts.forms
         self.found = Recovered(poster.realm)
-        self._payments_gone: dict[int, tuple[DocumentState, Deleted]] = {}  # of bills: by whom, shows when all else is compared
+        self._payments_gone: dict[int, tuple[DocumentState, Deleted]] = {}  # of bills: judged once all else is compared
 
     async def run(self, since: datetime) -> Recovered:
         """Compare everything that changed since then. Raises LookupFailed, HaltError, LeaseLost: the company stays halted."""
@@ -83,7 +83,7 @@ class Recoverer:
         return await self._asking(lambda token: self._books.updated(self.realm, entity, since, start, token))
 
     async def _asking(self, read: Callable[[AccessToken], Awaitable[T]]) -> T:
-        """Read, with the access token of now; a read without an answer is tried again."""
+        """Read with the current access token; a read without an answer is tried again."""
 
         async def once() -> T:
             return await read(await self._poster.parts.tokens.current(self.realm, self._tenure.fencing_token))
@@ -96,7 +96,7 @@ class Recoverer:
     # --------------------------------------------------------------------------------------------------------- deletions
 
     async def _deletions(self, since: datetime) -> None:
-        """The change feed alone shows what is gone, up to 1,000 changes of each kind and 30 days."""
+        """Find deletions, which only the change feed shows (up to 1,000 changes of each kind, 30 days)."""
         gone: list[Deleted] = []
         for entity in self._forms.documents:
             try:
@@ -123,7 +123,7 @@ class Recoverer:
         elif any(command.operation == "retract" and command.state in WAITING for command in versions):
             await self._commit(
                 self._poster.preparer.adopter.gone(document, versions[0], deleted.entity)
-            )  # by us: its commit is lost
+            )  # by us; its commit was lost
         elif document.kind is LedgerKind.BILL_PAYMENT and self._poster.parts.rules.unpays:
             self._payments_gone[document.id] = document, deleted
         else:
@@ -158,9 +158,9 @@ class Recoverer:
     async def _one(
         self, seen: BooksEntity, document: DocumentState, versions: Sequence[Command], attempt: Attempt | None
     ) -> None:
-        """Find out which version of ours QuickBooks holds, if any."""
+        """Find which of our versions is in QuickBooks, if any."""
         if document.live and document.qbo_id != seen.qbo_id:
-            return  # a second document of one key, or a person's copy: the daily sweep tells it
+            return  # a duplicate, or somebody's copy: the daily sweep reports it
         if document.live or attempt is not None:
             document, attempt = await self._asking(lambda token: self._followed(document, attempt, seen, token))
         as_known = document.live and comparing.compare(document.fields or {}, seen).equal and not document.diverged
@@ -178,7 +178,7 @@ class Recoverer:
             await self._commit(self._sender.looker.commit_for(attempt, Trigger.READ_OWN, seen=seen, adopted=True))
             self.found.settled += 1
             return
-        if attempt is not None:  # of another version: whatever became of it, this one is there
+        if attempt is not None:  # of another version: whatever its outcome, this one is there
             await self._commit(self._sender.looker.commit_for(attempt, Trigger.READ_KNOWN))
         commit = self._poster.preparer.adopter.take_over(seen, document, there, fields, versions[0])
         await self._commit(commit)
@@ -188,7 +188,7 @@ class Recoverer:
     async def _followed(
         self, document: DocumentState, attempt: Attempt | None, seen: BooksEntity, token: AccessToken
     ) -> tuple[DocumentState, Attempt | None]:
-        """What is known and what was sent, after the merges that persons made meanwhile."""
+        """Return what is known and what was sent, after merges made meanwhile."""
         fencing_token = self._tenure.fencing_token
         if attempt is not None:
             attempt = await self._sender.looker.followed(fencing_token, attempt, seen, token)
@@ -197,15 +197,15 @@ class Recoverer:
     async def _as_known(self, seen: BooksEntity, document: DocumentState, attempt: Attempt | None) -> None:
         verdict = judge(document, seen)
         if attempt is not None:
-            if seen.sync_token != attempt.request.sync_token:  # no copy of it can take effect any more, and it had none
+            if seen.sync_token != attempt.request.sync_token:  # it had no effect, and no copy of it can have one any more
                 await self._commit(self._sender.looker.commit_for(attempt, Trigger.READ_KNOWN, seen=seen))
-            return  # else it is still to be looked for: by the protocol, once the company is served again
+            return  # else the protocol looks for it once the company is served again
         if verdict.document is not None:
             await self._tell(document, seen, verdict)
             self.found.moved += 1
 
     async def _diverged(self, seen: BooksEntity, document: DocumentState, attempt: Attempt | None) -> None:
-        """No version explains it: a person's edit. It is told; nothing is written over it but by policy or a person's word."""
+        """No version explains it: it was edited. Publish that; it is overwritten only by policy or by an operator's decision."""
         compared = comparing.compare(document.fields or (attempt.fields if attempt else {}), seen)
         if attempt is not None:
             await self._commit(
@@ -223,10 +223,10 @@ class Recoverer:
     # ---------------------------------------------------------------------------------------------------------- payments
 
     async def _payments(self, payments: Sequence[BooksEntity], marked: dict[str, MarkedDocument]) -> bool:
-        """A bill's payment is a document of the writer's own: no source sends its command again, its bill tells what it was.
+        """A bill's payment is the writer's own document: no source sends its command again; it is reconstructed from its bill.
 
-        One that stands for another, which is gone, was made by the writer after it had withdrawn that; so was one that is not
-        what the backup was sending, if it pays its bill as that is now. Returns whether anything was recorded.
+        One that replaces another, which is gone, was created by the writer after withdrawing that; so was one that is not
+        what the backup was sending, if it matches its bill's present state. Returns whether anything was recorded.
         """
         bills = await self._ledger.feed.known_by_qbo_id(self.realm, [(LedgerKind.BILL, _bill(p)) for p in payments if _bill(p)])
         opened = await self._attempts(
@@ -252,7 +252,7 @@ class Recoverer:
         return changed
 
     async def _judge_payments_gone(self) -> None:
-        """A payment of ours was withdrawn by us if its bill has changed or is to change since; else a person has deleted it."""
+        """Decide who deleted a payment of ours: we did, if its bill has changed or is to change since; else somebody else did."""
         gone = list(self._payments_gone.values())
         bill_of = {
             document.id: identity.marker(self.realm, document.source, document.source_key, LedgerKind.BILL)
@@ -280,7 +280,7 @@ class Recoverer:
         await self._sender.committer.commit(self._tenure, [commit])
 
     async def _tell(self, document: DocumentState, change: BooksEntity | Deleted, verdict: Judgement) -> None:
-        """Commit a row and its events as the change feed does."""
+        """Commit a row and its events, as the change feed does."""
         named = document if document.qbo_id else replace(document, qbo_id=change.qbo_id)
         told = self._poster.feeder.told(named, change, verdict, datetime.now(UTC))
         told = replace(told, expected=document.sync_token)
@@ -293,12 +293,12 @@ def _ours(seen: BooksEntity, marked: dict[str, MarkedDocument]) -> DocumentState
 
 
 def _pays_as_it_is(bill: DocumentState, payment: BooksEntity) -> bool:
-    """Whether this is the payment that a bill gets as it is now. How a bill is that was told as a person's is not known."""
+    """Whether this payment matches the bill's present state, which is unknown for an edited bill."""
     fields = bill.fields or {}
     same = all(payment.fields.get(name) == fields.get(name) for name in ("vendor", "txn_date"))
     return bill.diverged or (same and payment.total == bill.total)
 
 
 def _bill(payment: BooksEntity) -> str:
-    """The Id of the bill that a payment pays; empty where it pays none, or several."""
+    """Return the Id of the bill that a payment pays; empty if it pays none or several."""
     return payment.fields.get("line.1.bill", "") if payment.fields.get("lines") == "1" else ""

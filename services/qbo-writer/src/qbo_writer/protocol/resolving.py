@@ -1,4 +1,4 @@
-"""Open attempts that nobody is sending: resend, look up, wait, hold, by the rows of the protocol's table."""
+"""Resolves open attempts that are not being sent: resend, look up, wait or hold, by the protocol's table."""
 
 import asyncio
 import time
@@ -37,10 +37,10 @@ from qbo_writer.protocol.transitions import (
 log = telemetry.get_logger(__name__)
 
 LOOK_SECONDS = 0.25
-SENDS_MOST = 4  # of one attempt that stays without an answer; then it is claimed afresh, which counts against its document
-AT_ONCE = 20  # open attempts taken up in one round, each by itself
-TOGETHER = 500  # creates that are looked up in one window
-STUCK_AGAIN = timedelta(hours=1)  # until what waits for a person is looked for again: it may be there all the same
+SENDS_MOST = 4  # of one attempt without an answer; then it is claimed afresh, which counts as a failure
+AT_ONCE = 20  # open attempts worked on individually in one round
+TOGETHER = 500  # creates looked up in one window
+STUCK_AGAIN = timedelta(hours=1)  # before a stuck attempt is looked up again: it may be there after all
 
 
 class Resolver:
@@ -49,17 +49,17 @@ class Resolver:
     def __init__(self, realm: str, parts: Parts, sender: Sender) -> None:
         self.realm, self.parts, self.sender = realm, parts, sender
         self._look_at = 0.0
-        self._looking = False  # a window is being read; only one at a time, whose page is in memory
+        self._looking = False  # a window is being read; one at a time, because its page is in memory
         self._times = LookTimes(realm, parts, sender)
 
     async def step(self, tenure: Tenure, row: RealmRow, token: AccessToken, limit: int) -> int:
-        """Take up what is due; return how many attempts were taken up. Between two looks only what was just committed counts."""
+        """Work on due attempts; return how many. Between two look-ups only what was just committed counts."""
         if not self.sender.committer.opened and time.monotonic() < self._look_at:
             return 0
         self.sender.committer.opened, self._look_at = False, time.monotonic() + LOOK_SECONDS
         for candidate in await self.parts.ledger.commands.behind(self.realm):
             decision = Decision(
-                CommandState.HELD, "An earlier request for this document waits for a person.", "Decide about that one first."
+                CommandState.HELD, "An earlier request for this document is on hold.", "Decide about that one first."
             )
             await self.sender.committer.commit(tenure, [ended(candidate.document, candidate.newest, decision, self.parts.links)])
         attempts = await self.parts.ledger.attempts.read_open(self.realm, limit=TOGETHER, without=list(tenure.in_flight))
@@ -87,7 +87,7 @@ class Resolver:
         return len(taken)
 
     def _in_window(self, attempt: Attempt, known: Realm, now: datetime) -> bool:
-        """Whether it is a create that is only to be looked for, which one read does for all of them."""
+        """Whether it is a create that only needs a look-up, which one read does for all of them."""
         sent = attempt.sent
         if (
             sent.operation is not Operation.CREATE
@@ -104,12 +104,12 @@ class Resolver:
     async def _look_together(
         self, tenure: Tenure, together: Mapping[str, Sequence[Attempt]], known: Realm, token: AccessToken, now: datetime
     ) -> None:
-        """One window for all creates of an entity. What is found counts at once; "absent" only after the wait of each."""
+        """Look up all creates of an entity in one window. Found counts at once; "absent" only after each one's wait."""
         try:
             for attempts in together.values():
                 try:
                     found = await self.sender.looker.look_up_together(attempts, token)
-                except LookupFailed as error:  # never read as "it is not there"
+                except LookupFailed as error:  # never treated as "not there"
                     log.info("lookup.failed", realm=self.realm, attempts=len(attempts), error=repr(error))
                     await self._times.failed(tenure, attempts, now, error, token)
                     continue
@@ -145,7 +145,7 @@ class Resolver:
             await self._resend_from_look(tenure, absent, token)
 
     async def _read_found(self, tenure: Tenure, attempt: Attempt, shown: BooksEntity, token: AccessToken, now: datetime) -> None:
-        """Read by Id what a query shows: it may show an old SyncToken, or what is gone."""
+        """Read by Id what a query found: it may have an old SyncToken, or be gone."""
         try:
             seen = await self.parts.books.read(self.realm, attempt.request.entity, shown.qbo_id, token)
             if seen is not None:
@@ -163,7 +163,7 @@ class Resolver:
         return trigger_when_absent(attempt.sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
 
     async def retry_refused(self, tenure: Tenure, token: AccessToken) -> bool:
-        """Send one request again that was refused; False where there is none."""
+        """Send one refused request again; False if there is none."""
         opened = await self.parts.ledger.attempts.read_open(self.realm, limit=1000, without=list(tenure.in_flight))
         refused = next((a for a in opened if a.sent.refused and not a.sent.ambiguous), None)
         if refused is not None:
@@ -193,18 +193,18 @@ class Resolver:
         return {attempt.id}
 
     async def _orphan(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> set[int]:
-        """Journalled under our own token, and no task of ours has it: its task failed, or its journal's commit was cut off."""
+        """Handle an attempt of ours that no task is sending: its task failed, or its journal commit was cut off."""
         left = tenure.sent.get(attempt.id) == attempt.sends
         if left or attempt.sent.ambiguous or attempt.fencing_token != tenure.fencing_token:
             await self.sender.committer.commit(tenure, [self.sender.looker.commit_for(attempt, Trigger.SILENCE)])
             return {attempt.id}
-        # It has never left this process: as if refused, nothing was done.
+        # It was never sent: as after a refusal, nothing was done.
         return await self._resend(tenure, attempt, Trigger.RESEND_REFUSED, token)
 
     async def _resend(
         self, tenure: Tenure, attempt: Attempt, trigger: Trigger, token: AccessToken, *, absent: bool = False
     ) -> set[int]:
-        """The journalled request again, byte for byte, in its envelope. That it leaves again is journalled first."""
+        """Send the journalled request again, byte for byte, in its envelope; the resend is journalled first."""
         transition(attempt.sent.state, trigger)
         group: Sequence[Attempt] = [attempt]
         if attempt.batch_id is not None:
@@ -224,7 +224,7 @@ class Resolver:
         return {a.id for a in again}
 
     async def _looked_up(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> tuple[Attempt, BooksEntity | None]:
-        """Read what the attempt was about; return it as merges left it, and what is there."""
+        """Read the attempt's document; return the attempt after merges, and what is there."""
         if attempt.request.operation is Operation.CREATE:
             seen = next(iter(await self.sender.looker.look_up(attempt, token)), None)
         else:
@@ -235,7 +235,7 @@ class Resolver:
         return attempt, seen
 
     async def _look_for_stuck(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
-        """That it is not there a person says; that it is, counts at once."""
+        """Look for a stuck attempt's document: found counts at once; only an operator can say that it is absent."""
         try:
             attempt, seen = await self._looked_up(tenure, attempt, token)
         except LookupFailed as error:
@@ -247,11 +247,11 @@ class Resolver:
     async def _look(
         self, tenure: Tenure, attempt: Attempt, known: Realm, token: AccessToken, now: datetime, *, counts: bool
     ) -> None:
-        """Look up the marker, or read a known Id. What is found counts at once; "absent" only after the wait."""
+        """Look up the marker, or read a known Id. Found counts at once; "absent" only after the wait."""
         create = attempt.request.operation is Operation.CREATE
         try:
             attempt, seen = await self._looked_up(tenure, attempt, token)
-        except LookupFailed as error:  # never read as "it is not there"
+        except LookupFailed as error:  # never treated as "not there"
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
             await self._times.failed(tenure, [attempt], now, error, token)
             return
@@ -260,7 +260,7 @@ class Resolver:
             if trigger is not Trigger.READ_KNOWN:
                 await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
                 return
-            # By Id still as we knew it: its late copy may still come.
+            # Still as we knew it: a late copy may still take effect.
         if not counts:
             await self._times.later(tenure, [attempt], now)
             return
@@ -277,14 +277,14 @@ class Resolver:
         again = await self.parts.ledger.attempts.resend(self.realm, tenure.fencing_token, attempts, token.expires_at, absent=True)
         metrics.ATTEMPT_TRANSITIONS.labels(self.realm, trigger.name.lower()).inc(len(again))
         reach(Place.RESEND_JOURNALLED)
-        # The pacer lets them go, as many at a time as the company takes; one that fails leaves the others theirs.
+        # Paced concurrently, as many as the company allows; a failure does not affect the others.
         sent = await asyncio.gather(*(self.sender.single(tenure, one, token) for one in again), return_exceptions=True)
         for failure in sent:
             if failure is not None:
                 raise failure
 
     async def _operator(self, tenure: Tenure, attempt: Attempt, now: datetime) -> set[int]:
-        """A person found nothing in QuickBooks: it counts when no copy can take effect any more."""
+        """An operator found nothing in QuickBooks: that counts once no copy can take effect any more."""
         dead_at = late_copies_dead_at(attempt.sent, self.parts.waits)
         if now > dead_at:
             await self.sender.committer.commit(tenure, [self.sender.looker.commit_for(attempt, Trigger.OPERATOR_ABSENT)])

@@ -1,4 +1,4 @@
-"""Sends journalled requests, each once, and has their answers judged and committed. Nothing here decides what to send."""
+"""Sends journalled requests, each once, and has their answers evaluated and committed. Nothing here decides what to send."""
 
 import asyncio
 import contextlib
@@ -48,16 +48,16 @@ class Sender:
         self.serving = Serving(realm, parts)
         self._tasks: set[asyncio.Task[None]] = set()
         self._waking: asyncio.TimerHandle | None = None
-        self.batches = 0  # batch calls under way
-        self.halves: deque[list[int]] = deque()  # documents of halves of batches that were refused whole: they go next
-        self.halving: set[int] = set()  # the documents in them: nobody else claims these
+        self.batches = 0  # batch calls in flight
+        self.halves: deque[list[int]] = deque()  # halves of refused batches, as documents: sent next
+        self.halving: set[int] = set()  # the documents in them, not to be claimed otherwise
 
     def flying(self) -> int:
-        """How many lanes are taken: calls that wait for their slot, or for their answer."""
+        """Return the lanes in use: calls that wait for a slot or for an answer."""
         return len(self._tasks)
 
     def spawn(self, tenure: Tenure, attempts: Sequence[Attempt], work: Coroutine[Any, Any, None], *, batch: bool = False) -> None:
-        """Run the work for these attempts; while it runs nobody else takes them up."""
+        """Run the work for these attempts; while it runs, nothing else works on them."""
         task = asyncio.create_task(self._guard(work))
         self._tasks.add(task)
         self.batches += batch
@@ -75,7 +75,7 @@ class Sender:
         task.add_done_callback(finished)
 
     def wake(self) -> None:
-        """Look now for what can be posted."""
+        """Check now what can be posted."""
         self._wake()
 
     def _wake_now(self) -> None:
@@ -83,7 +83,7 @@ class Sender:
         self._wake()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """A piece of work that fails leaves its attempts open; the resolver finds them without a sender."""
+        """Run a task; if it fails, its attempts stay open and the resolver finds them."""
         try:
             await work
         except LeaseLost:
@@ -92,18 +92,18 @@ class Sender:
             self.health.halted, self.health.closed = error, True
         except asyncio.CancelledError:
             raise
-        except PASSING as error:  # Intuit's token endpoint or Postgres is away: it passes
+        except PASSING as error:  # Intuit's token endpoint or Postgres is down: transient
             log.warning("sending.interrupted", realm=self.realm, error=repr(error))
         except Exception as error:
             log.error("sending.failed", realm=self.realm, error=repr(error), exc_info=True)
 
     async def drain(self, seconds: float) -> None:
-        """Let what is under way come to its end."""
+        """Wait for requests in flight."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=seconds)
 
     def may_send(self, tenure: Tenure) -> bool:
-        """Whether this process still believes in its lease. Nothing relies on it; it saves calls."""
+        """Whether this process probably still holds the lease. Nothing relies on it; it saves calls."""
         return self.parts.leases.holding(self.realm) == tenure.fencing_token
 
     async def single(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
@@ -114,7 +114,7 @@ class Sender:
             if self.health.closed:
                 answer = KEPT_BACK
             elif token.expires_at <= datetime.now(UTC):
-                answer = EXPIRED  # a request leaves with the token it was journalled with, or not at all
+                answer = EXPIRED  # a request is sent with the token it was journalled with, or not at all
             else:
                 tenure.sent[attempt.id] = attempt.sends
                 name, fields = f"{attempt.request.operation} {attempt.request.entity}", {"requestid": attempt.request.requestid}
@@ -167,7 +167,7 @@ class Sender:
         await self.committer.settle(tenure, commits, at_once)
         await asyncio.gather(*(self._settle_alone(tenure, a, answer, token) for a, answer in reading))
         if told := [answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled]:
-            # A halt stops the company, whichever item it stands at; a token is renewed before a pause is noted.
+            # A halt in any item halts the company; a token is renewed before a pause is noted.
             await self._after(tenure, min(told, key=lambda answer: (not answer.halt, not answer.unauthorized)), token)
 
     async def _settle_alone(self, tenure: Tenure, attempt: Attempt, answer: Answer, token: AccessToken) -> None:
@@ -175,9 +175,9 @@ class Sender:
 
     @contextlib.contextmanager
     def _halved(self, attempts: Sequence[Attempt], whole: Answer) -> Iterator[None]:
-        """Where nothing was done for a whole batch: when that is committed, its halves go, each journalled anew.
+        """If nothing was done for a whole batch, send its halves after the commit, each journalled as a new batch.
 
-        Kept in memory only: after a crash or a takeover its documents, each with a failure counted, go alone.
+        In memory only: after a crash or takeover its documents, each with a failure counted, are sent alone.
         """
         envelope = Envelope.BATCH
         refused = [
@@ -197,22 +197,22 @@ class Sender:
             self.halves.extend(half for half in (refused[:middle], refused[middle:]) if half)
 
     async def _after(self, tenure: Tenure, answer: Answer, token: AccessToken) -> None:
-        """What an answer means for the company: another token, or halt."""
-        # The client has told the pacer of a 429 already.
+        """Apply what an answer means for the company: a new token, or a halt."""
+        # The client has already reported a 429 to the pacer.
         if answer.unauthorized and answer is not EXPIRED:
             await self.parts.tokens.renew(self.realm, tenure.fencing_token, token)
         if self.health.strange >= STRANGE_TO_HALT:
             self.health.strange = 0
             if await self.serving.strange_to_all(token):
                 raise HaltError(
-                    "QuickBooks answers every request with something that bookrelay does not understand "
+                    "QuickBooks answers every request with something that bookrelay does not recognise "
                     f"(HTTP {answer.http_status}).",
-                    "Look at Intuit's status page and at the firewall or proxy before it. Posting resumes automatically.",
+                    "Check Intuit's status page, and the firewall or proxy in between. Posting resumes automatically.",
                 )
         if answer.halt:
             raise HaltError(answer.reason or "QuickBooks does not serve this company.", answer.fix, answer.code)
 
 
 def _veiled(answer: Answer, attempts: Sequence[Attempt]) -> Answer:
-    """QuickBooks' words can name the party, which may be a patient: they go into events and logs without it."""
+    """Remove the party's name, which may be a patient's, from QuickBooks' words for events and logs."""
     return replace(answer, reason=veiled(answer.reason, (n for a in attempts for n in names_in(a.command.content))))

@@ -1,4 +1,4 @@
-"""Whether a refusal concerns one request, or the whole company: a harmless read tells."""
+"""Whether a refusal concerns one request or the whole company, checked with a harmless read."""
 
 from bookrelay.errors import HaltError
 
@@ -10,15 +10,15 @@ from qbo_writer.protocol.parts import Parts
 
 
 class Serving:
-    """Asks for one company."""
+    """Checks for one company."""
 
     def __init__(self, realm: str, parts: Parts) -> None:
         self.realm, self.parts = realm, parts
 
     async def refused_alone(self, error: HaltError | LookupFailed, token: AccessToken) -> LookupFailed:
-        """A read was refused: return why, where a harmless read is answered as usual. Then it concerns that read alone.
+        """A read was refused: return why, if a harmless read succeeds. Then the refusal concerns that read alone.
 
-        Else raise what holds for the company: HaltError where it is cut off, LookupFailed where nothing can be said now.
+        Else raise what applies to the company: HaltError if it is not served, LookupFailed if that is unknown.
         """
         refusal = error if isinstance(error, LookupFailed) else error.__cause__
         if not isinstance(refusal, LookupFailed):
@@ -32,9 +32,9 @@ class Serving:
         return refusal
 
     async def strange_to_all(self, token: AccessToken, *, of_reads: bool = False) -> bool:
-        """Whether a harmless request gets no sound answer, either: then the company is cut off, not ten documents wrong.
+        """Whether a harmless request is refused, too: then the company is not served, and the documents are not at fault.
 
-        `of_reads`: two of them, for what the documents could not read may have been the first.
+        `of_reads`: try two of them, because the documents may have failed at the first.
         """
         for number in range(1 + of_reads):
             try:
@@ -42,13 +42,13 @@ class Serving:
             except LookupFailed as error:
                 if error.definite:
                     continue
-            return False  # served; or nobody answers: QuickBooks is away, and that passes
+            return False  # served; or no answer: QuickBooks is down, which is transient
         return True
 
     @staticmethod
     def refused_to_all(error: LookupFailed) -> HaltError:
-        """Return the halt where every read is refused."""
+        """Return the halt for a company whose reads are all refused."""
         return HaltError(
             f"QuickBooks refuses every read. {error}",
-            "Look at the firewall or proxy before it, and at Intuit's status page. Posting resumes automatically.",
+            "Check the firewall or proxy in between, and Intuit's status page. Posting resumes automatically.",
         )

@@ -1,4 +1,4 @@
-"""From a row of the protocol's table to what is committed with it: document, attempt, ends and events. Pure."""
+"""Maps a row of the protocol's table to what is committed: document, attempt, ends and events. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,17 +18,17 @@ from qbo_writer.protocol.deciding import FIX_HELD
 from qbo_writer.protocol.differing import of_unlike
 from qbo_writer.protocol.transitions import Action, Trigger, transition
 
-WAITING_MOST = timedelta(days=30)  # for something in QuickBooks or in the policy; then the source is told that it is rejected
+WAITING_MOST = timedelta(days=30)  # for something in QuickBooks or in the policy; then it is rejected or held
 
 
 def backoff_seconds(failures: int) -> float:
-    """Return how many seconds a failed command waits; no jitter: the pacer spreads requests already."""
+    """Return the seconds that a failed command waits; without jitter, because the pacer already spreads requests."""
     return float(min(300.0, 0.5 * 2 ** min(failures, 10)))
 
 
 @dataclass(frozen=True)
 class Links:
-    """What events need to know of the surroundings: links for people, and whether posted bills are paid by us."""
+    """What events need from the settings: links to QuickBooks, and whether the writer pays posted bills."""
 
     url: Any  # (kind, qbo_id, realm) -> str
     pay_bills: bool = False
@@ -89,12 +89,12 @@ def decision_event(
     elif decision.state is CommandState.DEAD_LETTERED:
         event = m.CommandDeadLettered.of(m.CommandDeadLetteredData(**data, reason=reason), sender=SENDER, time=now)
     else:
-        raise ValueError(f"{decision.state} is told by its own event")
+        raise ValueError(f"{decision.state} has its own event")
     return event
 
 
 def ended(document: DocumentState, command: Command, decision: Decision, links: Links, now: datetime | None = None) -> Commit:
-    """Return the effects of an end without a request. Waiting is bounded, and told once for each reason."""
+    """Return the effects of an end without a request. Waiting is bounded, and published once for each reason."""
     if decision.state is CommandState.WAITING and command.waiting_since:
         if (now or datetime.now(UTC)) - command.waiting_since > WAITING_MOST:
             state, word = (CommandState.HELD, "held") if decision.awaits else (CommandState.REJECTED, "rejected")
@@ -146,7 +146,7 @@ def commit_of(
     due_in: float = 0.0,
     now: datetime | None = None,
 ) -> Commit:
-    """Return what is committed when `when` happens to `attempt`; raises NoSuchTransition where the table has no such row."""
+    """Return what is committed when `trigger` happens to `attempt`; raises NoSuchTransition if the table has no such row."""
     row, now = transition(attempt.sent.state, trigger), now or datetime.now(UTC)
     if row.action is Action.SETTLE:
         return _settled(attempt, trigger, links, answer, seen or (answer.seen if answer else None), adopted, now)
@@ -269,7 +269,7 @@ def _retracted(attempt: Attempt, change: AttemptChange, how: str, links: Links, 
 
 
 def _refused_for_good(attempt: Attempt, trigger: Trigger, links: Links, answer: Answer | None, now: datetime) -> Commit:
-    """A definitive error: nothing was done. The command ends as the error's disposition says."""
+    """End or requeue a command after a definitive error, by the error's disposition: nothing was done."""
     assert answer is not None
     document, command = attempt.document, attempt.command
     change = _close(attempt, trigger, answer, f"error {answer.intuit_code or answer.http_status}")
@@ -295,7 +295,7 @@ def _held_diverged(
     foreign = seen.marker != document.marker and attempt.request.operation is Operation.CREATE
     reason, fix = "Changed in QuickBooks since our last write.", FIX_HELD
     if foreign:
-        reason = f"QuickBooks already holds a document with this number (Id {seen.qbo_id}) that bookrelay does not know."
+        reason = f"QuickBooks already has a document with this number (Id {seen.qbo_id}) that bookrelay does not know."
     elif command.forced:
         reason = (
             f"Changed in QuickBooks since it was shown (SyncToken {attempt.request.sync_token}, now {seen.sync_token}): "
@@ -337,9 +337,9 @@ def _gone(attempt: Attempt, trigger: Trigger, links: Links, answer: Answer | Non
     document, command, operation = attempt.document, attempt.command, attempt.request.operation
     if operation in (Operation.DELETE, Operation.VOID):
         return _retracted(attempt, _close(attempt, trigger, answer, "gone"), "gone", links, now)
-    if operation is Operation.CREATE:  # what was found is no more: it stays unknown
+    if operation is Operation.CREATE:  # what was found is gone: it stays unknown
         return Commit(attempt=_silence(attempt, answer, due_in))
-    decision = Decision(CommandState.HELD, "A person deleted the document in QuickBooks.", FIX_HELD, Code.CONFLICT)
+    decision = Decision(CommandState.HELD, "The document was deleted in QuickBooks.", FIX_HELD, Code.CONFLICT)
     row = DocumentChange(
         document.id, DocumentStatus.GONE, document.qbo_id, document.sync_token, None, None, None, None, diverged=True,
     )  # fmt: skip
@@ -350,19 +350,19 @@ def _gone(attempt: Attempt, trigger: Trigger, links: Links, answer: Answer | Non
 
 
 def _claim_afresh(attempt: Attempt, trigger: Trigger, answer: Answer | None, seen: BooksEntity | None, due_in: float) -> Commit:
-    """The attempt ends without an end of the command; the newest version is claimed again, with another requestid."""
+    """Close the attempt without ending the command; the newest version is claimed again, with another requestid."""
     change = _close(attempt, trigger, answer, trigger.name.lower())
     row = None
     if seen is not None and trigger is Trigger.READ_KNOWN and not attempt.command.forced:
-        # (A force goes by what was shown to a person: the difference that is there stays until it is written over.)
+        # (A force applies to the state that was shown: the known difference stays until it is overwritten.)
         document = attempt.document
         row = DocumentChange(
             document.id, document.status, document.qbo_id, seen.sync_token, document.content_hash, document.fields, seen.total,
             seen.balance,
             diverged=document.diverged, differences=document.differences, emailed=seen.emailed,
         )  # fmt: skip
-    # Held by a person's question until now (stuck): due again.
-    # What was refused for the company (its pace, its token) does not count against the document; all else does.
+    # If it was held as stuck until now, it is due again.
+    # A refusal for the company (pace, token) does not count as a failure; everything else does.
     failed = trigger not in (Trigger.REFUSED_ITEM, Trigger.OPERATOR_ABSENT)
     again = Requeue(attempt.command.id, due_in, failed=failed, reason=answer.reason if answer and answer.reason else None)
     return Commit(attempt=change, document=row, requeue=again)
@@ -375,9 +375,9 @@ def _stuck(attempt: Attempt, links: Links, now: datetime, answer: Answer | None)
         return Commit(attempt=change)
     decision = Decision(
         CommandState.HELD,
-        f"QuickBooks did not answer, and it cannot be known here whether request {attempt.request.requestid} had an effect."
+        f"QuickBooks did not answer, and it is unknown whether request {attempt.request.requestid} had an effect."
         + (f" The look-ups for it failed {attempt.looks_refused + 1} times. {answer.reason}" if answer else ""),
-        "Look for the document in QuickBooks: if it is not there, `qbo-writer held force`; if it is, it is found by itself.",
+        "Look for the document in QuickBooks: if it is not there, run `qbo-writer held force`; if it is, it will be found.",
         Code.CONFLICT,
     )
     releases = document.id if kinds.of(document.kind).waited_for else None

@@ -1,6 +1,6 @@
-"""The daily sweep: markers in QuickBooks that the ledger does not expect, documents that QuickBooks no longer has, retention.
+"""The daily sweep: unexpected markers in QuickBooks, documents missing there, retention.
 
-What it finds is told once, counted until it is mended, and never mended here: a person decides.
+Findings are published once, counted until they are resolved, and never corrected here: an operator decides.
 """
 
 import time
@@ -23,16 +23,16 @@ from qbo_writer.protocol.parts import Parts, Tenure
 
 log = telemetry.get_logger(__name__)
 
-RECENT_DAYS = 7  # what was made since then is compared each time
-PARTS = 28  # older documents: each is looked for once in so many days
+RECENT_DAYS = 7  # newer documents are compared each time
+PARTS = 28  # older documents are each looked up once in this many days
 AGAIN_SECONDS = 900.0  # after a failure
 FIX_UNKNOWN = (
-    "A person may have copied a document with its memo: take the marker out of the copy. "
-    "After a restored database: let its source send it again; it is adopted then, not made again."
+    "Somebody may have copied a document with its memo: remove the marker from the copy. "
+    "After a database restore: let its source send it again; it is then adopted, not created again."
 )
-FIX_DOUBLE = "Compare both; delete the wrong one, or take the marker out of its memo."
-FIX_NOT_EXPECTED = "QuickBooks kept what it had refused: delete it, or release or send the document again, which adopts it."
-FIX_MISSING = "Somebody deleted it: the next version is held; then force it (it is made again) or drop it."
+FIX_DOUBLE = "Compare both; delete the wrong one, or remove the marker from its memo."
+FIX_NOT_EXPECTED = "QuickBooks saved what it had refused: delete it, or release or send the document again, which adopts it."
+FIX_MISSING = "Somebody deleted it: the next version will be held; then force it (it is created again) or drop it."
 
 
 class Sweeper:
@@ -45,15 +45,15 @@ class Sweeper:
         self._kinds = {parts.forms.entity_of(kind): kind for kind in LedgerKind}
 
     def soon(self) -> None:
-        """Look at the next round whether a sweep is due."""
+        """Check in the next round whether a sweep is due."""
         self._next = time.monotonic()
 
     def due(self) -> bool:
-        """Whether to look whether a sweep is due; cheap."""
+        """Whether to check if a sweep is due; cheap."""
         return not self._busy and time.monotonic() >= self._next
 
     async def run(self, tenure: Tenure, token: AccessToken) -> None:
-        """Sweep, if the last one (of whichever writer) is old enough."""
+        """Sweep, if the last one (by any writer) is old enough."""
         self._busy, self._next = True, time.monotonic() + AGAIN_SECONDS
         try:
             row, now = await self.parts.ledger.realms.read(self.realm), await self.parts.ledger.commands.now()
@@ -74,14 +74,14 @@ class Sweeper:
             self._busy = False
 
     async def _alone(self, error: HaltError, token: AccessToken) -> LookupFailed:
-        """Whether a halting code concerns the sweep's own reads: then posting goes on. Raises HaltError where it does not."""
+        """Return why, if a halting code concerns only the sweep's reads: posting goes on. Else raise HaltError."""
         try:
             return await self._feeder.sender.serving.refused_alone(error, token)
         except LookupFailed as other:
             return other
 
     async def prune(self, tenure: Tenure) -> None:
-        """Forget what is old: the chain of the attempts log stays verifiable, commands stay."""
+        """Delete what is old; the attempts log stays verifiable, and commands stay."""
         settings = self.parts.settings
         entries = await self.parts.ledger.attempts.prune_log(self.realm, settings.log_keep_days)
         attempts = await self.parts.ledger.attempts.prune_attempts(self.realm, tenure.fencing_token, settings.attempts_keep_days)
@@ -89,7 +89,7 @@ class Sweeper:
             log.info("ledger.pruned", realm=self.realm, log_entries=entries, attempts=attempts)
 
     async def sweep(self, tenure: Tenure, token: AccessToken) -> list[Discrepancy]:
-        """Compare once; return what is new. Raises LookupFailed: then nothing is kept, and it is done again."""
+        """Compare once; return what is new. Raises LookupFailed: then nothing is stored, and the sweep is repeated."""
         since = datetime.now(UTC) - timedelta(days=RECENT_DAYS)
         found: list[Discrepancy] = []
         missing: list[DocumentState] = []
@@ -99,7 +99,7 @@ class Sweeper:
             for entity in self.parts.forms.documents:
                 try:
                     too_much, gone = await self._compared(entity, since, token)
-                except (HaltError, LookupFailed) as error:  # the other kinds are compared all the same
+                except (HaltError, LookupFailed) as error:  # the other kinds are still compared
                     refused.note(entity, await self._feeder.sender.serving.refused_alone(error, token))
                     continue
                 found, missing = found + too_much, missing + gone
@@ -123,31 +123,31 @@ class Sweeper:
         return fresh
 
     async def _compared(self, entity: str, since: datetime, token: AccessToken) -> tuple[list[Discrepancy], list[DocumentState]]:
-        """Compare one kind: what is too much in QuickBooks, and what is missing there. Raises LookupFailed, HaltError."""
+        """Compare one kind: extra and missing documents in QuickBooks. Raises LookupFailed, HaltError."""
         seen, odd = await self.parts.books.created(self.realm, entity, since, token)
         for error in odd:
             log.warning("entity.unreadable", realm=self.realm, error=error)
         return await self._not_ours(seen, token), await self._missing(entity, {s.qbo_id for s in seen}, since, token)
 
-    # ------------------------------------------------------------------------------------------------- what is too much
+    # -------------------------------------------------------------------------------------------------- extra documents
 
     async def _not_ours(self, seen: Sequence[BooksEntity], token: AccessToken) -> list[Discrepancy]:
-        """Whatever carries a marker and is not the document that the ledger knows for it."""
+        """Return documents with a marker that are not the ones that the ledger knows for it."""
         marked = [s for s in seen if s.marker]
-        # The ledger is read after QuickBooks: what was posted between the two is known, or its attempt is open.
+        # The ledger is read after QuickBooks: a document posted in between is known, or its attempt is open.
         ledger = await self.parts.ledger.sweeps.marked(self.realm, list({s.marker for s in marked if s.marker}))
         suspects = [s for s in marked if _unexpected(s, ledger.get(s.marker or ""))]
         found = []
         for s in suspects:
-            now = await self.parts.books.read(self.realm, s.entity, s.qbo_id, token)  # a query may show what is gone
+            now = await self.parts.books.read(self.realm, s.entity, s.qbo_id, token)  # a query may show deleted documents
             if now is not None and now.marker == s.marker:
                 found.append(discrepancy(now, ledger.get(s.marker or "")))
         return found
 
-    # -------------------------------------------------------------------------------------------------- what is missing
+    # ------------------------------------------------------------------------------------------------- missing documents
 
     async def _missing(self, entity: str, there: set[str], since: datetime, token: AccessToken) -> list[DocumentState]:
-        """Documents of the ledger that QuickBooks no longer has. A query is a hint only; reading by Id decides."""
+        """Return documents that QuickBooks no longer has. A query is only a hint; a read by Id decides."""
         part = datetime.now(UTC).toordinal() % PARTS
         document = await self.parts.ledger.sweeps.to_look_for(self.realm, self._kinds[entity], since, part, PARTS)
         there = there | await self.parts.books.present(
@@ -162,7 +162,7 @@ class Sweeper:
     async def _read(
         self, entity: str, qbo_id: str, token: AccessToken, refused: "_Refused"
     ) -> BooksEntity | Literal["refused"] | None:
-        """Read by Id, unless QuickBooks refuses that for the kind. Raises LookupFailed, HaltError: then nothing is answered."""
+        """Read by Id; "refused" if QuickBooks refuses that for the kind. Raises LookupFailed, HaltError for the whole company."""
         if entity in refused.found:
             return "refused"
         try:
@@ -174,7 +174,7 @@ class Sweeper:
     async def _what_they_paid(
         self, missing: Sequence[DocumentState], token: AccessToken, refused: "_Refused"
     ) -> list[DocumentState]:
-        """Of the bills whose payments are missing, those that are missing, too, and that this sweep would not have looked for."""
+        """Return bills of missing payments that are missing, too, and that this sweep would not have checked."""
         ids = {k.id for k in missing}
         of_payments = (await self._feeder.bills_of(missing)).values()
         bills = [
@@ -183,10 +183,10 @@ class Sweeper:
         entity = self.parts.forms.entity_of
         return [b for b in bills if await self._read(entity(b.kind), b.qbo_id or "", token, refused) is None]
 
-    # ------------------------------------------------------------------------------------------------------------- mended
+    # ----------------------------------------------------------------------------------------------------------- resolved
 
     async def _mended(self, found: Sequence[Discrepancy], token: AccessToken, refused: "_Refused") -> list[Discrepancy]:
-        """Of what was found before and not now: what is really gone, adopted or decided."""
+        """Return earlier findings, not found now, that are really gone, adopted or decided."""
         keys = {(d.what, d.entity, d.qbo_id) for d in found}
         before = [d for d in await self.parts.ledger.sweeps.discrepancies(self.realm) if (d.what, d.entity, d.qbo_id) not in keys]
         decided = await self.parts.ledger.sweeps.decided([d.document_id for d in before if d.document_id and d.what == "missing"])
@@ -210,7 +210,7 @@ class Sweeper:
 
 @dataclass
 class _Refused:
-    """The kinds that QuickBooks refuses to show in this sweep: what was found about them before stays as it was."""
+    """The kinds that QuickBooks refused to show in this sweep: earlier findings about them stay unchanged."""
 
     realm: str
     before: Mapping[str, Refusal]
@@ -218,13 +218,13 @@ class _Refused:
     found: dict[str, Refusal] = field(default_factory=dict)
 
     def note(self, entity: str, why: LookupFailed) -> None:
-        """Keep it for `status`."""
+        """Store it for `status`."""
         self.found[entity] = feed_refusals.again(self.before.get(entity), self.now, self.now, why.words, why.fix)
         log.error("sweep.refused", realm=self.realm, entity=entity, error=why.words[:200])
 
 
 def _unexpected(seen: BooksEntity, ours: MarkedDocument | None) -> bool:
-    """Whether what QuickBooks shows is not the document that the ledger knows, and no open request explains it."""
+    """Whether QuickBooks shows another document than the ledger knows, not explained by an open request."""
     return ours is None or (ours.document.qbo_id != seen.qbo_id and not ours.open)
 
 
@@ -237,16 +237,16 @@ def _gone(entity: str, document: DocumentState) -> Discrepancy:
 
 
 def discrepancy(seen: BooksEntity, ours: MarkedDocument | None) -> Discrepancy:
-    """Say what is wrong with a document that carries a marker and is not the one that the ledger knows for it."""
+    """Return the discrepancy of a document with a marker that is not the one the ledger knows for it."""
     entity, id_ = seen.entity, seen.qbo_id
     if ours is None:
-        reason = f"{entity} {id_} in QuickBooks has a marker of bookrelay's that the ledger does not know."
+        reason = f"{entity} {id_} in QuickBooks has a bookrelay marker that the ledger does not know."
         return Discrepancy("unknown_marker", entity, id_, seen.doc_number, reason, FIX_UNKNOWN, marker=seen.marker)
     document = ours.document
     if document.live:
         what, fix = "double", FIX_DOUBLE
-        reason = f"QuickBooks holds a second {entity} ({id_}) of one document: the ledger knows {document.qbo_id}."
+        reason = f"QuickBooks has a second {entity} ({id_}) for the same document: the ledger knows {document.qbo_id}."
     else:
         what, fix = "not_expected", FIX_NOT_EXPECTED
-        reason = f"{entity} {id_} is in QuickBooks, but the ledger knows nothing there for its document."
+        reason = f"{entity} {id_} is in QuickBooks, but according to the ledger its document is not."
     return Discrepancy(what, entity, id_, seen.doc_number, reason, fix, document.id, None, document.source, document.source_key)

@@ -1,4 +1,4 @@
-"""The states of an attempt as data: protocol.md's table, row by row. Pure; a transition that the table lacks cannot be made."""
+"""The states of an attempt as data: protocol.md's table, row by row. Pure; other transitions are impossible."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from qbo_writer.ledger.records import Sent
 
 
 class Trigger(StrEnum):
-    """What happens to an attempt. A conflict and a found marker are read by Id first; (a) to (d) say what was read."""
+    """What happens to an attempt. After a conflict or a found marker the entity is read by Id; (a) to (d) are the results."""
 
     DUE = "the newest recorded version is due and needs a request"
     SUCCESS = "success"
@@ -30,14 +30,14 @@ class Trigger(StrEnum):
     ABSENT_BATCH_ITEM = "within W: an item of a batch, 'absent' after the wait"
     ABSENT_AFTER_WINDOW = "after W: 'absent', or by Id still as we knew it, after the wait"
     LOOKS_REFUSED = "QuickBooks refused the look-ups for it too often"
-    UNBOUNDED = "the bounds cannot be relied on in this realm"
-    REFUSED_ITEM = "an item of a batch was refused alone: nothing was done for it, and the batch cannot be repeated for it"
+    UNBOUNDED = "the bounds are unreliable in this realm"
+    REFUSED_ITEM = "one item of a batch was refused: nothing was done for it, and the batch cannot be repeated for it"
     BATCH_ERROR = "a definitive error for a whole batch, and every earlier send was answered: nothing was done"
-    OPERATOR_ABSENT = "a person says that it had no effect, after the wait"
+    OPERATOR_ABSENT = "an operator says that it had no effect, after the wait"
 
 
 class Action(StrEnum):
-    """What stands in the same commit."""
+    """What is in the same commit."""
 
     JOURNAL = "journal the attempt"
     SETTLE = "document, end, event"
@@ -45,11 +45,11 @@ class Action(StrEnum):
     NOTE_REFUSAL = "note that the latest send was answered"
     NOTE_SILENCE = "silent_at, ambiguous"
     NOTE_LOST = "lost, ambiguous"
-    RESEND = "last_sent_at, before it leaves again"
-    CLAIM_AFRESH = "attempt closed without an end; the newest version is claimed anew"
+    RESEND = "last_sent_at, before it is sent again"
+    CLAIM_AFRESH = "attempt closed without an end; the newest version is claimed again"
     HOLD_DIVERGED = "end held, document diverged, event"
     GONE = "a delete or void: retracted; an update: held; a create: as silence"
-    HOLD_STUCK = "end held, event; the attempt stays open until a person decides"
+    HOLD_STUCK = "end held, event; the attempt stays open until an operator decides"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ TRANSITIONS: Mapping[tuple[AttemptState | None, Trigger], Transition] = {
     (None, Trigger.DUE): Transition(_SENDING, Action.JOURNAL),
     (_SENDING, Trigger.SUCCESS): Transition(_RESOLVED, Action.SETTLE),
     (_SENDING, Trigger.REFUSAL): Transition(_SENDING, Action.NOTE_REFUSAL),
-    # The model resolves a refused, ambiguous attempt as it does an unknown one; here it is one.
+    # The model treats a refused, ambiguous attempt like an unknown one; here it becomes unknown.
     (_SENDING, Trigger.REFUSAL_AFTER_SILENCE): Transition(_UNKNOWN, Action.NOTE_SILENCE),
     (_SENDING, Trigger.RESEND_REFUSED): Transition(_SENDING, Action.RESEND),
     (_SENDING, Trigger.ERROR): Transition(_RESOLVED, Action.REJECT),
@@ -94,11 +94,11 @@ TRANSITIONS: Mapping[tuple[AttemptState | None, Trigger], Transition] = {
 
 
 class NoSuchTransition(Exception):  # noqa: N818
-    """The protocol's table has no such row: a defect in the writer, never a state of the books."""
+    """The protocol's table has no such row: a bug in the writer, whatever is in QuickBooks."""
 
 
 def transition(state: AttemptState | None, trigger: Trigger) -> Transition:
-    """Return the row of the table; raise NoSuchTransition where it has none."""
+    """Return the row of the table; raise NoSuchTransition if there is none."""
     try:
         return TRANSITIONS[(state, trigger)]
     except KeyError:
@@ -110,7 +110,7 @@ def transition(state: AttemptState | None, trigger: Trigger) -> Transition:
 
 @dataclass(frozen=True)
 class Waits:
-    """X, S, W and the ways to treat silence, by protocol.md's letters."""
+    """X, S and W, named as in protocol.md."""
 
     transit: timedelta
     staleness: timedelta
@@ -125,7 +125,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class Realm:
-    """What is known of a company's QuickBooks."""
+    """What is known about a company's QuickBooks."""
 
     requestid_proven: bool = False
     batch_proven: bool = False
@@ -133,47 +133,47 @@ class Realm:
 
 
 class Move(StrEnum):
-    """What to do with an open attempt next."""
+    """What to do next with an open attempt."""
 
     RESEND = "resend"
-    LOOK = "look up"  # found counts at once, absent does not count yet
+    LOOK = "look up"  # found counts at once, "absent" does not count yet
     LOOK_COUNTS = "look up, absent counts"
     HOLD = "hold"
 
 
 def absent_counts_at(sent: Sent, waits: Waits) -> datetime:
-    """From when on "absent" counts: Q after the silence, or Q' after the token's end where a sender was lost."""
+    """Return when "absent" counts: Q after the silence, or Q after the token expires if a sender was lost."""
     silent = sent.silent_at or sent.last_sent_at
     if not sent.lost and sent.silent_at is not None:
         return silent + waits.q
-    # A late copy can leave as long as its access token lives.
+    # A late copy can be sent until its access token expires.
     return max(silent, sent.token_expires_at) + waits.q
 
 
 def late_copies_dead_at(sent: Sent, waits: Waits) -> datetime:
-    """From when on no copy of the request can take effect: before that an operator's "nothing there" does not count."""
+    """Return when no copy of the request can take effect any more: before, an operator's "not there" does not count."""
     return absent_counts_at(sent, waits) - waits.staleness
 
 
 def window_ends_at(sent: Sent, realm: Realm, waits: Waits) -> datetime:
-    """When resends end: W after the first send."""
+    """Return when resends end: W after the first send."""
     return sent.first_sent_at + (waits.window_proven if proven(sent, realm) else waits.window)
 
 
 def proven(sent: Sent, realm: Realm) -> bool:
-    """Whether the envelope of this attempt can be repeated at once."""
+    """Whether this attempt's envelope can be repeated at once."""
     return realm.requestid_proven and (realm.batch_proven or not sent.in_batch)
 
 
 def next_move(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> tuple[Move, Trigger | None]:
-    """What the protocol says about an open attempt that nobody is sending now; with the row if it is a resend.
+    """Return the next move for an open attempt that is not being sent, with the row if it is a resend.
 
-    `repeat` False: it was sent often enough; from now on it is only looked for, as after W.
+    `repeat` False: it was sent often enough; from now on it is only looked up, as after W.
     """
     if sent.refused and not sent.ambiguous:
         return Move.RESEND, Trigger.RESEND_REFUSED
     in_window = repeat and now <= window_ends_at(sent, realm, waits)
-    # An update of a batch leaves its batch only when absent counts: other items of it may be there.
+    # An update leaves its batch only when "absent" counts: other items of the batch may be there.
     repeatable = sent.operation is not Operation.CREATE and not sent.in_batch
     if in_window and (repeatable or proven(sent, realm)):
         return Move.RESEND, Trigger.RESEND_SAFE
@@ -184,14 +184,14 @@ def next_move(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: 
 
 
 def trigger_when_absent(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> Trigger:
-    """Which row "absent" leads to, once it counts; `repeat` False: it was sent often enough."""
+    """Return the trigger once "absent" counts; `repeat` False: it was sent often enough."""
     if not repeat or now > window_ends_at(sent, realm, waits):
         return Trigger.ABSENT_AFTER_WINDOW
     return Trigger.ABSENT_BATCH_ITEM if sent.in_batch else Trigger.ABSENT_IN_WINDOW
 
 
 class Envelope(StrEnum):
-    """What an answer is about."""
+    """What an answer is for."""
 
     SINGLE = "a request of its own"
     ITEM = "an item of a batch"
@@ -199,10 +199,10 @@ class Envelope(StrEnum):
 
 
 def trigger_of_answer(kind: AnswerKind, *, ambiguous: bool, envelope: Envelope = Envelope.SINGLE) -> Trigger | None:
-    """Which row an answer leads to; None for a conflict: it is read by Id first.
+    """Return the trigger for an answer; None for a conflict: the entity is read by Id first.
 
-    A batch can be repeated as a whole only, so an item that is refused alone is claimed afresh. An error for a whole batch says
-    that nothing was done, but nothing about its single items; a conflict for a whole batch says nothing.
+    A batch can only be repeated whole, so an item that is refused alone is claimed afresh. An error for a whole batch says
+    that nothing was done, but nothing about single items; a conflict for a whole batch says nothing.
     """
     if envelope is Envelope.BATCH and kind is AnswerKind.CONFLICT:
         return Trigger.SILENCE

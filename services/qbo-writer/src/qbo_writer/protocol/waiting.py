@@ -1,4 +1,4 @@
-"""A document that names another one of ours waits until that is in the books, says for what, and is put aside at last. Pure."""
+"""A document that refers to another of ours waits until that is in QuickBooks, and is held in the end. Pure."""
 
 from bookrelay.errors import Code
 
@@ -9,18 +9,18 @@ from qbo_writer.ledger.records import DocumentState
 
 
 def waits_for(document: DocumentState, named: Named, there: DocumentState | None) -> Decision:
-    """Return what a document waits for: `there` is what is known of the one that it names, if anybody has asked for that."""
+    """Return what a document waits for; `there`: what is known of the document that it refers to, if anything."""
     word = kinds.of(named.kind).word
     which = f"the {word} {named.source_key!r}" + (f" of source {named.source!r}" if named.source != document.source else "")
     state = {
-        DocumentStatus.VOIDED: "was withdrawn: in QuickBooks it is voided",
+        DocumentStatus.VOIDED: "was withdrawn (voided in QuickBooks)",
         DocumentStatus.GONE: "was deleted in QuickBooks",
     }.get(there.status if there else DocumentStatus.NOTHING, "is not in QuickBooks yet")
     return Decision(
         CommandState.WAITING,
-        f"It names {which}, which {state}.",
-        f"It goes on by itself when the {word} is posted; if that will not come, correct at the source what this one names, or "
-        "withdraw it.",
+        f"It refers to {which}, which {state}.",
+        f"Posting resumes automatically when the {word} is posted. If it will not be, correct the reference at the source, or "
+        "withdraw this document.",
         Code.MAPPING_MISSING,
         awaits=named,
     )

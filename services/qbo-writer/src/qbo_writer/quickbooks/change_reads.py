@@ -1,4 +1,4 @@
-"""What changed in QuickBooks: the change feed, and pages of what was last updated since."""
+"""Reads what changed in QuickBooks: the change feed, and pages of updated entities."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,20 +16,20 @@ from qbo_writer.quickbooks.transport import ReadRefused
 
 log = telemetry.get_logger(__name__)
 
-CDC_CAP = 1000  # objects in one answer of the change feed: at the cap something may be missing
-CDC_DAYS = 29  # it looks back 30 days
+CDC_CAP = 1000  # objects in one answer of the change feed; at the cap something may be missing
+CDC_DAYS = 29  # it reaches back 30 days
 _WITH_ACTIVE = frozenset({"Customer", "Vendor", "Employee", "Item", "Account", "Term", "Class", "Department"})
 
 
 class ChangeReads(Reads):
-    """Reads what somebody changed, ourselves included."""
+    """Reads changes, our own included."""
 
     async def changes(
         self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken
     ) -> list[BooksEntity | Deleted]:
-        """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap, which all entities share."""
+        """Read the change feed. Raises LookupFailed; FeedFull if the answer reached its cap, which all entities share."""
         if since < datetime.now(UTC) - timedelta(days=CDC_DAYS):
-            raise LookupFailed("the change feed looks back 30 days only")
+            raise LookupFailed("the change feed reaches back only 30 days")
         from_ = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         params = {"entities": ",".join(entities), "changedSince": from_}
         value = await self.get(realm, "/cdc", params, token, name="changes")
@@ -51,8 +51,8 @@ class ChangeReads(Reads):
     async def updated(self, realm: str, entity: str, since: datetime, start: int, token: AccessToken) -> UpdatedPage:
         """Read one page of what was last updated at `since` or later, oldest first. Raises LookupFailed.
 
-        The next page begins at the last time seen: what changes meanwhile moves behind it. Only within a second that fills a page
-        do pages go by row, with an overlap.
+        The next page begins at the last time seen: entities changed meanwhile move behind it. Only in a second that fills a page
+        are pages counted by row, with an overlap.
         """
         which = f"{ALL} and " if entity in _WITH_ACTIVE else ""
         statement = (
@@ -62,7 +62,7 @@ class ChangeReads(Reads):
         value = await self.get(realm, "/query", {"query": statement}, token, name="updated")
         response = value.get("QueryResponse")
         if not isinstance(response, dict):
-            raise LookupUnreadable("the answer to a query holds no QueryResponse")
+            raise LookupUnreadable("the answer to a query has no QueryResponse")
         rows = rows_of(response, entity)
         seen = tuple(_readable(realm, entity, rows))
         if len(rows) < PAGE:
@@ -70,7 +70,7 @@ class ChangeReads(Reads):
         try:
             last = datetime.fromisoformat(str(rows[-1]["MetaData"]["LastUpdatedTime"])).astimezone(UTC).replace(microsecond=0)
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise LookupUnreadable(f"a {entity} shows no LastUpdatedTime") from None
+            raise LookupUnreadable(f"a {entity} has no LastUpdatedTime") from None
         if last > since:
             return UpdatedPage(seen, (last, 1))
         return UpdatedPage(seen, (since, start + PAGE - OVERLAP))
@@ -81,7 +81,7 @@ def _gone(raw: Mapping[str, Any]) -> bool:
 
 
 def _readable(realm: str, entity: str, rows: Sequence[Mapping[str, Any]]) -> list[BooksEntity]:
-    """Read entities that somebody else may have made; one that cannot be read is told and left out, the others count."""
+    """Read entities that may be foreign; one that cannot be read is logged and left out."""
     seen, odd = mapping.readable(entity, rows)
     for error in odd:
         log.warning("entity.unreadable", realm=realm, error=error)

@@ -1,4 +1,4 @@
-"""QuickBooks' Accounting API (port `Books`), put together: it sends what it is given, once, and reads."""
+"""The client of QuickBooks' Accounting API (port `Books`): it sends what it is given, once, and reads."""
 
 import httpx
 
@@ -12,7 +12,7 @@ from qbo_writer.settings import WriterSettings
 
 
 class QboClient(Lookups, ChangeReads):
-    """The port to QuickBooks. Writes are paced by the caller, reads pace themselves."""
+    """The port to QuickBooks. Callers pace writes; reads pace themselves."""
 
     def __init__(
         self, settings: WriterSettings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None
@@ -21,7 +21,7 @@ class QboClient(Lookups, ChangeReads):
         self._writes = Writes(self.transport)
 
     async def send(self, request: Request, token: AccessToken) -> Answer:
-        """Send one journalled request; every outcome is an Answer, also a time-out."""
+        """Send one journalled request; every outcome is an Answer, including a time-out."""
         return await self._writes.send(request, token)
 
     async def send_batch(self, batch: BatchRequest, token: AccessToken) -> Answer | dict[str, Answer]:

@@ -1,4 +1,4 @@
-"""What a company is: its plan and preferences, read once and kept; read again after a day, or because of a refusal."""
+"""A company's facts: its plan and preferences, cached; read again after a day, or because of a refusal."""
 
 import asyncio
 import contextlib
@@ -16,21 +16,21 @@ from qbo_writer.ledger.companies import CompanyRows
 
 log = telemetry.get_logger(__name__)
 
-_AGAIN_SECONDS = 10.0  # between two reads of the company because of refusals
-_CHANGED_SECONDS = 120.0  # as long may a request that was prepared by older facts be on its way
+_AGAIN_SECONDS = 10.0  # between two reads caused by refusals
+_CHANGED_SECONDS = 120.0  # how long a request prepared by older facts may be on its way
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PLANS = {"simple start": "simple_start", "essentials": "essentials", "plus": "plus", "advanced": "advanced"}
 
 
 class Reads(Protocol):
-    """What is needed of the client."""
+    """The part of the client that is needed."""
 
     async def get(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> Any:
         """Read one address."""
 
 
 class Companies:
-    """What each company is."""
+    """The facts of each company."""
 
     def __init__(self, rows: CompanyRows, books: Reads, max_age_seconds: float) -> None:
         self._rows, self._books, self._max_age = rows, books, max_age_seconds
@@ -41,11 +41,11 @@ class Companies:
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def forget(self, realm: str) -> None:
-        """Read it again when it is needed next."""
+        """Read it again when it is next needed."""
         self._facts.pop(realm, None)
 
     async def facts(self, realm: str, token: AccessToken, *, max_age: float | None = None) -> CompanyFacts:
-        """Return plan and preferences; read once, kept in realms.company, read again after a day or `max_age` seconds."""
+        """Return plan and preferences, cached in realms.company; read again after a day or `max_age` seconds."""
         age = self._max_age
         age = age if max_age is None else min(age, max_age)
         cached, began = self._facts.get(realm), time.monotonic()
@@ -75,7 +75,7 @@ class Companies:
             return facts
 
     async def changed(self, realm: str, token: AccessToken) -> bool:
-        """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
+        """Read the facts again, because of a refusal; return whether they changed lately. Raises LookupFailed."""
         async with self._locks[(realm, "changed")]:
             if time.monotonic() >= self._again.get(realm, 0.0):
                 self._again[realm] = time.monotonic() + _AGAIN_SECONDS
@@ -83,7 +83,7 @@ class Companies:
         return time.monotonic() < self._changed.get(realm, float("-inf")) + _CHANGED_SECONDS
 
     async def _read_company(self, realm: str, token: AccessToken) -> CompanyFacts:
-        """Read plan and preferences; they are kept only where they can be read."""
+        """Read plan and preferences; they are stored only if they are readable."""
         info = await self._books.get(realm, f"/companyinfo/{realm}", {}, token)
         preferences = await self._books.get(realm, "/preferences", {}, token)
         if not isinstance(info.get("CompanyInfo"), dict) or not isinstance(preferences.get("Preferences"), dict):
@@ -103,9 +103,9 @@ class Companies:
 
 
 def facts_of(info: Mapping[str, Any], preferences: Mapping[str, Any]) -> CompanyFacts:
-    """Read plan and preferences; what is missing is taken as allowed: QuickBooks refuses what is not.
+    """Parse plan and preferences; what is missing is treated as allowed: QuickBooks refuses what is not.
 
-    Raises LookupUnreadable with the name of a property that is there and cannot be read, where nothing safe can be assumed.
+    Raises LookupUnreadable with the name of an unreadable property, if there is no safe assumption.
     """
     pairs = info.get("NameValue")
     values = {str(p.get("Name")): str(p.get("Value")) for p in (pairs if isinstance(pairs, list) else ()) if isinstance(p, dict)}
@@ -136,7 +136,7 @@ def _group(preferences: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _closing_date(accounting: Mapping[str, Any]) -> date | None:
-    """Return the date up to which the books are closed. One that cannot be read is not taken for none."""
+    """Return the date up to which the books are closed. An unreadable one is not treated as none."""
     text = str(accounting.get("BookCloseDate") or "")[:10]
     try:
         return date.fromisoformat(text) if text else None
@@ -145,7 +145,7 @@ def _closing_date(accounting: Mapping[str, Any]) -> date | None:
 
 
 def _currency(currencies: Mapping[str, Any]) -> str | None:
-    """Return the company's own currency where it keeps several."""
+    """Return the company's home currency if it uses several."""
     if not true(currencies.get("MultiCurrencyEnabled")):
         return None
     home = currencies.get("HomeCurrency")
@@ -161,7 +161,7 @@ def true(value: object) -> bool:
 
 
 def _json(value: Any) -> Any:
-    """Drop what JSONB cannot hold as it is (Decimals): only words and switches are needed."""
+    """Drop what JSONB cannot store as it is (Decimals): only words and switches are needed."""
     if not isinstance(value, dict):
         return value
     return {key: _json(item) for key, item in value.items() if isinstance(item, str | bool | int | dict) or item is None}

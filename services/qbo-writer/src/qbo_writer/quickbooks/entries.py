@@ -16,7 +16,7 @@ _NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that n
 
 
 def reference(entity: str, raw: Mapping[str, Any]) -> Reference:
-    """Return an entry as QuickBooks shows it."""
+    """Return an entry from QuickBooks' JSON."""
     name, used = (
         raw.get("DisplayName") if entity in NAME_SPACE else (raw.get("FullyQualifiedName") or raw.get("Name")),
         in_use(raw),
@@ -38,22 +38,22 @@ def to_keep(one: Reference, detail: Mapping[str, Any]) -> KeptEntry:
 
 
 def in_use(raw: Mapping[str, Any]) -> bool:
-    """Whether an entry is in use, as QuickBooks shows it."""
+    """Whether an entry is active, by QuickBooks' JSON."""
     return true(raw.get("Active", True))
 
 
 def full_name(raw: Mapping[str, Any]) -> str:
-    """Return the name below its parents; empty where QuickBooks shows none."""
+    """Return the full name with parents; empty if QuickBooks has none."""
     return own(str(raw.get("FullyQualifiedName") or ""), active=in_use(raw))
 
 
 def heads(entity: str, raw: Mapping[str, Any]) -> str | None:
-    """Return what an item heads, which no line can name; None for every other entry."""
+    """Return "category" or "bundle" for an item that no line can use; None for every other entry."""
     return _NO_LINES.get(str(raw.get("Type"))) if entity == "Item" else None
 
 
 def details(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What else an entry is found by (its short name, an account's number), and its type."""
+    """Return what else an entry is found by (its short name, an account's number), and its type."""
     found = {key: str(raw[key]) for key in (*ALSO, "Type") if raw.get(key)}
     if raw.get("DisplayName") and raw.get("FullyQualifiedName") not in (None, raw["DisplayName"]):
         found["FullyQualifiedName"] = full_name(raw)
@@ -61,31 +61,31 @@ def details(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def active(seen: BooksEntity) -> bool:
-    """Whether an entry is in use: inactive ones are kept by QuickBooks for ever."""
+    """Whether an entry is active: QuickBooks keeps inactive ones for ever."""
     return in_use(seen.raw)
 
 
 def reference_of(seen: BooksEntity) -> Reference:
-    """Return an entry as the cache keeps it."""
+    """Return an entry as cached."""
     return reference(seen.entity, seen.raw)
 
 
 def named(seen: BooksEntity, text: str) -> bool:
-    """Whether a text is the name of a customer, vendor or employee, and not only like it."""
+    """Whether a text is the name of a customer, vendor or employee, not just similar."""
     one = reference_of(seen)
     return means(text, texts(one.name, full_name(seen.raw), active=one.active))
 
 
 def same(name: str, text: str) -> bool:
-    """Whether a text is just this name: QuickBooks keeps no two that differ by case only."""
+    """Whether a text is this name, ignoring case: QuickBooks allows no two that differ only by case."""
     return name.strip().lower() == text.strip().lower()
 
 
 def best(entity: str, text: str, held: Sequence[tuple[Reference, str]]) -> Reference | None:
-    """Return whom a text means among those (each with its full name) whose names are alike: active ones and our kind first.
+    """Return the entry that a text means among similar names (each with its full name): active ones and our kind first.
 
-    Where it is the name of none, it may be another's. Of several active ones the one with just that name; where none has it,
-    nobody is guessed: it would be billed to a stranger.
+    If it is the name of none of them, it may mean another. Of several active ones the exact name wins; if none has it,
+    there is no guess, because it might bill a stranger.
     """
     if held and not any(means(text, texts(one.name, full, active=one.active)) for one, full in held):
         raise Alike(alike_only(entity, text, [one for one, _ in held]))

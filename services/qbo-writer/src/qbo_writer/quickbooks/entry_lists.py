@@ -1,4 +1,4 @@
-"""Lists that are read whole: items, accounts, terms, classes, locations, tax codes, payment methods."""
+"""Lists that are cached whole: items, accounts, terms, classes, locations, tax codes, payment methods."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from qbo_writer.quickbooks.survivors import KnownSurvivors
 
 log = telemetry.get_logger(__name__)
 
-_RELOAD_SECONDS = 60.0  # a list is read again for a name that it lacks, at most so often
+_RELOAD_SECONDS = 60.0  # the least time between two reads of a list because of a missing name
 Query = Callable[[str, str, AccessToken], Awaitable[list[dict[str, Any]]]]
 
 
@@ -27,11 +27,11 @@ class Entries:
 
     by_id: dict[str, Reference]
     by_name: dict[str, Reference]
-    loaded_at: float  # by the monotonic clock
+    loaded_at: float  # monotonic time
 
 
 class EntryLists:
-    """The lists of every company. Raises LookupFailed where one cannot be read."""
+    """The lists of every company. Raises LookupFailed if one cannot be read."""
 
     def __init__(self, rows: ReferenceRows, query: Query, max_age_seconds: float, survivors: KnownSurvivors) -> None:
         self._rows, self._query, self._max_age, self._survivors = rows, query, max_age_seconds, survivors
@@ -39,18 +39,18 @@ class EntryLists:
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def learn(self, realm: str, seen: BooksEntity) -> None:
-        """Take in an entry that was changed, where its list was read."""
+        """Update a changed entry, if its list is cached."""
         if read := self._read.get((realm, seen.entity)):
             put(read, reference(seen.entity, seen.raw), details(seen.raw))
 
     def forget(self, realm: str, entries: Collection[tuple[str, str]] | None) -> None:
-        """Read the lists that have these entries (entity, Id) again when they are needed; None: all."""
+        """Read the lists of these entries (entity, Id) again when next needed; None: all lists."""
         for key, read in list(self._read.items()):
             if key[0] == realm and (entries is None or any((key[1], id_) in entries for id_ in read.by_id)):
                 del self._read[key]
 
     async def find(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
-        """Find an entry of a list; a list that lacks it is read again, if it was not just read."""
+        """Find an entry of a list; a list without it is read again, unless it was just read."""
         folded, merged = fold(key), await self._survivors.of(realm)
         if by_id:
             key = merged.by_id.get((entity, key), key)
@@ -103,7 +103,7 @@ class EntryLists:
 
 
 def put(entries: Entries, one: Reference, more: Mapping[str, Any] | None = None) -> None:
-    """Full names come before short ones, active entries before inactive ones; an ambiguous short name finds nobody else's."""
+    """Add an entry. Full names take precedence over short ones, active over inactive ones; ambiguous ones do not match."""
     entries.by_id[one.qbo_id] = one
     for name in (one.name, *(str((more or {}).get(key) or "") for key in ALSO)):
         for text in texts(own(name, active=one.active), active=one.active):
@@ -115,5 +115,5 @@ def put(entries: Entries, one: Reference, more: Mapping[str, Any] | None = None)
 
 
 def fits(one: Reference) -> bool:
-    """Whether a line can name it."""
+    """Whether a line can use it."""
     return one.active and not one.heads

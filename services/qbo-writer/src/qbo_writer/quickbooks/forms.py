@@ -1,4 +1,4 @@
-"""The port's forms: QuickBooks' names of kinds, and the bodies of requests as `mapping` writes them."""
+"""The port `Forms`: QuickBooks' names of kinds, and request bodies as `mapping` writes them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,10 +10,10 @@ from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.redacting import redacted
 
-_WITNESS = "witness"  # bId of the second item, a query: executed if memory is kept for each item
+_WITNESS = "witness"  # bId of the second item, a query: executed if QuickBooks remembers each item
 _WITNESS_ITEM = f'{{"bId":"{_WITNESS}","Query":"select count(*) from Term"}}'  # noqa: S608
 _EXECUTED = "QueryResponse"
-# Names, notes, descriptions, addresses and messages can hold a person's name: only what cannot is kept.
+# Names, notes, descriptions, addresses and messages may name a person: only other fields are kept.
 _KEPT = frozenset(
     (
         *("Id", "SyncToken", "value", "TxnDate", "DueDate", "DocNumber", "DetailType", "TxnType", "TxnId", "PayType", "domain"),
@@ -54,7 +54,7 @@ class QboForms:
         return mapping.batch_body(items)
 
     def witnessed(self, item: BatchItem) -> tuple[str, BatchItem]:
-        """Return the body of a batch of this item and a query beside it."""
+        """Return the body of a batch with this item and a query."""
         witness = BatchItem(_WITNESS, replace(item.request, entity=_EXECUTED, operation=Operation.CREATE))
         return mapping.batch_body([item]).removesuffix("]}") + f",{_WITNESS_ITEM}]}}", witness
 
@@ -67,5 +67,5 @@ class QboForms:
         return redacted(body, _KEPT)
 
     def named(self, body: str) -> set[tuple[str, str]]:
-        """Return the entries of lists that a body names."""
+        """Return the list entries that a body refers to."""
         return mapping.named(body)

@@ -1,4 +1,4 @@
-"""Looking documents and names up, where an answer is missing or a name is needed: by number, by time, by name."""
+"""Looks up documents and names by number, by time or by name, if an answer is missing or a name is needed."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -13,12 +13,12 @@ from qbo_writer.quickbooks.reads import Reads
 from qbo_writer.quickbooks.statements import literal, numbered
 from qbo_writer.quickbooks.transport import Transport
 
-_CLOCKS = timedelta(minutes=5)  # how far our clock and QuickBooks' may be apart in a window of CreateTime
+_CLOCKS = timedelta(minutes=5)  # the greatest difference between our clock and QuickBooks', for windows of CreateTime
 NAME_SPACE = ("Customer", "Vendor", "Employee")
 
 
 class Lookups(Reads):
-    """Finds what carries our marker, or has a number or a name. What is not found may be there all the same: queries lag."""
+    """Finds entities by our marker, a number or a name. Entities that are not found may exist anyway: queries lag."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport)
@@ -35,9 +35,9 @@ class Lookups(Reads):
         name: str | None,
         token: AccessToken,
     ) -> list[BooksEntity]:
-        """Look up what carries our marker (or, for names, has this name): by DocNumber, then by MetaData.CreateTime.
+        """Look up the entity with our marker (for names, with this name): by DocNumber, then by MetaData.CreateTime.
 
-        A number alone is not enough for "absent": QuickBooks may have given another, or a person changed it. Also returns a
+        A number alone cannot show "absent": QuickBooks may have set another, or somebody changed it. Also returns a
         document with this DocNumber and another marker: the caller decides. Raises LookupFailed.
         """
         if name is not None:
@@ -56,7 +56,7 @@ class Lookups(Reads):
         return found + [one for one in (mapping.seen(entity, raw) for raw in window) if one.qbo_id not in known]
 
     async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[BooksEntity]:
-        """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
+        """Return the documents of a kind with one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
         found: list[BooksEntity] = []
         for condition in numbered(sorted(numbers)):
             rows = await self.query(realm, f"select * from {entity} where DocNumber {condition}", token)  # noqa: S608
@@ -66,10 +66,10 @@ class Lookups(Reads):
     async def find_marked(
         self, realm: str, entity: str, numbers: Mapping[str, str | None], since: datetime, token: AccessToken
     ) -> dict[str, BooksEntity]:
-        """Look up many documents at once: `numbers` are their markers, each with the number that it was sent with, if any.
+        """Look up many documents at once; `numbers`: their markers, each with the number that it was sent with, if any.
 
-        By numbers, many in a query; for those that no number shows, one window of MetaData.CreateTime for all of them. Only one
-        page is kept in memory. Return by marker what was found; raises LookupFailed.
+        First by number, many in a query; for the rest one window of MetaData.CreateTime for all of them. Only one
+        page is kept in memory. Returns what was found, by marker. Raises LookupFailed.
         """
         found: dict[str, BooksEntity] = {}
 
@@ -92,9 +92,9 @@ class Lookups(Reads):
     async def find_names(
         self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAME_SPACE
     ) -> list[BooksEntity]:
-        """Return who holds a name or one like it, inactive ones (behind whose name " (deleted)" is shown) included.
+        """Return the entries with a name or a similar one, including inactive ones (shown with " (deleted)" appended).
 
-        Customers, vendors and employees share one name space. A full name ("Parent:Child") finds the entry below its parent.
+        Customers, vendors and employees share one name space. A full name ("Parent:Child") finds a sub-entry.
         """
         rows = await asyncio.gather(*(self._names.rows(realm, entity, last(name), token) for entity in entities))
         return [
@@ -106,7 +106,7 @@ class Lookups(Reads):
 
 
 def _texts(raw: Mapping[str, Any]) -> list[str]:
-    """Return the texts that mean a customer, vendor or employee."""
+    """Return the texts that match a customer, vendor or employee."""
     active = str(raw.get("Active", True)).lower() == "true"
     names = (str(raw.get(key) or "") for key in ("DisplayName", "FullyQualifiedName"))
     return texts(*(own(name, active=active) for name in names), active=active)

@@ -1,6 +1,6 @@
-"""Contents to QuickBooks JSON and back. Pure; amounts are written from Decimal, digit by digit, and never pass through float.
+"""Converts contents to QuickBooks JSON and back. Pure; amounts are Decimals and never pass through float.
 
-What differs from kind to kind is in `documents`.
+What is specific to a kind is in `documents`.
 """
 
 import json
@@ -35,9 +35,9 @@ def wanted(
     kind: LedgerKind, content: AnyContent, resolved: Resolved, policy: Policy, doc_number: str | None, marker: str,
     currency: str | None = None,
 ) -> DesiredDocument:  # fmt: skip
-    """Map any content (names included). `doc_number` None lets QuickBooks number the document.
+    """Map any content, including names. `doc_number` None lets QuickBooks number the document.
 
-    `currency` is the ISO code of a company that keeps several, else None: there a document must name its own (2020).
+    `currency`: the ISO code, for a company with several currencies, where a document must name its own (2020); else None.
     """
     form = documents.of(kind)
     draft = Draft(kind, form.entity, resolved.ids, policy, doc_number, marker)
@@ -56,7 +56,7 @@ def create_body(wanted: DesiredDocument) -> str:
 
 
 def update_body(wanted: DesiredDocument, qbo_id: str, sync_token: str) -> str:
-    """Return the body of a sparse update that names every owned field, so that what was removed is cleared."""
+    """Return the body of a sparse update with every field that we own, so that removed ones are cleared."""
     head = {"Id": qbo_id, "SyncToken": sync_token, "sparse": True}
     return dumps({**head, **wanted.body_fields, **wanted.cleared})
 
@@ -90,7 +90,7 @@ def _batch_item(item: BatchItem) -> str:
 
 
 def dumps(value: Any) -> str:
-    """Write JSON with Decimals as the numbers they are. A float is refused."""
+    """Write JSON with Decimals as exact numbers. Floats are refused."""
     if isinstance(value, str):
         return encode_basestring(value)
     if isinstance(value, dict):
@@ -105,7 +105,7 @@ def dumps(value: Any) -> str:
 
 
 def named(body: str) -> set[tuple[str, str]]:
-    """Return the list entries (entity, Id) that a request's body names."""
+    """Return the list entries (entity, Id) that a request body refers to."""
     found: set[tuple[str, str]] = set()
 
     def walk(value: Any) -> None:
@@ -134,7 +134,7 @@ _REFS = {
 
 
 def marker_of(entity: str, raw: Mapping[str, Any]) -> str | None:
-    """Return the marker that an entity carries, as `seen` reads it; much cheaper."""
+    """Return an entity's marker, as `seen` reads it, but much cheaper."""
     markers = _marked(entity, raw)[1]
     return markers[-1] if markers else None
 
@@ -145,9 +145,9 @@ def _marked(entity: str, raw: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 
 def seen(entity: str, raw: Mapping[str, Any]) -> BooksEntity:
-    """Read an entity as QuickBooks shows it. Lines that the server adds (SubTotal) are ignored.
+    """Read an entity from QuickBooks' JSON. Lines that QuickBooks adds (SubTotal) are ignored.
 
-    Whatever is odd in it is read as text or left out, and so differs from ours; raises LookupUnreadable for an odd amount.
+    Malformed parts are read as text or left out, and so differ from ours; raises LookupUnreadable for a malformed amount.
     """
     note, markers = _marked(entity, raw)
     total, balance = _amount(entity, raw, "TotalAmt", raw), _amount(entity, raw, "Balance", raw)
@@ -176,7 +176,7 @@ def seen(entity: str, raw: Mapping[str, Any]) -> BooksEntity:
 
 
 def readable(entity: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[BooksEntity], list[str]]:
-    """Read many; return beside them what is wrong with each that cannot be read."""
+    """Read many entities; also return the errors of those that cannot be read."""
     found, odd = list[BooksEntity](), list[str]()
     for raw in rows:
         try:
@@ -207,7 +207,7 @@ def _fields(entity: str, raw: Mapping[str, Any], memo: str) -> dict[str, str]:
     return fields
 
 
-_LINKED = {"bill": "bill", "invoice": "invoice", "creditmemo": "credit_memo"}  # what payments are for
+_LINKED = {"bill": "bill", "invoice": "invoice", "creditmemo": "credit_memo"}  # what payments pay
 
 
 def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -227,7 +227,7 @@ def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def url(settings: WriterSettings, kind: LedgerKind, qbo_id: str, realm: str) -> str:
-    """Return the link to the document for people."""
+    """Return the document's web address."""
     return f"{settings.ui_url}/app/{documents.of(kind).page.format(qbo_id)}&companyId={realm}"
 
 
@@ -242,7 +242,7 @@ def _memo(note: str, markers: Sequence[str]) -> str:
 
 
 def _amount(entity: str, raw: Mapping[str, Any], name: str, of: Mapping[str, Any]) -> Decimal:
-    """Return a total. Of a document nothing safe can be assumed for one that cannot be read: what was paid is decided by it."""
+    """Return a total. An unreadable one raises for documents, because it decides what is paid."""
     value = decimal_of(of.get(name))
     if value.is_finite():
         return value

@@ -1,4 +1,4 @@
-"""What is missing in a company's lists, or cannot be used, in a bookkeeper's words, and what a person can do. Pure."""
+"""What is missing in a company's lists or cannot be used, in a bookkeeper's words, with the fix. Pure."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ class Missing(Exception):  # noqa: N818
 
 
 class Alike(Missing):
-    """There are entries that a text may mean, and none that it means."""
+    """There are similar entries, but none with this name."""
 
 
 class New(Exception):  # noqa: N818
@@ -32,14 +32,14 @@ class New(Exception):  # noqa: N818
 
 
 US_TAX = Unmapped(
-    "Its lines ask for tax codes that a US company cannot have on one document: an invoice has one sales tax, a bill none.",
-    "Name TAX or NON, or one and the same sales tax for all taxed lines of an invoice; for bills leave tax_code out.",
+    "Its lines have tax codes that cannot be combined in a US company: an invoice has one sales tax, a bill none.",
+    "Use TAX or NON, or the same sales tax code for all taxed lines of an invoice; leave tax_code out for bills.",
     Code.VALIDATION,
     at_source=True,
 )
 NO_DISCOUNTS = Unmapped(
     "The document has a discount, but the company does not use discounts.",
-    "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or take the discount off the lines.",
+    "Turn on discounts in QuickBooks (Account and settings > Sales > Sales form content), or deduct the discount from the lines.",
     by_facts=True,
 )
 NO_CLASSES = Unmapped(
@@ -49,7 +49,7 @@ NO_CLASSES = Unmapped(
 )
 NO_CLASSES_FOR_POLICY = Unmapped(
     "The company policy names a class for every document, but the company does not use classes.",
-    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or take class out of [defaults] in the "
+    "Turn on classes in QuickBooks (plan Plus, Account and settings > Advanced), or remove class from [defaults] in the "
     "company policy.",
     by_facts=True,
 )
@@ -60,7 +60,7 @@ NO_LOCATIONS = Unmapped(
 )
 NO_LOCATIONS_FOR_POLICY = Unmapped(
     "The company policy names a location for every document, but the company does not use locations.",
-    "Turn on locations in QuickBooks (Account and settings > Advanced), or take department out of [defaults] in the company "
+    "Turn on locations in QuickBooks (Account and settings > Advanced), or remove department from [defaults] in the company "
     "policy.",
     by_facts=True,
 )
@@ -75,27 +75,27 @@ NO_DEFAULT = {
     ),
 }
 NO_BANK_ACCOUNT = Unmapped(
-    "No bank account is set that pays bills.",
+    "No bank account is set for paying bills.",
     "Set QB_DEFAULT_BANK_ACCOUNT, or bank_account under [defaults] in the company policy.",
 )
 EMPTY = Unmapped("The name is empty.", "Give the customer or vendor a name at the source.", Code.VALIDATION, at_source=True)
 
 
 def wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
-    """Return why nothing is created under this name. What QuickBooks holds or the policy maps is found all the same."""
+    """Return why nothing is created under this name. Existing entries and mappings are still found."""
     if not fold(name):
         return EMPTY
     table = f"under [{TABLE[entity]}] in the company policy" if entity else "in the company policy"
     if what := no_name(name):
         return Unmapped(
-            f"{tidy(name)!r} is {what}, not the name of a customer or vendor: nobody is created under it.",
-            f"Write the name at the source, or map this text to a QuickBooks name {table}.",
+            f"{tidy(name)!r} is {what}, not the name of a customer or vendor: nothing is created under it.",
+            f"Correct the name at the source, or map this text to a QuickBooks name {table}.",
             Code.VALIDATION,
             at_source=True,
         )
     if ":" in name:
         return Unmapped(
-            f"QuickBooks has no entry with the full name {tidy(name)!r}, and a colon cannot stand in a new name.",
+            f"QuickBooks has no entry with the full name {tidy(name)!r}, and a new name cannot contain a colon.",
             "Create it in QuickBooks below its parent, change the name at the source, or map the name to a QuickBooks name "
             f"{table}.",
             Code.VALIDATION,
@@ -106,40 +106,40 @@ def wrong_name(name: str, entity: str | None = None) -> Unmapped | None:
 def several_alike(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
     names = " and ".join(f"{one.name!r} (Id {one.qbo_id})" for one in sorted(held, key=lambda one: one.qbo_id))
     return Unmapped(
-        f"{text!r} may be several {TABLE[entity]} in QuickBooks: {names}.",
+        f"{text!r} may mean several {TABLE[entity]} in QuickBooks: {names}.",
         f"Merge them or rename one in QuickBooks, or map {tidy(text)!r} to the Id of one under [{TABLE[entity]}] in the company "
         "policy.",
     )
 
 
 def alike_only(entity: str, text: str, held: Sequence[Reference]) -> Unmapped:
-    """Return why a text that is only like the names of these is neither taken for one of them nor made beside them."""
+    """Return why a text that is only similar to these names is neither matched nor created beside them."""
     name, word = tidy(text), WORD[entity]
     others = " and ".join(
         f"the {'' if one.active else 'inactive '}{WORD[one.entity]} {one.name!r} (Id {one.qbo_id})"
         for one in sorted(held, key=lambda one: one.qbo_id)
     )
     return Unmapped(
-        f"There is no {word} {name!r} in QuickBooks, but {others}, which may be meant: they differ in how a letter is spelled.",
-        f"If that is meant, map {name!r} to its Id under [{TABLE[entity]}] in the company policy, or spell the name alike at "
-        f"the source; if it is another, create the {word} {name!r} in QuickBooks.",
+        f"There is no {word} {name!r} in QuickBooks, only {others}, which may be meant: the spelling of a letter differs.",
+        f"If that is meant, map {name!r} to its Id under [{TABLE[entity]}] in the company policy, or use the same spelling at "
+        f"the source; if not, create the {word} {name!r} in QuickBooks.",
     )
 
 
 def unfit(found: Reference) -> Unmapped:
-    """Return why an entry that is there is not taken."""
+    """Return why an existing entry cannot be used."""
     word = WORD[found.entity]
     if found.heads:
         return Unmapped(
             f"{found.name!r} is a {found.heads} in QuickBooks, not a {word}.",
             f"Create the {word} in QuickBooks, or map the name under [{TABLE[found.entity]}] in the company policy.",
         )
-    another = "map to another one in the company policy" if found.entity in TABLE else "name another one at the source"
+    another = "map the name to another one in the company policy" if found.entity in TABLE else "name another one at the source"
     return Unmapped(f"The {word} {found.name!r} is inactive in QuickBooks.", f"Make it active in QuickBooks, or {another}.")
 
 
 def unmapped(entity: str, key: str) -> Unmapped:
-    """Return why what a document names is not found."""
+    """Return why a document's reference is not found."""
     if table := TABLE.get(entity):
         fix = f"Create it in QuickBooks, or map {key!r} under [{table}] in the company policy."
         return Unmapped(f"There is no {WORD[entity]} {key!r} in QuickBooks, and no mapping for it.", fix)
@@ -147,7 +147,7 @@ def unmapped(entity: str, key: str) -> Unmapped:
 
 
 def named_but_missing(entity: str, which: str) -> Unmapped:
-    """Return why an entry that the policy or a setting names is not taken: QuickBooks does not have it."""
+    """Return why an entry named by the policy or a setting is not found."""
     return Unmapped(
         f"The {WORD[entity]} {which}, which the company policy or a setting names, is not in QuickBooks.",
         "Create it in QuickBooks, or name another one in the company policy (or the setting) and restart.",
@@ -155,7 +155,7 @@ def named_but_missing(entity: str, which: str) -> Unmapped:
 
 
 def mapped_to_nothing(entity: str, name: str, qbo_id: str) -> Unmapped:
-    """Return why a party is not found by the Id that the policy maps its name to."""
+    """Return why a party is not found by the Id in the policy."""
     return Unmapped(
         f"{name!r} is mapped to {WORD[entity]} {qbo_id}, which QuickBooks does not have.",
         f"Correct it under [{TABLE[entity]}] in the company policy.",
@@ -165,13 +165,13 @@ def mapped_to_nothing(entity: str, name: str, qbo_id: str) -> Unmapped:
 def not_to_be_created(entity: str, name: str) -> Unmapped:
     word, table = WORD[entity], TABLE[entity]
     return Unmapped(
-        f"There is no {word} {tidy(name)!r} in QuickBooks, and the company policy (create_{table}) lets nobody be created.",
+        f"There is no {word} {tidy(name)!r} in QuickBooks, and the company policy (create_{table}) does not allow creating it.",
         f"Create the {word} in QuickBooks, or map the name under [{table}] in the company policy, or set create_{table} there.",
     )
 
 
 def taken(entity: str, name: str, found: Reference) -> Unmapped:
-    """Return why nobody is created under a name that another has, inactive or of another kind, and what a person can do."""
+    """Return why nothing is created under a name of an inactive entry or one of another kind, with the fix."""
     wanted, holder = WORD[entity], WORD[found.entity]
     if found.entity == entity:
         return Unmapped(

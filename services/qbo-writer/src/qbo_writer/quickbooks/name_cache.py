@@ -1,4 +1,4 @@
-"""The names of customers, vendors and employees: what was found is remembered, what is not there is believed for a while."""
+"""A cache of names of customers, vendors and employees: found names are kept, missing ones are trusted for a while."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ from qbo_writer.names import alike, last, own, resembles, texts
 from qbo_writer.quickbooks.entries import NAME_SPACE, active, best, details, full_name, kept, reference_of, same, to_keep
 from qbo_writer.quickbooks.name_lists import BELIEVED_SECONDS, NameLists, Pages
 
-_ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
-_LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has just answered
+_ABSENT_SECONDS = BELIEVED_SECONDS  # how long "no entry has this name" is trusted after a single look-up
+_LATELY_SECONDS = 300.0  # how long a query may lag behind an answer
 
 
 class Finds(Pages, Protocol):
@@ -22,11 +22,11 @@ class Finds(Pages, Protocol):
     async def find_names(
         self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAME_SPACE
     ) -> list[BooksEntity]:
-        """Return who holds a name, inactive ones included."""
+        """Return the entries with a name, including inactive ones."""
 
 
 class NameCache:
-    """The names of every company. Raises LookupFailed where they cannot be read, Missing where nobody can be guessed."""
+    """The names of every company. Raises LookupFailed if they cannot be read, Missing if a name is ambiguous."""
 
     def __init__(self, rows: ReferenceRows, books: Finds, max_age_seconds: float) -> None:
         self._rows, self._books, self._max_age = rows, books, max_age_seconds
@@ -34,7 +34,7 @@ class NameCache:
         self._doubted: set[tuple[str, str]] = set()  # realm, folded name: was refused under its Id, and is asked for by itself
         self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, exact text
         self._texts: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)  # realm, entity, folded: texts in _names
-        self._keys: dict[tuple[str, str, str], set[str]] = {}  # realm, entity, Id: the texts that are in _names
+        self._keys: dict[tuple[str, str, str], set[str]] = {}  # realm, entity, Id: texts in _names
         self._name_read_at: dict[tuple[str, str, str], float] = {}
         self._absent: dict[tuple[str, str, str], float] = {}
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -48,10 +48,10 @@ class NameCache:
         self.lists.forget(realm)
 
     async def doubt(self, realm: str, entries: Collection[tuple[str, str]]) -> None:
-        """Ask for these entries by themselves until they were read again.
+        """Look these entries up separately until they have been read again.
 
-        Without their rows the rest would pass for the whole, also after a restart, and a twin would be made: as entries that are
-        not active they stay.
+        Without their rows the rest would look complete, also after a restart, and a duplicate would be created: so they stay, as
+        inactive entries.
         """
         for entity, id_ in entries:
             self.drop(realm, entity, id_)
@@ -59,16 +59,16 @@ class NameCache:
         self._doubted.update((realm, folded) for folded in doubted)
 
     async def find(self, realm: str, entity: str, name: str, token: AccessToken) -> Reference | None:
-        """Return who holds the name: the active one of our kind, else the active one of another, else an inactive one."""
+        """Return the entry with the name: an active one of our kind, else an active one of another kind, else an inactive one."""
         key = (realm, entity, alike(name))
         if held := self._remembered(realm, entity, name):
             return held
-        async with self._locks[key]:  # thirty documents that name the same new customer ask once
+        async with self._locks[key]:  # thirty documents with the same new customer ask once
             if held := self._remembered(realm, entity, name):
                 return held
             if time.monotonic() < self._absent.get(key, 0.0):
                 return None
-            # A text that only looks like the name is compared with all that there are: somebody else may have just that name.
+            # A text that is only similar is compared with all entries: another one may have exactly that name.
             kept = [one for one in await self.kept_lately(realm, entity, key[2]) if same(one.name, name)]
             if kept:
                 self.take(realm, kept[0], name)
@@ -77,7 +77,7 @@ class NameCache:
                 listed = await self.among_all(realm, entity, name, key)
                 if listed is None or (listed.entity == entity and listed.active):
                     return listed
-                # Before somebody is refused because of it: what was made inactive or merged lately may show only by itself.
+                # Before refusing because of it: recently inactivated or merged entries may show only in a separate look-up.
             return await self._read_name(realm, entity, name, key, token)
 
     async def among_all(self, realm: str, entity: str, name: str, key: tuple[str, str, str]) -> Reference | None:
@@ -92,7 +92,7 @@ class NameCache:
         return found
 
     async def _keep_names(self, realm: str, entity: str, seen: Sequence[BooksEntity]) -> None:
-        """Keep a page of a list; what memory holds of these entries is looked up again."""
+        """Store a page of a list; these entries are dropped from memory and looked up again."""
         for one in seen:
             self.drop(realm, entity, one.qbo_id)
             self._drop_alike(realm, reference_of(one))
@@ -106,7 +106,7 @@ class NameCache:
                 self._texts[(realm, entity, alike(text))].discard(text)
 
     def _drop_alike(self, realm: str, one: Reference) -> None:
-        """An entry is there that texts may mean which were taken for another's name, without being just that."""
+        """Drop cached texts that were matched to another entry by similarity and may mean this one."""
         entity, folded = one.entity, alike(one.name)
         for text in list(self._texts.get((realm, entity, folded), ())):
             held = self._names[(realm, entity, text)]
@@ -127,7 +127,7 @@ class NameCache:
             others = tuple(other for other in NAME_SPACE if other != entity)
             seen += await self._books.find_names(realm, name, token, others)
         if not seen:
-            for other in NAME_SPACE:  # what we were told lately: a query may not show yet what was just made
+            for other in NAME_SPACE:  # known recently: a query may not show new entries yet
                 if kept := await self.kept_lately(realm, other, key[2], _LATELY_SECONDS):
                     return best(other, name, [(one, "") for one in kept])
             self._absent[key] = time.monotonic() + _ABSENT_SECONDS
@@ -135,7 +135,7 @@ class NameCache:
         found = best(entity, name, [(reference_of(one), full_name(one.raw)) for one in seen])
         if found and found.entity == entity and found.active:
             self._doubted.discard((realm, key[2]))
-            self.take(realm, found, name)  # a full name finds it next time, too
+            self.take(realm, found, name)  # a full name will find it next time, too
             raw = next(one.raw for one in seen if (one.entity, one.qbo_id) == (entity, found.qbo_id))
             await self._rows.keep(realm, [to_keep(found, details(raw))])
         return found
@@ -145,10 +145,10 @@ class NameCache:
         return [one for row in rows if alike((one := kept(row)).name) == folded]
 
     def take(self, realm: str, one: Reference, also: str | None = None) -> None:
-        """Remember an entry by its name, and by the text that it was asked for by."""
+        """Cache an entry under its name, and under the text that was looked up."""
         self.drop(realm, one.entity, one.qbo_id)  # renamed
         self._drop_alike(realm, one)
-        for entity in NAME_SPACE:  # one name space: who was refused because of it finds who has the name
+        for entity in NAME_SPACE:  # one name space: a refused name is now found under another kind
             for text in texts(one.name, active=one.active):
                 self._absent.pop((realm, entity, alike(text)), None)
         for text in {one.name, also or one.name} if one.active else ():

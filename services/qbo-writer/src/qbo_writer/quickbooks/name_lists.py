@@ -1,7 +1,7 @@
-"""The names that QuickBooks holds, kept whole: all customers, vendors and employees are read once, then what changed since.
+"""A complete copy of QuickBooks' names: all customers, vendors and employees are read once, then changes since.
 
-So a name is compared by our own rule with everything that is there, with signs that no query finds, too; and a backlog of new
-names costs a few reads, not three for each. A cache of facts: it needs no fence.
+So a name is compared by our own rule with all entries, including characters that queries do not find; and a backlog of new
+names costs a few reads instead of three each. A cache of facts: it needs no fencing.
 """
 
 import asyncio
@@ -16,42 +16,42 @@ from qbo_writer.domain import AccessToken, BooksEntity, LookupFailed, UpdatedPag
 from qbo_writer.ledger.references import ReferenceRows
 
 ENTITIES = ("Customer", "Vendor", "Employee")
-BELIEVED_SECONDS = 30.0  # how long what was read is believed to be all; a name made meanwhile is refused by 6240
-PAGES_AT_ONCE = 5  # of each list (5,000 entries); the rest when the next name is asked for
-UNFINISHED_SECONDS = 5.0  # until it is read on, or again after silence
-REFUSED_SECONDS = 60.0  # until it is read again after a refusal
-OVERLAP = timedelta(minutes=2)  # a query may lag behind what was just made
+BELIEVED_SECONDS = 30.0  # how long the copy is trusted as complete; a name created meanwhile is refused with 6240
+PAGES_AT_ONCE = 5  # of each list (5,000 entries); the rest at the next look-up of a name
+UNFINISHED_SECONDS = 5.0  # before reading continues, or is retried after silence
+REFUSED_SECONDS = 60.0  # before it is retried after a refusal
+OVERLAP = timedelta(minutes=2)  # a query may lag behind new entries
 
 
 class Pages(Protocol):
-    """What is needed of the client."""
+    """The part of the client that is needed."""
 
     async def updated(self, realm: str, entity: str, since: datetime, start: int, token: AccessToken) -> UpdatedPage:
         """Read one page of what was last updated at `since` or later, oldest first."""
 
 
-Keep = Callable[[str, str, Sequence[BooksEntity]], Awaitable[None]]  # company, entity, entries: into the cache
+Keep = Callable[[str, str, Sequence[BooksEntity]], Awaitable[None]]  # stores in the cache: company, entity, entries
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a list was read: as `Books.updated` goes on."""
+    """How far a list has been read, for `Books.updated`."""
 
     since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     start: int = 1
 
     @classmethod
     def of(cls, plain: dict[str, Any] | None) -> "Cursor":
-        """Read what was kept."""
+        """Read the stored form."""
         return cls(datetime.fromisoformat(plain["since"]), int(plain["start"])) if plain else cls()
 
     def plain(self) -> dict[str, Any]:
-        """Return what is kept."""
+        """Return the stored form."""
         return {"since": self.since.isoformat(), "start": self.start}
 
 
 class NameLists:
-    """Keeps the lists of every company whole."""
+    """Keeps the copies of every company's lists complete."""
 
     def __init__(self, rows: ReferenceRows, books: Pages, keep: Keep) -> None:
         self._rows, self._books, self._keep = rows, books, keep
@@ -60,9 +60,9 @@ class NameLists:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def whole(self, realm: str, token: AccessToken) -> bool:
-        """Read what is new; return whether the cache holds all names now: if not, a name is asked for by itself.
+        """Read changes; return whether the cache now has all names: if not, names are looked up separately.
 
-        Raises LookupFailed where a list had no answer, once: whoever waits behind does not read the same again.
+        Raises LookupFailed, once, if a list had no answer: waiting callers do not repeat the read.
         """
         async with self._locks[realm]:
             began = time.monotonic()
@@ -84,11 +84,11 @@ class NameLists:
             return False
 
     def forget(self, realm: str) -> None:
-        """Read everything again when the next name is asked for."""
+        """Read everything again at the next look-up of a name."""
         self._read_at.pop(realm, None)
 
     async def _read(self, realm: str, entity: str, cursor: Cursor, token: AccessToken) -> bool:
-        """Read pages to the end, so many at once at most; each is kept with how far it goes."""
+        """Read pages to the end, at most PAGES_AT_ONCE; each is stored with its position."""
         for _ in range(PAGES_AT_ONCE):
             page = await self._books.updated(realm, entity, cursor.since, cursor.start, token)
             if page.next:

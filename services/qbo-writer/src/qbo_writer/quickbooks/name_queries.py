@@ -1,4 +1,4 @@
-"""Names that are looked for at the same time share a query: a backlog of new patients costs one for thirty names."""
+"""Names looked up at the same time share a query: a backlog of new patients costs one query for thirty names."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from qbo_writer.domain import AccessToken, LookupFailed
 from qbo_writer.halving import in_halves
 from qbo_writer.quickbooks.statements import ALL, NAMES_MOST, length, like, literals, plain
 
-NAMES_AT_ONCE = 30  # in one query: short enough for an address, with " (deleted)" beside each
+NAMES_AT_ONCE = 30  # in one query: short enough for an address, each also with " (deleted)"
 GATHER_SECONDS = 0.005
 
 
 class Queries(Protocol):
-    """What runs a query."""
+    """The part of the client that runs queries."""
 
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Return the rows of all pages. Raises LookupFailed."""
@@ -22,22 +22,22 @@ class Queries(Protocol):
 
 @dataclass
 class _Asked:
-    """Names that wait for one query."""
+    """Names waiting for one query."""
 
     names: set[str] = field(default_factory=set)
-    length: int = 0  # of the address, as encoded
-    rows: "asyncio.Future[tuple[list[dict[str, Any]], dict[str, LookupFailed]]] | None" = None  # and whose query was refused
+    length: int = 0  # of the encoded address
+    rows: "asyncio.Future[tuple[list[dict[str, Any]], dict[str, LookupFailed]]] | None" = None  # rows, and refusals by name
 
 
 class NameQueries:
-    """Gathers what is asked within some milliseconds."""
+    """Gathers look-ups within some milliseconds."""
 
     def __init__(self, books: Queries) -> None:
         self._books = books
         self._asked: dict[tuple[str, str], _Asked] = {}
 
     async def rows(self, realm: str, entity: str, name: str, token: AccessToken) -> list[dict[str, Any]]:
-        """Ask together with whoever else asks now: a backlog of new patients costs a query for thirty names, not for each."""
+        """Look up a name together with others being looked up now, up to thirty in a query."""
         if not plain(name):
             return await self._books.query(realm, f"select * from {entity} where DisplayName {like(name)} and {ALL}", token)  # noqa: S608
         asked = self._asked.get((realm, entity))

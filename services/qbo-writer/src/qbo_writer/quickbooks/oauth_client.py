@@ -1,4 +1,4 @@
-"""Intuit's OAuth 2: three form posts over httpx (ADR 0005). It stores nothing and retries nothing."""
+"""Intuit's OAuth 2: three form posts over httpx (ADR 0005). Stores nothing and retries nothing."""
 
 import base64
 import math
@@ -15,13 +15,13 @@ from qbo_writer.quickbooks import faults
 from qbo_writer.settings import WriterSettings
 
 SCOPE = "com.intuit.quickbooks.accounting"
-_ROLLING, _HOUR = 8640000.0, 3600.0  # lives of the tokens where the answer does not say: 100 days, 1 hour
-_MOST = 10 * 365 * 86400.0  # what is longer is no life, and no date
+_ROLLING, _HOUR = 8640000.0, 3600.0  # token lifetimes if the answer lacks them: 100 days, 1 hour
+_MOST = 10 * 365 * 86400.0  # longer lifetimes are not plausible
 
 
 @dataclass(frozen=True)
 class TokenPair:
-    """What the token endpoint gave; lives in seconds from the answer."""
+    """A pair of tokens from the token endpoint; lifetimes in seconds from the answer."""
 
     access_token: str = field(repr=False)
     expires_in: float
@@ -31,7 +31,7 @@ class TokenPair:
 
 
 class GrantRefused(HaltError):  # noqa: N818
-    """invalid_grant: the refresh token or code is not (or no longer) valid."""
+    """invalid_grant: the refresh token or code is not, or no longer, valid."""
 
 
 class OAuthClient:
@@ -47,7 +47,7 @@ class OAuthClient:
         await self._client.aclose()
 
     def authorize_url(self, state: str) -> str:
-        """Return the consent page for a person's browser."""
+        """Return the address of the consent page."""
         query = {
             "client_id": self._settings.qbo_client_id,
             "response_type": "code",
@@ -58,18 +58,18 @@ class OAuthClient:
         return f"{self._settings.qbo_authorize_url}?{urlencode(query)}"
 
     async def exchange(self, code: str) -> TokenPair:
-        """Trade an authorization code; it works once."""
+        """Exchange an authorization code; it works once."""
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self._settings.qbo_redirect_uri}
         return _pair(await self._post(self._settings.qbo_token_url, form=form))
 
     async def refresh(self, refresh_token: str) -> TokenPair:
-        """Trade a refresh token; raises GrantRefused, HaltError (our credentials) or TransientError (no answer)."""
+        """Exchange a refresh token; raises GrantRefused, HaltError (our credentials) or TransientError (no answer)."""
         return _pair(
             await self._post(self._settings.qbo_token_url, form={"grant_type": "refresh_token", "refresh_token": refresh_token})
         )
 
     async def revoke(self, token: str) -> None:
-        """End the grant that `token` belongs to."""
+        """Revoke the grant that `token` belongs to."""
         await self._post(self._settings.qbo_revoke_url, json={"token": token})
 
     async def _post(self, url: str, *, form: dict[str, str] | None = None, json: dict[str, str] | None = None) -> dict[str, Any]:
@@ -78,21 +78,21 @@ class OAuthClient:
         headers = {
             "Accept": "application/json",
             "Authorization": f"Basic {credentials}",
-            "x-include-refresh-token-hard-expires-in": "true",  # asks for the end of the five years, too
+            "x-include-refresh-token-hard-expires-in": "true",  # asks for the grant's expiry (five years), too
         }
         try:
             response = await self._client.post(url, data=form, json=json, headers=headers)
         except httpx.HTTPError as error:
             raise TransientError(
                 f"Intuit's token endpoint did not answer ({type(error).__name__}).",
-                "It is tried again automatically.",
+                "This is retried automatically.",
                 Code.REFRESH_FAILED,
             ) from None
         return _read(response)
 
 
 def _read(response: httpx.Response) -> dict[str, Any]:
-    """Return the body of a success; raise by the error's code. Bodies hold tokens: they never stand in a message."""
+    """Return the body of a success; raise by the error's code. Bodies contain tokens: they never appear in messages."""
     tid = response.headers.get("intuit_tid", "none")
     try:
         body = loads(response.content) if response.content else {}
@@ -124,20 +124,20 @@ def _read(response: httpx.Response) -> dict[str, Any]:
         )
     raise TransientError(
         f"Intuit's token endpoint answered {response.status_code} (intuit_tid {tid}).",
-        "It is tried again automatically.",
+        "This is retried automatically.",
         Code.REFRESH_FAILED,
     )
 
 
 def _by_code(entry: faults.Entry, status: int, tid: str) -> HaltError | TransientError:
-    """What a code of Intuit's table means for a token request: it decides before the status."""
+    """Return the error for a code of Intuit's table in a token request; it takes precedence over the status."""
     if entry.disposition is Disposition.HALT:
         return HaltError(f"{entry.sentence} (token endpoint, intuit_tid {tid})", entry.fix, entry.code)
     passing = entry.throttled or entry.kind is AnswerKind.SILENCE or status >= 500
     if passing:
         return TransientError(
             f"Intuit's token endpoint answered {status}: {entry.sentence} (intuit_tid {tid})",
-            "It is tried again automatically.",
+            "This is retried automatically.",
             Code.REFRESH_FAILED,
         )
     return HaltError(
@@ -151,7 +151,7 @@ def _pair(body: dict[str, Any]) -> TokenPair:
     access, refresh = body.get("access_token"), body.get("refresh_token")
     if not (isinstance(access, str) and access and isinstance(refresh, str) and refresh):
         raise TransientError(
-            "Intuit's token endpoint answered without tokens.", "It is tried again automatically.", Code.REFRESH_FAILED
+            "Intuit's token endpoint answered without tokens.", "This is retried automatically.", Code.REFRESH_FAILED
         )
     hard = "x_refresh_token_hard_expires_in"
     return TokenPair(
@@ -164,7 +164,7 @@ def _pair(body: dict[str, Any]) -> TokenPair:
 
 
 def _seconds(body: dict[str, Any], name: str, otherwise: float) -> float:
-    """Return a life; what cannot be read is taken for the usual one: the tokens are there, and must not be lost for it."""
+    """Return a lifetime; an unreadable one is treated as the usual one, so that the tokens are not lost."""
     try:
         life = float(body[name])
     except (KeyError, TypeError, ValueError, OverflowError):

@@ -1,7 +1,7 @@
 """The budget of a company's requests: a pure core with the time as an argument, and an asyncio shell around it.
 
-Intuit's windows are not published: so that no window of 60 s or 1 s ever holds more than the limit, wherever it begins, starts
-are counted in a sliding window that is a margin longer than Intuit's (requests bunch on their way). Zero 429s is the fastest.
+Intuit's windows are not published: so that no window of 60 s or 1 s ever exceeds the limit, wherever it begins, starts
+are counted in a sliding window that is longer than Intuit's by a margin (requests bunch on the way). Avoiding 429s is fastest.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _RESTART_SHARE = 0.7  # of the rate, after a 429
 _CLIMB = 0.05  # of the rate, each minute without another 429
 _CLIMB_SECONDS = 60.0
 _LONGEST_FREEZE = 3600.0
-_BATCHES_IN_USE = 15.0  # a batch started in the last seconds: the next one is on its way, if only after a minute's fortieth
+_BATCHES_IN_USE = 15.0  # a batch started within this time means that more will follow
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Limits:
     batches_per_minute: int = 40
     margin: float = 0.2
     throttle_wait: float = 60.0
-    persist_seconds: float = 5.0  # how old the kept state may be while requests leave
-    landing: float = 0.05  # from the answer's arrival here until QuickBooks counts the request as over, too
+    persist_seconds: float = 5.0  # how old the stored state may be while requests are sent
+    landing: float = 0.05  # from the answer's arrival until QuickBooks counts the request as finished
 
     @classmethod
     def of(cls, settings: WriterSettings) -> "Limits":
-        """Read them from the settings."""
+        """Return the limits from the settings."""
         return cls(
             settings.pace_requests_per_minute,
             settings.pace_requests_per_second,
@@ -65,7 +65,7 @@ class Window:
         self._starts: deque[float] = deque()
 
     def free_at(self, now: float, limit: int) -> float:
-        """Return when the next start is allowed: `now`, or later."""
+        """Return when the next start is allowed, `now` or later."""
         if limit <= 0:
             return float("inf")
         while self._starts and self._starts[0] <= now - self.seconds:
@@ -73,7 +73,7 @@ class Window:
         return now if len(self._starts) < limit else max(now, self._starts[-limit] + self.seconds)
 
     def start(self, at: float) -> None:
-        """Count a start; starts come in order of time."""
+        """Count a start; starts are in order of time."""
         self._starts.append(max(at, self._starts[-1]) if self._starts else at)
 
     def since(self, at: float) -> list[float]:
@@ -90,7 +90,7 @@ class Budget:
         self._minute = Window(60 + limits.margin)
         self._second = Window(1 + limits.margin)
         self._batches = Window(60 + limits.margin)
-        # Batches are spread over the minute: that costs nothing, and few can be unknown after a restart.
+        # Batches are spread over the minute: that costs nothing, and few can be uncounted after a restart.
         self._spread = Window(50 / limits.batches_per_minute if limits.batches_per_minute else 0)
         self._last_batch = float("-inf")
         self.share = 1.0
@@ -98,7 +98,7 @@ class Budget:
         self._climbs_at = float("inf")
 
     def free_at(self, now: float, *, batch: bool = False, urgent: bool = False) -> float:
-        """Return when the next start is allowed, as far as is known now. Urgent ones leave no room for batches."""
+        """Return when the next start is allowed, as far as known now. Urgent ones leave no room for batches."""
         if now < self.frozen_until:
             return self.frozen_until
         self._climb(now)
@@ -108,7 +108,7 @@ class Budget:
         if batch:
             return max(at, batch_at)
         if not urgent and a_second > 1 and now - self._last_batch < _BATCHES_IN_USE:
-            # Thirty documents must not wait behind ten single ones: when the next batch may start, a place is free.
+            # Thirty documents must not wait behind ten singles: a place is free when the next batch may start.
             beside = self._second.since(batch_at - self._second.seconds)
             if len(beside) >= a_second - 1:
                 at = max(at, batch_at if batch_at > now else beside[1 - a_second] + self._second.seconds)
@@ -124,11 +124,11 @@ class Budget:
             self._last_batch = now
 
     def in_flight(self) -> int:
-        """Return how many requests may be on their way."""
+        """Return how many requests may be in flight."""
         return self._scaled(self.limits.in_flight)
 
     def throttled(self, now: float, retry_after: float | None) -> None:
-        """Freeze, then start again slower. Answers 429 that come in while frozen belong to the same event."""
+        """Freeze, then start again more slowly. 429s that arrive while frozen belong to the same event."""
         wait = self.limits.throttle_wait if retry_after is None else min(retry_after, _LONGEST_FREEZE)
         until = now + wait
         if now >= self.frozen_until:
@@ -138,7 +138,7 @@ class Budget:
         self._climbs_at = self.frozen_until + _CLIMB_SECONDS
 
     def pause_as(self, other: "Budget") -> None:
-        """Take over the pause of `other` where it is longer than ours."""
+        """Adopt the pause of `other` if it is longer."""
         if other.frozen_until > self.frozen_until:
             self.frozen_until, self.share, self._climbs_at = other.frozen_until, min(self.share, other.share), other._climbs_at
 
@@ -163,7 +163,7 @@ class Budget:
         }
 
     def load(self, state: dict[str, Any], now: float, wall: float) -> None:
-        """Take over `state`. What may have left after it was kept is assumed to have left, at the full rate."""
+        """Load `state`. Requests are assumed to have been sent at the full rate since it was stored."""
         if not state or "at" not in state:
             return
         back, kept = wall - now - 0.001, min(float(state["at"]), wall)  # a millisecond: floats of the epoch are coarse
@@ -189,7 +189,7 @@ class Budget:
 
 
 def _counted(starts: list[float], back: float) -> list[list[float]]:
-    """Return [second, count] pairs; a start counts at the end of its second, which is the careful side."""
+    """Return [second, count] pairs; a start counts at the end of its second, to be safe."""
     counts: dict[int, int] = {}
     for at in starts:
         second = int(at + back) + 1
@@ -210,11 +210,11 @@ class _Waiter:
 
 
 class _Gate:
-    """One company: its budgets, who is on the way and who waits."""
+    """One company: its budgets, requests in flight and waiters."""
 
     def __init__(self, limits: Limits) -> None:
         self.grants = Budget(limits)
-        self.departures = Budget(limits)  # the same limits again where requests really leave: a stall between must not bunch them
+        self.departures = Budget(limits)  # again at the actual departure: a stall must not bunch requests
         self.flying = 0
         self.waiting: list[_Waiter] = []
         self.number = 0
@@ -233,13 +233,13 @@ class Pacer:
     ) -> None:
         self._limits, self._clock, self._wall = Limits.of(settings), clock, wall
         self._gates: dict[str, _Gate] = {}
-        self.keep: Callable[[str], Awaitable[None]] | None = None  # stores the state of a company; called when a pause begins
+        self.keep: Callable[[str], Awaitable[None]] | None = None  # stores a company's state; called when a pause begins
 
     @asynccontextmanager
     async def slot(self, realm: str, batch: bool = False, priority: Priority = Priority.LIVE) -> AsyncIterator[None]:
-        """Wait for the budget and a place in flight; the place is given back at the end of the block.
+        """Wait for the budget and a place in flight; the place is freed at the end of the block.
 
-        For `send` and `send_batch`. The client's reads (read, find, changes) take their slots themselves; inside of a slot they
+        For `send` and `send_batch`. The client's reads (read, find, changes) take slots themselves; inside a slot they
         count against the rate, and share its place in flight.
         """
         gate = self._gate(realm)
@@ -271,7 +271,7 @@ class Pacer:
                 self._landed(gate)
 
     async def depart(self, realm: str, batch: bool = False) -> None:
-        """Called by the client right before a request leaves: normally passes at once; keeps what was held up from bunching."""
+        """Called by the client right before a request is sent: normally returns at once; prevents bunching after a stall."""
         gate = self._gate(realm)
         async with gate.door:  # first come, first served
             while (at := gate.departures.free_at(now := self._clock(), batch=batch, urgent=True)) > now:  # noqa: ASYNC110
@@ -284,8 +284,8 @@ class Pacer:
         return gate.flying < gate.grants.in_flight() and gate.grants.free_at(now, batch=True) <= now
 
     async def throttled(self, realm: str, retry_after: float | None) -> None:
-        """Tell of a 429: the company freezes, then starts again slower. Returns when the pause is stored: a writer that takes
-        over in the middle of it keeps it.
+        """Report a 429: the company freezes, then starts again more slowly. Returns when the pause is stored: a writer that takes
+        over during it respects it.
         """
         gate, now = self._gate(realm), self._clock()
         for budget in (gate.grants, gate.departures):
@@ -298,17 +298,17 @@ class Pacer:
             await self.keep(realm)
 
     def load(self, realm: str, state: dict[str, Any]) -> None:
-        """Take over the state that `state` gave before a restart (realms.pace)."""
+        """Load the state that `state` returned before a restart (realms.pace)."""
         before = self._gates.get(realm)
         gate = self._gates[realm] = _Gate(self._limits)
         gate.grants.load(state, self._clock(), self._wall())
         gate.departures.load(state, self._clock(), self._wall())
-        if before:  # a lease that was lost and taken again: the pause that we know of may not have been stored
+        if before:  # the lease was lost and taken again: a pause that we know of may not have been stored
             gate.grants.pause_as(before.grants)
             gate.departures.pause_as(before.departures)
 
     def state(self, realm: str) -> dict[str, Any]:
-        """Return the state to keep in realms.pace; small JSON. Keep it every PACE_PERSIST_SECONDS while requests leave."""
+        """Return the state to store in realms.pace, as small JSON, every PACE_PERSIST_SECONDS while requests are sent."""
         gate = self._gate(realm)
         metrics.QBO_PACE.labels(realm).set(gate.grants.share)
         return gate.grants.state(self._clock(), self._wall())
@@ -323,7 +323,7 @@ class Pacer:
         self._pump(gate)
 
     def _pump(self, gate: _Gate) -> None:
-        """Grant what may start, best first; a batch that waits for its own budget does not hold up singles."""
+        """Start what may start, best first; a batch that waits for its own budget does not block singles."""
         if gate.timer:
             gate.timer.cancel()
             gate.timer = None
@@ -332,12 +332,12 @@ class Pacer:
             if waiter.batch in blocked:
                 continue
             now, most = self._clock(), gate.grants.in_flight()
-            # one place is kept free of back-fill and sweep, so that they never make a person wait for a slow batch
+            # one place is reserved from back-fill and sweep, so that nobody waits for a slow batch because of them
             if gate.flying >= most or (waiter.order >= _ORDER[Priority.BACKFILL] and most > 1 and gate.flying >= most - 1):
-                break  # the next one that lands pumps again
+                break  # the next one that finishes pumps again
             urgent = waiter.order == _ORDER[Priority.INTERACTIVE]
             at = gate.grants.free_at(now, batch=waiter.batch, urgent=urgent)
-            if at > now:  # look on: a batch may have room where a single has none, and the other way round
+            if at > now:  # continue: a batch may have room where a single has none, and vice versa
                 wake = min(wake, at)
                 blocked.add(waiter.batch)
                 if len(blocked) == 2:

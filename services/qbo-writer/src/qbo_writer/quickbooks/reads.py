@@ -1,4 +1,4 @@
-"""Reads of QuickBooks: by Id, by query with its pages, and what every company can read. Each page is one metered request."""
+"""Reads of QuickBooks: by Id, by paged query, and what every company can read. Each page is one metered request."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
@@ -9,8 +9,8 @@ from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.answers import is_deleted, rows_of
 from qbo_writer.quickbooks.transport import Transport
 
-PAGE = 1000  # rows of a query's page, at most
-OVERLAP = 50  # rows that two pages share
+PAGE = 1000  # rows in a page of a query, at most
+OVERLAP = 50  # rows shared by two pages
 _IDS_AT_ONCE = 100
 
 
@@ -23,9 +23,9 @@ class Reads:
     async def get(
         self, realm: str, path: str, params: Mapping[str, str], token: AccessToken, *, name: str = "read", absent: bool = False
     ) -> Any:
-        """Read one address, once, metered by Intuit. Returns the parsed body, or None with `absent` where nothing is there.
+        """Read one address, once, metered by Intuit. Returns the parsed body, or None with `absent` if there is nothing.
 
-        Raises LookupFailed (ReadRefused where there was an answer), HaltError where we are cut off.
+        Raises LookupFailed (ReadRefused if there was an answer), HaltError if the company is not served.
         """
         return await self.transport.get(realm, path, params, token, name=name, absent=absent)
 
@@ -36,7 +36,7 @@ class Reads:
             return None
         raw = value.get(entity)
         if not isinstance(raw, dict):
-            raise LookupUnreadable(f"the answer to reading {entity} holds none")
+            raise LookupUnreadable(f"the answer to reading {entity} does not contain it")
         return None if is_deleted(raw) else mapping.seen(entity, raw)
 
     async def harmless(self, realm: str, token: AccessToken, number: int = 0) -> None:
@@ -44,7 +44,7 @@ class Reads:
         await self.get(realm, (f"/companyinfo/{realm}", "/preferences")[number], {}, token)
 
     async def created(self, realm: str, entity: str, since: datetime, token: AccessToken) -> tuple[list[BooksEntity], list[str]]:
-        """Read what was made since then, and what is wrong with each that cannot be read. Raises LookupFailed."""
+        """Read what was created since then, and the errors of entities that cannot be read. Raises LookupFailed."""
         statement = f"select * from {entity} where MetaData.CreateTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"  # noqa: S608
         return mapping.readable(entity, await self.query(realm, statement, token))
 
@@ -60,7 +60,7 @@ class Reads:
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages. Raises LookupFailed.
 
-        Pages are not isolated from each other: what is deleted meanwhile moves the rest forward. So pages overlap; new rows come
+        Pages are not isolated from each other: rows deleted meanwhile shift the rest. So pages overlap; new rows come
         last, by CreateTime.
         """
         entity = statement.split(" from ", 1)[1].split(" ", 1)[0]
@@ -70,14 +70,14 @@ class Reads:
         return list(rows.values())
 
     async def pages(self, realm: str, entity: str, statement: str, token: AccessToken) -> AsyncIterator[list[dict[str, Any]]]:
-        """Read the pages of a query, one after another; they overlap."""
+        """Read the overlapping pages of a query one after another."""
         start = 1
         while True:
             page = f"{statement} orderby MetaData.CreateTime startposition {start} maxresults {PAGE}"
             value = await self.get(realm, "/query", {"query": page}, token, name="query")
             response = value.get("QueryResponse")
             if not isinstance(response, dict):
-                raise LookupUnreadable("the answer to a query holds no QueryResponse")
+                raise LookupUnreadable("the answer to a query has no QueryResponse")
             part = rows_of(response, entity)
             yield part
             if len(part) < PAGE:

@@ -1,6 +1,6 @@
-"""What a content refers to, in QuickBooks' lists: mapping table first, then exact name. Cached: no read of what is known.
+"""Resolves what a content refers to in QuickBooks' lists: mapping table first, then exact name. Cached.
 
-The cache (memory, and qbo_writer.references across restarts) holds facts about QuickBooks, no decisions: it needs no fence.
+The cache (memory, and qbo_writer.references across restarts) has facts about QuickBooks, no decisions: it needs no fencing.
 """
 
 from collections.abc import Collection
@@ -55,7 +55,7 @@ F = TypeVar("F", bound=Finding)
 
 
 class Lists(Finds, Reads, Protocol):
-    """What References needs of the client."""
+    """The part of the client that References needs."""
 
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages."""
@@ -66,10 +66,10 @@ class Lists(Finds, Reads, Protocol):
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that a document refers to, by the name that the document gives.
+    """One reference of a document, by the name that the document uses.
 
     `what`: item, account, customer, vendor, term, class, location, deposit account, payment method, tax code, discount (without
-    a name); or "defaults", what the policy adds to documents of the kind that `name` says.
+    a name); or "defaults": what the policy adds to documents of the kind `name`.
     """
 
     what: str
@@ -98,18 +98,18 @@ class References:
     async def resolve(
         self, realm: str, kind: LedgerKind, content: AnyContent, token: AccessToken, *, facts_age: float = FACTS_SECONDS
     ) -> Resolved | NameNeeded | Unmapped:
-        """Resolve every reference. Raises LookupFailed; Skipped where mode or plan leave the document out.
+        """Resolve every reference. Raises LookupFailed; Skipped if the sync mode or the plan excludes the document.
 
-        Nothing is refused for what the company does not use by facts that are older than `facts_age` seconds.
+        Facts older than `facts_age` seconds are read again before a document is refused for a feature that the company lacks.
         """
         if isinstance(content, NameContent):
             problem = wrong_name(content.name)
             return problem or Resolved({})
         policy, of_kind = self._policy_of(realm), kinds.of(kind)
         if of_kind.purchase and self._settings.qb_sync_mode == "invoice_only":
-            raise Skipped(f"{of_kind.words.capitalize()} are left out: QB_SYNC_MODE is invoice_only.")
+            raise Skipped(f"{of_kind.words.capitalize()} are skipped: QB_SYNC_MODE is invoice_only.")
         if of_kind.optional and kind not in policy.kinds:
-            raise Skipped(f"The company policy leaves out documents of kind {kind.value}.")
+            raise Skipped(f"The company policy skips documents of kind {kind.value}.")
         facts = await self.company(realm, token)
         found = await self._by(facts, realm, kind, content, policy, token)
         if isinstance(found, Skipped) or (isinstance(found, Unmapped) and found.by_facts):
@@ -124,7 +124,7 @@ class References:
     ) -> Resolved | NameNeeded | Unmapped | Skipped:
         if kinds.of(kind).purchase and not facts.has_bills:
             words = kinds.of(kind).words.capitalize()
-            return Skipped(f"{words} are left out: the company's QuickBooks plan (Simple Start) has none.")
+            return Skipped(f"{words} are skipped: the company's QuickBooks plan (Simple Start) does not include them.")
         finding = self._finding(Finding, realm, policy, facts, token)
         try:
             await documents.of(kind).refer(finding, content)
@@ -139,7 +139,7 @@ class References:
         return type_(realm, policy, defaults, facts, self, self._rates, token)
 
     async def check(self, realm: str, need: Need, token: AccessToken) -> Unmapped | NameNeeded | None:
-        """Look for one thing as `resolve` does: why it cannot be used, or a name that posting creates. Raises LookupFailed."""
+        """Look up one reference like `resolve`; return why it cannot be used, or a name to be created. Raises LookupFailed."""
         policy, facts = self._policy_of(realm), await self.company(realm, token)
         if need.what == "defaults":
             added = self._finding(DefaultsFinding, realm, policy, facts, token)
@@ -155,7 +155,7 @@ class References:
         return None
 
     async def _look_for(self, need: Need, policy: Policy, facts: CompanyFacts, token: AccessToken, realm: str) -> None:
-        bare = policy.model_copy(update={"defaults": Defaults()})  # the defaults are a need of their own
+        bare = policy.model_copy(update={"defaults": Defaults()})  # the defaults are checked separately
         finding, alone = (self._finding(Finding, realm, one, facts, token) for one in (policy, bare))
         name = need.name
         match need.what:
@@ -180,7 +180,7 @@ class References:
             case "discount":
                 await finding.discount()
             case _:
-                raise ValueError(f"nobody knows what {need.what!r} is")
+                raise ValueError(f"unknown kind of need: {need.what!r}")
 
     async def _party(self, realm: str, need: Need, policy: Policy, token: AccessToken) -> None:
         entity = "Customer" if need.what == "customer" else "Vendor"
@@ -189,7 +189,7 @@ class References:
         if target is None or target.id is None:
             await self.name(realm, entity, need.name, None, policy, token)
             return
-        # Posting takes a mapped Id as it is.
+        # Posting uses a mapped Id unchecked.
         statement = f"select * from {entity} where Id = '{target.id}' and Active in (true, false)"  # noqa: S608
         rows = await self._books.query(realm, statement, token)
         if not rows:
@@ -198,17 +198,17 @@ class References:
             raise Missing(unfit(found))
 
     async def company(self, realm: str, token: AccessToken, *, max_age: float | None = None) -> CompanyFacts:
-        """Return plan and preferences; `max_age`: in seconds, if they must be newer than what is kept."""
+        """Return plan and preferences; `max_age`: the greatest age in seconds, if the cached ones may be too old."""
         return await self.companies.facts(realm, token, max_age=max_age)
 
     async def changed(self, realm: str, token: AccessToken) -> bool:
-        """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
+        """Read the company's facts again, because of a refusal; return whether they changed lately. Raises LookupFailed."""
         return await self.companies.changed(realm, token)
 
     async def holder(
         self, realm: str, kind: LedgerKind, name: str, token: AccessToken
     ) -> tuple[BooksEntity | None, Unmapped | None]:
-        """Return who has a name: the one that was meant, read by Id; or another, and why not that. Raises LookupFailed."""
+        """Return the entry with a name, read by Id, if it is usable; and why it is not. Raises LookupFailed."""
         wanted = ENTITY[kind]
         found = await self._books.find_names(realm, name, token)
         held = min(found, key=lambda one: (not named(one, name), not active(one), one.entity != wanted), default=None)
@@ -222,7 +222,7 @@ class References:
         return held, taken(wanted, name, one) if named(held, name) else alike_only(wanted, name, [one])
 
     def made(self, needed: NameNeeded, qbo_id: str, sync_token: str, name: str, marker: str) -> BooksEntity | Unmapped:
-        """Return what the writer made under a name, as it is learned; or why it is not what is needed: it is only alike."""
+        """Return the entry that the writer created, for the cache; or why it cannot be used: its name is only similar."""
         entity = ENTITY[needed.kind]
         if fold(name) != fold(needed.name) and alike(name) == alike(needed.name):
             return alike_only(entity, needed.name, [Reference(entity, qbo_id, name)])
@@ -232,7 +232,7 @@ class References:
         )
 
     async def learn(self, connection: Connection, realm: str, entity: str, seen: BooksEntity) -> None:
-        """Take a created or changed entry of any list into the cache, in the caller's transaction."""
+        """Add a created or changed entry of any list to the cache, in the caller's transaction."""
         if entity not in NAME_SPACE and entity not in LISTS:
             return
         if entity in NAME_SPACE:
@@ -242,12 +242,12 @@ class References:
         await self._rows.keep(realm, [to_keep(reference_of(seen), details(seen.raw))], within=connection)
 
     async def merged(self, realm: str, losers: Collection[tuple[str, str]]) -> None:
-        """Forget entries that were merged into others, so that whoever names them finds the survivor."""
+        """Forget entries that were merged into others, so that their names find the survivor."""
         self.survivors.forget(realm)
         await self.forget(realm, losers)
 
     async def forget(self, realm: str, entries: Collection[tuple[str, str]] | None = None) -> None:
-        """Drop what is cached of these entries (entity, Id) after a refusal that names them, so that it is read again.
+        """Drop these entries (entity, Id) from the cache after a refusal that names them, so that they are read again.
 
         None: everything of the company.
         """
@@ -264,10 +264,10 @@ class References:
     # ------------------------------------------------------------------------------------------------------------ names
 
     async def name(self, realm: str, entity: str, name: str, email: str | None, policy: Policy, token: AccessToken) -> str:
-        """Return the Id of a customer or vendor. Raises Missing; New where one is to be made; LookupFailed."""
+        """Return the Id of a customer or vendor. Raises Missing; New if it must be created; LookupFailed."""
         table = policy.customers if entity == "Customer" else policy.vendors
         target = table.get(fold(name))
-        if target and target.id:  # no read: 2500 would tell
+        if target and target.id:  # not read: a 2500 would show an error
             return (await self.survivors.of(realm)).by_id.get((entity, target.id), target.id)
         looked_up = target.name if target and target.name else name
         if not target and not fold(name):
@@ -300,7 +300,7 @@ class References:
         raise Missing(taken(entity, looked_up, found))
 
     async def target(self, realm: str, entity: str, target: Target, token: AccessToken) -> str:
-        """Return the Id of what the policy names in a list. Raises Missing, LookupFailed."""
+        """Return the Id of a list entry that the policy names. Raises Missing, LookupFailed."""
         key = target.id or target.name or ""
         found = await self.listed(realm, entity, key, token, by_id=target.id is not None)
         if found is None:

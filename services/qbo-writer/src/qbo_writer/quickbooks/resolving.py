@@ -1,4 +1,4 @@
-"""What one content refers to, found in the company's lists: mapping table first, then exact name, then the policy's default."""
+"""Finds what one content refers to in the company's lists: mapping table first, then exact name, then the policy's default."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,15 +27,15 @@ from qbo_writer.quickbooks.missing import (
 )
 from qbo_writer.settings import WriterSettings
 
-_TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words in place of ids
+_TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words instead of Ids
 _UNTAXED = "NON"
 
 
 class Lists(Protocol):
-    """What is needed of the lists. Each raises Missing, New or LookupFailed."""
+    """The part of the lists that is needed. Each method raises Missing, New or LookupFailed."""
 
     async def target(self, realm: str, entity: str, target: Target, token: AccessToken) -> str:
-        """Return the Id of what the policy names."""
+        """Return the Id of an entry that the policy names."""
 
     async def listed(self, realm: str, entity: str, key: str, token: AccessToken, *, by_id: bool = False) -> Reference | None:
         """Find an entry by its name or Id."""
@@ -46,7 +46,7 @@ class Lists(Protocol):
 
 @dataclass
 class Finding:
-    """One search, as `documents.Finder` has it: `ids` fills. Raises Missing, New and LookupFailed."""
+    """One search (a `documents.Finder`): fills `ids`. Raises Missing, New and LookupFailed."""
 
     realm: str
     policy: Policy
@@ -70,7 +70,7 @@ class Finding:
     async def _lines(
         self, entity: str, prefix: str, keys: Iterable[str], table: Mapping[str, Target], default: Target | None
     ) -> None:
-        """Items or accounts of the lines: mapping, exact name in QuickBooks, default."""
+        """Find items or accounts of the lines: mapping, exact name in QuickBooks, default."""
         for key in dict.fromkeys(keys):
             target, found = table.get(fold(key)), None
             if target is None and fold(key) != "default":
@@ -136,7 +136,7 @@ class Finding:
             self.ids[place] = await self._named(entity, name)
 
     async def _named(self, entity: str, key: str, *, by_id: bool = False) -> str:
-        """Return the Id of what the document itself names, without a mapping."""
+        """Return the Id of an entry that the document itself names, without a mapping."""
         found = await self.lists.listed(self.realm, entity, key, self.token, by_id=by_id)
         if found is None:
             raise Missing(unmapped(entity, key))
@@ -147,12 +147,12 @@ class Finding:
     # ----------------------------------------------------------------------------------------------------------- taxes
 
     async def taxes(self, content: SalesContent | PurchaseContent) -> None:
-        """The tax codes of the lines, in the US the one sales tax that a document can have, and the discount's account."""
+        """Find the lines' tax codes (in the US the single sales tax that a document can have) and the discount's account."""
         sales, ids, facts = isinstance(content, SalesContent), self.ids, self.facts
         if self.defaults.tax_code:
             ids["tax"] = await self.tax_code(self.defaults.tax_code)
         elif sales and facts.in_us:
-            ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds what nobody asked for
+            ids["tax"] = _UNTAXED  # else a taxable item or the automated sales tax adds tax that was not requested
         for code in dict.fromkeys(line.tax_code for line in content.lines if line.tax_code):
             ids[f"tax_code:{code}"] = await self.own_tax_code(code)
         codes = {tax_of(line, ids) for line in content.lines}
@@ -168,14 +168,14 @@ class Finding:
             await self.discount()
 
     async def discount(self) -> None:
-        """Find the discount's account, where the policy names one. Raises Missing where the company has no discounts."""
+        """Find the discount's account, if the policy names one. Raises Missing if the company does not use discounts."""
         if not self.facts.discounts:
             raise Missing(NO_DISCOUNTS)
         if self.defaults.discount_account:
             self.ids["discount_account"] = await self._target("Account", self.defaults.discount_account)
 
     async def _taxes_abroad(self, content: SalesContent | PurchaseContent, codes: set[str | None]) -> None:
-        """Outside of the US: every line has a code where the company uses taxes, and amounts are net or gross."""
+        """Outside the US: every line has a code if the company uses taxes, and amounts are net or gross."""
         sales = isinstance(content, SalesContent)
         if not self.facts.sales_tax and codes == {None}:
             self.ids["global_tax"] = "NotApplicable"
@@ -194,13 +194,13 @@ class Finding:
             self.ids[f"rate:{code}"] = str(percent)
 
     async def tax_code(self, code: str) -> str:
-        """Return the Id of a tax code that the policy names, or the word of the US that it is."""
+        """Return the Id of a tax code that the policy names, or the US word (TAX, NON)."""
         if code.upper() in _TAX_WORDS:
             return code.upper()
         return await self._target("TaxCode", Target(id=code) if code.isdigit() else Target(name=code))
 
     async def own_tax_code(self, code: str) -> str:
-        """Return the Id of a tax code that the document names, or the word of the US that it is."""
+        """Return the Id of a tax code that the document names, or the US word (TAX, NON)."""
         return code.upper() if code.upper() in _TAX_WORDS else await self._named("TaxCode", code, by_id=code.isdigit())
 
     # --------------------------------------------------------------------------------------------------------- parties
@@ -218,30 +218,30 @@ class Finding:
 
 
 class DefaultsFinding(Finding):
-    """What the policy adds to documents of a kind, whatever they name themselves."""
+    """Checks what the policy adds to documents of a kind, whatever they name themselves."""
 
     async def run(self, kind: LedgerKind) -> None:
-        """Find it. Raises Missing, LookupFailed."""
+        """Find the defaults. Raises Missing, LookupFailed."""
         content = kinds.of(kind).content
         nothing: dict[str, Any] = dict.fromkeys(content.model_fields) | {"lines": (), "custom_fields": ()}
         await documents.of(kind).refer(self, content.model_construct(**nothing))
 
     async def taxes(self, content: SalesContent | PurchaseContent) -> None:
-        """The policy's tax code, and whether it says what the company must know."""
+        """Check the policy's tax code, and that it sets what the company requires."""
         if self.defaults.tax_code:
             await self.tax_code(self.defaults.tax_code)
         if self.facts.names_taxes and lacking(self.policy):
             raise Missing(not_said(self.policy))
 
     async def customer(self, party: Party) -> None:
-        """Nobody is named."""
+        """No party is named."""
 
     async def vendor(self, party: Party) -> None:
-        """Nobody is named."""
+        """No party is named."""
 
 
 def with_settings(own: Defaults, settings: WriterSettings) -> Defaults:
-    """Return the policy's defaults, then those of the environment."""
+    """Return the policy's defaults, completed by the settings."""
     given: dict[str, Any] = {
         "item": _from_setting(settings.qbo_default_item_id, ItemTarget),
         "account": _from_setting(settings.qb_default_expense_account, Target),

@@ -1,4 +1,4 @@
-"""The texts of QuickBooks' queries: literals, spellings of a name, numbers in parts that fit an address. Pure."""
+"""Texts of QuickBooks queries: literals, spellings of a name, numbers in parts that fit an address. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -7,28 +7,28 @@ from urllib.parse import quote
 from qbo_writer.names import DELETED, spellings
 
 ALL = "Active in (true, false)"
-NAMES_MOST = 6000  # characters of a query's names, as encoded
-# Not taken by the lexer of the query: typographic quotes and dashes. LIKE with % in their place, filtered by the caller.
+NAMES_MOST = 6000  # encoded characters of a query's names
+# The query lexer refuses typographic quotes and dashes. LIKE with % in their place, filtered by the caller.
 _ODD = re.compile("[\u2010-\u201f\u2026\u2032-\u2035]")
 
 
 def literal(text: str) -> str:
-    """Quote a text for a query: only `\\'` and `\\\\` are escapes; doubling the quote is wrong."""
+    """Quote a text for a query: only `\\'` and `\\\\` are escapes; doubling the quote does not work."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def plain(name: str) -> bool:
-    """Whether a name can stand in a query as it is."""
+    """Whether a name can be used unchanged in a query."""
     return not _ODD.search(name) and "%" not in name and len(name) <= 100
 
 
 def literals(name: str) -> list[str]:
-    """Return what is asked for one name: its spellings, each as an inactive entry, too."""
+    """Return the literals for one name: its spellings, each also as an inactive entry."""
     return [literal(text + end) for text in spellings(name) for end in ("", DELETED)]
 
 
 def length(name: str) -> int:
-    """Return the characters that a name takes in an address, as encoded."""
+    """Return the length of a name in an encoded address."""
     return sum(len(quote(text)) + 3 for text in literals(name))
 
 
@@ -51,7 +51,7 @@ def numbered(numbers: Sequence[str]) -> list[str]:
 def like(name: str) -> str:
     """Return the operator and literals that find `name`, also as an inactive entry.
 
-    LIKE where it has signs that the query's lexer refuses; more is found then, and filtered by the caller.
+    LIKE if it has characters that the query lexer refuses; that finds more, which the caller filters.
     """
     if plain(name):
         return f"in ({', '.join(literals(name))})"

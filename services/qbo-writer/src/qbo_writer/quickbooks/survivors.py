@@ -1,4 +1,4 @@
-"""Who stands for whom after merges, kept for a minute: another writer may have applied one."""
+"""The survivors of merges, cached for a minute: another writer may have applied one."""
 
 import time
 
@@ -17,12 +17,12 @@ class KnownSurvivors:
         self._known: dict[str, tuple[merges.Survivors, float]] = {}
 
     async def of(self, realm: str) -> merges.Survivors:
-        """Return them."""
+        """Return a company's survivors."""
         cached = self._known.get(realm)
         if cached is None or time.monotonic() - cached[1] > _SECONDS:
             cached = self._known[realm] = (await merges.survivors(self._pool, realm), time.monotonic())
         return cached[0]
 
     def forget(self, realm: str) -> None:
-        """Read them again: one was applied."""
+        """Read them again: a merge was applied."""
         self._known.pop(realm, None)

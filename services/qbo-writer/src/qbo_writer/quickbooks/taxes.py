@@ -1,6 +1,6 @@
-"""Sales tax outside of the US: what the company policy must say, and the rates by which gross amounts become net ones.
+"""Sales tax outside the US: what the company policy must set, and the rates that convert gross amounts to net.
 
-QuickBooks takes a line's net amount and, beside it, its gross one (TaxInclusiveAmt): the net one is reckoned here, from the
+QuickBooks needs a line's net amount and its gross amount (TaxInclusiveAmt): the net one is calculated here, from the
 company's own rates.
 """
 
@@ -15,19 +15,19 @@ from qbo_writer.domain import AccessToken, Unmapped
 from qbo_writer.quickbooks.values import decimal_of, part, rows
 
 GROSS_IN_US = Unmapped(
-    'The company policy says amounts = "gross", but QuickBooks knows no gross amounts in the US.',
-    "Take amounts out of the company policy and send net amounts, or untaxed lines (tax_code NON).",
+    'The company policy says amounts = "gross", but QuickBooks does not support gross amounts in the US.',
+    "Remove amounts from the company policy and send net amounts, or untaxed lines (tax_code NON).",
     Code.MAPPING_MISSING,
     holds=True,
 )
 GROSS_DISCOUNT = Unmapped(
-    "The document has gross amounts and a discount: nobody knows whether QuickBooks takes it off before or after the tax.",
-    "Send the discount as a negative line with the tax code of what it is taken off.",
+    "The document has gross amounts and a discount, and it is unknown whether QuickBooks subtracts it before or after tax.",
+    "Send the discount as a negative line with the tax code of the discounted line.",
     Code.VALIDATION,
     at_source=True,
 )
 TAX_ON_TAX = Unmapped(
-    "The document has gross amounts, and the tax code of a line has no rates here, or taxes on taxes.",
+    "The document has gross amounts, and a line's tax code has no rates here, or taxes a tax.",
     'Choose another tax code, or send net amounts (amounts = "net" in the company policy).',
     Code.VALIDATION,
 )
@@ -36,14 +36,14 @@ Query = Callable[[str, str, AccessToken], Awaitable[list[dict[str, Any]]]]
 
 
 class Rates:
-    """The percentages of a company's tax codes: two metered reads a day, only where amounts are gross."""
+    """The percentages of a company's tax codes: two metered reads a day, only if amounts are gross."""
 
     def __init__(self, query: Query, max_age_seconds: float) -> None:
         self._query, self._max_age = query, max_age_seconds
         self._kept: dict[str, tuple[dict[tuple[str, bool], Decimal], float]] = {}
 
     async def percent(self, realm: str, code: str, token: AccessToken, *, sales: bool) -> Decimal | None:
-        """Return what a tax code adds, in per cent; None where that cannot be said. Raises LookupFailed."""
+        """Return a tax code's total percentage; None if it is unknown. Raises LookupFailed."""
         kept = self._kept.get(realm)
         if kept is None or time.monotonic() > kept[1] + self._max_age:
             rates = await self._query(realm, "select * from TaxRate", token)
@@ -53,8 +53,8 @@ class Rates:
 
 
 def percentages(codes: list[dict[str, Any]], rates: list[dict[str, Any]]) -> dict[tuple[str, bool], Decimal]:
-    """Return (id of a code, whether for sales) -> the sum of its rates; a code that taxes a tax is left out,
-    and so is one whose rates cannot be read."""
+    """Return (id of a code, whether for sales) -> the sum of its rates, without codes that tax a tax
+    or whose rates cannot be read."""
     values = {str(rate.get("Id")): value for rate in rates if (value := decimal_of(rate.get("RateValue"))).is_finite()}
     found = {}
     for code in codes:

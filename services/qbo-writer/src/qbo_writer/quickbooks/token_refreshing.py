@@ -1,7 +1,7 @@
-"""Refreshing a company's tokens: trade the refresh token, store the pair before it is used, fall back to one of the history.
+"""Refreshes a company's tokens: exchange the refresh token, store the pair before use, fall back to the history.
 
-Intuit is asked outside of any transaction (an answer may take seconds, and the lease row must not be locked meanwhile). A pair
-that comes after the lease was lost is not put over the successor's, but kept in token_history: what Intuit gave is not lost.
+Intuit is asked outside any transaction (an answer may take seconds, and the lease row must not be locked meanwhile). A pair
+that arrives after the lease was lost does not replace the successor's, but goes to token_history, so that it is not lost.
 """
 
 from bookrelay import metrics, telemetry
@@ -24,14 +24,14 @@ RECONNECT = "Connect again: qbo-writer auth login."
 
 
 class Refresher:
-    """Gets a new pair under the lease, one company at a time; what could not be stored is kept in memory and tried again."""
+    """Gets a new pair under the lease, one company at a time; a pair that could not be stored is kept in memory and retried."""
 
     def __init__(self, rows: TokenRows, vault: Vault, endpoint: TokenEndpoint, settings: WriterSettings) -> None:
         self._rows, self._vault, self._endpoint, self._settings = rows, vault, endpoint, settings
-        self._unstored: dict[str, tuple[TokenPair, str | None]] = {}  # given by Intuit, not yet in the database
+        self._unstored: dict[str, tuple[TokenPair, str | None]] = {}  # received from Intuit, not yet stored
 
     async def refresh(self, realm: str, fencing_token: int, row: TokenRow) -> TokenRow:
-        """Trade the refresh token. If it is refused, an earlier answer may have been lost: try one of the history, once.
+        """Exchange the refresh token. If it is refused, an earlier answer may have been lost: try one from the history, once.
 
         Raises GrantRefused, HaltError, TransientError, LeaseLost.
         """
@@ -54,14 +54,14 @@ class Refresher:
         return self._usable(realm, await self._rows.read(realm))
 
     def has_another_first(self, row: TokenRow) -> bool:
-        """Whether an operator put another first token in the place of one that was refused before any was stored."""
+        """Whether an operator replaced a first token that was refused before any pair was stored."""
         initial = self._initial()
         if initial is None or row.state == CONNECTED or self._vault.open(row.access_token):
             return False
         return self._vault.open(row.refresh_token) != initial
 
     async def first_pair(self, realm: str, fencing_token: int, row: TokenRow | None) -> TokenRow:
-        """Start from the setting, where the company has no tokens yet. A refusal is kept: a dead token is not used again.
+        """Start from the setting if the company has no tokens yet. A refusal is stored: a dead token is not used again.
 
         Raises as `refresh` does.
         """
@@ -74,12 +74,12 @@ class Refresher:
         return self._usable(realm, await self._rows.read(realm))
 
     async def store_unstored(self, realm: str, fencing_token: int) -> None:
-        """Store what Intuit gave and the database has not taken, if there is any. Raises LeaseLost."""
+        """Store a pair that could not be stored before, if any. Raises LeaseLost."""
         if unstored := self._unstored.get(realm):
             await self._keep(realm, fencing_token, *unstored)
 
     async def rescue(self, realm: str) -> None:
-        """Without the lease: what Intuit gave and the database has not taken goes into the history, for the successor."""
+        """Without the lease: save an unstored pair in the history, for the successor."""
         if unstored := self._unstored.get(realm):
             await self._rows.remember(realm, self._vault.seal(unstored[0].refresh_token))
             self._unstored.pop(realm, None)
@@ -89,7 +89,7 @@ class Refresher:
         return initial.get_secret_value() if initial is not None and len(self._settings.qbo_realm_ids) == 1 else None
 
     async def _traded(self, realm: str, fencing_token: int, initial: str, replaced: str | None) -> TokenPair:
-        """Trade the first token; where it is refused, its successor may stand in the history (the lease was lost meanwhile)."""
+        """Exchange the first token; if it is refused, its successor may be in the history (the lease was lost meanwhile)."""
         try:
             return await self._endpoint.ask(realm, initial)
         except GrantRefused as refused:
@@ -104,25 +104,25 @@ class Refresher:
             raise
 
     async def _from_history(self, realm: str, refused: str) -> TokenPair | None:
-        """Try the latest other refresh token of the last day: the previous one, or one whose storing the fence forbade."""
+        """Try the latest other refresh token of the last day: the previous one, or one that arrived without the lease."""
         tried = {self._vault.open(refused)}
         for sealed in await self._rows.history(realm):
             try:
                 token = self._vault.open(sealed)
-            except HaltError:  # encrypted with a key that has left the list
+            except HaltError:  # encrypted with a key that is no longer listed
                 continue
             if token in tried:
                 continue
             try:
                 pair = await self._endpoint.ask(realm, token)
             except GrantRefused:
-                return None  # once: Intuit may punish the use of dead tokens
+                return None  # only once: Intuit may penalise dead tokens
             log.warning("token.recovered", realm=realm)
             return pair
         return None
 
     async def _keep(self, realm: str, fencing_token: int, pair: TokenPair, replaced: str | None) -> None:
-        """Store the new pair, fenced; without the lease into the history. A lost pair is a lost grant: it is kept."""
+        """Store the new pair, fenced; without the lease in the history. A lost pair would be a lost grant."""
         self._unstored[realm] = (pair, replaced)
         reach(Place.TOKEN_REFRESHED)
         await self._store(realm, fencing_token, pair, replaced)
@@ -144,7 +144,7 @@ class Refresher:
             raise
 
     def _usable(self, realm: str, row: TokenRow | None) -> TokenRow:
-        """Return what was just stored. Raises what the endpoint said of it, if its access token is of no use."""
+        """Return the row just stored. Raises the endpoint's failure, if its access token is useless."""
         if row is None:
             raise HaltError(f"Company {realm} is not connected.", RECONNECT, Code.OAUTH_FAILED)
         self._endpoint.usable(realm, self._vault.open(row.refresh_token))

@@ -1,4 +1,4 @@
-"""The access tokens of the companies (port `Tokens`): kept in memory, read from the database, refreshed once under the lease."""
+"""The companies' access tokens (port `Tokens`): cached in memory, read from the database, refreshed once under the lease."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ log = telemetry.get_logger(__name__)
 class _Cached:
     token: AccessToken
     fencing_token: int
-    good_until: float  # by the monotonic clock
+    good_until: float  # monotonic time
 
 
 class TokenStore:
@@ -41,12 +41,12 @@ class TokenStore:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._cache: dict[str, _Cached] = {}
         self._rejected: dict[str, AccessToken] = {}
-        self._remade: dict[str, str] = {}  # the access token that was made because the one before was refused; not yet taken
+        self._remade: dict[str, str] = {}  # the access token that replaced a refused one, not yet accepted
 
     async def current(self, realm: str, fencing_token: int) -> AccessToken:
-        """Return an access token with life left; refreshes it when little is left. Cheap: kept in memory.
+        """Return an access token with life left; refreshes it when little is left. Cheap: cached in memory.
 
-        Raises HaltError (needs reconnect), TransientError (Intuit or Postgres away), LeaseLost.
+        Raises HaltError (needs reconnect), TransientError (Intuit or Postgres down), LeaseLost.
         """
         if token := self._cached(realm, fencing_token):
             return token
@@ -64,40 +64,40 @@ class TokenStore:
         """Return another token after a 401; refreshes only if `rejected` is still the current one."""
         self._renewable(realm, rejected)
         async with self._locks[realm]:
-            self._rejected[realm] = rejected  # where this fails, the next `current` must not give the same token
+            self._rejected[realm] = rejected  # if this fails, the next `current` must not return the same token
             token = await self._load(realm, fencing_token, rejected=rejected)
             self._rejected.pop(realm, None)
             self._remade[realm] = token.value
             return token
 
     def reject(self, realm: str, rejected: AccessToken) -> None:
-        """Note that a read was refused with 401: the next `current` gives another token. Raises HaltError after a second one."""
+        """Note a read refused with 401: the next `current` returns another token. Raises HaltError after a second one."""
         self._renewable(realm, rejected)
         self._rejected[realm] = rejected
 
     def accepted(self, realm: str, token: AccessToken) -> None:
-        """Note that QuickBooks took this token."""
+        """Note that QuickBooks accepted this token."""
         if self._remade.get(realm) == token.value:
             del self._remade[realm]
 
     def unproven(self, realm: str) -> bool:
-        """Whether the token in use was renewed after a 401 and not taken since: one request is enough to find out."""
+        """Whether the token was renewed after a 401 and not accepted since: one request is enough to find out."""
         cached = self._cache.get(realm)
         return cached is not None and cached.token.value == self._remade.get(realm)
 
     def ask_again(self, realm: str) -> None:
-        """A person asks for a trial: what the token endpoint said before does not count."""
+        """Forget the token endpoint's last failure: an operator requested a trial."""
         self.endpoint.forget(realm)
 
     async def stored(self, realm: str) -> AccessToken | None:
-        """Return the token that the company's writer uses now, not refreshed; None if it is at its end or not connected."""
+        """Return the token in use by the company's writer, not refreshed; None if it expired or the company is not connected."""
         row = await self._rows.read(realm)
         if row is None or row.state != CONNECTED or row.access_expires_at - row.now < timedelta(seconds=30):
             return None
         return self._opened(row)
 
     async def kept(self, realm: str) -> AccessToken | None:
-        """Return the stored access token while it lives, without the lease: for one read that a person asks for."""
+        """Return the stored access token while it is valid, without the lease: for one read requested by an operator."""
         row = await self._rows.read(realm)
         if row is None or row.state != CONNECTED or row.access_expires_at <= row.now:
             return None
@@ -110,7 +110,7 @@ class TokenStore:
         self.endpoint.forget(realm)
 
     async def revoke(self, realm: str) -> None:
-        """End the grant at Intuit and forget the tokens."""
+        """Revoke the grant at Intuit and delete the tokens."""
         row = await self._rows.read(realm)
         if row is None:
             raise HaltError(f"Company {realm} is not connected.", RECONNECT, Code.OAUTH_FAILED)
@@ -119,7 +119,7 @@ class TokenStore:
         self._cache.pop(realm, None)
 
     async def status(self, realm: str) -> TokenStatus | None:
-        """Return what may be shown; None if the company was never connected."""
+        """Return the status, without tokens; None if the company was never connected."""
         row = await self._rows.read(realm)
         if row is None:
             return None
@@ -138,14 +138,14 @@ class TokenStore:
         return None
 
     def _renewable(self, realm: str, rejected: AccessToken) -> None:
-        """A token is renewed once: where the new one is refused as well, another would be, too.
+        """Raise HaltError for a refused token that was just renewed: another one would be refused, too.
 
-        Nothing is remembered of it here: the next `current` looks whether a person has connected meanwhile.
+        Nothing is stored here: the next `current` checks whether the company was connected again meanwhile.
         """
         self._cache.pop(realm, None)
         if self._remade.get(realm) == rejected.value:
             raise HaltError(
-                "QuickBooks refuses an access token that was just renewed: the connection does not give access any more.",
+                "QuickBooks refuses an access token that was just renewed: the connection no longer gives access.",
                 RECONNECT, Code.OAUTH_FAILED,
             )  # fmt: skip
 
@@ -177,16 +177,16 @@ class TokenStore:
         return AccessToken(self._vault.open(row.access_token), row.access_expires_at)
 
     def _early(self, row: TokenRow) -> float:
-        """How much life must be left: the setting, but at most a fifth of the token's whole life (sandboxes give short ones)."""
+        """Return the life that must be left: the setting, but at most a fifth of the token's lifetime (short in sandboxes)."""
         whole = (row.access_expires_at - row.refreshed_at).total_seconds()
         return min(self._settings.token_refresh_before_seconds, max(whole, 0) / 5)
 
     def _show(self, realm: str, row: TokenRow) -> None:
-        """Metrics of all three ends, and a warning while a refresh token's end is near."""
+        """Set the expiry metrics, and warn if a refresh token expires soon."""
         ends = {"access": row.access_expires_at, "refresh": row.refresh_expires_at, "hard": row.hard_expires_at}
         for name, at in ends.items():
             if at is None:
                 continue
             metrics.TOKEN_EXPIRES.labels(realm, name).set(at.timestamp())
             if name != "access" and at - datetime.now(UTC) < timedelta(days=self._settings.token_warn_days):
-                log.warning("token.ends_soon", realm=realm, token=name, ends=at.isoformat(), fix=RECONNECT)
+                log.warning("token.expires_soon", realm=realm, token=name, ends=at.isoformat(), fix=RECONNECT)

@@ -1,6 +1,6 @@
-"""One request to QuickBooks over one httpx client, and its answer, classified. No retry, no redirect.
+"""Sends one request to QuickBooks over one httpx client and classifies the answer. No retries, no redirects.
 
-It knows addresses, tokens, time-outs, pace and metrics, and nothing of documents.
+It knows addresses, tokens, time-outs, pace and metrics, but nothing about documents.
 """
 
 import asyncio
@@ -25,22 +25,22 @@ from qbo_writer.settings import WriterSettings
 
 MINOR_VERSION = "75"
 ADDRESS_MOST = (
-    2000  # bytes of path and query, as encoded: proxies and firewalls answer longer ones with 414; a query is posted then
+    2000  # encoded bytes of path and query: proxies and firewalls answer longer ones with 414, so such a query is posted
 )
-# httpx raises these for what happens on the way; everything of it is silence for a write.
+# httpx raises these for errors on the way; for a write all of them are silence.
 _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 
 class Transport:
-    """Sends one request. Writes are paced by the caller (who journals between slot and send), reads pace themselves here."""
+    """Sends one request. Callers pace writes (they journal between slot and send); reads are paced here."""
 
     def __init__(
         self, settings: WriterSettings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._settings, self._pacer = settings, pacer
-        self.on_unauthorized: Callable[[str, AccessToken], None] | None = None  # told of a 401 to a read
-        self.on_accepted: Callable[[str, AccessToken], None] | None = None  # told that a token was taken
-        self.kept_back: Callable[[str], bool] = lambda realm: False  # whether a person has halted the company: nothing is read
+        self.on_unauthorized: Callable[[str, AccessToken], None] | None = None  # called for a 401 to a read
+        self.on_accepted: Callable[[str, AccessToken], None] | None = None  # called when a token was accepted
+        self.kept_back: Callable[[str], bool] = lambda realm: False  # whether an operator halted the company: nothing is read
         seconds = settings.qbo_request_timeout_seconds
         connections = max(20, settings.pace_in_flight * max(1, len(settings.qbo_realm_ids)) * 2)
         self._client = httpx.AsyncClient(
@@ -69,7 +69,7 @@ class Transport:
     ) -> tuple[Answer, Any]:
         """Send a write and return its Answer, silence included, and on success the parsed body.
 
-        `operation` is what the answer is read for (None: a batch); `name` is the metrics' word.
+        `operation`: how to interpret the answer (None: a batch); `name`: the label for metrics.
         """
         started = time.perf_counter()
         try:
@@ -90,19 +90,19 @@ class Transport:
     async def get(
         self, realm: str, path: str, params: Mapping[str, str], token: AccessToken, *, name: str = "read", absent: bool = False
     ) -> Any:
-        """One GET, metered by Intuit. Returns the parsed body, or None with `absent` where the entity is not there.
+        """Send one GET, metered by Intuit. Returns the parsed body, or None with `absent` if the entity is not there.
 
-        It is sent once; raises LookupFailed (ReadRefused where there was an answer), HaltError where we are cut off.
+        Sent once; raises LookupFailed (ReadRefused if there was an answer), HaltError if the company is not served.
         """
         if self._pacer is None:
             return await self._get(realm, path, params, token, name, absent)
         async with self._pacer.slot(realm, priority=Priority.LIVE):
             if self.kept_back(realm):
-                raise LookupFailed("a person has halted the company")
+                raise LookupFailed("an operator has halted the company")
             return await self._get(realm, path, params, token, name, absent)
 
     async def throttled(self, realm: str, retry_after: float | None) -> None:
-        """Tell the pacer that QuickBooks throttles the company; `retry_after` in seconds, where it said so."""
+        """Report to the pacer that QuickBooks throttles the company; `retry_after` in seconds, if given."""
         if self._pacer:
             await self._pacer.throttled(realm, retry_after)
 
@@ -127,7 +127,7 @@ class Transport:
             value = loads(text)
             if isinstance(value, dict):
                 return value
-            raise LookupUnreadable("the answer is no object")
+            raise LookupUnreadable("the answer is not a JSON object")
         if absent and answer.intuit_code == "610" and response.status_code < 500:
             return None
         if answer.unauthorized and self.on_unauthorized:
@@ -137,7 +137,7 @@ class Transport:
         raise ReadRefused(answer)
 
     async def _ask_for(self, realm: str, path: str, params: Mapping[str, str], token: AccessToken) -> httpx.Response:
-        """GET; but POST the statement of a query whose address would be long: a read all the same, metered as one."""
+        """GET; but POST a query whose address would be too long: it is still a read, and metered as one."""
         statement = params.get("query", "")
         if not statement or len(f"/v3/company/{realm}{path}?{urlencode(params)}") <= ADDRESS_MOST:
             return await self._exchange("GET", realm, path, params, token)
@@ -145,7 +145,7 @@ class Transport:
         return await self._exchange("POST", realm, path, others, token, body=statement, content_type="application/text")
 
     def _accepted(self, realm: str, token: AccessToken, answer: Answer) -> None:
-        """Tell that QuickBooks took the token: it answered what it answers only to who is known."""
+        """Report that QuickBooks accepted the token: the answer is one that only authenticated callers get."""
         if self.on_accepted and answer.kind in (AnswerKind.SUCCESS, AnswerKind.ERROR, AnswerKind.CONFLICT):
             self.on_accepted(realm, token)
 
@@ -161,7 +161,7 @@ class Transport:
         batch: bool = False,
         content_type: str = "application/json",
     ) -> httpx.Response:
-        """One request, one answer, within the time-out as a whole (httpx counts it for each read, a dripping body has no end)."""
+        """Send one request with one overall time-out (httpx applies it to each read, so a dripping body would never end)."""
         if self._pacer:
             await self._pacer.depart(realm, batch)
         headers = {"Authorization": f"Bearer {token.value}"}
@@ -175,7 +175,7 @@ class Transport:
 
 
 class ReadRefused(LookupFailed):
-    """A read was answered with a fault; `answer` tells whether the token was refused, the company throttled or cut off."""
+    """A read was answered with a fault; `answer` shows whether the token was refused or the company throttled or not served."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(
@@ -184,11 +184,11 @@ class ReadRefused(LookupFailed):
         self.answer = answer
         served = answer.http_status is not None and answer.http_status < 500
         self.definite = answer.halt or (served and not answer.throttled and not answer.unauthorized)
-        self.fix = answer.fix if answer.halt else ""  # the others are about documents
+        self.fix = answer.fix if answer.halt else ""  # other fixes are about documents
 
     @property
     def words(self) -> str:
-        """What QuickBooks said, in its own words, too."""
+        """What QuickBooks said, including its own words."""
         answer = self.answer
         said = [f"{fault.message} {fault.detail}".strip() for fault in faults.parse(answer.body) or ()]
         own = "; ".join(text[:200] for text in said if text)

@@ -1,4 +1,4 @@
-"""What is written to QuickBooks: one journalled request, or a journalled batch, and what its answer says of each document."""
+"""Writes to QuickBooks: one journalled request or batch, and the answer for each document."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,13 +18,13 @@ _VOID_BY_UPDATE = frozenset({"Payment", "BillPayment", "SalesReceipt"})
 
 
 class Writes:
-    """Sends what was journalled, once; the caller has waited for its slot."""
+    """Sends journalled requests, once; the caller has waited for a slot."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     async def send(self, request: Request, token: AccessToken) -> Answer:
-        """Send one journalled request; every outcome is an Answer, also a time-out."""
+        """Send one journalled request; every outcome is an Answer, including a time-out."""
         params = {"minorversion": MINOR_VERSION, "requestid": request.requestid}
         if request.operation is Operation.DELETE:
             params["operation"] = "delete"
@@ -43,8 +43,8 @@ class Writes:
     async def send_batch(self, batch: BatchRequest, token: AccessToken) -> Answer | dict[str, Answer]:
         """Send a journalled batch: one Answer for the whole call (silence, 429, 401, error), or one for each bId.
 
-        A bId that is missing from a readable reply is silence. Items decide under any status below 500, as codes do; what is no
-        fault in them is a success under 2xx only.
+        A bId that is missing from a readable reply is silence. Items decide under any status below 500, as codes do; an item
+        without a fault is a success only under 2xx.
         """
         params = {"minorversion": MINOR_VERSION, "requestid": batch.requestid}
         answer, value = await self._transport.post(batch.realm, "/batch", params, batch.body, token, None, "batch")
@@ -59,7 +59,7 @@ class Writes:
 
 
 def _done(answer: Answer, value: Any, request: Request) -> Answer:
-    """Fill in what a success shows; without the entity in it the answer is silence."""
+    """Fill in the entity of a success; without one the answer is silence."""
     raw = value.get(request.entity) if isinstance(value, dict) else None
     if not isinstance(raw, dict) or not raw.get("Id"):
         return faults.unreadable(answer)
@@ -75,7 +75,7 @@ def _done(answer: Answer, value: Any, request: Request) -> Answer:
 
 
 def _replies(answer: Answer, value: Any) -> list[Any] | None:
-    """Return the items of the answer to a batch; None where the whole call was refused, or nobody knows what was done."""
+    """Return the items of a batch's answer; None if the whole call was refused or its outcome is unknown."""
     if answer.kind is not AnswerKind.SUCCESS:
         if (answer.http_status or 500) >= 500 or faults.parse(answer.body) != ():
             return None

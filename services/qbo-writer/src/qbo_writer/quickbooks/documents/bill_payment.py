@@ -1,4 +1,4 @@
-"""Payments of bills in QuickBooks: by check, each of one bill."""
+"""Bill payments in QuickBooks: checks, each for one bill."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A document as it is written for QuickBooks: the JSON of its owned fields, and beside it the same in comparable form. Pure."""
+"""Builds a document for QuickBooks: the JSON of the fields we own, and the same in comparable form. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
@@ -16,18 +16,18 @@ from qbo_writer.quickbooks.values import cents, clean, number
 NOTE_LENGTH = 4000
 PARTIES = {"customer": "CustomerRef", "vendor": "VendorRef"}
 TAX_WORDS = {"TaxInclusive": "gross", "TaxExcluded": "net"}
-# Fields of the header that a content may name or not: their key here, and QuickBooks' name.
+# Optional header fields: their key here, and QuickBooks' name.
 HEADING = {
     "term": "SalesTermRef", "class": "ClassRef", "department": "DepartmentRef", "ap_account": "APAccountRef",
     "deposit_account": "DepositToAccountRef", "payment_method": "PaymentMethodRef",
 }  # fmt: skip
-_PLACES = 5  # QuickBooks keeps five digits after the point of quantities and prices
+_PLACES = 5  # QuickBooks keeps five decimal places of quantities and prices
 
 
 class Draft:
-    """One document. `ids`: what its content refers to, resolved; `body` and `fields` grow as its kind writes it.
+    """One document. `ids`: its resolved references; `body` and `fields` grow as its kind writes it.
 
-    `cleared`: what an update sends besides, so that what the content no longer names is taken away.
+    `cleared`: what an update also sends, to clear fields that the content no longer has.
     """
 
     def __init__(
@@ -40,31 +40,31 @@ class Draft:
         self.cleared: dict[str, Any] = {}
 
     def wanted(self) -> DesiredDocument:
-        """Return what was written."""
+        """Return the finished document."""
         return DesiredDocument(self.kind, self.entity, self.body, self.fields, self.cleared)
 
     # ---------------------------------------------------------------------------------------------------------- header
 
     def head(self, party: str, qbo_id: str, day: date, memo: str | None) -> None:
-        """Write whose it is, its day, and the memo with the marker."""
+        """Write party, date, and the memo with the marker."""
         text = clean(memo or "")
         self.body |= {PARTIES[party]: {"value": qbo_id}, "TxnDate": day.isoformat(), "PrivateNote": _note(text, self.marker)}
         self.fields |= {party: qbo_id, "txn_date": day.isoformat(), "memo": text}
 
     def due(self, day: date | None) -> None:
-        """Write when it is due."""
+        """Write the due date."""
         if day is None:
             self.cleared["DueDate"] = None
         else:
             self.body["DueDate"] = self.fields["due_date"] = day.isoformat()
 
     def numbered(self) -> None:
-        """Write its number, where the company's documents have ours."""
+        """Write its number, if we set it."""
         if self.doc_number:
             self.body["DocNumber"] = self.fields["doc_number"] = self.doc_number
 
     def heading(self, *keys: str, kept: Collection[str] = ()) -> None:
-        """Write these fields of the header; an update takes away those that are not named, but for what is `kept`."""
+        """Write these header fields; an update clears missing ones, except those in `kept`."""
         for key in keys:
             if key in self.ids:
                 self.body[HEADING[key]], self.fields[key] = {"value": self.ids[key]}, self.ids[key]
@@ -72,14 +72,14 @@ class Draft:
                 self.cleared[HEADING[key]] = None
 
     def reference(self, text: str | None) -> None:
-        """Write the number of a check or card transaction."""
+        """Write the reference number of a check or card transaction."""
         if text:
             self.body["PaymentRefNum"] = self.fields["payment_ref"] = clean(text)
         else:
             self.cleared["PaymentRefNum"] = ""
 
     def custom_fields(self, given: Sequence[CustomField]) -> None:
-        """Write the custom fields: an update names all that the policy maps, the absent ones empty."""
+        """Write the custom fields: an update sends all that the policy maps, missing ones empty."""
         ids = self.ids
         values = {ids[f"custom:{one.name}"]: clean(one.value) for one in given if f"custom:{one.name}" in ids}
         if values:
@@ -93,7 +93,7 @@ class Draft:
     # ----------------------------------------------------------------------------------------------------------- lines
 
     def lines(self, given: Sequence[InvoiceLine | BillLine]) -> None:
-        """Write the lines: of items or of accounts."""
+        """Write the lines, of items or accounts."""
         self.body["Line"] = [self._line(line, f"line.{at}.") for at, line in enumerate(given, 1)]
         self.fields["lines"] = str(len(given))
 
@@ -113,7 +113,7 @@ class Draft:
             detail["AccountRef"] = {"value": ids[f"account:{line.account}"]}
             fields[at + "account"] = ids[f"account:{line.account}"]
         if tax:
-            tax = "TAX" if tax == ids.get("txn_tax") else tax  # US: the lines say whether, the document says which
+            tax = "TAX" if tax == ids.get("txn_tax") else tax  # US: lines say whether they are taxed, the document says how
             detail["TaxCodeRef"], fields[at + "tax"] = {"value": tax}, tax
         if ids.get("global_tax") == "TaxInclusive":
             detail["TaxInclusiveAmt"] = line.amount
@@ -127,7 +127,7 @@ class Draft:
         return result
 
     def discount(self, discount: Discount | None, lines: Sequence[InvoiceLine]) -> None:
-        """Write the discount's own line, after all others. None is a field as well: one that a person adds is a difference."""
+        """Write the discount's line, after all others. "No discount" is a field, too: one added in QuickBooks is a difference."""
         amount = discount.of(sum((line.amount for line in lines), Decimal(0))) if discount else Decimal(0)
         self.fields["discount.amount"] = cents(amount) if amount else ""
         if discount is None or not amount:
@@ -143,11 +143,11 @@ class Draft:
             self.fields["discount.account"] = self.ids["discount_account"]
         self.body["Line"].append(line)
         self.body["ApplyTaxAfterDiscount"] = discount.before_tax
-        if taxed(self.fields):  # else QuickBooks may answer what it likes: it changes nothing
+        if taxed(self.fields):  # else QuickBooks' answer does not matter
             self.fields["discount.before_tax"] = str(discount.before_tax).lower()
 
     def taxes(self) -> None:
-        """Write what the whole document says of taxes."""
+        """Write the document-level tax fields."""
         ids = self.ids
         if "global_tax" in ids:
             self.body["GlobalTaxCalculation"] = ids["global_tax"]
@@ -159,7 +159,7 @@ class Draft:
 
 
 def net_of(gross: Decimal, percent: Decimal) -> Decimal:
-    """Return what is left of a gross amount without its tax, rounded half up to cents."""
+    """Return a gross amount's net amount, rounded half up to cents."""
     return to_cents(gross * 100 / (100 + percent))
 
 
@@ -171,7 +171,7 @@ def tax_of(line: InvoiceLine | BillLine, ids: Mapping[str, str]) -> str | None:
 
 
 def priced(line: InvoiceLine) -> bool:
-    """Whether quantity and price can be sent: both given, within QuickBooks' digits, their product the amount (else 6070)."""
+    """Whether quantity and price can be sent: both given, precise enough for QuickBooks, their product the amount (else 6070)."""
     if line.quantity is None or line.unit_price is None:
         return False
     exact = all(value == round(value, _PLACES) for value in (line.quantity, line.unit_price))

@@ -1,4 +1,4 @@
-"""What QuickBooks' side of a kind of document is made of: its name, how it is written, what it refers to, how it is read."""
+"""QuickBooks' form of a kind of document: its name, how it is written, what it refers to, how it is read."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Raw = Mapping[str, Any]
 
 
 class Finder(Protocol):
-    """Finds what a content refers to in the company's lists; how it reports what is missing is its own affair."""
+    """Finds what a content refers to in the company's lists; each implementation reports missing entries its own way."""
 
     async def items(self, keys: Iterable[str]) -> None:
         """Find the items of lines, by the keys of the company's item mapping."""
@@ -28,22 +28,22 @@ class Finder(Protocol):
         """Find the tax codes of the lines, and the discount's account."""
 
     async def heading(self, *, class_name: str | None, department: str | None, class_per_document: bool = False) -> None:
-        """Find class and location, the policy's where none is named."""
+        """Find class and location; the policy's if none is named."""
 
     async def terms(self, name: str | None) -> None:
-        """Find the payment terms, the policy's where none are named."""
+        """Find the payment terms; the policy's if none are named."""
 
     async def account(self, place: Literal["ap_account"]) -> None:
-        """Find the account that the policy has for this place, if any."""
+        """Find the policy's account for this place, if any."""
 
     async def paying_account(self) -> None:
-        """Find the bank account that bills are paid from: without one nothing is paid."""
+        """Find the bank account that bills are paid from; it is required for paying."""
 
     async def deposit(self, account: str | None, method: str | None) -> None:
-        """Find where money is deposited, by a key of the account mapping, and the payment method, by its name."""
+        """Find the deposit account, by a key of the account mapping, and the payment method, by name."""
 
     async def customer(self, party: Party) -> None:
-        """Find a customer. Parties come last: nobody is created for what cannot be posted for another reason."""
+        """Find a customer. Parties come last, so that none is created for a document that cannot be posted anyway."""
 
     async def vendor(self, party: Party) -> None:
         """Find a vendor."""
@@ -54,16 +54,16 @@ async def nothing(finder: Finder, content: Any) -> None:
 
 
 def as_it_is(raw: Raw, lines: Sequence[Raw]) -> tuple[dict[str, str], Sequence[Raw]]:
-    """Read nothing of a kind's own, and every line."""
+    """Read no extra fields, and every line."""
     return {}, lines
 
 
 @dataclass(frozen=True)
 class Form:
-    """QuickBooks' side of one kind of document.
+    """QuickBooks' form of one kind of document.
 
-    `page`: its address for people, with {} for the Id. `party`: whose it is; "" for names. `refer`: finds what a content names;
-    `read`: reads the fields that only this kind has, and returns the lines that are left.
+    `page`: its web address, with {} for the Id. `party`: its party field; "" for names. `refer`: finds what a content refers to;
+    `read`: reads the fields that only this kind has, and returns the remaining lines.
     """
 
     kind: LedgerKind

@@ -1,4 +1,4 @@
-"""What all documents of a vendor share: lines of accounts, taxes."""
+"""What all vendor documents share: account lines, taxes."""
 
 from bookrelay.messages import PurchaseContent
 
@@ -6,7 +6,7 @@ from qbo_writer.quickbooks.documents.form import Finder
 
 
 async def refer(finder: Finder, content: PurchaseContent) -> None:
-    """Find what every document of a vendor names, but for the vendor."""
+    """Find what every vendor document refers to, except the vendor."""
     await finder.accounts(line.account for line in content.lines)
     await finder.account("ap_account")
     await finder.taxes(content)

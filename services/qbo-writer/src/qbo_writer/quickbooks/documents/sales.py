@@ -1,4 +1,4 @@
-"""What all documents for a customer share: items, custom fields, a discount, taxes."""
+"""What all customer documents share: items, custom fields, a discount, taxes."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -12,7 +12,7 @@ from qbo_writer.quickbooks.values import cents, decimal_of, detail, is_a, number
 
 
 def write_lines(draft: Draft, content: SalesContent) -> None:
-    """Write what comes after the header."""
+    """Write everything after the header."""
     draft.custom_fields(content.custom_fields)
     draft.lines(content.lines)
     draft.discount(content.discount, content.lines)
@@ -20,7 +20,7 @@ def write_lines(draft: Draft, content: SalesContent) -> None:
 
 
 async def refer(finder: Finder, content: SalesContent) -> None:
-    """Find what every document for a customer names, but for the customer."""
+    """Find what every customer document refers to, except the customer."""
     await finder.items(line.item for line in content.lines)
     await finder.custom_fields(content.custom_fields)
     await finder.taxes(content)
@@ -28,7 +28,7 @@ async def refer(finder: Finder, content: SalesContent) -> None:
 
 
 def read(raw: Raw, lines: Sequence[Raw]) -> tuple[dict[str, str], Sequence[Raw]]:
-    """Read the discount and the tax of the whole."""
+    """Read the discount and the document-level tax."""
     fields = _discount(raw, [line for line in lines if is_a(line, "discountlinedetail")])
     if rate := ref(part(raw, "TxnTaxDetail").get("TxnTaxCodeRef")):
         fields["txn_tax"] = rate
@@ -36,7 +36,7 @@ def read(raw: Raw, lines: Sequence[Raw]) -> tuple[dict[str, str], Sequence[Raw]]
 
 
 def _discount(raw: Mapping[str, Any], lines: Sequence[Raw]) -> dict[str, str]:
-    """Read the discount. A line of nothing, which QuickBooks may keep, is none."""
+    """Read the discount. A zero line, which QuickBooks may keep, is none."""
     amount = sum((decimal_of(line.get("Amount")) for line in lines), Decimal(0))
     if not amount:
         return {"discount.amount": ""}

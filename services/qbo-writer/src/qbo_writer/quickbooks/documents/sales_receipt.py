@@ -1,4 +1,4 @@
-"""Sales receipts in QuickBooks: sales that were paid at once."""
+"""Sales receipts in QuickBooks: sales paid at once."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from qbo_writer.quickbooks.values import clean, text
 def _write(draft: Draft, content: SalesReceiptContent) -> None:
     draft.head("customer", draft.ids["customer"], content.txn_date, content.memo)
     draft.numbered()
-    # Without an account the money is in the undeposited funds, which QuickBooks names itself: that cannot be taken away.
+    # Without an account QuickBooks itself sets undeposited funds: that cannot be cleared.
     draft.heading("class", "department", "payment_method", "deposit_account", kept=("deposit_account",))
     draft.reference(content.payment_ref)
     sales.write_lines(draft, content)

@@ -1,4 +1,4 @@
-"""Two faults of aiokafka 0.14 that leave a service up and dead, mended from outside (ADR 4). The third is `Publisher`'s time-out.
+"""Two faults of aiokafka 0.14 that leave a service up and dead, worked around here (ADR 4). The third is `Publisher`'s time-out.
 
 The only module that may use a private name of a library; `tests/architecture/test_public_surface.py` lists which.
 """
@@ -10,8 +10,8 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 
-def mend() -> None:
-    """Mend both, for every client of Kafka in this process; `bookrelay.kafka` calls it once."""
+def work_around() -> None:
+    """Work around both, for every client of Kafka in this process; `bookrelay.kafka` calls it once."""
     _closed_connections_are_told()
     _heartbeats_that_fail_rejoin()
 

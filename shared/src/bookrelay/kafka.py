@@ -49,7 +49,7 @@ UNKNOWN_FAILURES = 3  # of a batch with an unexpected error, before its records 
 _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, PolicyViolationError)
 _UNSEQUENCED = (*_REFUSED, OutOfOrderSequenceNumber, UnknownProducerId)
 
-aiokafka_faults.mend()
+aiokafka_faults.work_around()
 
 
 class Publisher:

@@ -31,7 +31,7 @@ async def retrying(
     seconds: float = float("inf"),
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
-    """Return what `work` returns, tried again while `passes` says so of its error; `failed` is told before each wait.
+    """Return what `work` returns, tried again while `passes` says so of its error; `failed` is called before each wait.
 
     Waits `first` seconds, then twice as long each time, at most `most`. After so many `tries`, or where the next one would begin
     later than `seconds` after the first, the last error is raised.

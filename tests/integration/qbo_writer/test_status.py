@@ -155,7 +155,7 @@ async def test_a_change_feed_that_fails(database_url: str, own_broker: EmbeddedB
         await posted(database_url, "Q-1")
         eventually(lambda: o.metric(f'qbo_feed_position_timestamp_seconds{{realm="{realm}"}}') is not None)  # it was read once
         sandbox.fault(fault="html", status=500, match={"realm": realm, "operation": "cdc"})
-        o.until_noted(f"The change feed of company {realm}", "HTTP 500", "Posting goes on")
+        o.until_noted(f"The change feed of company {realm}", "HTTP 500", "Posting continues")
         problem = o.only_problem()
         assert (problem["what"], problem["realm"]) == ("feed_stuck", realm)
         assert problem["details"]["failures"] >= 3

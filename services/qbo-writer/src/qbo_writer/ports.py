@@ -1,4 +1,4 @@
-"""What the protocol needs of QuickBooks and its surroundings; `quickbooks` implements it."""
+"""What the protocol needs of QuickBooks, the tokens and the pacing; `quickbooks` implements it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,4 @@
-"""Companies that commands name and no writer serves: which they are, and which of them were told (`unserved`)."""
+"""Companies that commands name and no writer serves: which they are, and which were published (`unserved`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Unserved:
 
 @dataclass(frozen=True)
 class Over:
-    """A company whose commands go on (`served`), or for which none waits any more."""
+    """A company that is served again (`served`), or for which no command is due any more."""
 
     realm: str
     served: bool

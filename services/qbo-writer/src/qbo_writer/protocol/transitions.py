@@ -46,7 +46,7 @@ class Action(StrEnum):
     NOTE_SILENCE = "silent_at, ambiguous"
     NOTE_LOST = "lost, ambiguous"
     RESEND = "last_sent_at, before it is sent again"
-    CLAIM_AFRESH = "attempt closed without an end; the newest version is claimed again"
+    CLAIM_AFRESH = "attempt closed, command not settled; the newest version is claimed again"
     HOLD_DIVERGED = "end held, document diverged, event"
     GONE = "a delete or void: retracted; an update: held; a create: as silence"
     HOLD_STUCK = "end held, event; the attempt stays open until an operator decides"

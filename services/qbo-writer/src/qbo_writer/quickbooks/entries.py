@@ -12,7 +12,7 @@ from qbo_writer.quickbooks.missing import Alike, Missing, alike_only, several_al
 NAME_SPACE = ("Customer", "Vendor", "Employee")
 LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode", "PaymentMethod")
 ALSO = ("Name", "AcctNum")  # besides its full name an entry of a list is found by these
-_NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that never stand in a line by themselves
+_NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that a line cannot name
 
 
 def reference(entity: str, raw: Mapping[str, Any]) -> Reference:

@@ -31,7 +31,7 @@ class NameCache:
     def __init__(self, rows: ReferenceRows, books: Finds, max_age_seconds: float) -> None:
         self._rows, self._books, self._max_age = rows, books, max_age_seconds
         self.lists = NameLists(rows, books, self._keep_names)
-        self._doubted: set[tuple[str, str]] = set()  # realm, folded name: was refused under its Id, and is asked for by itself
+        self._doubted: set[tuple[str, str]] = set()  # realm, folded name: its Id was refused, so it is looked up separately
         self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, exact text
         self._texts: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)  # realm, entity, folded: texts in _names
         self._keys: dict[tuple[str, str, str], set[str]] = {}  # realm, entity, Id: texts in _names

@@ -18,7 +18,7 @@ _VOID_BY_UPDATE = frozenset({"Payment", "BillPayment", "SalesReceipt"})
 
 
 class Writes:
-    """Sends journalled requests, once; the caller has waited for a slot."""
+    """Sends journalled requests, once; the caller holds a slot."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

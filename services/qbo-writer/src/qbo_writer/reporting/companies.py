@@ -1,4 +1,4 @@
-"""What needs a person at a company of the settings: not connected, halted, its change feed or daily comparison refused."""
+"""What needs a person at a configured company: not connected, halted, its change feed or daily comparison refused or late."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from qbo_writer.settings import WriterSettings
 TOKEN_AWAY = timedelta(minutes=1)
 FEED_FAILURES = 3  # in a row
 FIX_REFUSED = (
-    "See whether the company's plan has these (bills need Essentials, classes and locations Plus), whether the user who "
+    "Check whether the company's plan has these (bills need Essentials, classes and locations Plus), whether the user who "
     "connected bookrelay may see them, and Intuit's status page."
 )
 SWEEP_SPARE = timedelta(hours=2)  # a sweep that failed is tried again every 15 minutes
@@ -27,7 +27,7 @@ FEED_SPARE = timedelta(minutes=10)  # how far beyond two rounds the feed may be 
 
 @dataclass(frozen=True)
 class Company:
-    """A company of the settings, as far as its own state can need a person."""
+    """A configured company, as far as its state can need a person."""
 
     realm: str
     halted_code: str | None
@@ -63,7 +63,9 @@ class Company:
 
     def problems(self, settings: WriterSettings) -> list[Problem]:
         """Return what a person must see to."""
-        connect = f"Connect it: qbo-writer auth login --realm {self.realm}. Posting then goes on by itself; the queue is kept."
+        connect = (
+            f"Connect it: qbo-writer auth login --realm {self.realm}. Posting then resumes automatically; its commands are kept."
+        )
         if self.connection != CONNECTED and not (self.connection is None and settings.qbo_initial_refresh_token):
             why = (
                 "was never connected"
@@ -80,15 +82,15 @@ class Company:
             ]
         if self.halted_code:
             again = connect if self.halted_code in (Code.OAUTH_FAILED, Code.REFRESH_FAILED) else (
-                "Do what the reason says. One request is tried every 5 minutes, and posting goes on by itself."
+                "Do what the reason says. One request is tried every 5 minutes, and posting resumes automatically."
             )  # fmt: skip
             reason = f"Company {self.realm} is halted, {self.halted_code}: {self.halted_reason}"
             return [Problem("halted", reason, again, self.halted_since, self.realm, {"code": self.halted_code})]
         if self.token_failing_since and self.now - self.token_failing_since > TOKEN_AWAY:
-            reason = f"Company {self.realm} gets no access token, nothing is posted: {self.token_error}"
+            reason = f"Company {self.realm} gets no access token, so nothing is posted: {self.token_error}"
             fix = (
-                f"See whether this host reaches {settings.qbo_token_url} (proxy, firewall, name), and Intuit's status page. "
-                "It is asked again every minute, and posting goes on by itself."
+                f"Check whether this host can reach {settings.qbo_token_url} (proxy, firewall, name), and Intuit's status page. "
+                "It is retried every minute, and posting resumes automatically."
             )
             return [Problem("token_endpoint", reason, fix, self.token_failing_since, self.realm)]
         return self._feed_problems(settings)
@@ -106,26 +108,26 @@ class Company:
             *refused,
             Problem(
                 "feed_stuck", f"The change feed of company {self.realm} {lag}{error}",
-                "Posting goes on; what people change in QuickBooks is seen late. See to the error that is named; without one, "
-                "more changed than is read: raise FEED_READS_PER_RUN.",
+                "Posting continues, but changes that people make in QuickBooks are noticed late. Fix the error shown; if none is "
+                "shown, more is changed than is read: raise FEED_READS_PER_RUN.",
                 self.feed_failing_since or self.feed_reached, self.realm, self.feed(),
             )
         ]  # fmt: skip
 
     def _not_swept(self) -> list[Problem]:
-        """What the daily comparison is refused for, though the company is served."""
+        """The kinds that QuickBooks refuses to list for the daily comparison, although the company is served."""
         return [
             Problem(
                 "sweep_refused", f"The daily comparison of company {self.realm} is refused for {entity}: {one.words}",
-                f"{one.fix or FIX_REFUSED} Posting goes on; what is too much or missing among these is not noticed. The next "
-                "comparison asks again.",
+                f"{one.fix or FIX_REFUSED} Posting continues, but extra or missing documents of this kind are not noticed. The next "
+                "comparison tries again.",
                 one.since, self.realm, {"entity": entity, "times": one.times},
             )
             for entity, one in self.sweep_refusals.items()
         ]  # fmt: skip
 
     def _swept_late(self, settings: WriterSettings) -> list[Problem]:
-        """The daily comparison has not come to its end for more than a day, though the company is served."""
+        """Report a daily comparison that has not completed for more than a day, although the company is served."""
         most = timedelta(seconds=settings.sweep_seconds) + SWEEP_SPARE
         if self.swept_at is None or self.now - self.swept_at <= most:
             return []
@@ -133,22 +135,22 @@ class Company:
             Problem(
                 "sweep_late",
                 f"The daily comparison of company {self.realm} is late: it was last done {self.swept_at:%Y-%m-%d %H:%M} UTC",
-                "Look for `sweep.failed` in the writer's log: it names what QuickBooks did not answer. Posting goes on; extra or "
-                "missing documents in QuickBooks are not noticed meanwhile. It is tried again every 15 minutes.",
+                "Look for `sweep.failed` in the writer's log: it names what QuickBooks did not answer. Posting continues, but extra "
+                "or missing documents in QuickBooks are not noticed. It is tried again every 15 minutes.",
                 self.swept_at, self.realm,
             )
         ]  # fmt: skip
 
     def _refused(self) -> list[Problem]:
-        """What the feed is refused for, though the company is served: one problem for the same words."""
+        """What the feed is refused for, although the company is served: one problem for each message of QuickBooks."""
         alike: dict[tuple[str, str], list[str]] = {}
         for entity, one in self.feed_refusals.items():
             alike.setdefault((one.words, one.fix), []).append(entity)
         return [
             Problem(
                 "feed_stuck", f"The change feed of company {self.realm} is refused for {', '.join(entities)}: {words}",
-                f"{fix or FIX_REFUSED} Posting goes on; what people change in these is not seen. They are asked for again every "
-                "hour at the latest, and read from where they were refused.",
+                f"{fix or FIX_REFUSED} Posting continues, but changes that people make to these are not noticed. They are tried "
+                "again at least every hour, and then read from where they were refused.",
                 min(self.feed_refusals[entity].since for entity in entities), self.realm, self.feed() | {"entities": entities},
             )
             for (words, fix), entities in alike.items()

@@ -1,4 +1,4 @@
-"""All that needs a person, gathered: of companies, of processes, of events that do not leave."""
+"""All that needs a person: of companies, of processes, of events that are not published."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -26,14 +26,14 @@ async def problems(pool: Pool, settings: WriterSettings) -> list[Problem]:
     if late.since and datetime.now(UTC) - late.since > EVENTS_WAIT:
         found.append(
             Problem(
-                "events_waiting", f"{late.events} events are not published", "See whether a writer runs and Kafka answers; they "
-                "leave in order as soon as it does.", late.since, details={"events": late.events},
+                "events_waiting", f"{late.events} events are not published", "Check that a writer runs and Kafka is "
+                "reachable; they are then published in order.", late.since, details={"events": late.events},
             )
         )  # fmt: skip
     if parked := await outbox.parked(pool, SCHEMA):
         found.append(
             Problem(
-                "events_parked", f"{len(parked)} events are taken by no broker: {parked[0]['reason']}", "Remove the cause, then "
+                "events_parked", f"{len(parked)} events were refused by the broker: {parked[0]['reason']}", "Remove the cause, then "
                 "`qbo-writer dead-letters redrive outbox:ID` for each that `dead-letters list` shows.", parked[0]["parked_at"],
                 details={"events": len(parked)},
             )

@@ -11,7 +11,7 @@ from qbo_writer.policy_watching import PolicyFile
 from qbo_writer.reporting.gathering import problems
 from qbo_writer.reporting.problem import Problem, What
 from qbo_writer.reporting.processes import OWN, keep_own, of_blocked, of_policy
-from qbo_writer.reporting.unserved import tell_unserved
+from qbo_writer.reporting.unserved import publish_unserved
 from qbo_writer.settings import WriterSettings
 
 log = telemetry.get_logger(__name__)
@@ -39,7 +39,7 @@ class Reporter:
         """Keep what this process knows, look, tell; return how long to wait."""
         await keep_own(self._pool, self._holder, [*of_blocked(self._blocked.records()), *of_policy(self._policy)])
         found = await problems(self._pool, self._settings)
-        fresh, over = await tell_unserved(self._pool, [p for p in found if p.what == "unserved"])
+        fresh, over = await publish_unserved(self._pool, [p for p in found if p.what == "unserved"])
         for problem in fresh:
             log.error("realm.unserved", realm=problem.realm, reason=problem.reason, fix=problem.fix)
         for realm in over:

@@ -1,4 +1,4 @@
-"""Companies that commands name and no writer serves: found, and told once each, as their end is."""
+"""Companies that commands name and no writer serves: found, and published once each, as is when they are served."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,34 +26,34 @@ async def unserved(pool: Pool, settings: WriterSettings) -> list[Problem]:
 
 
 def _unserved(realm: str, commands: int, sources: Sequence[str], since: datetime, settings: WriterSettings) -> Problem:
-    told_by = ", ".join(sources)
+    sources_named = ", ".join(sources)
     if realm in settings.qbo_realm_ids:
         fix = "Start the qbo-writer that has it in QBO_REALM_IDS."
     elif realm.isascii() and realm.isdigit() and len(realm) <= 32:
         fix = (
             f"If it is yours: add {realm} to QBO_REALM_IDS of a qbo-writer, restart that, and connect the company with "
-            f"qbo-writer auth login --realm {realm}; its commands then go on by themselves. If not: correct the company's id in "
-            f"the settings of {told_by}, then end what waits: qbo-writer unserved drop {realm} --why TEXT."
+            f"qbo-writer auth login --realm {realm}; its commands are then posted. If not: correct the company's id in "
+            f"the settings of {sources_named}, then drop its commands: qbo-writer unserved drop {realm} --why TEXT."
         )
     else:
         fix = (
-            f"This is no company id (digits only): correct it in the settings of {told_by}, then end what waits: "
+            f"This is not a company id (digits only): correct it in the settings of {sources_named}, then drop its commands: "
             f"qbo-writer unserved drop {realm!r} --why TEXT."
         )
     noun = "command waits" if commands == 1 else "commands wait"
-    reason = f"No writer serves company {realm}, for which {commands} {noun} (from {told_by})"
+    reason = f"No writer serves company {realm}, for which {commands} {noun} (from {sources_named})"
     return Problem("unserved", reason, fix, since, realm, {"commands": commands, "sources": list(sources)})
 
 
-async def tell_unserved(pool: Pool, now_unserved: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
-    """Tell each company that nobody serves once, and its end; several writers tell it once together. Return what was told."""
+async def publish_unserved(pool: Pool, now_unserved: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
+    """Publish each company without a writer once, and when that is over; several writers together publish it once. Return both."""
     named = {problem.realm: problem for problem in now_unserved if problem.realm}
 
-    def told(fresh: Sequence[str], over: Sequence[Over]) -> list[AnyMessage]:
+    def published(fresh: Sequence[str], over: Sequence[Over]) -> list[AnyMessage]:
         now = datetime.now(UTC)
         return [*(_begins(named[realm], now) for realm in fresh), *(_ends(one, now) for one in over)]
 
-    fresh, over = await rows.note(pool, sorted(named), told)
+    fresh, over = await rows.note(pool, sorted(named), published)
     return [named[realm] for realm in fresh], [one.realm for one in over]
 
 
@@ -63,6 +63,6 @@ def _begins(p: Problem, now: datetime) -> RealmUnserved:
 
 
 def _ends(over: Over, now: datetime) -> RealmServed:
-    reason = "A writer serves this company now: its commands go on." if over.served else "No command waits for it any more."
+    reason = "A writer serves this company now: its commands are posted." if over.served else "No command is due for it any more."
     data = RealmData(realm=over.realm, code=Code.OAUTH_FAILED.value, reason=reason, since=now)
     return RealmServed.of(data, sender=SENDER, time=now)

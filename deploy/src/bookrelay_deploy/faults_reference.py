@@ -48,8 +48,8 @@ rate on every line ("Make sure all your transactions have a VAT rate before you 
 |---|---|
 """
 _PLACES = {
-    "an item of a batch": "`pauses`, `renews the token` and `halts` leave the command due: it is sent again, which does not count "
-    "against it",
+    "an item of a batch": "`pauses`, `renews the token` and `halts` leave the command due: it is sent again, which does not "
+    "count against it",
     "a whole batch": "an error, held or rejected, says nothing about the single documents: the batch "
     "is sent again in halves, until what QuickBooks refuses is alone. A conflict is `looks it up`",
     "a read (references, look-ups)": "nothing is rejected: the document whose read it was waits and tries again, at most "

@@ -23,7 +23,7 @@ NO_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a machine without IPv6
 async def listening(
     redirect: SplitResult, check: Callable[[str], Grant], tell: Callable[[str], None]
 ) -> AsyncIterator[asyncio.Future[Grant]]:
-    """Listen; the future gets what `check` returns for the first valid query. What is wrong with others goes to the browser and `tell`."""
+    """Listen; the future gets what `check` returns for the first valid query. Errors of others are shown and passed to `tell`."""
     granted: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
 
     async def answer(request: Request) -> HTMLResponse:

@@ -119,8 +119,8 @@ class Company:
         return [
             Problem(
                 "sweep_refused", f"The daily comparison of company {self.realm} is refused for {entity}: {one.words}",
-                f"{one.fix or FIX_REFUSED} Posting continues, but extra or missing documents of this kind are not noticed. The next "
-                "comparison tries again.",
+                f"{one.fix or FIX_REFUSED} Posting continues, but extra or missing documents of this kind are not noticed. The "
+                "next comparison tries again.",
                 one.since, self.realm, {"entity": entity, "times": one.times},
             )
             for entity, one in self.sweep_refusals.items()
@@ -135,8 +135,8 @@ class Company:
             Problem(
                 "sweep_late",
                 f"The daily comparison of company {self.realm} is late: it was last done {self.swept_at:%Y-%m-%d %H:%M} UTC",
-                "Look for `sweep.failed` in the writer's log: it names what QuickBooks did not answer. Posting continues, but extra "
-                "or missing documents in QuickBooks are not noticed. It is tried again every 15 minutes.",
+                "Look for `sweep.failed` in the writer's log: it names what QuickBooks did not answer. Posting continues, but "
+                "extra or missing documents in QuickBooks are not noticed. It is tried again every 15 minutes.",
                 self.swept_at, self.realm,
             )
         ]  # fmt: skip

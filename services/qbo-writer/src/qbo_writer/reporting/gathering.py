@@ -33,8 +33,8 @@ async def problems(pool: Pool, settings: WriterSettings) -> list[Problem]:
     if parked := await outbox.parked(pool, SCHEMA):
         found.append(
             Problem(
-                "events_parked", f"{len(parked)} events were refused by the broker: {parked[0]['reason']}", "Remove the cause, then "
-                "`qbo-writer dead-letters redrive outbox:ID` for each that `dead-letters list` shows.", parked[0]["parked_at"],
+                "events_parked", f"{len(parked)} events were refused by the broker: {parked[0]['reason']}", "Remove the cause, "
+                "then `qbo-writer dead-letters redrive outbox:ID` for each that `dead-letters list` shows.", parked[0]["parked_at"],
                 details={"events": len(parked)},
             )
         )  # fmt: skip

@@ -46,7 +46,7 @@ def _unserved(realm: str, commands: int, sources: Sequence[str], since: datetime
 
 
 async def publish_unserved(pool: Pool, now_unserved: Sequence[Problem]) -> tuple[list[Problem], list[str]]:
-    """Publish each company without a writer once, and when that is over; several writers together publish it once. Return both."""
+    """Publish each company without a writer once, and when that is over, whatever number of writers look. Return both."""
     named = {problem.realm: problem for problem in now_unserved if problem.realm}
 
     def published(fresh: Sequence[str], over: Sequence[Over]) -> list[AnyMessage]:

@@ -26,7 +26,7 @@ from qbo_writer import handlers
 from qbo_writer.domain import Answer, AttemptState, LedgerKind, Operation
 from qbo_writer.kinds import of
 from qbo_writer.protocol.planning import FAILURES
-from qbo_writer.protocol.transitions import TRANSITIONS, Effect, Envelope, When
+from qbo_writer.protocol.transitions import TRANSITIONS, Action, Envelope, Trigger
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.token_endpoint import AWAY_SECONDS
 from qbo_writer.settings import WriterSettings
@@ -35,7 +35,7 @@ from qbo_writer.writer import Writer
 from .harness import SCALE, Company, Lane
 
 Rule = dict[str, Any]
-Edge = tuple[AttemptState | None, When]
+Edge = tuple[AttemptState | None, Trigger]
 
 # --------------------------------------------------------------------------------------------------------------- what there is
 
@@ -207,20 +207,20 @@ def shapes_walked() -> set[Shape]:
 
 # ------------------------------------------------------------------------------------------------------------ which cycles
 
-ELSEWHERE: dict[When, str] = {
-    When.LOST: "each round is a crash; crashes.py kills writers at every place, and `sends` counts what was lost, too",
-    When.OPERATOR_ABSENT: "each round is a person's decision",
+ELSEWHERE: dict[Trigger, str] = {
+    Trigger.LOST: "each round is a crash; crashes.py kills writers at every place, and `sends` counts what was lost, too",
+    Trigger.OPERATOR_ABSENT: "each round is a person's decision",
 }
 """Rows on a cycle that no answer of QuickBooks drives."""
 
 
 def cyclic() -> set[Edge]:
     """The rows of the table that lie on a cycle: from where they lead, their own state can be reached again."""
-    back = (Effect.CLAIM_AFRESH, Effect.REJECT)  # the command can be due again: the state before any attempt
+    back = (Action.CLAIM_AFRESH, Action.REJECT)  # the command can be due again: the state before any attempt
     edges: list[tuple[Edge, AttemptState | None]] = []
     for edge, row in TRANSITIONS.items():
         edges.append((edge, None if row.effect in back else row.to))
-        if row.effect is Effect.GONE:  # of a create: as silence
+        if row.effect is Action.GONE:  # of a create: as silence
             edges.append((edge, AttemptState.UNKNOWN))
     reach: dict[AttemptState | None, set[AttemptState | None]] = defaultdict(set)
     for _ in edges:

@@ -1,7 +1,7 @@
 """Nothing goes on for ever: every cycle of (state x answer) ends held, rejected, posted, or waits under a counter."""
 
 import pytest
-from qbo_writer.protocol.transitions import When
+from qbo_writer.protocol.transitions import Trigger
 
 from .conftest import Lanes
 from .cycles import ELSEWHERE, cyclic, shapes_known, shapes_walked, unbounded_cycles
@@ -20,4 +20,4 @@ def test_every_cycle_is_bounded(faults_loop: Loop, lanes: Lanes) -> None:
     assert len(walk.ends) == walk.cases
     rows = {when for _, when in cyclic()}
     assert {when.name for when in rows - set(ELSEWHERE)} - {row.upper() for row in walk.rows} == set()
-    assert When.RESEND_REFUSED in rows
+    assert Trigger.RESEND_REFUSED in rows

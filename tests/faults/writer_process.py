@@ -180,13 +180,13 @@ def older_version_wins() -> None:
 def overwrite_people() -> None:
     """After 5010 the update is applied again, whatever a person made of the document."""
     from qbo_writer.protocol import looking
-    from qbo_writer.protocol.transitions import When
+    from qbo_writer.protocol.transitions import Trigger
 
     original = looking.Looker.compare
 
     def compare(self: Any, attempt: Any, seen: Any) -> Any:
         when, differences = original(self, attempt, seen)
-        return (When.READ_KNOWN, ()) if when is When.READ_OTHER else (when, differences)
+        return (Trigger.READ_KNOWN, ()) if when is Trigger.READ_OTHER else (when, differences)
 
     looking.Looker.compare = compare  # type: ignore[method-assign]
 

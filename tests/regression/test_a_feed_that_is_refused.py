@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from bookrelay.errors import HaltError
 from qbo_writer import reporting
-from qbo_writer.domain import AccessToken, Deleted, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, LookupFailed
 from qbo_writer.halving import READS_MOST
 from qbo_writer.protocol import feed_refusals, sweeping
 from qbo_writer.quickbooks import faults
@@ -46,7 +46,7 @@ def refuse(d: Desk, code: str, refused: set[str]) -> list[Sequence[str]]:
     books, asked = d.writer.posters[d.realm].parts.books, list[Sequence[str]]()
     changes = books.changes
 
-    async def some(realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+    async def some(realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[BooksEntity | Deleted]:
         asked.append(entities)
         if refused & set(entities):
             raise refusal(code)
@@ -219,7 +219,7 @@ def refuse_reads(d: Desk, code: str, entity: str) -> set[str]:
     books, refused = d.writer.posters[d.realm].parts.books, {entity}
     read = books.read
 
-    async def some(realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
+    async def some(realm: str, entity: str, qbo_id: str, token: AccessToken) -> BooksEntity | None:
         if entity in refused:
             raise refusal(code)
         return await read(realm, entity, qbo_id, token)

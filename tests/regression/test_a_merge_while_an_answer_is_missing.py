@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bookrelay.messages import Kind
 from qbo_writer import lists
-from qbo_writer.domain import AccessToken, Answer, Operation, Request, Seen
+from qbo_writer.domain import AccessToken, Answer, BooksEntity, Operation, Request
 from qbo_writer.protocol import merging
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.mapping import seen
@@ -118,7 +118,7 @@ async def test_a_merge_that_was_told_counts_for_the_request_that_it_refuses(data
         assert [b["CustomerRef"]["value"] for b in ours(d, "Invoice")] == [customers["Winner"]]
 
 
-def there(customer: str) -> Seen:
+def there(customer: str) -> BooksEntity:
     return seen("Invoice", {"Id": "7", "SyncToken": "2", "CustomerRef": {"value": customer}, "Line": []})
 
 

@@ -7,7 +7,7 @@ payment again before its invoice: what was there was called a person's edit, and
 import pytest
 from bookrelay.messages import Applied, Kind
 from document_kinds import command
-from qbo_writer.ledger.changes import Effects, Requeue
+from qbo_writer.ledger.changes import Commit, Requeue
 from test_a_payment_is_gone_after_a_restore import backup, recover, restore
 from test_payments import open_of, payment, state
 from writer_support import QboSandbox, desk, running
@@ -34,7 +34,7 @@ async def test_it_does_not_go_on_waiting_for_what_was_posted_meanwhile(database_
             if await d.pool.fetchval("SELECT state = 'posted' FROM qbo_writer.commands WHERE kind = 'invoice'"):
                 break
         assert poster.tenure is not None
-        waits_on = Effects(requeue=Requeue(row["id"], 1800, waiting=True))
+        waits_on = Commit(requeue=Requeue(row["id"], 1800, waiting=True))
         await d.writer.ledger.commits.commit(d.realm, poster.tenure.fencing_token, [waits_on])
         assert await d.pool.fetchval("SELECT state = 'due' AND due_at <= now() FROM qbo_writer.commands WHERE kind = 'payment'")
         async with running(d.writer):

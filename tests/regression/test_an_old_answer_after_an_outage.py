@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from qbo_writer.domain import Answer, AnswerKind, AttemptState
-from qbo_writer.protocol.settling import effects_of
-from qbo_writer.protocol.transitions import When
+from qbo_writer.protocol.settling import commit_of
+from qbo_writer.protocol.transitions import Trigger
 from writer_support import QboSandbox, desk, invoice, qbo_sandbox, running
 
 pytestmark = pytest.mark.postgres
@@ -43,12 +43,12 @@ async def test_the_first_sends_error_does_not_end_the_second(database_url: str, 
         # An old look-up that found nothing says nothing about the second send: it must not leave a third time for it.
         assert await ledger.attempts.resend(d.realm, token, [first], expires_at, absent=True) == []
         error = Answer(AnswerKind.ERROR, http_status=400, intuit_code="2050", reason="too long")
-        old = effects_of(first, When.ERROR, d.writer.parts.links, answer=error)
+        old = commit_of(first, Trigger.ERROR, d.writer.parts.links, answer=error)
         assert await ledger.commits.commit(d.realm, token, [old]) == []
         assert (await d.states())["Q-1", 1] == "due"
-        silence = effects_of(first, When.SILENCE, d.writer.parts.links, answer=error)
+        silence = commit_of(first, Trigger.SILENCE, d.writer.parts.links, answer=error)
         assert await ledger.commits.commit(d.realm, token, [silence]) == []
         assert await d.pool.fetchval("SELECT state FROM qbo_writer.attempts WHERE entity = 'Invoice'") == "sending"
-        new = effects_of(second, When.ERROR, d.writer.parts.links, answer=error)
+        new = commit_of(second, Trigger.ERROR, d.writer.parts.links, answer=error)
         assert await ledger.commits.commit(d.realm, token, [old, new]) == [new]  # in one commit, too
         assert await d.pool.fetchval("SELECT state FROM qbo_writer.attempts WHERE entity = 'Invoice'") == "resolved"

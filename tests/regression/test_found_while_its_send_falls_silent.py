@@ -1,13 +1,13 @@
 """The change feed found a document while its own send fell silent. Both were committed at once, and the end was told twice."""
 
-from qbo_writer.ledger.changes import AttemptChange, Effects
+from qbo_writer.ledger.changes import AttemptChange, Commit
 from qbo_writer.ledger.commits import one_for_each_attempt
 
-FOUND = Effects(AttemptChange(1, "resolved", True, True, False, outcome="created"))
-SILENT = Effects(AttemptChange(1, "unknown", True, True, False, silent=True))
-LATER = Effects(AttemptChange(1, "sending", True, True, False))
-OTHER = Effects(AttemptChange(2, "unknown", True, True, False, silent=True))
-WITHOUT = Effects()
+FOUND = Commit(AttemptChange(1, "resolved", True, True, False, outcome="created"))
+SILENT = Commit(AttemptChange(1, "unknown", True, True, False, silent=True))
+LATER = Commit(AttemptChange(1, "sending", True, True, False))
+OTHER = Commit(AttemptChange(2, "unknown", True, True, False, silent=True))
+WITHOUT = Commit()
 
 
 def test_nothing_counts_after_what_resolves() -> None:

@@ -11,7 +11,7 @@ import pytest
 from bookrelay.kafka import Received
 from bookrelay.messages import EntityChanged, EntityChangedData
 from qbo_writer import handlers
-from qbo_writer.domain import Deleted, Seen
+from qbo_writer.domain import BooksEntity, Deleted
 from qbo_writer.protocol import merging
 from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS, seen
 from writer_support import Desk, QboSandbox, bill, desk, invoice
@@ -80,7 +80,7 @@ async def make(d: Desk, company: dict[str, Any], entity: str, **fields: Any) -> 
     return str(response.json()[entity]["Id"])
 
 
-async def changes(d: Desk) -> list[Seen | Deleted]:
+async def changes(d: Desk) -> list[BooksEntity | Deleted]:
     """What the change feed shows of the last minutes."""
     tenure = d.writer.posters[d.realm].tenure
     assert tenure
@@ -88,7 +88,7 @@ async def changes(d: Desk) -> list[Seen | Deleted]:
     return await d.writer.client.changes(d.realm, (*DOCUMENTS, *LISTS), datetime.now(UTC) - timedelta(minutes=30), token)
 
 
-async def take(d: Desk, some: list[Seen | Deleted]) -> None:
+async def take(d: Desk, some: list[BooksEntity | Deleted]) -> None:
     """Let the feed have shown these changes, and no others."""
     poster = d.writer.posters[d.realm]
     assert poster.tenure
@@ -96,7 +96,7 @@ async def take(d: Desk, some: list[Seen | Deleted]) -> None:
     await poster.feeder._take(poster.tenure, some, (datetime.now(UTC), None, {}), token)
 
 
-def is_loser(change: Seen | Deleted, entity: str, loser: str) -> bool:
+def is_loser(change: BooksEntity | Deleted, entity: str, loser: str) -> bool:
     return (change.entity, change.qbo_id) == (entity, loser)
 
 
@@ -245,7 +245,7 @@ async def test_a_loser_that_stays_as_an_inactive_entry(database_url: str, sandbo
 
 
 def test_who_tidies_up_later_has_not_merged() -> None:
-    def entry(id_: str, at: str) -> Seen:
+    def entry(id_: str, at: str) -> BooksEntity:
         return seen("Customer", {"Id": id_, "DisplayName": id_, "MetaData": {"LastUpdatedTime": at}})
 
     loser = entry("1", "2026-11-01T10:00:00-08:00")

@@ -27,19 +27,19 @@ from qbo_writer.domain import SCHEMA, SENDER, CommandState, DocumentStatus, Ledg
 from qbo_writer.handlers import new_command
 from qbo_writer.ledger.changes import (
     AttemptChange,
-    CommandEnd,
+    Commit,
+    Decision,
     DocumentChange,
-    Effects,
-    End,
     FeedChange,
     FollowUp,
     NameWish,
     NewAttempt,
     NewCommand,
     Number,
+    Settlement,
 )  # fmt: skip
 from qbo_writer.ledger.ledger import Ledger
-from qbo_writer.ledger.records import Attempt, Candidate, Known
+from qbo_writer.ledger.records import Attempt, Candidate, DocumentState
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks.references import References
 from qbo_writer.settings import WriterSettings
@@ -178,8 +178,8 @@ class HotPath:
         await self._step("record", self.ledger.commands.record(commands))
         candidates = await self._step("claim", self.ledger.commands.candidates(REALM, BATCH))
         assert len(candidates) == BATCH, len(candidates)
-        documents = [c.known.id for c in candidates]
-        numbers = [c.known.source_key for c in candidates]
+        documents = [c.document.id for c in candidates]
+        numbers = [c.document.source_key for c in candidates]
         await self._step("look up numbers", self.ledger.commands.who_has(REALM, LedgerKind.INVOICE, numbers))
         name = (REALM, "Customer", "p-3 a.b.")
         await self._step("look up names", self._references.names.among_all(REALM, "Customer", "P-3 A.B.", name))
@@ -196,8 +196,8 @@ class HotPath:
         await self._step("read what is open", self.ledger.attempts.batch(batch_id))
         await self._step("read what is open", self.ledger.commands.behind(REALM))
         await self._step("next due", self.ledger.commands.next_due_in(REALM))
-        effects = [_posted(a) for a in attempts]
-        assert len(await self._step("commit ends", self.ledger.commits.commit(REALM, 1, effects))) == BATCH
+        commit = [_posted(a) for a in attempts]
+        assert len(await self._step("commit ends", self.ledger.commits.commit(REALM, 1, commit))) == BATCH
         assert await self._step("publish", self._relay._publish_batch()) >= BATCH
         await self._look_up(documents, candidates)
         await self._report()
@@ -218,16 +218,16 @@ class HotPath:
         )  # fmt: skip
 
     async def _look_up(self, documents: list[int], candidates: Sequence[Candidate]) -> None:
-        ids = [(LedgerKind.INVOICE, f"n{c.known.id}") for c in candidates]
-        known = await self._step("look up by Id", self.ledger.feed.known_by_qbo_id(REALM, ids))
-        assert len(known) == BATCH
-        markers = [c.known.marker for c in candidates]
+        ids = [(LedgerKind.INVOICE, f"n{c.document.id}") for c in candidates]
+        document = await self._step("look up by Id", self.ledger.feed.known_by_qbo_id(REALM, ids))
+        assert len(document) == BATCH
+        markers = [c.document.marker for c in candidates]
         assert len(await self._step("look up by marker", self.ledger.sweeps.marked(REALM, markers))) == BATCH
         await self._step("read documents", self.ledger.commands.versions(documents))
         await self._step("read documents", self.ledger.commands.document(documents[0]))
         await self._step("read documents", self.ledger.attempts.last_fields(candidates[0].newest.id))
         await self._step("read documents", self.ledger.sweeps.decided(documents))
-        changes = [_changed(k) for k in known.values()]
+        changes = [_changed(k) for k in document.values()]
         await self._step("keep the feed", self.ledger.feed.keep(REALM, 1, changes, [], (NOW, {}, {})))
 
     async def _report(self) -> None:
@@ -256,49 +256,57 @@ class _NoBooks:
 
 
 def _attempt(candidate: Candidate, at: int) -> NewAttempt:
-    known = candidate.known
-    request = Request(REALM, known.kind, "Invoice", Operation.CREATE, f"br-{candidate.newest.id}", json.dumps(CONTENT))
-    fields = {"doc_number": known.source_key, "customer": "58", "line.1.amount": "100.00"}
+    document = candidate.document
+    request = Request(REALM, document.kind, "Invoice", Operation.CREATE, f"br-{candidate.newest.id}", json.dumps(CONTENT))
+    fields = {"doc_number": document.source_key, "customer": "58", "line.1.amount": "100.00"}
     return NewAttempt(
-        candidate, request, fields, "hash", known.attempts + 1, datetime.now(UTC) + timedelta(hours=1),
-        Number(known.source_key, known.source_key), str(at),
+        candidate, request, fields, "hash", document.attempts + 1, datetime.now(UTC) + timedelta(hours=1),
+        Number(document.source_key, document.source_key), str(at),
     )  # fmt: skip
 
 
-def _posted(attempt: Attempt) -> Effects:
-    known, asked, total = attempt.known, attempt.asked, Decimal("100.00")
+def _posted(attempt: Attempt) -> Commit:
+    document, command, total = attempt.document, attempt.command, Decimal("100.00")
     data = InvoicePostedData(
-        realm=REALM, source=known.source, source_key=known.source_key, version=asked.version, command_id=asked.id,
-        occurrence=asked.occurrence + 1, outcome=Outcome.CREATED, qbo_id=f"n{known.id}", sync_token="0",
-        doc_number=known.source_key, url="https://app.example/invoice", total=total,
+        realm=REALM, source=document.source, source_key=document.source_key, version=command.version, command_id=command.id,
+        occurrence=command.occurrence + 1, outcome=Outcome.CREATED, qbo_id=f"n{document.id}", sync_token="0",
+        doc_number=document.source_key, url="https://app.example/invoice", total=total,
     )  # fmt: skip
     row = DocumentChange(
-        known.id, DocumentStatus.PRESENT, f"n{known.id}", "0", attempt.content_hash, attempt.fields, total, total, diverged=False,
-        doc_number=known.source_key, content_of=asked.id,
+        document.id, DocumentStatus.PRESENT, f"n{document.id}", "0", attempt.content_hash, attempt.fields, total, total, diverged=False,
+        doc_number=document.source_key, content_of=command.id,
     )  # fmt: skip
     resolved = AttemptChange(
         attempt.id, "resolved", answered=True, ambiguous=False, lost=False, outcome="created", http_status=200,
         sends=attempt.sends,
     )  # fmt: skip
-    return Effects(
+    return Commit(
         attempt=resolved, document=row,
-        ends=(CommandEnd(known, asked, End(CommandState.POSTED), InvoicePosted.of(data, sender=SENDER, time=NOW)),),
-        releases=known.id, compared=True, log={"requestid": attempt.request.requestid, "status": 200},
+        ends=(Settlement(document, command, Decision(CommandState.POSTED), InvoicePosted.of(data, sender=SENDER, time=NOW)),),
+        releases=document.id, compared=True, log={"requestid": attempt.request.requestid, "status": 200},
     )  # fmt: skip
 
 
-def _changed(known: Known) -> FeedChange:
+def _changed(document: DocumentState) -> FeedChange:
     data = BooksChangedData(
         realm=REALM,
         entity="Invoice",
-        entity_id=known.qbo_id or "",
+        entity_id=document.qbo_id or "",
         operation="changed",
         sync_token="1",
         changed_at=NOW,
         ours=True,
     )
     row = DocumentChange(
-        known.id, known.status, known.qbo_id, "1", known.content_hash, known.fields, known.total, known.balance, diverged=False
+        document.id,
+        document.status,
+        document.qbo_id,
+        "1",
+        document.content_hash,
+        document.fields,
+        document.total,
+        document.balance,
+        diverged=False,
     )
     told = BooksChanged.of(data, sender=SENDER, time=NOW)
-    return FeedChange(row, known.sync_token, (), told, state=("Invoice", known.qbo_id or "", "1"))
+    return FeedChange(row, document.sync_token, (), told, state=("Invoice", document.qbo_id or "", "1"))

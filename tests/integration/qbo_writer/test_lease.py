@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from bookrelay.db import TRANSIENT_POSTGRES, open_pool
-from qbo_writer.ledger.changes import Effects
+from qbo_writer.ledger.changes import Commit
 from qbo_writer.ledger.lease import LeaseLost, Leases, fenced
 from qbo_writer.writer import Writer
 from writer_support import QboSandbox, desk, invoice, running
@@ -49,7 +49,7 @@ async def test_an_ex_holder_can_commit_nothing(database_url: str, sandbox: QboSa
         assert d.writer.leases.holding(d.realm) == 1
         await d.pool.execute("UPDATE qbo_writer.leases SET fencing_token = 2, holder = 'another'")
         with pytest.raises(LeaseLost):
-            await d.writer.ledger.commits.commit(d.realm, 1, [Effects()])
+            await d.writer.ledger.commits.commit(d.realm, 1, [Commit()])
         with pytest.raises(LeaseLost):
             await d.writer.ledger.attempts.journal(d.realm, 1, [])
         with pytest.raises(LeaseLost):

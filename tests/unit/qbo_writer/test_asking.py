@@ -10,7 +10,7 @@ import pytest
 from bookrelay.messages import InvoiceContent, InvoiceLine, Party
 from qbo_writer.domain import CommandState, LedgerKind, Operation, Request, Resolved
 from qbo_writer.ledger.changes import Unlike
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.policy import Policy
 from qbo_writer.protocol.asking import not_as_asked
 from qbo_writer.quickbooks import mapping
@@ -33,16 +33,16 @@ ANSWER: dict[str, Any] = {
     "TotalAmt": Decimal("120.00"),
     "Balance": Decimal("120.00"),
 }
-KNOWN = Known(1, "r", LedgerKind.INVOICE, "emr", "Q-1", MARKER)
+KNOWN = DocumentState(1, "r", LedgerKind.INVOICE, "emr", "Q-1", MARKER)
 
 
-def compared(answer: dict[str, Any], operation: Operation = Operation.UPDATE, **asked: Any) -> Unlike | None:
+def compared(answer: dict[str, Any], operation: Operation = Operation.UPDATE, **command: Any) -> Unlike | None:
     """Compare an answer with what was asked."""
     request = Request(
         "r", LedgerKind.INVOICE, "Invoice", operation, "br-1", "{}", "130" if operation is Operation.UPDATE else None
     )
     content = CONTENT.model_dump(mode="json")
-    command = Asked(uuid4(), "upsert", 1, START, "hash", CommandState.DUE, content=content, **asked)
+    command = Command(uuid4(), "upsert", 1, START, "hash", CommandState.DUE, content=content, **command)
     return not_as_asked(KNOWN, command, request, WANTED.fields, mapping.seen("Invoice", answer))
 
 

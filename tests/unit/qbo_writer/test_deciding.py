@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
-from qbo_writer.ledger.changes import End
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.changes import Decision
+from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.protocol.deciding import Rules, Unpay, Write, decide, in_closed_period, newest, superseded
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
-NOTHING = Known(1, "r", LedgerKind.INVOICE, "emr", "Q-1", "bookrelay:m")
+NOTHING = DocumentState(1, "r", LedgerKind.INVOICE, "emr", "Q-1", "bookrelay:m")
 PRESENT = replace(
     NOTHING, status=DocumentStatus.PRESENT, qbo_id="9", sync_token="0", content_hash="same", total=Decimal("100.00"),
     balance=Decimal("100.00"),
@@ -33,14 +33,14 @@ EMAILED, HOLD_EMAILED = replace(PRESENT, emailed=True), Rules(update_emailed="ho
 NO_BILLS = Rules(skipped_kinds={LedgerKind.BILL: "no bills"})
 
 
-def command(operation: Any, content_hash: str = "same", **more: Any) -> Asked:
-    return Asked(uuid4(), operation, 2, START, content_hash, CommandState.DUE, **more)
+def command(operation: Any, content_hash: str = "same", **more: Any) -> Command:
+    return Command(uuid4(), operation, 2, START, content_hash, CommandState.DUE, **more)
 
 
 SAME, OTHER, ABSENT = command("upsert"), command("upsert", "other"), command("retract", "")
 FORCED, FORCED_ABSENT = replace(OTHER, forced=True), replace(ABSENT, forced=True)
 
-TABLE: list[tuple[str, Known, Asked, Rules, CommandState | Operation]] = [
+TABLE: list[tuple[str, DocumentState, Command, Rules, CommandState | Operation]] = [
     ("present / nothing: create", NOTHING, OTHER, HOLD, Operation.CREATE),
     ("present / the same content: unchanged, no call", PRESENT, SAME, HOLD, CommandState.UNCHANGED),
     ("present / other content, unpaid: update", PRESENT, OTHER, HOLD, Operation.UPDATE),
@@ -80,13 +80,13 @@ TABLE: list[tuple[str, Known, Asked, Rules, CommandState | Operation]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("known", "asked", "rules", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_the_table(known: Known, asked: Asked, rules: Rules, expected: CommandState | Operation) -> None:
-    decided = decide(known, asked, rules)
+@pytest.mark.parametrize(("document", "command", "rules", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_the_table(document: DocumentState, command: Command, rules: Rules, expected: CommandState | Operation) -> None:
+    decided = decide(document, command, rules)
     if isinstance(expected, Operation):
-        assert decided == Write(expected, restores=known.status is DocumentStatus.VOIDED and expected is Operation.UPDATE)
+        assert decided == Write(expected, restores=document.status is DocumentStatus.VOIDED and expected is Operation.UPDATE)
     else:
-        assert isinstance(decided, End)
+        assert isinstance(decided, Decision)
         assert decided.state is expected
         if expected in (CommandState.HELD, CommandState.SKIPPED):
             assert decided.reason
@@ -94,7 +94,7 @@ def test_the_table(known: Known, asked: Asked, rules: Rules, expected: CommandSt
 
 def test_a_held_document_shows_the_difference() -> None:
     decided = decide(PARTLY_PAID, OTHER, HOLD)
-    assert isinstance(decided, End)
+    assert isinstance(decided, Decision)
     assert [(d.field, d.ours, d.theirs) for d in decided.differences] == [("balance", "100.00", "99.99")]
 
 
@@ -108,22 +108,22 @@ def test_a_held_document_shows_the_difference() -> None:
     ],
 )
 def test_a_document_of_a_closed_period_is_held(there: str, wanted: str, rules: Rules, held: bool) -> None:
-    known, asked = replace(PRESENT, fields={"txn_date": there}), replace(OTHER, content={"txn_date": wanted})
-    assert (in_closed_period(known, asked, rules, date(2026, 10, 31)) is not None) == held
-    assert in_closed_period(known, asked, rules, None) is None
-    assert in_closed_period(known, replace(asked, forced=True), rules, date(2026, 10, 31)) is None
+    document, command = replace(PRESENT, fields={"txn_date": there}), replace(OTHER, content={"txn_date": wanted})
+    assert (in_closed_period(document, command, rules, date(2026, 10, 31)) is not None) == held
+    assert in_closed_period(document, command, rules, None) is None
+    assert in_closed_period(document, replace(command, forced=True), rules, date(2026, 10, 31)) is None
 
 
 def test_a_retraction_of_what_a_person_deleted_forgets_it() -> None:
     decided = decide(DELETED, ABSENT, HOLD)
-    assert isinstance(decided, End)
+    assert isinstance(decided, Decision)
     assert decided.forget
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=6), st.randoms())
 def test_the_newest_recorded_version_wins_in_any_order(pairs: list[tuple[int, int]], random: Any) -> None:
     commands = [
-        Asked(UUID(int=i), "upsert", version, START + timedelta(minutes=minute), "h", random.choice(list(CommandState)))
+        Command(UUID(int=i), "upsert", version, START + timedelta(minutes=minute), "h", random.choice(list(CommandState)))
         for i, (version, minute) in enumerate(pairs)
     ]
     best = newest(commands)
@@ -133,14 +133,14 @@ def test_the_newest_recorded_version_wins_in_any_order(pairs: list[tuple[int, in
     assert superseded(best).by_version == best.version
 
 
-@pytest.mark.parametrize(("asked", "what"), [(OTHER, "changed"), (ABSENT, "withdrawn")])
-def test_a_paid_bill_is_unpaid_first_where_the_policy_says_so(asked: Asked, what: str) -> None:
+@pytest.mark.parametrize(("command", "what"), [(OTHER, "changed"), (ABSENT, "withdrawn")])
+def test_a_paid_bill_is_unpaid_first_where_the_policy_says_so(command: Command, what: str) -> None:
     """Whether the payment is ours the ledger knows; if not, it is held as ever."""
     unpays, paid = Rules(paid_by_us="unpay"), replace(PAID, kind=LedgerKind.BILL)
-    result = decide(paid, asked, unpays)
+    result = decide(paid, command, unpays)
     assert isinstance(result, Unpay)
-    assert result.otherwise == decide(paid, asked, HOLD)
+    assert result.otherwise == decide(paid, command, HOLD)
     assert what in result.otherwise.reason
-    assert isinstance(decide(PAID, asked, unpays), End)  # an invoice is paid by its customer
-    assert isinstance(decide(replace(paid, diverged=True), asked, unpays), End)
-    assert isinstance(decide(paid, replace(asked, forced=True), unpays), Write)
+    assert isinstance(decide(PAID, command, unpays), Decision)  # an invoice is paid by its customer
+    assert isinstance(decide(replace(paid, diverged=True), command, unpays), Decision)
+    assert isinstance(decide(paid, replace(command, forced=True), unpays), Write)

@@ -19,7 +19,7 @@ from qbo_writer.domain import (
     Operation,
     Request,
 )
-from qbo_writer.protocol.transitions import Envelope, When, when_answered
+from qbo_writer.protocol.transitions import Envelope, Trigger, trigger_of_answer
 from qbo_writer.quickbooks.client import QboClient
 from qbo_writer.quickbooks.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000
 from qbo_writer.quickbooks.oauth_client import OAuthClient
@@ -82,16 +82,16 @@ def expected(code: str, place: str, status: int) -> str:
 
 def of_answer(answer: Answer, envelope: Envelope) -> str:
     """What the writer commits for a first send that got this answer."""
-    when = when_answered(answer.kind, ambiguous=False, envelope=envelope)
+    trigger = trigger_of_answer(answer.kind, ambiguous=False, envelope=envelope)
     words = {
-        None: "read and compare", When.SILENCE: "unknown", When.REFUSAL: "the same request again",
-        When.REFUSED_ITEM: "due, not counted", When.BATCH_ERROR: "due, counted",
-        When.ERROR: {Disposition.RETRY: "due, counted", Disposition.HOLD: "held", Disposition.REJECT: "rejected"}.get(
+        None: "read and compare", Trigger.SILENCE: "unknown", Trigger.REFUSAL: "the same request again",
+        Trigger.REFUSED_ITEM: "due, not counted", Trigger.BATCH_ERROR: "due, counted",
+        Trigger.ERROR: {Disposition.RETRY: "due, counted", Disposition.HOLD: "held", Disposition.REJECT: "rejected"}.get(
             answer.disposition, "?"
         ),
-    }[when]  # fmt: skip
+    }[trigger]  # fmt: skip
     words += ", halt" if answer.halt else ""
-    if when in (When.REFUSAL, When.REFUSED_ITEM):
+    if trigger in (Trigger.REFUSAL, Trigger.REFUSED_ITEM):
         words += ", another token" if answer.unauthorized else ", pause" if answer.throttled else ""
     return words
 

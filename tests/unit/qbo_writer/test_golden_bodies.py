@@ -17,7 +17,7 @@ from bookrelay_deploy.examples import examples
 from qbo_writer import kinds
 from qbo_writer.domain import LedgerKind, Resolved
 from qbo_writer.kinds import BillPaymentContent, NameContent
-from qbo_writer.ledger.records import Known
+from qbo_writer.ledger.records import DocumentState
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import documents, mapping
 
@@ -83,8 +83,8 @@ def made(kind: LedgerKind) -> dict[str, Any]:
         content = examples()[type_].data.content
     finder = FindsAll()
     asyncio.run(_refer(kind, finder, content))
-    known = Known(1, "9341455608740708", kind, "bank", "1", MARKER)
-    finder.ids |= {one.place: f"{one.kind} {one.source_key}" for one in kinds.of(kind).names(known, content)}
+    document = DocumentState(1, "9341455608740708", kind, "bank", "1", MARKER)
+    finder.ids |= {one.place: f"{one.kind} {one.source_key}" for one in kinds.of(kind).names(document, content)}
     wanted = mapping.wanted(kind, content, Resolved(finder.ids), Policy(custom_fields={"quote": "1"}), "N-1", MARKER, "USD")
     return {
         "create": _digits(mapping.create_body(wanted)),

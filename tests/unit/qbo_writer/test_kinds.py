@@ -18,7 +18,7 @@ POLICY_PAGE = Path(__file__).resolve().parents[3] / "docs" / "company-policy.md"
 
 def test_every_kind_has_its_module() -> None:
     assert sorted(one.kind for one in kinds.ALL) == sorted(LedgerKind)
-    assert {one.kind for one in kinds.ALL if one.is_name} == set(domain.NAMES)
+    assert {one.kind for one in kinds.ALL if one.is_name} == set(domain.PARTY_KINDS)
 
 
 def test_every_kind_of_the_wire_is_one_of_the_ledger_and_told_when_it_is_posted() -> None:
@@ -29,7 +29,7 @@ def test_every_kind_of_the_wire_is_one_of_the_ledger_and_told_when_it_is_posted(
 @pytest.mark.parametrize("kind", LedgerKind)
 def test_quickbooks_knows_every_kind(kind: LedgerKind) -> None:
     entity = mapping.ENTITY[kind]
-    assert (entity in mapping.NAMES) == kinds.of(kind).is_name
+    assert (entity in mapping.PARTY_KINDS) == kinds.of(kind).is_name
     assert (entity in mapping.DOCUMENTS) == (not kinds.of(kind).is_name)
     assert mapping.KIND[entity] is kind
     assert documents.of(kind).kind is kind

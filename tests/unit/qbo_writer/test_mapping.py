@@ -26,7 +26,7 @@ from bookrelay.money import loads, to_cents
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qbo_writer import comparing, identity, kinds
-from qbo_writer.domain import BatchItem, LedgerKind, Operation, Request, Resolved, Wanted
+from qbo_writer.domain import BatchItem, DesiredDocument, LedgerKind, Operation, Request, Resolved
 from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
@@ -111,7 +111,7 @@ refs = st.sampled_from(
 )
 
 
-def wanted_of(content: Any, more: dict[str, str] | None = None) -> Wanted:
+def wanted_of(content: Any, more: dict[str, str] | None = None) -> DesiredDocument:
     kind = next(one.kind for one in kinds.ALL if one.content is type(content))
     return mapping.wanted(kind, content, Resolved({**IDS.ids, **(more or {})}), POLICY, "Q-12082", MARKER)
 

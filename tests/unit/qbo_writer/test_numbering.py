@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from qbo_writer import identity
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind
 from qbo_writer.ledger.changes import Number
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.policy import Policy
 from qbo_writer.protocol import numbering
 from qbo_writer.protocol.numbering import Wish
 
-NEW = Known(1, "r", LedgerKind.INVOICE, "emr", "12082", "bookrelay:m")
+NEW = DocumentState(1, "r", LedgerKind.INVOICE, "emr", "12082", "bookrelay:m")
 THERE = replace(NEW, status=DocumentStatus.PRESENT, qbo_id="9", sync_token="0", doc_number="~HASH")
 NUMBERED = replace(THERE, doc_number="V-77", number_of="V-77", fields={"doc_number": "V-77"})
 REFUSED = replace(NUMBERED, fields={"doc_number": "1"})
@@ -26,13 +26,13 @@ QUICKBOOKS = Policy(numbers="quickbooks")
 HASHED = identity.doc_number(SOURCE, "emr", "12082")
 
 
-def asked(number: str | None) -> Asked:
+def command(number: str | None) -> Command:
     content = {"number": number} if number is not None else {}
-    return Asked(uuid4(), "upsert", 1, datetime(2026, 11, 1, tzinfo=UTC), "h", CommandState.DUE, content)
+    return Command(uuid4(), "upsert", 1, datetime(2026, 11, 1, tzinfo=UTC), "h", CommandState.DUE, content)
 
 
 @pytest.mark.parametrize(
-    ("known", "number", "policy", "expected"),
+    ("document", "number", "policy", "expected"),
     [
         (NEW, "V-77", SOURCE, Wish(Number("V-77", "V-77"), asked_for=True)),
         (NEW, " \u200bV-77\u00a0", SOURCE, Wish(Number("V-77", "V-77"), asked_for=True)),
@@ -53,8 +53,8 @@ def asked(number: str | None) -> Asked:
         (NEW, "V-77", QUICKBOOKS, Wish(Number(None), new=False)),
     ],
 )  # fmt: skip
-def test_what_a_document_should_get(known: Known, number: str | None, policy: Policy, expected: Wish) -> None:
-    assert numbering.wish(known, asked(number), policy) == expected
+def test_what_a_document_should_get(document: DocumentState, number: str | None, policy: Policy, expected: Wish) -> None:
+    assert numbering.wish(document, command(number), policy) == expected
 
 
 def test_a_number_of_twenty_one_characters_is_the_longest() -> None:
@@ -71,8 +71,8 @@ def test_the_sentence_names_the_other_document_and_no_party() -> None:
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_spare_numbers_follow_from_the_key_and_fit(source: str, key: str) -> None:
-    known = replace(NEW, source=source, source_key=key)
-    spare = numbering.spare(known, Number("Q-1", "given"))
-    assert spare == numbering.spare(known, Number("other", "given"))
+    document = replace(NEW, source=source, source_key=key)
+    spare = numbering.spare(document, Number("Q-1", "given"))
+    assert spare == numbering.spare(document, Number("other", "given"))
     assert spare.text is not None
     assert numbering.too_long(spare.text) is None

@@ -75,7 +75,7 @@ def _calls(name: str) -> list[tuple[str, ast.Call]]:
 
 def test_no_end_that_needs_somebody_is_without_a_fix() -> None:
     needs = ("CommandState.HELD", "CommandState.REJECTED", "CommandState.WAITING")
-    ends = [(at, call) for at, call in _calls("End") if call.args and ast.unparse(call.args[0]) in needs]
+    ends = [(at, call) for at, call in _calls("Decision") if call.args and ast.unparse(call.args[0]) in needs]
     assert len(ends) >= 10
     without = [at for at, call in ends if len(call.args) < 3 and not any(k.arg == "fix" for k in call.keywords)]
     assert without == []
@@ -86,6 +86,6 @@ def test_no_end_that_needs_somebody_is_without_a_fix() -> None:
 def test_nothing_that_is_mended_in_quickbooks_or_in_the_policy_is_rejected_by_hand() -> None:
     """`rejected` comes from the fault table, from what the source alone can mend, or after the longest wait."""
     by_hand = {
-        at.split(":")[0] for at, call in _calls("End") if call.args and ast.unparse(call.args[0]) == "CommandState.REJECTED"
+        at.split(":")[0] for at, call in _calls("Decision") if call.args and ast.unparse(call.args[0]) == "CommandState.REJECTED"
     }
     assert by_hand <= {"preparing.py", "totals.py", "numbering.py"}  # a total below zero, a number: they are their source's

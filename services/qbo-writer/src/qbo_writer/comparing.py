@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 from bookrelay.messages import Difference
 
-from qbo_writer.domain import Comparison, Seen
+from qbo_writer.domain import BooksEntity, Comparison
 from qbo_writer.names import alike
 
 
-def compare(fields: Mapping[str, str], seen: Seen) -> Comparison:
-    """Compare fields (Wanted.fields, or earlier Seen.fields) with an entity: every key of `fields` must be the same in it.
+def compare(fields: Mapping[str, str], seen: BooksEntity) -> Comparison:
+    """Compare fields (DesiredDocument.fields, or earlier BooksEntity.fields) with an entity: every key of `fields` must be the same in it.
 
     Missing and empty are the same. More lines than ours are a difference ("lines"); what we do not name is not ours.
     """
@@ -60,7 +60,7 @@ def _shown(key: str, value: str | None, *, veil: bool) -> str | None:
     return value or None
 
 
-def paid(seen: Seen) -> bool:
+def paid(seen: BooksEntity) -> bool:
     """Whether something was paid on an invoice or bill."""
     return not seen.voided and seen.balance < seen.total
 

@@ -138,7 +138,7 @@ class BatchRequest:
 
 
 @dataclass(frozen=True)
-class Seen:
+class BooksEntity:
     """An entity as QuickBooks shows it, with the fields that bookrelay owns in comparable form.
 
     `fields` is canonical: field name -> text, amounts as decimal strings; equal dicts mean equal content.
@@ -176,7 +176,7 @@ class Answer:
     code: Code = Code.AUTOMATION_FAILED
     reason: str = ""
     fix: str = ""
-    seen: Seen | None = None
+    seen: BooksEntity | None = None
     deleted: bool = False  # a delete was confirmed
     conflicting_id: str | None = None
     conflicting_kind: str | None = None
@@ -223,7 +223,7 @@ class LookupUnreadable(LookupFailed):
 class FeedFull(LookupFailed):
     """The change feed's answer is at its cap: `changes` are the newest, older ones may be missing."""
 
-    def __init__(self, changes: "Sequence[Seen | Deleted]") -> None:
+    def __init__(self, changes: "Sequence[BooksEntity | Deleted]") -> None:
         super().__init__(f"the change feed is at its cap of {len(changes)}: what is older is read by queries")
         self.changes = changes
 
@@ -250,7 +250,7 @@ class OperatorAct:
 class UpdatedPage:
     """One page of what was updated, oldest first, and where the next one begins; None after the last one."""
 
-    seen: "tuple[Seen, ...]"
+    seen: "tuple[BooksEntity, ...]"
     next: tuple[datetime, int] | None
 
 
@@ -330,7 +330,7 @@ class Comparison:
 
 SENDER = "qbo-writer"
 
-NAMES = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
+PARTY_KINDS = (LedgerKind.CUSTOMER, LedgerKind.VENDOR)
 
 NAMES_SOURCE = "names"  # the source of the documents that stand for customers and vendors
 
@@ -366,8 +366,8 @@ class CompanyFacts:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a document shall be: JSON-ready owned fields, and the same in comparable form (as Seen.fields).
+class DesiredDocument:
+    """What a document shall be: JSON-ready owned fields, and the same in comparable form (as BooksEntity.fields).
 
     `cleared` is what an update sends besides: the owned fields that the content does not name. They are not compared, because
     QuickBooks may fill them: that an update which only removes something was done, the SyncToken shows.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qbo_writer.domain import NAMES, LedgerKind
+from qbo_writer.domain import PARTY_KINDS, LedgerKind
 
 Entry = tuple[str, str]  # entity, Id
 
@@ -31,7 +31,7 @@ class Merge:
 def kind_of(entity: str) -> LedgerKind | None:
     """Return which documents stand for entries of a list in the ledger; None: entries of this one are never made."""
     word = entity.lower()
-    return LedgerKind(word) if word in set(NAMES) else None
+    return LedgerKind(word) if word in set(PARTY_KINDS) else None
 
 
 def pattern(entity: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from bookrelay.errors import Code, SettingsError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from qbo_writer.domain import NAMES, LedgerKind, Unmapped
+from qbo_writer.domain import PARTY_KINDS, LedgerKind, Unmapped
 from qbo_writer.names import fold
 
 
@@ -53,7 +53,7 @@ Targets = Annotated[dict[str, ShortTarget], BeforeValidator(_folded_keys)]
 Items = Annotated[dict[str, ShortItem], BeforeValidator(_folded_keys)]
 
 
-_OF_SOURCES = tuple(kind for kind in LedgerKind if kind not in (*NAMES, LedgerKind.BILL_PAYMENT))
+_OF_SOURCES = tuple(kind for kind in LedgerKind if kind not in (*PARTY_KINDS, LedgerKind.BILL_PAYMENT))
 
 
 class Defaults(_Table):

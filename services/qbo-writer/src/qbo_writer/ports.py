@@ -12,17 +12,17 @@ from qbo_writer.domain import (
     Answer,
     BatchItem,
     BatchRequest,
+    BooksEntity,
     CompanyFacts,
     Deleted,
+    DesiredDocument,
     LedgerKind,
     NameNeeded,
     Operation,
     Request,
     Resolved,
-    Seen,
     Unmapped,
     UpdatedPage,
-    Wanted,
 )
 from qbo_writer.kinds import AnyContent
 from qbo_writer.policy import Policy
@@ -42,7 +42,7 @@ class Books(Protocol):
         A bId that is missing from a readable reply is silence.
         """
 
-    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
+    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> BooksEntity | None:
         """Read by Id; None if QuickBooks says that it is not there (deleted). Raises LookupFailed without a readable answer."""
 
     async def find(
@@ -55,24 +55,26 @@ class Books(Protocol):
         since: datetime,
         name: str | None,
         token: AccessToken,
-    ) -> list[Seen]:
+    ) -> list[BooksEntity]:
         """Look up what carries our marker (or, for names, has this name): by DocNumber, else by MetaData.CreateTime.
 
         Also returns a document with this DocNumber and another marker: the caller decides. Raises LookupFailed.
         """
 
-    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
+    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[BooksEntity]:
         """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
 
     async def find_marked(
         self, realm: str, entity: str, numbers: Mapping[str, str | None], since: datetime, token: AccessToken
-    ) -> dict[str, Seen]:
+    ) -> dict[str, BooksEntity]:
         """Look up many documents at once by their markers (each with its number, if any), in one window of CreateTime.
 
         Return by marker what was found; raises LookupFailed.
         """
 
-    async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> "list[Seen | Deleted]":
+    async def changes(
+        self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken
+    ) -> "list[BooksEntity | Deleted]":
         """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap and so may be incomplete."""
 
     async def updated(self, realm: str, entity: str, since: datetime, start: int, token: AccessToken) -> "UpdatedPage":
@@ -81,7 +83,7 @@ class Books(Protocol):
     async def harmless(self, realm: str, token: AccessToken, number: int = 0) -> None:
         """Read what every company can read; `number` 0 or 1: which. Raises LookupFailed."""
 
-    async def created(self, realm: str, entity: str, since: datetime, token: AccessToken) -> tuple[list[Seen], list[str]]:
+    async def created(self, realm: str, entity: str, since: datetime, token: AccessToken) -> tuple[list[BooksEntity], list[str]]:
         """Read what was made since then, and what is wrong with each that cannot be read. Raises LookupFailed."""
 
     async def present(self, realm: str, entity: str, ids: Sequence[str], token: AccessToken) -> set[str]:
@@ -109,10 +111,10 @@ class Forms(Protocol):
     def wanted(
         self, kind: LedgerKind, content: AnyContent, resolved: Resolved, policy: Policy, number: str | None, marker: str,
         currency: str | None,
-    ) -> Wanted:  # fmt: skip
+    ) -> DesiredDocument:  # fmt: skip
         """Return what a document shall be. `number` None: the books give it."""
 
-    def body(self, operation: Operation, wanted: Wanted | None, qbo_id: str, sync_token: str) -> str:
+    def body(self, operation: Operation, wanted: DesiredDocument | None, qbo_id: str, sync_token: str) -> str:
         """Return the body of a request; `wanted` None for what takes a document away."""
 
     def batch(self, items: Sequence[BatchItem]) -> str:
@@ -154,10 +156,12 @@ class References(Protocol):
     async def merged(self, realm: str, losers: Collection[tuple[str, str]]) -> None:
         """These entries are part of others now."""
 
-    async def holder(self, realm: str, kind: LedgerKind, name: str, token: AccessToken) -> tuple[Seen | None, Unmapped | None]:
+    async def holder(
+        self, realm: str, kind: LedgerKind, name: str, token: AccessToken
+    ) -> tuple[BooksEntity | None, Unmapped | None]:
         """Return who has a name: the one that was meant; or another, and why that is not taken. Raises LookupFailed."""
 
-    def made(self, needed: NameNeeded, qbo_id: str, sync_token: str, name: str, marker: str) -> Seen | Unmapped:
+    def made(self, needed: NameNeeded, qbo_id: str, sync_token: str, name: str, marker: str) -> BooksEntity | Unmapped:
         """Return what the writer made under a name, as it is learned; or why it is not what is needed."""
 
 

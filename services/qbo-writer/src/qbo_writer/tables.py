@@ -57,7 +57,7 @@ class Document(SQLModel, table=True):
     content_hash: str | None = Field(default=None, sa_type=Text)
     fields: dict[str, Any] | None = Field(
         default=None, sa_type=JSONB(none_as_null=True)
-    )  # Seen.fields as QuickBooks answered them
+    )  # BooksEntity.fields as QuickBooks answered them
     total: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))
     balance: Decimal | None = Field(default=None, sa_type=Numeric(15, 2))  # open amount when last seen: less than total = paid
     differences: list[Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # what a person made of it
@@ -157,7 +157,7 @@ class Attempt(SQLModel, table=True):
     content_hash: str = Field(sa_type=Text)
     fields: dict[str, Any] | None = Field(
         default=None, sa_type=JSONB(none_as_null=True)
-    )  # what it would make true, comparable with Seen.fields
+    )  # what it would make true, comparable with BooksEntity.fields
     batch_id: int | None = Field(default=None, sa_type=BigInteger, foreign_key=f"{SCHEMA}.batches.id")
     b_id: str | None = Field(default=None, sa_type=Text)
     state: str = Field(sa_type=Text)

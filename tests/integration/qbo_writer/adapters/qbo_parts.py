@@ -18,7 +18,7 @@ from bookrelay.db import Pool, close_pool, open_pool
 from bookrelay.messages import BillContent, BillLine, InvoiceContent, InvoiceLine, Party
 from cryptography.fernet import Fernet
 from qbo_writer import identity
-from qbo_writer.domain import AccessToken, LedgerKind, Operation, Request, Resolved, Wanted
+from qbo_writer.domain import AccessToken, DesiredDocument, LedgerKind, Operation, Request, Resolved
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient
@@ -213,13 +213,13 @@ def ids_of(company: Company, **more: str) -> Resolved:
 
 
 def request_for(
-    company: Company, wanted: Wanted, operation: Operation, requestid: str, body: str, *, qbo_id: str | None = None
+    company: Company, wanted: DesiredDocument, operation: Operation, requestid: str, body: str, *, qbo_id: str | None = None
 ) -> Request:
     """A journalled request."""
     return Request(company.realm, wanted.kind, wanted.entity, operation, requestid, body, qbo_id)
 
 
-def wanted_of(company: Company, kind: LedgerKind, content: Any, key: str, resolved: Resolved | None = None) -> Wanted:
+def wanted_of(company: Company, kind: LedgerKind, content: Any, key: str, resolved: Resolved | None = None) -> DesiredDocument:
     """What a document with `key` shall be."""
     return mapping.wanted(
         kind, content, resolved or ids_of(company), POLICY, identity.doc_number(POLICY, "emr", key),

@@ -16,14 +16,14 @@ from qbo_writer.domain import (
     AnswerKind,
     BatchItem,
     BatchRequest,
+    BooksEntity,
     Deleted,
+    DesiredDocument,
     FeedFull,
     LedgerKind,
     LookupFailed,
     Operation,
     Request,
-    Seen,
-    Wanted,
 )
 from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.quickbooks import mapping
@@ -33,13 +33,13 @@ from qbo_writer.quickbooks.transport import ReadRefused
 LONG_AGO = datetime.now(UTC) - timedelta(hours=1)
 
 
-async def create(company: Company, client: QboClient, wanted: Wanted, requestid: str = "r1") -> Answer:
+async def create(company: Company, client: QboClient, wanted: DesiredDocument, requestid: str = "r1") -> Answer:
     """Send a create."""
     request = request_for(company, wanted, Operation.CREATE, requestid, mapping.create_body(wanted))
     return await client.send(request, company.token)
 
 
-async def created(company: Company, client: QboClient, wanted: Wanted, requestid: str = "r1") -> Seen:
+async def created(company: Company, client: QboClient, wanted: DesiredDocument, requestid: str = "r1") -> BooksEntity:
     """Send a create that succeeds."""
     answer = await create(company, client, wanted, requestid)
     assert answer.kind is AnswerKind.SUCCESS, answer
@@ -48,7 +48,7 @@ async def created(company: Company, client: QboClient, wanted: Wanted, requestid
 
 
 async def change(
-    company: Company, client: QboClient, seen: Seen, operation: Operation, body: str, requestid: str = "r2"
+    company: Company, client: QboClient, seen: BooksEntity, operation: Operation, body: str, requestid: str = "r2"
 ) -> Answer:
     """Send a change of what was seen."""
     kind = mapping.KIND[seen.entity]
@@ -260,7 +260,7 @@ async def test_closed_books_hold_and_ended_subscription_halts(company: Company, 
 # ----------------------------------------------------------------------------------------------------------------- batches
 
 
-def items_of(company: Company, *wanted: Wanted) -> tuple[BatchItem, ...]:
+def items_of(company: Company, *wanted: DesiredDocument) -> tuple[BatchItem, ...]:
     return tuple(
         BatchItem(f"i{number}", request_for(company, one, Operation.CREATE, f"b{number}", mapping.create_body(one)))
         for number, one in enumerate(wanted)
@@ -323,7 +323,7 @@ async def test_batch_cut_off_is_silence(company: Company, client: QboClient) -> 
 # ---------------------------------------------------------------------------------------------------------------- look-ups
 
 
-async def find(company: Company, client: QboClient, kind: LedgerKind, key: str, **more: Any) -> list[Seen]:
+async def find(company: Company, client: QboClient, kind: LedgerKind, key: str, **more: Any) -> list[BooksEntity]:
     arguments: dict[str, Any] = {
         "doc_number": identity.doc_number(POLICY, "emr", key),
         "marker": identity.marker(company.realm, "emr", key, kind),
@@ -405,7 +405,7 @@ async def test_changes_tell_creates_updates_and_deletes(company: Company, client
     await change(company, client, gone, Operation.DELETE, mapping.delete_body(gone.qbo_id, gone.sync_token), "r3")
     found = await client.changes(company.realm, ["Invoice", "Bill", "BillPayment"], since, company.token)
     assert Deleted("Bill", gone.qbo_id, LedgerKind.BILL) in found
-    assert [one.marker for one in found if isinstance(one, Seen) and one.qbo_id == kept.qbo_id] == [kept.marker]
+    assert [one.marker for one in found if isinstance(one, BooksEntity) and one.qbo_id == kept.qbo_id] == [kept.marker]
 
 
 async def test_changes_of_several_entities_are_asked_apart_at_the_cap(company: Company, client: QboClient) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from qbo_parts import Sandbox, ids_of, request_for, settings_for, wanted_of
 from qbo_writer import comparing
-from qbo_writer.domain import AnswerKind, LedgerKind, Operation, Resolved, Seen, Wanted
+from qbo_writer.domain import AnswerKind, BooksEntity, DesiredDocument, LedgerKind, Operation, Resolved
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient
 
@@ -45,7 +45,7 @@ class Trip:
         self.company = sandbox.company()
         self.resolved = ids_of(self.company)
 
-    def wanted(self, content: Any, key: str, more: dict[str, str]) -> Wanted:
+    def wanted(self, content: Any, key: str, more: dict[str, str]) -> DesiredDocument:
         kind = LedgerKind.INVOICE if isinstance(content, InvoiceContent) else LedgerKind.BILL
         return wanted_of(self.company, kind, content, key, Resolved({**self.resolved.ids, **more}))
 
@@ -65,10 +65,10 @@ class Trip:
         await client.close()
 
     @staticmethod
-    def check(answer: Any, wanted: Wanted) -> Seen:
+    def check(answer: Any, wanted: DesiredDocument) -> BooksEntity:
         assert answer.kind is AnswerKind.SUCCESS, answer
         assert comparing.compare(wanted.fields, answer.seen).differences == ()
-        seen: Seen = answer.seen
+        seen: BooksEntity = answer.seen
         return seen
 
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from bookrelay import messages as m
 from bookrelay.messages import Model
 
-from qbo_writer.domain import LedgerKind, Named, Operation, Seen
-from qbo_writer.ledger.changes import End, FollowUp
-from qbo_writer.ledger.records import Attempt, Candidate, Known
+from qbo_writer.domain import BooksEntity, LedgerKind, Named, Operation
+from qbo_writer.ledger.changes import Decision, FollowUp
+from qbo_writer.ledger.records import Attempt, Candidate, DocumentState
 
 
 class _Event(Protocol):
@@ -19,7 +19,7 @@ class _Event(Protocol):
     def of(cls, data: Any, *, sender: str, time: Any) -> Any: ...
 
 
-def nothing_follows(attempt: Attempt, seen: Seen) -> tuple[FollowUp, ...]:
+def nothing_follows(attempt: Attempt, seen: BooksEntity) -> tuple[FollowUp, ...]:
     """Ask for nothing else when a document was posted."""
     return ()
 
@@ -29,12 +29,12 @@ def nothing_is_missing(candidate: Candidate) -> tuple[FollowUp, ...]:
     return ()
 
 
-def names_nothing(known: Known, content: Model) -> tuple[Named, ...]:
+def names_nothing(document: DocumentState, content: Model) -> tuple[Named, ...]:
     """Name no other document."""
     return ()
 
 
-def nothing_in_its_way(candidate: Candidate) -> End | None:
+def nothing_in_its_way(candidate: Candidate) -> Decision | None:
     """Make the document whatever became of others."""
     return None
 
@@ -73,10 +73,10 @@ class DocumentKind:
     voidable: bool = False  # the policy may have it voided instead of deleted
     unpaid_first: bool = False  # a payment of ours is withdrawn before it is changed, where the policy says so
     waited_for: bool = False  # others wait for its end
-    follow_ups: Callable[[Attempt, Seen], tuple[FollowUp, ...]] = nothing_follows
+    follow_ups: Callable[[Attempt, BooksEntity], tuple[FollowUp, ...]] = nothing_follows
     missing: Callable[[Candidate], tuple[FollowUp, ...]] = nothing_is_missing
-    names: Callable[[Known, Model], tuple[Named, ...]] = names_nothing
-    overtaken: Callable[[Candidate], End | None] = nothing_in_its_way
+    names: Callable[[DocumentState, Model], tuple[Named, ...]] = names_nothing
+    overtaken: Callable[[Candidate], Decision | None] = nothing_in_its_way
 
     @property
     def word(self) -> str:

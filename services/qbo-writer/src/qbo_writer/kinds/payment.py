@@ -5,14 +5,14 @@ from bookrelay.messages import Model
 
 from qbo_writer.domain import LedgerKind, Named
 from qbo_writer.kinds.kind import DocumentKind
-from qbo_writer.ledger.records import Known
+from qbo_writer.ledger.records import DocumentState
 
 
-def _named(known: Known, content: Model) -> tuple[Named, ...]:
+def _named(document: DocumentState, content: Model) -> tuple[Named, ...]:
     assert isinstance(content, m.PaymentContent)
     parts = ((LedgerKind.INVOICE, content.applied), (LedgerKind.CREDIT_MEMO, content.credits))
     return tuple(
-        Named(kind, one.source or known.source, one.source_key, f"{kind}:{at}")
+        Named(kind, one.source or document.source, one.source_key, f"{kind}:{at}")
         for kind, part in parts
         for at, one in enumerate(part)
     )

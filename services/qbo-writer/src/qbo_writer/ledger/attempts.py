@@ -71,7 +71,7 @@ class Attempts:
                 SELECT id, document_id, first_sent_at FROM journalled
                 """,
                 realm, fencing_token,
-                [a.candidate.known.id for a in attempts], [a.candidate.newest.id for a in attempts],
+                [a.candidate.document.id for a in attempts], [a.candidate.newest.id for a in attempts],
                 [a.candidate.newest.version for a in attempts], [a.number for a in attempts],
                 [a.request.entity for a in attempts], [a.request.operation.value for a in attempts],
                 [a.request.requestid for a in attempts], [a.request.body for a in attempts],
@@ -87,7 +87,7 @@ class Attempts:
                 raise BatchChanged  # the body names items that may not be sent: nothing of it is committed
             reach(Place.JOURNALLING)
         metrics.ATTEMPT_TRANSITIONS.labels(realm, "due").inc(len(rows))
-        by_document = {a.candidate.known.id: a for a in attempts}
+        by_document = {a.candidate.document.id: a for a in attempts}
         return [
             self._journalled(by_document[r["document_id"]], r["id"], r["first_sent_at"], fencing_token, batch_id) for r in rows
         ]
@@ -99,7 +99,7 @@ class Attempts:
             a.token_expires_at,
         )  # fmt: skip
         return Attempt(
-            id_, a.candidate.known, a.candidate.newest, a.request, sent, a.fields, a.content_hash, a.number, 1, fencing_token,
+            id_, a.candidate.document, a.candidate.newest, a.request, sent, a.fields, a.content_hash, a.number, 1, fencing_token,
             batch_id, a.b_id,
         )  # fmt: skip
 
@@ -255,13 +255,13 @@ def _sent(row: Any) -> Sent:
 
 
 def _attempt_of(row: Any) -> Attempt:
-    known = known_of(row)
+    document = known_of(row)
     request = Request(
-        row["realm"], known.kind, row["entity"], Operation(row["operation"]), row["requestid"], row["body"], row["qbo_id"],
+        row["realm"], document.kind, row["entity"], Operation(row["operation"]), row["requestid"], row["body"], row["qbo_id"],
         row["sync_token"],
     )  # fmt: skip
     return Attempt(
-        row["id"], known, asked_of(row), request, _sent(row), row["fields"] or {}, row["content_hash"], row["number"],
+        row["id"], document, asked_of(row), request, _sent(row), row["fields"] or {}, row["content_hash"], row["number"],
         row["sends"], row["fencing_token"], row["batch_id"], row["b_id"], row["operator_says"],
         row["looks_refused"],
     )  # fmt: skip

@@ -11,12 +11,12 @@ from bookrelay import messages as m
 from bookrelay.errors import Code
 from bookrelay.messages import AnyMessage, Difference
 
-from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Named, Request, Seen
-from qbo_writer.ledger.records import Asked, Candidate, Discrepancy, Known
+from qbo_writer.domain import BooksEntity, CommandState, DocumentStatus, LedgerKind, Named, Request
+from qbo_writer.ledger.records import Candidate, Command, Discrepancy, DocumentState
 
 
 @dataclass(frozen=True)
-class End:
+class Decision:
     """The command ends without a request."""
 
     state: CommandState
@@ -56,9 +56,9 @@ class DocumentChange:
     emailed: bool = False
 
 
-def nothing_there(known: Known) -> DocumentChange:
+def nothing_there(document: DocumentState) -> DocumentChange:
     """Return the row of a document that is no longer there, and that nobody misses."""
-    return DocumentChange(known.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
+    return DocumentChange(document.id, DocumentStatus.NOTHING, None, None, None, None, None, None, diverged=False)
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class AttemptChange:
 
 
 @dataclass(frozen=True)
-class CommandEnd:
+class Settlement:
     """The end of a command, with the event that tells it (none for names, which no source asked for)."""
 
-    known: Known
-    asked: Asked
-    end: End
+    document: DocumentState
+    command: Command
+    decision: Decision
     event: m.AnyMessage | None
 
 
@@ -156,15 +156,15 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Effects:
+class Commit:
     """All that one commit does for one document."""
 
     attempt: AttemptChange | None = None
     document: DocumentChange | None = None
-    ends: tuple[CommandEnd, ...] = ()
+    settlements: tuple[Settlement, ...] = ()
     requeue: Requeue | None = None
     events: tuple[m.AnyMessage, ...] = ()
-    learned: tuple[str, Seen] | None = None  # entity and what was created: for the reference cache
+    learned: tuple[str, BooksEntity] | None = None  # entity and what was created: for the reference cache
     follow_ups: tuple[FollowUp, ...] = ()
     releases: int | None = None  # commands that wait for this document become due
     compared: bool = False  # what QuickBooks holds of the document now was compared with what was asked, or is gone
@@ -232,7 +232,7 @@ class NameWish:
     """
 
     wanted: FollowUp
-    waiting: Sequence[Asked]
+    waiting: Sequence[Command]
     before: Sequence[str] = ()
 
     @property
@@ -241,4 +241,4 @@ class NameWish:
         return [self.wanted.source_key, *self.before]
 
 
-NameFound = tuple[CommandState, str, str] | Known | None
+NameFound = tuple[CommandState, str, str] | DocumentState | None

@@ -12,7 +12,7 @@ from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import LedgerKind
 from qbo_writer.ledger.changes import NewCommand
 from qbo_writer.ledger.lease import fenced
-from qbo_writer.ledger.records import Asked, Candidate, Known
+from qbo_writer.ledger.records import Candidate, Command, DocumentState
 from qbo_writer.ledger.rows import ASKED, KNOWN, NEWEST_FIRST, asked_of, in_turn, known_of
 
 
@@ -116,7 +116,7 @@ class Commands:
             )  # fmt: skip
         return int(status.rpartition(" ")[2])
 
-    async def document(self, document_id: int) -> tuple[Known, Asked] | None:
+    async def document(self, document_id: int) -> tuple[DocumentState, Command] | None:
         """Read a document and its newest recorded command."""
         row = await self._pool.fetchrow(
             f"SELECT {KNOWN}, {ASKED} FROM qbo_writer.documents d CROSS JOIN LATERAL (SELECT * FROM qbo_writer.commands n "  # noqa: S608
@@ -125,14 +125,14 @@ class Commands:
         )
         return (known_of(row), asked_of(row)) if row else None
 
-    async def versions(self, documents: Collection[int]) -> dict[int, list[Asked]]:
+    async def versions(self, documents: Collection[int]) -> dict[int, list[Command]]:
         """Read every recorded command of these documents, newest first."""
         rows = await self._pool.fetch(
             f"SELECT c.document_id, {ASKED} FROM qbo_writer.commands c WHERE c.document_id = ANY($1::bigint[]) "  # noqa: S608
             f"ORDER BY c.document_id, {NEWEST_FIRST}",
             list(documents),
         )
-        found: dict[int, list[Asked]] = {}
+        found: dict[int, list[Command]] = {}
         for row in rows:
             found.setdefault(row["document_id"], []).append(asked_of(row))
         return found
@@ -150,7 +150,7 @@ class Commands:
         )
         return [Candidate(known_of(row), asked_of(row), ()) for row in rows]
 
-    async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[Known]]:
+    async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[DocumentState]]:
         """Return whose numbers these are: case-folded number -> documents that QuickBooks holds, or that are on their way."""
         rows = await self._pool.fetch(  # what it was refused for, or a person has changed, it does not have
             f"""
@@ -168,7 +168,7 @@ class Commands:
             """,  # noqa: S608
             realm, kind.value, list(numbers),
         )  # fmt: skip
-        found: dict[str, list[Known]] = {}
+        found: dict[str, list[DocumentState]] = {}
         for row in rows:
             found.setdefault(row["has"].casefold(), []).append(known_of(row))
         return found
@@ -216,8 +216,8 @@ async def insert_documents(connection: Connection, commands: Iterable[NewCommand
     """Make the documents that are not there yet, and return their ids: these know the newest of the commands already."""
     newest: dict[tuple[str, str, str, str], NewCommand] = {}
     for command in commands:
-        known = newest.get(command.document)
-        if known is None or (command.version, command.modified_at) > (known.version, known.modified_at):
+        document = newest.get(command.document)
+        if document is None or (command.version, command.modified_at) > (document.version, document.modified_at):
             newest[command.document] = command
     # Sorted: two recorders that meet wait for each other in one order only.
     documents = [newest[key] for key in sorted(newest)]

@@ -10,10 +10,10 @@ from bookrelay.db import Connection, Pool
 from bookrelay.messages import AnyMessage
 
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.domain import SCHEMA, CommandState, DocumentStatus, Named, Seen
+from qbo_writer.domain import SCHEMA, BooksEntity, CommandState, DocumentStatus, Named
 from qbo_writer.identity import marker
 from qbo_writer.ledger import audit, discrepancies
-from qbo_writer.ledger.changes import AttemptChange, CommandEnd, DocumentChange, Effects, FollowUp, NewCommand, Numbered, Requeue
+from qbo_writer.ledger.changes import AttemptChange, Commit, DocumentChange, FollowUp, NewCommand, Numbered, Requeue, Settlement
 from qbo_writer.ledger.commands import record
 from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import WAITING_SECONDS
@@ -22,7 +22,7 @@ from qbo_writer.ledger.records import WAITING_SECONDS
 class Learns(Protocol):
     """The reference cache, as far as the ledger's commits need it."""
 
-    async def learn(self, connection: Connection, realm: str, entity: str, seen: Seen) -> None:
+    async def learn(self, connection: Connection, realm: str, entity: str, seen: BooksEntity) -> None:
         """Take a created name into the cache, in the ledger's transaction."""
 
 
@@ -33,35 +33,41 @@ class Commits:
         self._pool, self._learner = pool, learner
         self._log_heads: dict[tuple[str, int], str] = {}  # of the attempts log, by company and fencing token
 
-    async def commit(self, realm: str, fencing_token: int, effects: Sequence[Effects]) -> list[Effects]:
+    async def commit(self, realm: str, fencing_token: int, commits: Sequence[Commit]) -> list[Commit]:
         """Commit document, attempt, ends and events of all effects together; return those that were not committed before."""
         async with fenced(self._pool, realm, fencing_token) as connection:
-            fresh = await _apply(connection, effects)
+            fresh = await _apply(connection, commits)
             entries = [(e.attempt.id, e.log) for e in fresh if e.attempt and e.log]
             # Known again only when this is committed; under another fencing token somebody else may have written.
             head = await audit.append(connection, realm, entries, self._log_heads.pop((realm, fencing_token), None))
-            for effect in fresh:
-                if effect.learned and self._learner:
-                    await self._learner.learn(connection, realm, *effect.learned)
+            for commit in fresh:
+                if commit.learned and self._learner:
+                    await self._learner.learn(connection, realm, *commit.learned)
             reach(Place.SETTLING)
         if head:
-            self._log_heads = {key: known for key, known in self._log_heads.items() if key[0] != realm}
+            self._log_heads = {key: document for key, document in self._log_heads.items() if key[0] != realm}
             self._log_heads[(realm, fencing_token)] = head
-        for effect in fresh:
-            for end in effect.ends:
-                metrics.COMMANDS_ENDED.labels(realm, end.known.kind.value, end.end.state.value).inc()
+        for commit in fresh:
+            for settlement in commit.settlements:
+                metrics.COMMANDS_ENDED.labels(realm, settlement.document.kind.value, settlement.decision.state.value).inc()
         return fresh
 
 
-async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Effects]:
+async def _apply(connection: Connection, commits: Sequence[Commit]) -> list[Commit]:
     """Write all effects; those whose attempt is resolved already, or whose command has this end already, are left out."""
-    effects = one_for_each_attempt(effects)
-    closed = await _update_attempts(connection, [e.attempt for e in effects if e.attempt])
-    fresh = [e for e in effects if e.attempt is None or e.attempt.about in closed]
-    ends = [end for e in fresh for end in e.ends]
-    shown = [e.document.sync_token if e.document else end.known.sync_token for e in fresh for end in e.ends]
-    written = await _update_commands(connection, ends, shown) if ends else set()
-    fresh = [e for e in fresh if not e.ends or e.attempt or any(end.asked.id in written for end in e.ends)]
+    commits = one_for_each_attempt(commits)
+    closed = await _update_attempts(connection, [e.attempt for e in commits if e.attempt])
+    fresh = [e for e in commits if e.attempt is None or e.attempt.about in closed]
+    settlements = [settlement for e in fresh for settlement in e.settlements]
+    shown = [
+        e.document.sync_token if e.document else settlement.document.sync_token for e in fresh for settlement in e.settlements
+    ]
+    written = await _update_commands(connection, settlements, shown) if settlements else set()
+    fresh = [
+        e
+        for e in fresh
+        if not e.settlements or e.attempt or any(settlement.command.id in written for settlement in e.settlements)
+    ]
     documents = [e.document for e in fresh if e.document]
     if documents:
         await update_documents(connection, documents)
@@ -78,49 +84,53 @@ async def _apply(connection: Connection, effects: Sequence[Effects]) -> list[Eff
             "WHERE waits_for = ANY($1::bigint[]) AND state = 'received'",
             releases,
         )
-    for effect in fresh:
-        for follow_up in effect.follow_ups:
-            await record(connection, [await _as_command(connection, follow_up, _trace_of(effect))])
-    events = [(end.event, end.asked.traceparent) for end in ends if end.event is not None and end.asked.id in written]
+    for commit in fresh:
+        for follow_up in commit.follow_ups:
+            await record(connection, [await _as_command(connection, follow_up, _trace_of(commit))])
+    events = [
+        (settlement.event, settlement.command.traceparent)
+        for settlement in settlements
+        if settlement.event is not None and settlement.command.id in written
+    ]
     events += [(event, _trace_of(e)) for e in fresh for event in e.events]
     events += await _compared(connection, [e for e in fresh if e.compared])
     await outbox.add(connection, SCHEMA, topics.EVENTS, [event for event, _ in events], [trace for _, trace in events])
     return fresh
 
 
-async def _compared(connection: Connection, effects: Sequence[Effects]) -> list[tuple[AnyMessage, str | None]]:
+async def _compared(connection: Connection, commits: Sequence[Commit]) -> list[tuple[AnyMessage, str | None]]:
     """Keep what is not as asked, mend what was so before; return what is to be told, each with its trace."""
     events: list[tuple[AnyMessage, str | None]] = []
-    by_realm: dict[str, list[Effects]] = {}
-    for effect in effects:
-        by_realm.setdefault(effect.ends[0].known.realm, []).append(effect)
+    by_realm: dict[str, list[Commit]] = {}
+    for commit in commits:
+        by_realm.setdefault(commit.settlements[0].document.realm, []).append(commit)
     for realm, some in by_realm.items():
-        traces = {e.ends[0].known.id: _trace_of(e) for e in some}
+        traces = {e.settlements[0].document.id: _trace_of(e) for e in some}
         found = [e.differs for e in some if e.differs]
         for fresh in await discrepancies.keep(connection, realm, found):
             events.append((discrepancies.told(realm, fresh), traces.get(fresh.document_id or 0)))
-        await discrepancies.as_asked(connection, realm, [e.ends[0].known.id for e in some if not e.differs])
+        await discrepancies.as_asked(connection, realm, [e.settlements[0].document.id for e in some if not e.differs])
     return events
 
 
-def one_for_each_attempt(effects: Sequence[Effects]) -> list[Effects]:
+def one_for_each_attempt(commits: Sequence[Commit]) -> list[Commit]:
     """Leave out what would not count if the effects were committed one after another: after the one that resolves, none does.
 
     The change feed can find a document in the moment in which its send falls silent; both are committed together.
     """
-    counts: dict[tuple[int, int | None], Effects] = {}
-    for effect in effects:
-        if effect.attempt is None:
+    counts: dict[tuple[int, int | None], Commit] = {}
+    for commit in commits:
+        if commit.attempt is None:
             continue
-        before = counts.get(effect.attempt.about)
+        before = counts.get(commit.attempt.about)
         if before is None or before.attempt is None or before.attempt.state != "resolved":
-            counts[effect.attempt.about] = effect
-    return [e for e in effects if e.attempt is None or counts[e.attempt.about] is e]
+            counts[commit.attempt.about] = commit
+    return [e for e in commits if e.attempt is None or counts[e.attempt.about] is e]
 
 
-def _trace_of(effect: Effects) -> str | None:
+def _trace_of(commit: Commit) -> str | None:
     """The trace of the document that the effect is about."""
-    return effect.ends[0].asked.traceparent if effect.ends else None
+    return commit.settlements[0].command.traceparent if commit.settlements else None
 
 
 async def _as_command(connection: Connection, f: FollowUp, traceparent: str | None) -> NewCommand:
@@ -159,12 +169,16 @@ async def _update_attempts(connection: Connection, changes: Sequence[AttemptChan
     return {(row["id"], row["sends"]) for row in rows}
 
 
-async def _update_commands(connection: Connection, ends: Sequence[CommandEnd], shown: Sequence[str | None]) -> set[Any]:
+async def _update_commands(connection: Connection, settlements: Sequence[Settlement], shown: Sequence[str | None]) -> set[Any]:
     """Write the ends; a document is held if its latest end is. Returns the ids of the commands that had not this end yet.
 
     `shown`: the SyncToken of the state in QuickBooks that each end speaks of: what a force writes over.
     """
-    latest = {e.known.id: e.end.state is CommandState.HELD for e in ends if e.end.state is not CommandState.SUPERSEDED}
+    latest = {
+        e.document.id: e.decision.state is CommandState.HELD
+        for e in settlements
+        if e.decision.state is not CommandState.SUPERSEDED
+    }
     rows = await connection.fetch(
         """
         WITH held AS (
@@ -180,13 +194,13 @@ async def _update_commands(connection: Connection, ends: Sequence[CommandEnd], s
           $11::text[]) AS t(id, state, code, reason, differences, occurrence, shown, awaits)
         WHERE c.id = t.id AND c.occurrence = t.occurrence RETURNING c.id
         """,
-        [e.asked.id for e in ends], [e.end.state.value for e in ends],
-        [e.end.shown_code for e in ends], [e.end.reason or None for e in ends],
-        [json.dumps([d.model_dump(mode="json") for d in e.end.differences]) if e.end.differences else None for e in ends],
-        [e.asked.occurrence for e in ends], list(latest), list(latest.values()), list(shown), WAITING_SECONDS,
-        [_marker(e.known.realm, e.end.awaits) for e in ends],
+        [e.command.id for e in settlements], [e.decision.state.value for e in settlements],
+        [e.decision.shown_code for e in settlements], [e.decision.reason or None for e in settlements],
+        [json.dumps([d.model_dump(mode="json") for d in e.decision.differences]) if e.decision.differences else None for e in settlements],
+        [e.command.occurrence for e in settlements], list(latest), list(latest.values()), list(shown), WAITING_SECONDS,
+        [_marker(e.document.realm, e.decision.awaits) for e in settlements],
     )  # fmt: skip
-    await _there_already(connection, [end.asked.id for end in ends if end.end.awaits])
+    await _there_already(connection, [settlement.command.id for settlement in settlements if settlement.decision.awaits])
     return {row["id"] for row in rows}
 
 

@@ -15,7 +15,7 @@ from qbo_writer.ledger.changes import NameFound, NameWish, NewCommand, Requeue
 from qbo_writer.ledger.commands import insert_documents, record
 from qbo_writer.ledger.commits import requeue
 from qbo_writer.ledger.lease import fenced
-from qbo_writer.ledger.records import Asked, Known, Unpaying
+from qbo_writer.ledger.records import Command, DocumentState, Unpaying
 from qbo_writer.ledger.rows import KNOWN, NEWEST_FIRST, known_of
 
 TOGETHER_SECONDS = 2  # commands recorded this close together count as published together
@@ -40,7 +40,7 @@ class Dependents:
             found = {at: await _need_name(connection, realm, wishes[at], rivals) for at in order}
         return [found[at] for at in range(len(wishes))]
 
-    async def named(self, realm: str, some: Sequence[Named]) -> dict[str, Known]:
+    async def named(self, realm: str, some: Sequence[Named]) -> dict[str, DocumentState]:
         """Return what is known of these documents, by their places; none of one that nobody has asked for yet."""
         rows = await self._pool.fetch(
             f"SELECT t.place, {KNOWN} FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) "  # noqa: S608
@@ -51,7 +51,7 @@ class Dependents:
         )  # fmt: skip
         return {row["place"]: known_of(row) for row in rows}
 
-    async def unpay(self, realm: str, fencing_token: int, bill: Known, asked: Asked) -> "Unpaying":
+    async def unpay(self, realm: str, fencing_token: int, bill: DocumentState, command: Command) -> "Unpaying":
         """Have our own payment of a bill withdrawn, as a document of its own, and let the bill's command wait for that.
 
         Nothing is done where it is withdrawn already, does not make up the whole of what is paid, or could not be withdrawn
@@ -76,19 +76,19 @@ class Dependents:
                 return Unpaying("gone")
             if payment.live and payment.total != (bill.total or 0) - (bill.balance or 0):
                 return Unpaying("not ours")  # somebody else has paid, too
-            if newest["operation"] == "retract" and not pending and asked.due_at and newest["ended_at"] >= asked.due_at:
+            if newest["operation"] == "retract" and not pending and command.due_at and newest["ended_at"] >= command.due_at:
                 return Unpaying("failed", payment.id, newest["reason"] or newest["state"])
             if newest["operation"] != "retract" or not pending:
                 withdrawal = NewCommand(
                     uuid5(NAMESPACE, f"unpay\x1f{newest['id']}"), realm, payment.source, payment.source_key, payment.kind,
-                    payment.marker, "retract", max(newest["version"], asked.version),
-                    await connection.fetchval("SELECT clock_timestamp()"), None, content_hash(None), asked.priority,
-                    asked.traceparent,
+                    payment.marker, "retract", max(newest["version"], command.version),
+                    await connection.fetchval("SELECT clock_timestamp()"), None, content_hash(None), command.priority,
+                    command.traceparent,
                 )  # fmt: skip
                 await record(connection, [withdrawal])
             await connection.execute(
                 "UPDATE qbo_writer.commands SET state = 'received', waits_for = $2 WHERE id = $1 AND state = 'due'",
-                asked.id, payment.id,
+                command.id, payment.id,
             )  # fmt: skip
             reach(Place.UNPAYING)
             return Unpaying("waits", payment.id)
@@ -142,7 +142,7 @@ async def _need_name(connection: Connection, realm: str, wish: NameWish, rivals:
     return None
 
 
-async def _wait_for(connection: Connection, document_id: int, waiting: Sequence[Asked]) -> None:
+async def _wait_for(connection: Connection, document_id: int, waiting: Sequence[Command]) -> None:
     await connection.execute(
         "UPDATE qbo_writer.commands SET state = 'received', waits_for = $2 WHERE id = ANY($1::uuid[]) AND state = 'due'",
         [w.id for w in waiting], document_id,

@@ -8,11 +8,11 @@ from bookrelay import outbox, topics
 from bookrelay.db import Connection, Pool
 from bookrelay.messages import AnyMessage
 
-from qbo_writer.domain import SCHEMA, LedgerKind, Seen
+from qbo_writer.domain import SCHEMA, BooksEntity, LedgerKind
 from qbo_writer.ledger.changes import FeedChange
 from qbo_writer.ledger.commits import Learns, update_documents
 from qbo_writer.ledger.lease import fenced
-from qbo_writer.ledger.records import Known
+from qbo_writer.ledger.records import DocumentState
 from qbo_writer.ledger.rows import KNOWN, known_of
 
 
@@ -22,21 +22,23 @@ class Feed:
     def __init__(self, pool: Pool, learner: Learns | None = None) -> None:
         self._pool, self._learner = pool, learner
 
-    async def known_by_qbo_id(self, realm: str, ids: Sequence[tuple[LedgerKind, str]]) -> dict[tuple[LedgerKind, str], Known]:
+    async def known_by_qbo_id(
+        self, realm: str, ids: Sequence[tuple[LedgerKind, str]]
+    ) -> dict[tuple[LedgerKind, str], DocumentState]:
         """Read the documents that stand for these entities, by (kind, Id)."""
         rows = await self._pool.fetch(
             f"SELECT {KNOWN} FROM qbo_writer.documents d JOIN unnest($2::text[], $3::text[]) AS t(kind, qbo_id) "  # noqa: S608
             "ON d.kind = t.kind AND d.qbo_id = t.qbo_id WHERE d.realm = $1",
             realm, [kind.value for kind, _ in ids], [qbo_id for _, qbo_id in ids],
         )  # fmt: skip
-        return {(known.kind, known.qbo_id or ""): known for known in map(known_of, rows)}
+        return {(document.kind, document.qbo_id or ""): document for document in map(known_of, rows)}
 
     async def keep(
         self,
         realm: str,
         fencing_token: int,
         changes: Sequence[FeedChange],
-        listed: Sequence[Seen],
+        listed: Sequence[BooksEntity],
         reached: tuple[datetime | None, dict[str, Any], dict[str, Any]] | None = None,
         forget: timedelta = timedelta(minutes=15),
     ) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from bookrelay.db import Connection, Pool
 
-from qbo_writer.domain import NAMES, NAMES_SOURCE, LedgerKind
+from qbo_writer.domain import NAMES_SOURCE, PARTY_KINDS, LedgerKind
 from qbo_writer.ledger.lease import fenced
-from qbo_writer.ledger.records import Known
+from qbo_writer.ledger.records import DocumentState
 from qbo_writer.ledger.rows import KNOWN, known_of
 from qbo_writer.lists import Entry, Merge, kind_of, pattern
 from qbo_writer.names import alike, fold, own
@@ -131,13 +131,13 @@ class Merges:
             for one in found:
                 await apply(connection, realm, one)
 
-    async def naming(self, realm: str, entry: Entry) -> Known | None:
+    async def naming(self, realm: str, entry: Entry) -> DocumentState | None:
         """Read one live document that is known to name this entry of a list."""
         entity, qbo_id = entry
         row = await self._pool.fetchrow(
             f"SELECT {KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind <> ALL($4::text[]) "  # noqa: S608
             "AND status = 'present' AND NOT diverged AND EXISTS (SELECT 1 FROM jsonb_each_text(d.fields) "
             "WHERE value = $2 AND key ~ $3) LIMIT 1",
-            realm, qbo_id, pattern(entity), [kind.value for kind in NAMES],
+            realm, qbo_id, pattern(entity), [kind.value for kind in PARTY_KINDS],
         )  # fmt: skip
         return known_of(row) if row else None

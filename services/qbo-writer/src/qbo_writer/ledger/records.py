@@ -14,7 +14,7 @@ from qbo_writer.domain import AttemptState, CommandState, DocumentStatus, Ledger
 
 
 @dataclass(frozen=True)
-class Known:
+class DocumentState:
     """The row of a document: what QuickBooks is known to hold for it."""
 
     id: int
@@ -55,7 +55,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Command:
     """The row of a command: what should be true."""
 
     id: UUID
@@ -111,8 +111,8 @@ class Attempt:
     """An open attempt with its document and command."""
 
     id: int
-    known: Known
-    asked: Asked
+    document: DocumentState
+    command: Command
     request: Request
     sent: Sent
     fields: dict[str, str]
@@ -133,9 +133,9 @@ WAITING_SECONDS = 1800  # between two looks, where neither the change feed nor a
 class Candidate:
     """A document with something due: its newest recorded command, and the older due ones."""
 
-    known: Known
-    newest: Asked
-    older: tuple[Asked, ...]
+    document: DocumentState
+    newest: Command
+    older: tuple[Command, ...]
     stray: str | None = None  # Id of the document in QuickBooks that carries its marker, found while nothing was known of it
     bill: tuple[str, int] | None = None  # of a payment: Id and newest version of its bill, where that is in QuickBooks
     withdrawn: bool = False  # of a bill: our payment of it was withdrawn, or is to be, and no other is asked for
@@ -151,10 +151,10 @@ class BatchRow:
 
 
 @dataclass(frozen=True)
-class Marked:
+class MarkedDocument:
     """A document with a marker that was seen in QuickBooks."""
 
-    known: Known
+    document: DocumentState
     open: bool  # a request for it is open
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from bookrelay.messages import Difference
 
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.records import Command, DocumentState
 
 KNOWN = (
     "d.id AS d_id, d.realm AS d_realm, d.kind AS d_kind, d.source AS d_source, d.source_key AS d_key, d.marker AS d_marker, "
@@ -42,9 +42,9 @@ def in_turn(unpays: str) -> str:
     return _IN_TURN.format(unpays=unpays)
 
 
-def known_of(row: Any) -> Known:
+def known_of(row: Any) -> DocumentState:
     """Read a document's columns (d_...)."""
-    return Known(
+    return DocumentState(
         id=row["d_id"], realm=row["d_realm"], kind=LedgerKind(row["d_kind"]), source=row["d_source"], source_key=row["d_key"],
         marker=row["d_marker"], doc_number=row["d_number"], number_of=row["d_number_of"],
         status=DocumentStatus(row["d_status"]), qbo_id=row["d_qbo_id"], sync_token=row["d_sync_token"],
@@ -55,9 +55,9 @@ def known_of(row: Any) -> Known:
     )  # fmt: skip
 
 
-def asked_of(row: Any) -> Asked:
+def asked_of(row: Any) -> Command:
     """Read a command's columns (c_...)."""
-    return Asked(
+    return Command(
         id=row["c_id"], operation=row["c_operation"], version=row["c_version"], modified_at=row["c_modified_at"],
         content=row["c_content"], content_hash=row["c_hash"], state=CommandState(row["c_state"]),
         forced=row["c_forced"], shown_sync_token=row["c_shown"], dropped=row["c_dropped"],

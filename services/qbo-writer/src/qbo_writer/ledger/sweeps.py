@@ -10,7 +10,7 @@ from bookrelay.db import Pool
 from qbo_writer.domain import SCHEMA, LedgerKind
 from qbo_writer.ledger import discrepancies
 from qbo_writer.ledger.lease import fenced
-from qbo_writer.ledger.records import Discrepancy, Known, Marked, Telling
+from qbo_writer.ledger.records import Discrepancy, DocumentState, MarkedDocument, Telling
 from qbo_writer.ledger.rows import KNOWN, NEWEST_FIRST, known_of
 
 
@@ -20,16 +20,16 @@ class Sweeps:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def marked(self, realm: str, markers: Sequence[str]) -> dict[str, Marked]:
+    async def marked(self, realm: str, markers: Sequence[str]) -> dict[str, MarkedDocument]:
         """Read the documents with these markers, and whether a request for them is open."""
         rows = await self._pool.fetch(
             f"SELECT {KNOWN}, EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.document_id = d.id AND a.state <> 'resolved') "  # noqa: S608
             "AS open FROM qbo_writer.documents d WHERE realm = $1 AND marker = ANY($2::text[])",
             realm, list(markers),
         )  # fmt: skip
-        return {row["d_marker"]: Marked(known_of(row), row["open"]) for row in rows}
+        return {row["d_marker"]: MarkedDocument(known_of(row), row["open"]) for row in rows}
 
-    async def to_look_for(self, realm: str, kind: LedgerKind, since: datetime, part: int, parts: int) -> list[Known]:
+    async def to_look_for(self, realm: str, kind: LedgerKind, since: datetime, part: int, parts: int) -> list[DocumentState]:
         """Read the live documents made since then, and one part of the older ones; none with an open attempt."""
         rows = await self._pool.fetch(
             f"SELECT {KNOWN} FROM qbo_writer.documents d WHERE realm = $1 AND kind = $2 "  # noqa: S608

@@ -30,7 +30,16 @@ from qbo_writer.operations import (
     status_cli,
     unserved_cli,
 )
-from qbo_writer.operations.cli_support import Action, NoCalls, at_most, kafka_why_not, person_arguments, remark, seconds, served
+from qbo_writer.operations.cli_support import (
+    NoCalls,
+    Subcommand,
+    at_most,
+    kafka_why_not,
+    person_arguments,
+    remark,
+    seconds,
+    served,
+)
 from qbo_writer.settings import WriterSettings
 from qbo_writer.writer import Writer
 
@@ -71,19 +80,19 @@ async def _renew(step: Callable[[], Awaitable[float]]) -> None:
 async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
     """Show what would be sent. Changes nothing: no lease, no token, no call, no look-up; what is not cached is said."""
     from qbo_writer.domain import AccessToken, CommandState, NameNeeded, Skipped
-    from qbo_writer.ledger.changes import End
+    from qbo_writer.ledger.changes import Decision
     from qbo_writer.protocol.deciding import Unpay
 
     writer = Writer(settings, pool, lists=NoCalls())
     token, found = AccessToken("", datetime.max.replace(tzinfo=UTC)), False
     for realm, poster in writer.posters.items():
         for candidate in await writer.ledger.commands.candidates(realm, arguments.limit):
-            known, asked, found = candidate.known, candidate.newest, True
+            document, command, found = candidate.document, candidate.newest, True
             line: dict[str, Any] = {
-                "realm": realm, "kind": known.kind.value, "source": known.source, "source_key": known.source_key,
-                "version": asked.version, "superseded": [older.version for older in candidate.older],
+                "realm": realm, "kind": document.kind.value, "source": document.source, "source_key": document.source_key,
+                "version": command.version, "superseded": [older.version for older in candidate.older],
             }  # fmt: skip
-            if asked.state is not CommandState.DUE:
+            if command.state is not CommandState.DUE:
                 print(json.dumps(line | {"would": "supersede the older versions"}))
                 continue
             try:
@@ -93,7 +102,7 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
             except Skipped as skipped:
                 line |= {"would": "end", "end": "skipped", "reason": skipped.reason}
             else:
-                if isinstance(plan, End):
+                if isinstance(plan, Decision):
                     line |= {"would": "end", "end": plan.state.value, "reason": plan.reason}
                 elif isinstance(plan, Unpay):
                     line |= {"would": "remove its payment first"}
@@ -171,7 +180,7 @@ def run(arguments: list[str]) -> int:
         if any("\ud800" <= sign <= "\udfff" for sign in given):  # bytes that are no UTF-8: no column takes them
             parser().error(f"argument {given!a:.80} is not UTF-8")
     parsed = parser().parse_args(arguments)
-    action: Action | None = getattr(parsed, "action", None)
+    action: Subcommand | None = getattr(parsed, "action", None)
     if parsed.dry_run:
         action, parsed.limit = dry_run, getattr(parsed, "limit", 100)
     if action is None:

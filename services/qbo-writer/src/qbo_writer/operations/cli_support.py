@@ -23,7 +23,7 @@ YEAR_SECONDS = 365 * 86400.0
 OLDEST_DAYS = 36_500
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-Action = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
+Subcommand = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
 
 
 def remark(text: str) -> None:

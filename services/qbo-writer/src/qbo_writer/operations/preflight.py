@@ -34,7 +34,7 @@ _FIRST = UUID(int=0)
 
 
 @dataclass
-class Wanted:
+class Demand:
     """How many waiting documents need a thing, and some of them (source:key)."""
 
     documents: int = 0
@@ -205,7 +205,7 @@ async def _check(
         return error
 
 
-def _note(result: Survey, need: Need, wanted: Wanted, found: Unmapped | NameNeeded | LookupFailed | None) -> None:
+def _note(result: Survey, need: Need, wanted: Demand, found: Unmapped | NameNeeded | LookupFailed | None) -> None:
     if isinstance(found, Unmapped):
         lack = Lack(need.what, need.name, found.code.value, found.reason, found.fix, wanted.documents, tuple(wanted.samples))
         result.lacks.append(lack)
@@ -215,12 +215,12 @@ def _note(result: Survey, need: Need, wanted: Wanted, found: Unmapped | NameNeed
         result.unchecked.append(Unchecked(need.what, need.name, str(found), wanted.documents))
 
 
-async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, result: Survey) -> dict[Need, Wanted]:
+async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, result: Survey) -> dict[Need, Demand]:
     """Read the newest waiting version of every document, page by page; count what they need."""
-    asked = [one for one in kinds.ALL if not one.is_name and (not one.optional or one.kind in policy.kinds)]
+    command = [one for one in kinds.ALL if not one.is_name and (not one.optional or one.kind in policy.kinds)]
     if settings.qb_sync_mode == "invoice_only":
-        asked = [one for one in asked if not one.purchase]
-    wanted: dict[Need, Wanted] = {}
+        command = [one for one in command if not one.purchase]
+    wanted: dict[Need, Demand] = {}
     after = _FIRST
     while True:
         rows = await pool.fetch(
@@ -233,13 +233,13 @@ async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: s
                 AND (n.version, n.modified_at) > (c.version, c.modified_at))
             ORDER BY c.id LIMIT $3
             """,
-            realm, after, PAGE, [one.kind.value for one in asked],
+            realm, after, PAGE, [one.kind.value for one in command],
         )  # fmt: skip
         for row in rows:
             result.documents += 1
             of_kind = kinds.of(LedgerKind(row["kind"]))
             for need in await needs_of(of_kind.kind, of_kind.content.model_validate(row["content"])):
-                wanted.setdefault(need, Wanted()).add(f"{row['source']}:{row['source_key']}", purchase=of_kind.purchase)
+                wanted.setdefault(need, Demand()).add(f"{row['source']}:{row['source_key']}", purchase=of_kind.purchase)
         if len(rows) < PAGE:
             return wanted
         after = rows[-1]["id"]

@@ -58,7 +58,7 @@ async def replay(
     connection: dict[str, Any],
     publisher: Publisher,
     since: datetime,
-    known: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
+    document: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
     record: Handler,
 ) -> Replayed:
     """Set the group back to `since`, or further, to where the ledger knows every record before; record from there to the end.
@@ -75,7 +75,7 @@ async def replay(
     await consumer.start()
     try:
         partitions = await _alone(consumer, members)
-        replayed = await _set_back(consumer, partitions, since, known)
+        replayed = await _set_back(consumer, partitions, since, document)
         log.info("recovery.offsets_set_back", before=replayed.before, start=replayed.start, end=replayed.end)
         await _record(consumer, members, partitions, replayed, publisher, record)
         return replayed
@@ -103,7 +103,7 @@ async def _alone(consumer: AIOKafkaConsumer, members: _Members) -> list[TopicPar
 
 async def _set_back(
     consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], since: datetime,
-    known: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
+    document: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
 ) -> Replayed:  # fmt: skip
     begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     at = await consumer.offsets_for_times({p: int(since.timestamp() * 1000) for p in partitions})
@@ -113,20 +113,20 @@ async def _set_back(
         found = at[p].offset if at.get(p) else ends[p]  # no record since then: the end
         start = begins[p] if before is None else max(begins[p], min(before, found, ends[p]))
         replayed.before[p.partition], replayed.end[p.partition] = before, ends[p]
-        replayed.start[p.partition] = await _known_before(consumer, p, begins[p], start, known)
+        replayed.start[p.partition] = await _known_before(consumer, p, begins[p], start, document)
     await consumer.commit({p: replayed.start[p.partition] for p in partitions})
     return replayed
 
 
 async def _known_before(
     consumer: AIOKafkaConsumer, p: TopicPartition, begin: int, start: int,
-    known: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
+    document: Callable[[Collection[UUID]], Awaitable[set[UUID]]],
 ) -> int:  # fmt: skip
     """Go back until the ledger knows all of a part: the group may have been behind when the backup was taken."""
     while start > begin:
         back = max(begin, start - BACK)
         ids = _ids(await _part(consumer, p, back, start))
-        if await known(ids) == ids:
+        if await document(ids) == ids:
             return start
         start = back
     return start

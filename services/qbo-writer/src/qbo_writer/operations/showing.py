@@ -11,9 +11,9 @@ from bookrelay.errors import BookrelayError, HaltError, PermanentError
 from bookrelay.messages import Difference
 
 from qbo_writer import comparing, domain
-from qbo_writer.domain import AccessToken, LookupFailed, Seen, Skipped
+from qbo_writer.domain import AccessToken, BooksEntity, LookupFailed, Skipped
 from qbo_writer.ledger import operating
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.protocol.posting import Poster
 from qbo_writer.quickbooks import mapping
 
@@ -28,39 +28,41 @@ async def in_quickbooks(pool: Pool, poster: Poster, document_id: int) -> dict[st
     found = await poster.parts.ledger.commands.document(document_id)
     if found is None:
         raise BookrelayError(f"There is no document {document_id}.", "See `qbo-writer held list`.")
-    known, asked = found
-    if known.qbo_id is None:
+    document, command = found
+    if document.qbo_id is None:
         return {"state": "bookrelay knows of nothing there"}
-    token = await poster.parts.tokens.kept(known.realm)
+    token = await poster.parts.tokens.kept(document.realm)
     if token is None:
         return {"state": "not asked", "why": _ASK}
     read_at = datetime.now(UTC)
     try:
-        seen = await poster.parts.books.read(known.realm, mapping.ENTITY[known.kind], known.qbo_id, token)
+        seen = await poster.parts.books.read(document.realm, mapping.ENTITY[document.kind], document.qbo_id, token)
     except LookupFailed as error:
         return {"state": "not asked", "why": str(error)}
     except HaltError as error:
         return {"state": "not asked", "why": error.sentence()}
     if seen is None:
-        return {"state": "deleted", "qbo_id": known.qbo_id, "read_at": read_at}
+        return {"state": "deleted", "qbo_id": document.qbo_id, "read_at": read_at}
     await operating.note_shown(pool, document_id, seen.sync_token)
     return {
         "state": "voided" if seen.voided else "there", "qbo_id": seen.qbo_id, "sync_token": seen.sync_token,
         "doc_number": seen.doc_number, "total": seen.total, "balance": seen.balance, "emailed": seen.emailed, "read_at": read_at,
-        "wanted": "that it be withdrawn" if asked.operation == "retract" else f"version {asked.version}",
-        "differences": [d.model_dump(mode="json") for d in await _differences(poster, known, asked, seen, token)],
+        "wanted": "that it be withdrawn" if command.operation == "retract" else f"version {command.version}",
+        "differences": [d.model_dump(mode="json") for d in await _differences(poster, document, command, seen, token)],
     }  # fmt: skip
 
 
-async def _differences(poster: Poster, known: Known, asked: Asked, seen: Seen, token: AccessToken) -> tuple[Difference, ...]:
+async def _differences(
+    poster: Poster, document: DocumentState, command: Command, seen: BooksEntity, token: AccessToken
+) -> tuple[Difference, ...]:
     """What the newest command wants (`ours`) and what is there (`theirs`); for a retraction, what we knew and what is there."""
-    fields = known.fields or {}
-    if asked.operation == "upsert":
-        fields = await poster.parts.ledger.attempts.last_fields(asked.id) or fields
+    fields = document.fields or {}
+    if command.operation == "upsert":
+        fields = await poster.parts.ledger.attempts.last_fields(command.id) or fields
         try:
-            wanted = await poster.planner.wanted(known, asked, token)
+            wanted = await poster.planner.wanted(document, command, token)
         except (LookupFailed, Skipped, PermanentError):
             wanted = None  # a reference is not in the cache: what was last sent is shown
-        if isinstance(wanted, domain.Wanted):
+        if isinstance(wanted, domain.DesiredDocument):
             fields = wanted.fields
     return comparing.compare(fields, seen).differences

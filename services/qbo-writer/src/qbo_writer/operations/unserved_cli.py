@@ -9,7 +9,7 @@ from bookrelay.errors import BookrelayError
 
 from qbo_writer import reporting
 from qbo_writer.domain import CommandState
-from qbo_writer.ledger.changes import End
+from qbo_writer.ledger.changes import Decision
 from qbo_writer.ledger.lease import Leases
 from qbo_writer.ledger.ledger import Ledger
 from qbo_writer.operations.cli_support import remark
@@ -56,11 +56,11 @@ async def unserved_drop(arguments: argparse.Namespace, settings: WriterSettings,
         )
     dropped = 0
     try:
-        end = End(CommandState.SKIPPED, f"An operator dropped it: {arguments.why}")
+        decision = Decision(CommandState.SKIPPED, f"An operator dropped it: {arguments.why}")
         while candidates := await ledger.commands.candidates(realm, AT_ONCE):
-            effects = [ended(c.known, c.newest, end, links) for c in candidates if c.newest.state is CommandState.DUE]
-            effects += [ended(c.known, older, superseded(c.newest), links) for c in candidates for older in c.older]
-            if not await ledger.commits.commit(realm, fencing_token, effects):
+            commits = [ended(c.document, c.newest, decision, links) for c in candidates if c.newest.state is CommandState.DUE]
+            commits += [ended(c.document, older, superseded(c.newest), links) for c in candidates for older in c.older]
+            if not await ledger.commits.commit(realm, fencing_token, commits):
                 break
             dropped += sum(c.newest.state is CommandState.DUE for c in candidates)
             await leases.step()

@@ -12,24 +12,26 @@ from bookrelay.money import to_cents
 
 from qbo_writer import comparing, kinds
 from qbo_writer.comparing import tax_on_top
-from qbo_writer.domain import Operation, Request, Seen
+from qbo_writer.domain import BooksEntity, Operation, Request
 from qbo_writer.ledger.changes import Unlike
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.protocol.totals import own_total
 
 _OUR_TEXT = "(our text)"  # a description may name a patient: that it is another one is told, not what it says
 _NET = "total_before_tax"
 
 
-def not_as_asked(known: Known, asked: Asked, request: Request, fields: Mapping[str, str], seen: Seen) -> Unlike | None:
+def not_as_asked(
+    document: DocumentState, asked: Command, request: Request, fields: Mapping[str, str], seen: BooksEntity
+) -> Unlike | None:
     """Compare the entity that a create or update left with what its command asked for."""
-    if kinds.of(known.kind).is_name or asked.content is None:
+    if kinds.of(document.kind).is_name or asked.content is None:
         return None
     there = _comparable(seen)
     total, key = own_total(asked.content), _NET if tax_on_top(fields) else "total"
     if asked.total is not None and not asked.forced:  # the source knows it, tax included; a person may have said otherwise
         total, key = asked.total, "total"
-    ours = {**fields, key: format(total, "f"), "marker": known.marker}
+    ours = {**fields, key: format(total, "f"), "marker": document.marker}
     if request.operation is Operation.UPDATE and request.qbo_id:
         ours["id"] = request.qbo_id
     found = comparing.differences(ours, there)
@@ -41,12 +43,12 @@ def not_as_asked(known: Known, asked: Asked, request: Request, fields: Mapping[s
     return Unlike(seen.entity, seen.qbo_id, seen.doc_number, told, amount or None, comparing.veiled(differing, {}))
 
 
-def as_asked(asked: Mapping[str, str], seen: Seen) -> bool:
+def as_asked(asked: Mapping[str, str], seen: BooksEntity) -> bool:
     """Whether an entity that differed (`Unlike.asked`) does so no longer."""
     return not comparing.differences(asked, _comparable(seen))
 
 
-def _comparable(seen: Seen) -> dict[str, str]:
+def _comparable(seen: BooksEntity) -> dict[str, str]:
     net = seen.total - seen.tax
     return {
         **seen.fields, "total": format(seen.total, "f"), _NET: format(net, "f"), "marker": seen.marker or "", "id": seen.qbo_id,

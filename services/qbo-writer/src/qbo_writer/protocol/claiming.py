@@ -92,8 +92,8 @@ class Claimer:
         """Journal what was prepared, and send it: `together` as a batch, the others alone."""
         if len(together) < 2:
             together = []
-        batched = {a.candidate.known.id for a in together}
-        alone = [a for a in attempts if a.candidate.known.id not in batched]
+        batched = {a.candidate.document.id for a in together}
+        alone = [a for a in attempts if a.candidate.document.id not in batched]
         if attempts:
             reach(Place.CLAIMED)
         if together:
@@ -109,14 +109,14 @@ class Claimer:
 
         The customers themselves come first: they are due since a moment ago.
         """
-        wanted, known = len(candidates), [c.known.id for c in candidates]
+        wanted, known = len(candidates), [c.document.id for c in candidates]
         for _ in range(FILLS):
             more = await self.parts.ledger.commands.candidates(
                 self.realm, max(0, wanted - len(prepared.attempts)), without=known, unpays=self.parts.rules.unpays
             )
             if not more:
                 break
-            known += [c.known.id for c in more]
+            known += [c.document.id for c in more]
             prepared.attempts += (await self.preparer.prepare(tenure, more, token, promised)).attempts
         return prepared
 

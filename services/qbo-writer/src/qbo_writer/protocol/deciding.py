@@ -10,8 +10,8 @@ from bookrelay.messages import Difference
 
 from qbo_writer import kinds
 from qbo_writer.domain import CommandState, DocumentStatus, LedgerKind, Operation
-from qbo_writer.ledger.changes import End
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.changes import Decision
+from qbo_writer.ledger.records import Command, DocumentState
 
 
 @dataclass(frozen=True)
@@ -44,63 +44,63 @@ class Write:
 class Unpay:
     """The document is paid, and goes on when our own payment is removed; if that is not the whole of it, this is the end."""
 
-    otherwise: End
+    otherwise: Decision
 
 
 FIX_HELD = "Compare both in QuickBooks, then release, force or drop it."
 
 
-def newest(commands: Sequence[Asked]) -> Asked:
+def newest(commands: Sequence[Command]) -> Command:
     """Return the newest recorded command, whatever became of it."""
     return max(commands, key=lambda c: c.newer_key)
 
 
-def superseded(by: Asked) -> End:
+def superseded(by: Command) -> Decision:
     """Return the end of every due command that is older than `by`."""
-    return End(CommandState.SUPERSEDED, f"Version {by.version} was recorded first.", by_version=by.version)
+    return Decision(CommandState.SUPERSEDED, f"Version {by.version} was recorded first.", by_version=by.version)
 
 
-def decide(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
+def decide(document: DocumentState, command: Command, rules: Rules) -> Decision | Write | Unpay:
     """Decide what becomes of the newest recorded version of a document that has no open attempt."""
-    if asked.dropped:
-        return End(CommandState.SKIPPED, "An operator dropped it.")
-    if asked.operation == "upsert" and (why := rules.skipped_kinds.get(known.kind)):
-        return End(CommandState.SKIPPED, why)
-    if known.diverged and not asked.forced:
-        held = _diverged(known, asked, rules)
+    if command.dropped:
+        return Decision(CommandState.SKIPPED, "An operator dropped it.")
+    if command.operation == "upsert" and (why := rules.skipped_kinds.get(document.kind)):
+        return Decision(CommandState.SKIPPED, why)
+    if document.diverged and not command.forced:
+        held = _diverged(document, command, rules)
         if held:
             return held
-    return _present(known, asked, rules) if asked.operation == "upsert" else _absent(known, asked, rules)
+    return _present(document, command, rules) if command.operation == "upsert" else _absent(document, command, rules)
 
 
-def _diverged(known: Known, asked: Asked, rules: Rules) -> End | None:
-    if asked.operation == "retract" and known.status in (DocumentStatus.GONE, DocumentStatus.NOTHING):
+def _diverged(document: DocumentState, command: Command, rules: Rules) -> Decision | None:
+    if command.operation == "retract" and document.status in (DocumentStatus.GONE, DocumentStatus.NOTHING):
         return None
     if rules.changed_by_person == "source_wins":
         return None
-    what = "deleted" if known.status is DocumentStatus.GONE else "changed"
+    what = "deleted" if document.status is DocumentStatus.GONE else "changed"
     if rules.changed_by_person == "qbo_wins":
-        return End(CommandState.SKIPPED, f"A person {what} the document in QuickBooks, and the policy lets QuickBooks win.")
-    return End(
+        return Decision(CommandState.SKIPPED, f"A person {what} the document in QuickBooks, and the policy lets QuickBooks win.")
+    return Decision(
         CommandState.HELD,
         f"A person {what} the document in QuickBooks.",
         FIX_HELD,
         Code.CONFLICT,
-        differences=known.differences,
+        differences=document.differences,
     )
 
 
-def _present(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
-    if not known.live:
+def _present(document: DocumentState, command: Command, rules: Rules) -> Decision | Write | Unpay:
+    if not document.live:
         return Write(Operation.CREATE)
-    if known.status is DocumentStatus.VOIDED:
+    if document.status is DocumentStatus.VOIDED:
         return Write(Operation.UPDATE, restores=True)
-    if known.content_hash == asked.content_hash and not known.diverged:
-        return End(CommandState.UNCHANGED)
-    if _paid_for(known) and not asked.forced and (rules.update_paid == "hold" or _unpays(known, rules)):
-        return _paid(known, "changed", rules)
-    if known.emailed and rules.update_emailed == "hold" and not asked.forced:
-        return End(
+    if document.content_hash == command.content_hash and not document.diverged:
+        return Decision(CommandState.UNCHANGED)
+    if _paid_for(document) and not command.forced and (rules.update_paid == "hold" or _unpays(document, rules)):
+        return _paid(document, "changed", rules)
+    if document.emailed and rules.update_emailed == "hold" and not command.forced:
+        return Decision(
             CommandState.HELD,
             "The document was e-mailed to its customer and should be changed.",
             "Compare both, then force it (and send it to the customer again), or drop it.",
@@ -110,15 +110,15 @@ def _present(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
     return Write(Operation.UPDATE)
 
 
-def in_closed_period(known: Known, asked: Asked, rules: Rules, closing: date | None) -> End | None:
+def in_closed_period(document: DocumentState, command: Command, rules: Rules, closing: date | None) -> Decision | None:
     """Return why a request is not even sent: the books are closed up to `closing` for what is there or for what is wanted."""
-    if closing is None or rules.closed_period == "update" or asked.forced:
+    if closing is None or rules.closed_period == "update" or command.forced:
         return None
-    days = [(known.fields or {}).get("txn_date") if known.live else None, (asked.content or {}).get("txn_date")]
+    days = [(document.fields or {}).get("txn_date") if document.live else None, (command.content or {}).get("txn_date")]
     closed = [day for day in days if day and day <= closing.isoformat()]
     if not closed:
         return None
-    return End(
+    return Decision(
         CommandState.HELD,
         f"The document's date {closed[0]} is in a closed period: the books are closed up to {closing}.",
         "Correct the date at its source; or open the period in QuickBooks, then release it, force it, or drop it.",
@@ -127,33 +127,33 @@ def in_closed_period(known: Known, asked: Asked, rules: Rules, closing: date | N
     )
 
 
-def _absent(known: Known, asked: Asked, rules: Rules) -> End | Write | Unpay:
-    if not known.live:
-        return End(CommandState.UNCHANGED, forget=known.status is DocumentStatus.GONE)
-    if known.status is DocumentStatus.VOIDED and not known.diverged:
-        return End(CommandState.UNCHANGED)
-    if _paid_for(known) and not asked.forced:
-        return _paid(known, "withdrawn", rules)
-    return Write(kinds.of(known.kind).takes_away(void=rules.retract_invoice_by == "void"))
+def _absent(document: DocumentState, command: Command, rules: Rules) -> Decision | Write | Unpay:
+    if not document.live:
+        return Decision(CommandState.UNCHANGED, forget=document.status is DocumentStatus.GONE)
+    if document.status is DocumentStatus.VOIDED and not document.diverged:
+        return Decision(CommandState.UNCHANGED)
+    if _paid_for(document) and not command.forced:
+        return _paid(document, "withdrawn", rules)
+    return Write(kinds.of(document.kind).takes_away(void=rules.retract_invoice_by == "void"))
 
 
-def _paid_for(known: Known) -> bool:
-    return known.paid and kinds.of(known.kind).used_up is not None
+def _paid_for(document: DocumentState) -> bool:
+    return document.paid and kinds.of(document.kind).used_up is not None
 
 
-def _unpays(known: Known, rules: Rules) -> bool:
-    return kinds.of(known.kind).unpaid_first and rules.unpays
+def _unpays(document: DocumentState, rules: Rules) -> bool:
+    return kinds.of(document.kind).unpaid_first and rules.unpays
 
 
-def _paid(known: Known, what: str, rules: Rules) -> End | Unpay:
-    used_up = kinds.of(known.kind).used_up or kinds.PAID
-    end = End(
+def _paid(document: DocumentState, what: str, rules: Rules) -> Decision | Unpay:
+    used_up = kinds.of(document.kind).used_up or kinds.PAID
+    decision = Decision(
         CommandState.HELD,
-        f"The document is {used_up.done} or partly {used_up.done} in QuickBooks (open: {known.balance} of {known.total}) and "
+        f"The document is {used_up.done} or partly {used_up.done} in QuickBooks (open: {document.balance} of {document.total}) and "
         f"should be {what}.",
         f"{used_up.fix} and release it, force it, or drop it.",
         Code.CONFLICT,
-        differences=(Difference(field="balance", ours=str(known.total), theirs=str(known.balance)),),
+        differences=(Difference(field="balance", ours=str(document.total), theirs=str(document.balance)),),
         shows_wanted=True,
     )
-    return Unpay(end) if _unpays(known, rules) else end
+    return Unpay(decision) if _unpays(document, rules) else decision

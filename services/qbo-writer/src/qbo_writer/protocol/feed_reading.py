@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bookrelay import telemetry
 from bookrelay.errors import HaltError
 
-from qbo_writer.domain import AccessToken, Deleted, FeedFull, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, FeedFull, LookupFailed
 from qbo_writer.halving import in_halves
 from qbo_writer.protocol import feed_refusals
 from qbo_writer.protocol.feed_refusals import Refusal
@@ -31,7 +31,7 @@ class FeedReader:
 
     async def read(
         self, since: datetime, refused: dict[str, Refusal], now: datetime, token: AccessToken
-    ) -> tuple[list[Seen | Deleted], dict[str, datetime]]:
+    ) -> tuple[list[BooksEntity | Deleted], dict[str, datetime]]:
         """Read the feed for all entities; what it was refused for by itself, when it is time, from where it was refused.
 
         Return what it shows, and from when on which entities are to be read by queries. `refused` is brought up to date.
@@ -41,7 +41,7 @@ class FeedReader:
         parts = [(others, since)] if others else []
         # Where it is refused for everything, one of them is asked: while that is refused, the others are, too.
         parts += [([entity], refused[entity].since - OVERLAP) for _, entity in (due if others else due[:1])]
-        found: list[Seen | Deleted] = []
+        found: list[BooksEntity | Deleted] = []
         by_queries: dict[str, datetime] = {}
         for entities, from_ in parts:
             changes, full, failed = await self._changes(entities, max(from_, now - FURTHEST), token)
@@ -63,7 +63,7 @@ class FeedReader:
 
     async def _changes(
         self, entities: Sequence[str], since: datetime, token: AccessToken
-    ) -> tuple[list[Seen | Deleted], set[str], dict[str, LookupFailed]]:
+    ) -> tuple[list[BooksEntity | Deleted], set[str], dict[str, LookupFailed]]:
         """One call for all; at its cap, one for each entity; where it is refused, halves, until what is refused is alone.
 
         Return what they show, which are at the cap alone, and which the feed is refused for, though the company is served.
@@ -71,7 +71,7 @@ class FeedReader:
         full: set[str] = set()
         alone = False
 
-        async def ask(part: Sequence[str]) -> list[Seen | Deleted]:
+        async def ask(part: Sequence[str]) -> list[BooksEntity | Deleted]:
             nonlocal alone
             try:
                 return await self.parts.books.changes(self.realm, part, since, token)

@@ -14,9 +14,9 @@ from bookrelay import metrics, telemetry
 from bookrelay.errors import HaltError
 
 from qbo_writer import comparing, identity, kinds
-from qbo_writer.domain import SENDER, AccessToken, Deleted, DocumentStatus, LookupFailed, Seen
+from qbo_writer.domain import SENDER, AccessToken, BooksEntity, Deleted, DocumentStatus, LookupFailed
 from qbo_writer.ledger.changes import DocumentChange, FeedChange, nothing_there
-from qbo_writer.ledger.records import Known, Marked, RealmRow
+from qbo_writer.ledger.records import DocumentState, MarkedDocument, RealmRow
 from qbo_writer.protocol import feed_refusals, probe
 from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_reading import OVERLAP, FeedReader
@@ -35,34 +35,34 @@ CALM_SECONDS = 60.0  # after pages, notifications hasten nothing for so long
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgement:
     """What a change means for a document of ours: its new row, or a divergence."""
 
     document: DocumentChange | None
     diverged: bool = False
 
 
-def judge(known: Known, change: Seen | Deleted) -> Judged:
+def judge(document: DocumentState, change: BooksEntity | Deleted) -> Judgement:
     """Compare what the feed shows with what we know. Our own writes show as what we know already."""
-    if known.diverged or not known.live:
-        return Judged(None)
+    if document.diverged or not document.live:
+        return Judgement(None)
     if isinstance(change, Deleted):
         gone = DocumentChange(
-            known.id, DocumentStatus.GONE, known.qbo_id, known.sync_token, None, None, None, None, diverged=True
+            document.id, DocumentStatus.GONE, document.qbo_id, document.sync_token, None, None, None, None, diverged=True
         )
-        return Judged(gone, diverged=True)
-    newer = _number(change.sync_token) - _number(known.sync_token)
-    if newer < 0 or (newer == 0 and change.balance == known.balance and not (change.emailed and not known.emailed)):
-        return Judged(None)  # what we know already; sending an e-mail, or a payment, need not move the SyncToken
-    compared = comparing.compare(known.fields or {}, change)
-    same = compared.equal and change.voided == (known.status is DocumentStatus.VOIDED)
+        return Judgement(gone, diverged=True)
+    newer = _number(change.sync_token) - _number(document.sync_token)
+    if newer < 0 or (newer == 0 and change.balance == document.balance and not (change.emailed and not document.emailed)):
+        return Judgement(None)  # what we know already; sending an e-mail, or a payment, need not move the SyncToken
+    compared = comparing.compare(document.fields or {}, change)
+    same = compared.equal and change.voided == (document.status is DocumentStatus.VOIDED)
     row = DocumentChange(
-        known.id, known.status, known.qbo_id, change.sync_token, known.content_hash,
-        known.fields if same else comparing.veiled(change.fields, known.fields or {}),
+        document.id, document.status, document.qbo_id, change.sync_token, document.content_hash,
+        document.fields if same else comparing.veiled(change.fields, document.fields or {}),
         change.total, change.balance, diverged=not same, differences=() if same else compared.differences,
         emailed=change.emailed,
     )  # fmt: skip
-    return Judged(row, diverged=not same)
+    return Judgement(row, diverged=not same)
 
 
 def _number(sync_token: str | None) -> int:
@@ -142,7 +142,7 @@ class Feeder:
                 return False
             entity, (since, start) = paging.next()
             self._calm_until = time.monotonic() + CALM_SECONDS
-            seen: Sequence[Seen] = ()
+            seen: Sequence[BooksEntity] = ()
             cursor = None
             try:
                 async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
@@ -157,7 +157,7 @@ class Feeder:
     async def _take(
         self,
         tenure: Tenure,
-        changes: Sequence[Seen | Deleted],
+        changes: Sequence[BooksEntity | Deleted],
         reached: tuple[datetime, Paging | None, Refusals],
         token: AccessToken,
     ) -> None:
@@ -166,17 +166,17 @@ class Feeder:
         ledger, now = self.parts.ledger, datetime.now(UTC)
         ids = [(c.kind, c.qbo_id) for c in changes if c.kind]
         mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
-        await self._settle_creates(tenure, [c for c in changes if isinstance(c, Seen)], token)
+        await self._settle_creates(tenure, [c for c in changes if isinstance(c, BooksEntity)], token)
         if await self.sender.looker.follower.in_feed(tenure.fencing_token, changes, mine, token):
             mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
         judged: list[FeedChange] = []
         deleted = [mine[(c.kind, c.qbo_id)] for c in changes if isinstance(c, Deleted) and c.kind and (c.kind, c.qbo_id) in mine]
         settled = await self.gone_with_what_they_paid(deleted)
         for change in changes:
-            known = mine.get((change.kind, change.qbo_id)) if change.kind else None
-            verdict = (settled.get(known.id) or judge(known, change)) if known else Judged(None)
-            judged.append(self.told(known, change, verdict, now))
-        listed = [c for c in changes if isinstance(c, Seen) and c.entity in self.parts.forms.lists]
+            document = mine.get((change.kind, change.qbo_id)) if change.kind else None
+            verdict = (settled.get(document.id) or judge(document, change)) if document else Judgement(None)
+            judged.append(self.told(document, change, verdict, now))
+        listed = [c for c in changes if isinstance(c, BooksEntity) and c.entity in self.parts.forms.lists]
         kept = feed_refusals.plain(refused)
         await ledger.feed.keep(
             self.realm, tenure.fencing_token, judged, listed, (None, paging.plain(), kept) if paging else (position, {}, kept)
@@ -192,70 +192,72 @@ class Feeder:
             log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
             self.parts.relay.wake()
 
-    def told(self, known: Known | None, change: Seen | Deleted, verdict: Judged, now: datetime) -> FeedChange:
+    def told(
+        self, document: DocumentState | None, change: BooksEntity | Deleted, verdict: Judgement, now: datetime
+    ) -> FeedChange:
         """Return what is committed and told of a change."""
         deleted = isinstance(change, Deleted)
         sync_token = None if isinstance(change, Deleted) else change.sync_token
         events: list[m.AnyMessage] = []
-        if known and verdict.diverged and not kinds.of(known.kind).is_name and known.qbo_id:
+        if document and verdict.diverged and not kinds.of(document.kind).is_name and document.qbo_id:
             data = m.DocumentDivergedData(
-                realm=known.realm, source=known.source, source_key=known.source_key, kind=m.Kind(known.kind.value),
-                version=max(0, known.newest_version), occurrence=max(0, _number(sync_token)) + 1, qbo_id=known.qbo_id,
+                realm=document.realm, source=document.source, source_key=document.source_key, kind=m.Kind(document.kind.value),
+                version=max(0, document.newest_version), occurrence=max(0, _number(sync_token)) + 1, qbo_id=document.qbo_id,
                 differences=verdict.document.differences if verdict.document else (),
             )  # fmt: skip
             events.append(m.DocumentDiverged.of(data, sender=SENDER, time=now))
         changed = None
-        if known is None or verdict.document is not None:
+        if document is None or verdict.document is not None:
             changed = m.BooksChanged.of(
                 m.BooksChangedData(
                     realm=self.realm, entity=change.entity, entity_id=change.qbo_id,
                     operation="deleted" if deleted else "changed", sync_token=sync_token, changed_at=_changed_at(change, now),
-                    ours=known is not None,
+                    ours=document is not None,
                 ),
                 sender=SENDER, time=now,
             )  # fmt: skip
-        expected = known.sync_token if known else None
+        expected = document.sync_token if document else None
         state = (change.entity, change.qbo_id, "deleted" if deleted else f"{sync_token} {_updated(change)}")
         return FeedChange(verdict.document, expected, tuple(events), changed, verdict.diverged, state if changed else None)
 
-    async def saw(self, tenure: Tenure, known: Known, seen: Seen | None, token: AccessToken) -> None:
+    async def saw(self, tenure: Tenure, document: DocumentState, seen: BooksEntity | None, token: AccessToken) -> None:
         """A document of ours was read by Id, None if it is not there: commit what that means, as if the feed had shown it.
 
         Raises LookupFailed.
         """
         if seen is not None:
-            known = await self.sender.looker.follower.known(tenure.fencing_token, known, seen, token)
-        change = seen or Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
-        told = replace(self.told(known, change, judge(known, change), datetime.now(UTC)), changed=None)
+            document = await self.sender.looker.follower.known(tenure.fencing_token, document, seen, token)
+        change = seen or Deleted(self.parts.forms.entity_of(document.kind), document.qbo_id or "", document.kind)
+        told = replace(self.told(document, change, judge(document, change), datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
 
-    async def gone(self, tenure: Tenure, known: Known, change: Deleted, verdict: Judged) -> None:
+    async def gone(self, tenure: Tenure, document: DocumentState, change: Deleted, verdict: Judgement) -> None:
         """A document of ours was found missing without the feed's help: commit and tell that it diverged."""
-        told = replace(self.told(known, change, verdict, datetime.now(UTC)), changed=None)
+        told = replace(self.told(document, change, verdict, datetime.now(UTC)), changed=None)
         await self.parts.ledger.feed.keep(self.realm, tenure.fencing_token, [told], [])
 
-    async def gone_with_what_they_paid(self, gone: Sequence[Known]) -> dict[int, Judged]:
+    async def gone_with_what_they_paid(self, gone: Sequence[DocumentState]) -> dict[int, Judgement]:
         """Payments of ours that are gone, and whose bill is gone, too: that is told of the bill, and nothing is left to pay."""
         bills = await self.bills_of(gone)
-        lost = {known.id for known in gone}
+        lost = {document.id for document in gone}
         return {
-            known.id: Judged(nothing_there(known))
-            for known in gone
-            if known.live and not known.diverged and kinds.of(known.kind).pays
-            and not ((bill := bills.get(known.id)) and bill.known.live and bill.known.id not in lost)
+            document.id: Judgement(nothing_there(document))
+            for document in gone
+            if document.live and not document.diverged and kinds.of(document.kind).pays
+            and not ((bill := bills.get(document.id)) and bill.document.live and bill.document.id not in lost)
         }  # fmt: skip
 
-    async def bills_of(self, payments: Sequence[Known]) -> dict[int, Marked]:
+    async def bills_of(self, payments: Sequence[DocumentState]) -> dict[int, MarkedDocument]:
         """What the payments of ours among these documents pay, by the payment's id."""
         paid = {
-            known.id: identity.marker(known.realm, known.source, known.source_key, pays)
-            for known in payments
-            if (pays := kinds.of(known.kind).pays)
+            document.id: identity.marker(document.realm, document.source, document.source_key, pays)
+            for document in payments
+            if (pays := kinds.of(document.kind).pays)
         }
         bills = await self.parts.ledger.sweeps.marked(self.realm, list(paid.values())) if paid else {}
         return {id_: bills[marker] for id_, marker in paid.items() if marker in bills}
 
-    async def _settle_creates(self, tenure: Tenure, seen: Sequence[Seen], token: AccessToken) -> None:
+    async def _settle_creates(self, tenure: Tenure, seen: Sequence[BooksEntity], token: AccessToken) -> None:
         """A marker that the feed shows ends an unknown create, at any time."""
         by_marker = {(s.entity, s.marker): s for s in seen if s.marker}
         if by_marker:
@@ -281,12 +283,12 @@ class Feeder:
             await ledger.realms.keep_probe(self.realm, tenure.fencing_token, after, single.proven, batch.proven)
 
 
-def _updated(change: Seen | Deleted) -> str:
+def _updated(change: BooksEntity | Deleted) -> str:
     """When it was changed last, as QuickBooks writes it."""
-    return change.updated_at if isinstance(change, Seen) else ""
+    return change.updated_at if isinstance(change, BooksEntity) else ""
 
 
-def _changed_at(change: Seen | Deleted, now: datetime) -> datetime:
+def _changed_at(change: BooksEntity | Deleted, now: datetime) -> datetime:
     text = _updated(change)
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else now

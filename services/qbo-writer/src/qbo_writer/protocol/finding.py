@@ -9,11 +9,11 @@ from bookrelay.errors import HaltError
 from qbo_writer.domain import (
     AccessToken,
     AttemptState,
+    BooksEntity,
     Deleted,
     FeedFull,
     LookupFailed,
     Operation,
-    Seen,
 )
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.sending import Sender
@@ -47,9 +47,9 @@ class Finder:
         found = await self.settle_found(tenure, by_marker, token)
         log.info("lease.feed_read", realm=self.realm, open_creates=len(attempts), found=found)
 
-    async def _shown(self, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+    async def _shown(self, entities: Sequence[str], since: datetime, token: AccessToken) -> list[BooksEntity | Deleted]:
         """What the feed shows; at its cap the newest: what it leaves out is looked up."""
-        found: list[Seen | Deleted] = []
+        found: list[BooksEntity | Deleted] = []
         for entity in entities:
             try:
                 found += await self.parts.books.changes(self.realm, (entity,), since, token)
@@ -59,13 +59,13 @@ class Finder:
                 raise await self.sender.serving.refused_alone(error, token) from None
         return found
 
-    async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], Seen], token: AccessToken) -> int:
+    async def settle_found(self, tenure: Tenure, by_marker: Mapping[tuple[str, str], BooksEntity], token: AccessToken) -> int:
         """Settle the unknown creates whose marker was seen, be it in the feed."""
         found = 0
         for attempt in await self.parts.ledger.attempts.read_open(
             self.realm, limit=1000, without=list(tenure.in_flight), due=False
         ):
-            seen = by_marker.get((attempt.request.entity, attempt.known.marker))
+            seen = by_marker.get((attempt.request.entity, attempt.document.marker))
             create = attempt.request.operation is Operation.CREATE
             if seen is None or not create or attempt.sent.state is not AttemptState.UNKNOWN or attempt.id in tenure.in_flight:
                 continue

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bookrelay import telemetry
 
-from qbo_writer.domain import AccessToken, Deleted, LedgerKind, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, LedgerKind, LookupFailed
 from qbo_writer.ledger.ledger import Ledger
-from qbo_writer.ledger.records import Known
+from qbo_writer.ledger.records import DocumentState
 from qbo_writer.lists import ENTITIES, MOSTLY_REFUSED, Entry, Merge
 from qbo_writer.ports import Books, Forms, References
 from qbo_writer.protocol.merging import Moves, follow, moved_to, moves, one_act
@@ -29,15 +29,15 @@ class Follower:
     async def in_feed(
         self,
         fencing_token: int,
-        changes: Sequence[Seen | Deleted],
-        mine: Mapping[tuple[LedgerKind, str], Known],
+        changes: Sequence[BooksEntity | Deleted],
+        mine: Mapping[tuple[LedgerKind, str], DocumentState],
         token: AccessToken,
     ) -> bool:
         """Follow what a webhook told and what the feed shows; return whether there was anything. Raises LookupFailed."""
         found = {merge.entry: merge for merge in await self._ledger.merges.pending(self.realm)}
         evidence = moved_to(changes, mine)
-        gone: dict[Entry, Seen | None] = {
-            (c.entity, c.qbo_id): c if isinstance(c, Seen) else None
+        gone: dict[Entry, BooksEntity | None] = {
+            (c.entity, c.qbo_id): c if isinstance(c, BooksEntity) else None
             for c in changes
             if c.entity in ENTITIES and (isinstance(c, Deleted) or not c.active)
         }
@@ -68,7 +68,7 @@ class Follower:
         await self._apply(fencing_token, found)
         return [*known, *found.values()]
 
-    async def known(self, fencing_token: int, known: Known, there: Seen, token: AccessToken) -> Known:
+    async def known(self, fencing_token: int, known: DocumentState, there: BooksEntity, token: AccessToken) -> DocumentState:
         """Return what we know of a document after the merges that made it name others. Raises LookupFailed."""
         return follow(known, await self.moved(fencing_token, moves(there, known.fields), token))
 
@@ -82,7 +82,7 @@ class Follower:
         return True
 
     async def _look_into(
-        self, suspects: Mapping[Entry, set[str] | None], gone: Mapping[Entry, Seen | None], changes: Sequence[Seen | Deleted],
+        self, suspects: Mapping[Entry, set[str] | None], gone: Mapping[Entry, BooksEntity | None], changes: Sequence[BooksEntity | Deleted],
         token: AccessToken, *, passing: bool = True,
     ) -> dict[Entry, Merge]:  # fmt: skip
         """`passing`: a read without an answer is tried again with the whole; else what cannot be read is no merge for now."""
@@ -98,7 +98,7 @@ class Follower:
         return found
 
     async def _suspect(
-        self, entry: Entry, winners: set[str] | None, gone: Mapping[Entry, Seen | None], changes: Sequence[Seen | Deleted],
+        self, entry: Entry, winners: set[str] | None, gone: Mapping[Entry, BooksEntity | None], changes: Sequence[BooksEntity | Deleted],
         token: AccessToken,
     ) -> Merge | None:  # fmt: skip
         entity = entry[0]
@@ -114,6 +114,6 @@ class Follower:
         merge = Merge(entity, entry[1], next(iter(winners)))
         if loser is None:
             return merge  # nobody deletes an entry that documents name: it can only have been merged
-        seen = next((c for c in changes if isinstance(c, Seen) and (c.entity, c.qbo_id) == (entity, merge.winner)), None)
+        seen = next((c for c in changes if isinstance(c, BooksEntity) and (c.entity, c.qbo_id) == (entity, merge.winner)), None)
         winner = seen or await self._books.read(self.realm, entity, merge.winner, token)
         return merge if winner and one_act(loser, winner) else None

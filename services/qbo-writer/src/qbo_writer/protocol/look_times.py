@@ -9,12 +9,12 @@ from qbo_writer.domain import (
     AnswerKind,
     LookupFailed,
 )
-from qbo_writer.ledger.changes import Effects
+from qbo_writer.ledger.changes import Commit
 from qbo_writer.ledger.records import Attempt
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.sending import Sender
 from qbo_writer.protocol.transitions import (
-    When,
+    Trigger,
     absent_counts_at,
 )
 
@@ -44,7 +44,7 @@ class LookTimes:
         if error.definite and last and await self.sender.serving.strange_to_all(token):
             raise self.sender.serving.refused_to_all(error)
         answered, refused = self.sender.health.answered, set[int]()
-        at, ends = dict[int, datetime](), list[Effects]()
+        at, commits = dict[int, datetime](), list[Commit]()
         for attempt in attempts:
             before, times = self._unanswered.get(attempt.id, (answered, 0))
             if len(self._unanswered) > UNANSWERED_MOST:
@@ -54,11 +54,11 @@ class LookTimes:
                 refused.add(attempt.id)
             if attempt.id in refused and attempt.looks_refused + 1 >= LOOKS_REFUSED_MOST:
                 answer = Answer(AnswerKind.SILENCE, reason=str(error)[:REASON_LENGTH])
-                ends.append(self.sender.looker.effects(attempt, When.LOOKS_REFUSED, answer=answer))
+                commits.append(self.sender.looker.commit_for(attempt, Trigger.LOOKS_REFUSED, answer=answer))
             else:
                 at[attempt.id] = self._at_next(attempt, now, failed=times + 1)
-        if ends:
-            await self.sender.committer.commit(tenure, ends)
+        if commits:
+            await self.sender.committer.commit(tenure, commits)
         if at:
             await self.parts.ledger.attempts.look_again_at(self.realm, tenure.fencing_token, at, refused)
 

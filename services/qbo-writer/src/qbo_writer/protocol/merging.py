@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from qbo_writer.domain import Deleted, LedgerKind, Seen
-from qbo_writer.ledger.records import Known
+from qbo_writer.domain import BooksEntity, Deleted, LedgerKind
+from qbo_writer.ledger.records import DocumentState
 from qbo_writer.lists import Entry, Merge, list_of
 
 _ONE_ACT = timedelta(minutes=2)  # loser and survivor are touched by one act
@@ -22,7 +22,7 @@ class Moves:
     rivals: tuple[frozenset[Entry], ...] = ()
 
 
-def moves(there: Seen, *ours: Mapping[str, str] | None) -> Moves:
+def moves(there: BooksEntity, *ours: Mapping[str, str] | None) -> Moves:
     """Compare what is there with what was known of it, and with what a request of ours may have made of it."""
     places: dict[Entry, set[str]] = {}
     rivals = []
@@ -37,24 +37,26 @@ def moves(there: Seen, *ours: Mapping[str, str] | None) -> Moves:
     return Moves(places, tuple(rivals))
 
 
-def moved_to(changes: Sequence[Seen | Deleted], mine: Mapping[tuple[LedgerKind, str], Known]) -> dict[Entry, set[str]]:
+def moved_to(
+    changes: Sequence[BooksEntity | Deleted], mine: Mapping[tuple[LedgerKind, str], DocumentState]
+) -> dict[Entry, set[str]]:
     """Return whom our documents name in place of the entries that they named: more than one is no merge."""
     found: dict[Entry, set[str]] = {}
     for change in changes:
-        known = mine.get((change.kind, change.qbo_id)) if change.kind else None
-        if known is not None and known.live and not known.diverged and isinstance(change, Seen):
-            for entry, places in moves(change, known.fields).places.items():
+        document = mine.get((change.kind, change.qbo_id)) if change.kind else None
+        if document is not None and document.live and not document.diverged and isinstance(change, BooksEntity):
+            for entry, places in moves(change, document.fields).places.items():
                 found.setdefault(entry, set()).update(places)
     return found
 
 
-def one_act(loser: Seen, winner: Seen) -> bool:
+def one_act(loser: BooksEntity, winner: BooksEntity) -> bool:
     """Whether an inactive entry and another were changed together: a merge, not a person who tidies up."""
     times = [_changed(one) for one in (loser, winner)]
     return bool(times[0] and times[1] and abs(times[0] - times[1]) <= _ONE_ACT)
 
 
-def _changed(seen: Seen) -> datetime | None:
+def _changed(seen: BooksEntity) -> datetime | None:
     try:
         return datetime.fromisoformat(seen.updated_at).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -67,7 +69,7 @@ def follow_fields(fields: Mapping[str, str], merges: Sequence[Merge]) -> dict[st
     return {field: winners.get((list_of(field) or "", value), value) for field, value in fields.items()}
 
 
-def follow(known: Known, merges: Sequence[Merge]) -> Known:
+def follow(document: DocumentState, merges: Sequence[Merge]) -> DocumentState:
     """Return a document of ours as the merges left it."""
-    fields = follow_fields(known.fields or {}, merges)
-    return replace(known, fields=fields) if fields != (known.fields or {}) else known
+    fields = follow_fields(document.fields or {}, merges)
+    return replace(document, fields=fields) if fields != (document.fields or {}) else document

@@ -12,8 +12,8 @@ from qbo_writer.domain import (
     Unmapped,
 )
 from qbo_writer.kinds import hash_of
-from qbo_writer.ledger.changes import Effects, End, FollowUp, NameWish, Requeue
-from qbo_writer.ledger.records import Candidate, Known
+from qbo_writer.ledger.changes import Commit, Decision, FollowUp, NameWish, Requeue
+from qbo_writer.ledger.records import Candidate, DocumentState
 from qbo_writer.names import alike, spellings
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.sending import Sender
@@ -42,7 +42,7 @@ class NeededNames:
         found = await self.parts.ledger.dependents.need_names(self.realm, tenure.fencing_token, wishes)
         self.sender.wake()
         for (needed, waiting), outcome in zip(names, found, strict=True):
-            if isinstance(outcome, Known):
+            if isinstance(outcome, DocumentState):
                 await self._name_is_there(tenure, needed, outcome, waiting)
             elif outcome is not None:
                 await self._name_was_refused(tenure, needed, outcome, waiting)
@@ -52,22 +52,24 @@ class NeededNames:
     ) -> None:
         state, code, reason = outcome
         kind = kinds.of(needed.kind).word
-        end = End(
+        decision = Decision(
             state if state in (CommandState.HELD, CommandState.REJECTED) else CommandState.HELD,
             f"Its {kind} could not be created in QuickBooks: {reason or state.value}",
             f"Create or map the {kind} in QuickBooks, then send or release the document again.",
             Code(code) if code in set(Code) else Code.MAPPING_MISSING,
         )
-        await self.sender.committer.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
+        await self.sender.committer.commit(tenure, [ended(c.document, c.newest, decision, self.parts.links) for c in waiting])
 
-    async def _name_is_there(self, tenure: Tenure, needed: NameNeeded, known: Known, waiting: Sequence[Candidate]) -> None:
+    async def _name_is_there(
+        self, tenure: Tenure, needed: NameNeeded, document: DocumentState, waiting: Sequence[Candidate]
+    ) -> None:
         """We created it, the cache has forgotten it, and a query does not show it (yet): what the ledger knows is enough."""
-        name = (known.fields or {}).get("name") or needed.name
-        made = self.parts.references.made(needed, known.qbo_id or "", known.sync_token or "0", name, known.marker)
+        name = (document.fields or {}).get("name") or needed.name
+        made = self.parts.references.made(needed, document.qbo_id or "", document.sync_token or "0", name, document.marker)
         if isinstance(made, Unmapped):
-            end = End(CommandState.WAITING, made.reason, made.fix, made.code)
-            await self.sender.committer.commit(tenure, [ended(c.known, c.newest, end, self.parts.links) for c in waiting])
+            decision = Decision(CommandState.WAITING, made.reason, made.fix, made.code)
+            await self.sender.committer.commit(tenure, [ended(c.document, c.newest, decision, self.parts.links) for c in waiting])
             return
-        again = [Effects(requeue=Requeue(c.newest.id, backoff_seconds(c.newest.failures), failed=True)) for c in waiting]
-        again[0] = Effects(requeue=again[0].requeue, learned=(made.entity, made))
+        again = [Commit(requeue=Requeue(c.newest.id, backoff_seconds(c.newest.failures), failed=True)) for c in waiting]
+        again[0] = Commit(requeue=again[0].requeue, learned=(made.entity, made))
         await self.sender.committer.commit(tenure, again)

@@ -13,10 +13,10 @@ from typing import Protocol
 from bookrelay.errors import Code
 
 from qbo_writer import identity, kinds
-from qbo_writer.domain import AccessToken, CommandState, LedgerKind, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, CommandState, LedgerKind, LookupFailed
 from qbo_writer.halving import in_halves
-from qbo_writer.ledger.changes import End, Number
-from qbo_writer.ledger.records import Asked, Known
+from qbo_writer.ledger.changes import Decision, Number
+from qbo_writer.ledger.records import Command, DocumentState
 from qbo_writer.names import tidy
 from qbo_writer.policy import Policy
 from qbo_writer.ports import Forms
@@ -37,39 +37,39 @@ class Wish:
     asked_for: bool = False
 
 
-def given(asked: Asked) -> str | None:
+def given(command: Command) -> str | None:
     """Return the source's number of a document, as it is compared and sent: no unseen signs, no blanks at its ends."""
-    return tidy(str((asked.content or {}).get("number") or "")) or None
+    return tidy(str((command.content or {}).get("number") or "")) or None
 
 
-def wish(known: Known, asked: Asked, policy: Policy) -> Wish:
+def wish(document: DocumentState, command: Command, policy: Policy) -> Wish:
     """Return the number that a document should get, before anybody was asked. It keeps what it has while its source's stays.
 
     Of its source's number that is what QuickBooks shows: one that was only asked for may have become another's meanwhile.
     """
     if policy.numbers == "quickbooks":
-        return Wish(Number(None, known.number_of), new=False)
-    number = given(asked) if policy.numbers == "source" else None
+        return Wish(Number(None, document.number_of), new=False)
+    number = given(command) if policy.numbers == "source" else None
     if number is None:
-        if known.number_of is None and known.doc_number:
-            return Wish(Number(known.doc_number), new=not known.live)
-        return Wish(Number(identity.doc_number(policy, known.source, known.source_key)))
-    has_it = known.live and (known.fields or {}).get("doc_number") == number
-    if known.number_of == number and (has_it or known.doc_number != number):
-        return Wish(Number(known.doc_number, number), new=not known.live)
+        if document.number_of is None and document.doc_number:
+            return Wish(Number(document.doc_number), new=not document.live)
+        return Wish(Number(identity.doc_number(policy, document.source, document.source_key)))
+    has_it = document.live and (document.fields or {}).get("doc_number") == number
+    if document.number_of == number and (has_it or document.doc_number != number):
+        return Wish(Number(document.doc_number, number), new=not document.live)
     return Wish(Number(number, number), asked_for=True)
 
 
-def instead(known: Known, number: str, policy: Policy) -> Number:
+def instead(document: DocumentState, number: str, policy: Policy) -> Number:
     """Return what a document gets instead of its source's number, by policy "derive" or "quickbooks"."""
     if policy.unusable_number == "quickbooks":
         return Number(None, number)
-    return Number(identity.doc_number(policy, known.source, known.source_key), number)
+    return Number(identity.doc_number(policy, document.source, document.source_key), number)
 
 
-def spare(known: Known, number: Number) -> Number:
+def spare(document: DocumentState, number: Number) -> Number:
     """Return a derived number for a document whose derived number another document of ours has: from the key alone."""
-    digest = hashlib.sha256(f"{known.realm}\x1f{known.source}\x1f{known.source_key}".encode()).digest()
+    digest = hashlib.sha256(f"{document.realm}\x1f{document.source}\x1f{document.source_key}".encode()).digest()
     return Number("BX" + base64.b32encode(digest).decode()[:19], number.given)
 
 
@@ -80,10 +80,10 @@ def too_long(number: str) -> str | None:
     return f"The number '{number[:60]}' has {len(number)} characters; QuickBooks takes {identity.DOC_NUMBER_LENGTH}."
 
 
-def taken(number: str, kind: LedgerKind, holder: Known | Seen) -> str:
+def taken(number: str, kind: LedgerKind, holder: DocumentState | BooksEntity) -> str:
     """Return the sentence about a number that another document has. It names no party: that may be a patient."""
     entity = kinds.of(kind).word
-    if isinstance(holder, Seen):
+    if isinstance(holder, BooksEntity):
         day = holder.fields.get("txn_date")
         return f"The number '{number}' is taken: {entity} {holder.qbo_id} in QuickBooks{f' of {day}' if day else ''} has it."
     where = f"the {entity} {holder.qbo_id} in QuickBooks"
@@ -95,19 +95,19 @@ def taken(number: str, kind: LedgerKind, holder: Known | Seen) -> str:
 class Holders(Protocol):
     """The ledger, as far as numbers need it."""
 
-    async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[Known]]:
+    async def who_has(self, realm: str, kind: LedgerKind, numbers: Collection[str]) -> dict[str, list[DocumentState]]:
         """Return whose numbers these are: case-folded number -> documents in QuickBooks or on their way."""
 
 
 class Numbered(Protocol):
     """QuickBooks, as far as numbers need it."""
 
-    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
+    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[BooksEntity]:
         """Return who bears one of these numbers. Raises LookupFailed."""
 
 
-Outcome = Number | End | LookupFailed
-Promised = dict[tuple[LedgerKind, str], Known]  # case-folded number -> who gets it, and is not journalled yet
+NumberChoice = Number | Decision | LookupFailed
+Promised = dict[tuple[LedgerKind, str], DocumentState]  # case-folded number -> who gets it, and is not journalled yet
 
 
 class Numbering:
@@ -117,82 +117,86 @@ class Numbering:
         self.realm, self.policy, self._ledger, self._books, self._forms = realm, policy, ledger, books, forms
 
     async def of(
-        self, documents: Sequence[tuple[Known, Asked]], token: AccessToken, promised: Promised | None = None
-    ) -> dict[int, Outcome]:
+        self, documents: Sequence[tuple[DocumentState, Command]], token: AccessToken, promised: Promised | None = None
+    ) -> dict[int, NumberChoice]:
         """Return the number of each document (by its id), or why it gets none. Where two want one number, the first gets it.
 
         A document that a person forces gets its source's number although another has it. `promised`: what was given since the
         journal was last written, added to; the ledger does not show that yet.
         """
         promised = {} if promised is None else promised
-        found: dict[int, Outcome] = {}
+        found: dict[int, NumberChoice] = {}
         for kind in kinds.NUMBERED:
-            wishes = [(known, asked, wish(known, asked, self.policy)) for known, asked in documents if known.kind is kind]
+            wishes = [
+                (document, command, wish(document, command, self.policy))
+                for document, command in documents
+                if document.kind is kind
+            ]
             found |= await self._of(kind, wishes, token, promised)
         return found
 
     async def _of(
-        self, kind: LedgerKind, wishes: Sequence[tuple[Known, Asked, Wish]], token: AccessToken, promised: Promised
-    ) -> dict[int, Outcome]:
-        new = [(known, w) for known, _, w in wishes if w.new and w.number.text]
+        self, kind: LedgerKind, wishes: Sequence[tuple[DocumentState, Command, Wish]], token: AccessToken, promised: Promised
+    ) -> dict[int, NumberChoice]:
+        new = [(document, w) for document, _, w in wishes if w.new and w.number.text]
         if not new:
-            return {known.id: w.number for known, _, w in wishes}
+            return {document.id: w.number for document, _, w in wishes}
         wanted = {w.number.text or "" for _, w in new}
         if self.policy.unusable_number == "derive":
-            wanted |= {instead(known, "", self.policy).text or "" for known, w in new if w.asked_for}
+            wanted |= {instead(document, "", self.policy).text or "" for document, w in new if w.asked_for}
         ours = await self._ledger.who_has(self.realm, kind, wanted)
         to_ask = {w.number.text or "" for _, w in new if w.asked_for and not too_long(w.number.text or "")}
-        theirs: Mapping[str, Sequence[Seen]] = {}
+        theirs: Mapping[str, Sequence[BooksEntity]] = {}
         failed: dict[str, LookupFailed] = {}
         if to_ask:
             found, failed = await in_halves(
                 lambda part: self._books.numbered(self.realm, self._forms.entity_of(kind), part, token), sorted(to_ask)
             )
             theirs = _by_number(found)
-        outcomes: dict[int, Outcome] = {}
-        for known, asked, w in wishes:
+        outcomes: dict[int, NumberChoice] = {}
+        for document, command, w in wishes:
             refused = failed.get(w.number.text or "") if w.new and w.asked_for else None
-            outcome = refused or self._one(known, asked, w, ours, theirs, promised)
+            outcome = refused or self._one(document, command, w, ours, theirs, promised)
             if isinstance(outcome, Number) and outcome.text and w.new:
-                promised.setdefault((kind, outcome.text.casefold()), known)
-            outcomes[known.id] = outcome
+                promised.setdefault((kind, outcome.text.casefold()), document)
+            outcomes[document.id] = outcome
         return outcomes
 
     def _one(
-        self, known: Known, asked: Asked, w: Wish, ours: Mapping[str, Sequence[Known]], theirs: Mapping[str, Sequence[Seen]],
+        self, document: DocumentState, command: Command, w: Wish, ours: Mapping[str, Sequence[DocumentState]], theirs: Mapping[str, Sequence[BooksEntity]],
         promised: Promised,
-    ) -> Number | End:  # fmt: skip
+    ) -> Number | Decision:  # fmt: skip
         text = w.number.text
         if not w.new or not text:
             return w.number
 
-        def of_ours(number: str) -> Known | None:
+        def of_ours(number: str) -> DocumentState | None:
             holders = ours.get(number.casefold(), ())
-            return next((k for k in holders if k.id != known.id), promised.get((known.kind, number.casefold())))
+            return next((k for k in holders if k.id != document.id), promised.get((document.kind, number.casefold())))
 
         if not w.asked_for:
-            return spare(known, w.number) if of_ours(text) else w.number
+            return spare(document, w.number) if of_ours(text) else w.number
         there = theirs.get(text.casefold(), ())
-        own = next((s for s in there if s.marker == known.marker and not known.live), None)
+        own = next((s for s in there if s.marker == document.marker and not document.live), None)
         if own is not None:
-            return End(
+            return Decision(
                 CommandState.HELD,
                 f"QuickBooks holds this document already (Id {own.qbo_id}), and the ledger does not know it.",
                 "Was the database restored? Then recover it (docs/runbook.md). Else compare both, then drop this one.",
                 Code.CONFLICT,
             )  # fmt: skip
-        another = of_ours(text) or next((s for s in there if not known.live or s.qbo_id != known.qbo_id), None)
-        reason = too_long(text) or (taken(text, known.kind, another) if another and not asked.forced else None)
+        another = of_ours(text) or next((s for s in there if not document.live or s.qbo_id != document.qbo_id), None)
+        reason = too_long(text) or (taken(text, document.kind, another) if another and not command.forced else None)
         if reason is None:
             return w.number
         if self.policy.unusable_number == "reject":
-            return End(CommandState.REJECTED, reason, FIX_LONG if too_long(text) else FIX_TAKEN, Code.VALIDATION)
-        number = instead(known, text, self.policy)
-        return spare(known, number) if number.text and of_ours(number.text) else number
+            return Decision(CommandState.REJECTED, reason, FIX_LONG if too_long(text) else FIX_TAKEN, Code.VALIDATION)
+        number = instead(document, text, self.policy)
+        return spare(document, number) if number.text and of_ours(number.text) else number
 
 
-def _by_number(seen: Sequence[Seen]) -> dict[str, list[Seen]]:
-    found: dict[str, list[Seen]] = {}
+def _by_number(seen: Sequence[BooksEntity]) -> dict[str, list[BooksEntity]]:
+    found: dict[str, list[BooksEntity]] = {}
     for one in seen:
         found.setdefault((one.doc_number or "").casefold(), []).append(one)
     return found

@@ -17,13 +17,13 @@ from qbo_writer.domain import (
     NameNeeded,
     Skipped,
 )
-from qbo_writer.ledger.changes import Effects, End, NewAttempt, Requeue
+from qbo_writer.ledger.changes import Commit, Decision, NewAttempt, Requeue
 from qbo_writer.ledger.lease import LeaseLost
-from qbo_writer.ledger.records import Asked, Candidate
+from qbo_writer.ledger.records import Candidate, Command
 from qbo_writer.names import alike
 from qbo_writer.protocol import numbering
 from qbo_writer.protocol.adopting import Adopter
-from qbo_writer.protocol.committing import log_end
+from qbo_writer.protocol.committing import log_settlement
 from qbo_writer.protocol.deciding import Unpay, superseded
 from qbo_writer.protocol.feeding import Feeder
 from qbo_writer.protocol.halts import Halts
@@ -45,7 +45,7 @@ class Prepared:
     """What came of preparing candidates: attempts to journal, effects to commit, names that are needed."""
 
     attempts: list[NewAttempt] = field(default_factory=list)
-    effects: list[Effects] = field(default_factory=list)
+    commits: list[Commit] = field(default_factory=list)
     paid: list[tuple[Candidate, Unpay]] = field(default_factory=list)  # our payment is to be removed first
     names: dict[tuple[LedgerKind, str], tuple[NameNeeded, list[Candidate]]] = field(default_factory=dict)
     unanswered: bool = False  # a read had no answer: nobody's fault, it is asked again after a pause
@@ -72,19 +72,19 @@ class Preparer:
         """
         prepared = Prepared()
         for candidate in candidates:
-            for asked in candidate.older:
-                prepared.effects.append(ended(candidate.known, asked, superseded(candidate.newest), self.parts.links))
+            for command in candidate.older:
+                prepared.commits.append(ended(candidate.document, command, superseded(candidate.newest), self.parts.links))
         promised = {} if promised is None else promised
         numbers = await self._all_numbers(candidates, token, promised)
         await asyncio.gather(*(self._prepare_one(c, token, prepared, numbers, promised) for c in candidates))
         if prepared.unanswered:
             self.sender.health.heard(NO_ANSWER)
         await self.halt_if_refused_to_all(prepared, token)
-        if prepared.effects:
-            await self.sender.committer.commit(tenure, prepared.effects)
-            for effect in prepared.effects:
-                for end in effect.ends:
-                    log_end(self.realm, end)
+        if prepared.commits:
+            await self.sender.committer.commit(tenure, prepared.commits)
+            for commit in prepared.commits:
+                for decision in commit.settlements:
+                    log_settlement(self.realm, decision)
         await self.dependents.need_names(tenure, list(prepared.names.values()))
         for candidate, unpay in prepared.paid:
             await self._unpay(tenure, candidate, unpay, token)
@@ -107,46 +107,48 @@ class Preparer:
     async def _prepare_one(
         self, candidate: Candidate, token: AccessToken, prepared: Prepared, numbers: Numbers | None, promised: numbering.Promised
     ) -> None:
-        known, asked = candidate.known, candidate.newest
-        if asked.state is not CommandState.DUE:
+        document, command = candidate.document, candidate.newest
+        if command.state is not CommandState.DUE:
             return  # it has ended, or waits for a name: only the older ones were due
         try:
             if numbers is None:
                 numbers = await self.planner.numbers([candidate], token, promised)
-            if candidate.stray and asked.operation == "upsert" and not asked.dropped:
+            if candidate.stray and command.operation == "upsert" and not command.dropped:
                 adopted = await self._adopt(candidate, candidate.stray, token)
                 if adopted:
-                    prepared.effects.append(adopted)
+                    prepared.commits.append(adopted)
                     return
-            with telemetry.step("decide command", asked.traceparent, {"command_id": str(asked.id), "kind": known.kind.value}):
+            with telemetry.step(
+                "decide command", command.traceparent, {"command_id": str(command.id), "kind": document.kind.value}
+            ):
                 result = await self.planner.plan(candidate, token, numbers)
-            if isinstance(result, End) and known.diverged and known.live and not asked.dropped:
+            if isinstance(result, Decision) and document.diverged and document.live and not command.dropped:
                 explained = await self._explained(candidate, token)
                 if explained:
-                    prepared.effects.append(explained)
+                    prepared.commits.append(explained)
                     return
-            self._unanswered.pop(asked.id, None)
+            self._unanswered.pop(command.id, None)
         except LookupFailed as error:
-            prepared.effects.append(self.unread(asked, error, prepared))
+            prepared.commits.append(self.unread(command, error, prepared))
             return
         except (HaltError, LeaseLost):
             raise
         except Skipped as skipped:
-            result = End(CommandState.SKIPPED, skipped.reason)
+            result = Decision(CommandState.SKIPPED, skipped.reason)
         except PermanentError as error:
-            result = End(CommandState.REJECTED, error.reason, error.fix, error.code)
+            result = Decision(CommandState.REJECTED, error.reason, error.fix, error.code)
         except Exception as error:  # a defect of ours in one document must not stop the others
-            log.error("prepare.failed", realm=self.realm, command_id=str(asked.id), error=repr(error), exc_info=True)
-            if asked.failures < FAILURES:
-                prepared.effects.append(Effects(requeue=Requeue(asked.id, backoff_seconds(asked.failures), failed=True)))
+            log.error("prepare.failed", realm=self.realm, command_id=str(command.id), error=repr(error), exc_info=True)
+            if command.failures < FAILURES:
+                prepared.commits.append(Commit(requeue=Requeue(command.id, backoff_seconds(command.failures), failed=True)))
                 return
-            result = End(CommandState.DEAD_LETTERED, f"The writer cannot prepare this document: {type(error).__name__}.")
-        if isinstance(result, End):
-            effects = ended(known, asked, result, self.parts.links)
-            stays = result.state is CommandState.UNCHANGED or (asked.dropped and not known.diverged)
+            result = Decision(CommandState.DEAD_LETTERED, f"The writer cannot prepare this document: {type(error).__name__}.")
+        if isinstance(result, Decision):
+            commit = ended(document, command, result, self.parts.links)
+            stays = result.state is CommandState.UNCHANGED or (command.dropped and not document.diverged)
             if stays and self.parts.links.pay_bills:
-                effects = replace(effects, follow_ups=kinds.of(known.kind).missing(candidate))
-            prepared.effects.append(effects)
+                commit = replace(commit, follow_ups=kinds.of(document.kind).missing(candidate))
+            prepared.commits.append(commit)
         elif isinstance(result, Unpay):
             prepared.paid.append((candidate, result))
         elif isinstance(result, NameNeeded):
@@ -155,57 +157,57 @@ class Preparer:
         else:
             prepared.attempts.append(result)
 
-    async def _adopt(self, candidate: Candidate, qbo_id: str, token: AccessToken) -> Effects | None:
+    async def _adopt(self, candidate: Candidate, qbo_id: str, token: AccessToken) -> Commit | None:
         """A document stood in QuickBooks before the ledger knew its marker: take it over as the version that it is.
 
         None if it is gone, or no longer carries the marker. Where no version explains it, a source that sends all again may
         bring the right one yet; X + S after this one was recorded it is a person's.
         """
-        known, asked = candidate.known, candidate.newest
-        seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(known.kind), qbo_id, token)
-        if seen is None or seen.marker != known.marker:
+        document, command = candidate.document, candidate.newest
+        seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(document.kind), qbo_id, token)
+        if seen is None or seen.marker != document.marker:
             return None
-        versions = (await self.parts.ledger.commands.versions([known.id]))[known.id]
-        found = await self.adopter.version_there(seen, known, versions, token)
+        versions = (await self.parts.ledger.commands.versions([document.id]))[document.id]
+        found = await self.adopter.version_there(seen, document, versions, token)
         if found is not None:
-            effects = self.adopter.take_over(seen, known, *found, versions[0])
-        elif asked.forced:
-            effects = self.adopter.over(seen, known)
-        elif end := await self.planner.waits(known, asked, token):
-            return ended(known, asked, end, self.parts.links)  # which version that is shows when what it names is there
+            commit = self.adopter.take_over(seen, document, *found, versions[0])
+        elif command.forced:
+            commit = self.adopter.over(seen, document)
+        elif decision := await self.planner.waits(document, command, token):
+            return ended(document, command, decision, self.parts.links)  # which version that is shows when what it names is there
         else:
-            q, waited = self.parts.waits.q, await self.parts.ledger.commands.now() - (asked.recorded_at or asked.modified_at)
+            q, waited = self.parts.waits.q, await self.parts.ledger.commands.now() - (command.recorded_at or command.modified_at)
             if waited < q:
-                return Effects(requeue=Requeue(asked.id, q.total_seconds() / 5))
-            effects = self.adopter.hold(seen, known, asked, await self.planner.fields_of(known, asked, token) or {})
-        return effects if effects.ends else replace(effects, requeue=Requeue(asked.id))
+                return Commit(requeue=Requeue(command.id, q.total_seconds() / 5))
+            commit = self.adopter.hold(seen, document, command, await self.planner.fields_of(document, command, token) or {})
+        return commit if commit.settlements else replace(commit, requeue=Requeue(command.id))
 
-    async def _explained(self, candidate: Candidate, token: AccessToken) -> Effects | None:
+    async def _explained(self, candidate: Candidate, token: AccessToken) -> Commit | None:
         """A document was taken for changed by a person, and a version that came since is just what QuickBooks holds: it is ours.
 
         After a restore the version may have been lost with its command, until its source sent it again.
         """
-        known = candidate.known
-        seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(known.kind), known.qbo_id or "", token)
-        versions = (await self.parts.ledger.commands.versions([known.id]))[known.id]
-        found = await self.adopter.version_there(seen, known, versions, token) if seen else None
+        document = candidate.document
+        seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(document.kind), document.qbo_id or "", token)
+        versions = (await self.parts.ledger.commands.versions([document.id]))[document.id]
+        found = await self.adopter.version_there(seen, document, versions, token) if seen else None
         if seen is None or found is None:
             return None
-        effects = self.adopter.take_over(seen, known, *found, versions[0])
-        return effects if effects.ends else replace(effects, requeue=Requeue(candidate.newest.id))
+        commit = self.adopter.take_over(seen, document, *found, versions[0])
+        return commit if commit.settlements else replace(commit, requeue=Requeue(candidate.newest.id))
 
-    def unread(self, asked: Asked, error: LookupFailed, prepared: Prepared) -> Effects:
+    def unread(self, command: Command, error: LookupFailed, prepared: Prepared) -> Commit:
         """A read that a document needs failed: it is decided again later. While the company is halted that is not its fault."""
-        why = veiled(str(error), names_in(asked.content))
-        log.info("references.failed", realm=self.realm, command_id=str(asked.id), error=why)
+        why = veiled(str(error), names_in(command.content))
+        log.info("references.failed", realm=self.realm, command_id=str(command.id), error=why)
         halted = self.halts.halted
         if error.definite and not halted:
             self._refused, prepared.refused = self._refused + 1, error
-            prepared.last_try = prepared.last_try or asked.failures + 1 >= FAILURES
+            prepared.last_try = prepared.last_try or command.failures + 1 >= FAILURES
         prepared.unanswered = prepared.unanswered or not error.definite
-        failed = not halted and (error.definite or self._others_are_served(asked.id))
-        pause = backoff_seconds(max(asked.failures, self._unanswered.get(asked.id, (0, 0))[1]))
-        return Effects(requeue=Requeue(asked.id, pause, failed=failed, reason=why[:REASON_LENGTH]))
+        failed = not halted and (error.definite or self._others_are_served(command.id))
+        pause = backoff_seconds(max(command.failures, self._unanswered.get(command.id, (0, 0))[1]))
+        return Commit(requeue=Requeue(command.id, pause, failed=failed, reason=why[:REASON_LENGTH]))
 
     async def halt_if_refused_to_all(self, prepared: Prepared, token: AccessToken) -> None:
         """Before reads that were refused count against their documents: where a harmless one is refused, too, we are cut off."""
@@ -229,14 +231,14 @@ class Preparer:
 
     async def _unpay(self, tenure: Tenure, candidate: Candidate, unpay: Unpay, token: AccessToken) -> None:
         """Our payment of a bill is a document of its own: it is withdrawn first, and the bill is decided again when it is."""
-        known, asked = candidate.known, candidate.newest
-        step = await self.parts.ledger.dependents.unpay(self.realm, tenure.fencing_token, known, asked)
+        document, command = candidate.document, candidate.newest
+        step = await self.parts.ledger.dependents.unpay(self.realm, tenure.fencing_token, document, command)
         if step.state == "waits":
             self.sender.wake()
             return
-        end = unpay.otherwise
+        decision = unpay.otherwise
         if step.state == "failed":
-            end = End(
+            decision = Decision(
                 CommandState.HELD,
                 f"The document is paid, and its payment could not be removed: {step.reason}",
                 f"Look at it (qbo-writer commands show {step.payment}), remove it in QuickBooks, then release this document.",
@@ -244,17 +246,19 @@ class Preparer:
             )  # fmt: skip
         elif step.state == "gone":  # the ledger has the bill as it was before: read what is open now
             try:
-                seen = await self.parts.books.read(self.realm, self.parts.forms.entity_of(known.kind), known.qbo_id or "", token)
-                moved = seen is None or (seen.balance, seen.sync_token) != (known.balance, known.sync_token)
+                seen = await self.parts.books.read(
+                    self.realm, self.parts.forms.entity_of(document.kind), document.qbo_id or "", token
+                )
+                moved = seen is None or (seen.balance, seen.sync_token) != (document.balance, document.sync_token)
                 if moved:
-                    await self._feeder.saw(tenure, known, seen, token)
+                    await self._feeder.saw(tenure, document, seen, token)
             except LookupFailed as error:
                 prepared = Prepared()
-                again = self.unread(asked, error, prepared)
+                again = self.unread(command, error, prepared)
                 await self.halt_if_refused_to_all(prepared, token)
                 await self.sender.committer.commit(tenure, [again])
                 return
             if moved:
-                await self.sender.committer.commit(tenure, [Effects(requeue=Requeue(asked.id, failed=True))])
+                await self.sender.committer.commit(tenure, [Commit(requeue=Requeue(command.id, failed=True))])
                 return
-        await self.sender.committer.commit(tenure, [ended(known, asked, end, self.parts.links)])
+        await self.sender.committer.commit(tenure, [ended(document, command, decision, self.parts.links)])

@@ -15,17 +15,17 @@ from bookrelay.db import Pool
 
 from qbo_writer import comparing, identity
 from qbo_writer.crashpoints import Place, reach
-from qbo_writer.domain import AccessToken, Deleted, DocumentStatus, FeedFull, LedgerKind, LookupFailed, Seen, UpdatedPage
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, DocumentStatus, FeedFull, LedgerKind, LookupFailed, UpdatedPage
 from qbo_writer.kinds.bill_payment import paid_by
 from qbo_writer.ledger import recovery
-from qbo_writer.ledger.changes import DocumentChange, Effects, nothing_there
-from qbo_writer.ledger.records import Asked, Attempt, Discrepancy, Known, Marked
+from qbo_writer.ledger.changes import Commit, DocumentChange, nothing_there
+from qbo_writer.ledger.records import Attempt, Command, Discrepancy, DocumentState, MarkedDocument
 from qbo_writer.protocol.adopting import WAITING
-from qbo_writer.protocol.feeding import Judged, judge
+from qbo_writer.protocol.feeding import Judgement, judge
 from qbo_writer.protocol.parts import Tenure
 from qbo_writer.protocol.posting import Poster
 from qbo_writer.protocol.sweeping import discrepancy
-from qbo_writer.protocol.transitions import When
+from qbo_writer.protocol.transitions import Trigger
 
 log = telemetry.get_logger(__name__)
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Recoverer:
         self._ledger, self._books, self._sender = poster.parts.ledger, poster.parts.books, poster.sender
         self._forms = poster.parts.forms
         self.found = Recovered(poster.realm)
-        self._payments_gone: dict[int, tuple[Known, Deleted]] = {}  # of bills: by whom, shows when all else is compared
+        self._payments_gone: dict[int, tuple[DocumentState, Deleted]] = {}  # of bills: by whom, shows when all else is compared
 
     async def run(self, since: datetime) -> Recovered:
         """Compare everything that changed since then. Raises LookupFailed, HaltError, LeaseLost: the company stays halted."""
@@ -104,39 +104,41 @@ class Recoverer:
             except LookupFailed:
                 changes, self.found.deletions_seen = [], False
             gone += [change for change in changes if isinstance(change, Deleted)]
-        known = await self._ledger.feed.known_by_qbo_id(self.realm, [(d.kind, d.qbo_id) for d in gone if d.kind])
-        ids = [k.id for k in known.values()]
+        document = await self._ledger.feed.known_by_qbo_id(self.realm, [(d.kind, d.qbo_id) for d in gone if d.kind])
+        ids = [k.id for k in document.values()]
         versions, attempts = await self._ledger.commands.versions(ids), await self._attempts(ids)
         for deleted in gone:
-            mine = known.get((deleted.kind, deleted.qbo_id)) if deleted.kind else None
+            mine = document.get((deleted.kind, deleted.qbo_id)) if deleted.kind else None
             if mine is not None and mine.live:
                 await self._gone(mine, deleted, versions.get(mine.id, []), attempts.get(mine.id))
                 self.found.gone += 1
 
-    async def _gone(self, known: Known, deleted: Deleted, versions: Sequence[Asked], attempt: Attempt | None) -> None:
+    async def _gone(
+        self, document: DocumentState, deleted: Deleted, versions: Sequence[Command], attempt: Attempt | None
+    ) -> None:
         if attempt is not None:
-            await self._commit(self._sender.looker.effects(attempt, When.READ_GONE))
-        elif any(asked.operation == "retract" and asked.state in WAITING for asked in versions):
+            await self._commit(self._sender.looker.commit_for(attempt, Trigger.READ_GONE))
+        elif any(command.operation == "retract" and command.state in WAITING for command in versions):
             await self._commit(
-                self._poster.preparer.adopter.gone(known, versions[0], deleted.entity)
+                self._poster.preparer.adopter.gone(document, versions[0], deleted.entity)
             )  # by us: its commit is lost
-        elif known.kind is LedgerKind.BILL_PAYMENT and self._poster.parts.rules.unpays:
-            self._payments_gone[known.id] = known, deleted
+        elif document.kind is LedgerKind.BILL_PAYMENT and self._poster.parts.rules.unpays:
+            self._payments_gone[document.id] = document, deleted
         else:
-            await self._tell(known, deleted, judge(known, deleted))
+            await self._tell(document, deleted, judge(document, deleted))
 
     # --------------------------------------------------------------------------------------------------------- documents
 
-    async def _compare(self, seen: Sequence[Seen]) -> None:
+    async def _compare(self, seen: Sequence[BooksEntity]) -> None:
         for start in range(0, len(seen), AT_ONCE):
             await self._compare_some(seen[start : start + AT_ONCE])
 
-    async def _compare_some(self, seen: Sequence[Seen]) -> None:
+    async def _compare_some(self, seen: Sequence[BooksEntity]) -> None:
         marked = await self._ledger.sweeps.marked(self.realm, list({s.marker for s in seen if s.marker}))
         if await self._payments([s for s in seen if s.kind is LedgerKind.BILL_PAYMENT], marked):
             marked = await self._ledger.sweeps.marked(self.realm, list({s.marker for s in seen if s.marker}))
         by_id = await self._ledger.feed.known_by_qbo_id(self.realm, [(s.kind, s.qbo_id) for s in seen if s.kind])
-        pairs: list[tuple[Seen, Known]] = []
+        pairs: list[tuple[BooksEntity, DocumentState]] = []
         strays: list[Discrepancy] = []
         for s in seen:
             ours = _ours(s, marked) or (by_id.get((s.kind, s.qbo_id)) if s.kind else None)
@@ -144,115 +146,124 @@ class Recoverer:
                 pairs.append((s, ours))
             elif s.marker and s.marker not in marked and s.entity in self._forms.documents:
                 strays.append(discrepancy(s, None))
-        ids = [known.id for _, known in pairs]
+        ids = [document.id for _, document in pairs]
         versions, attempts = await self._ledger.commands.versions(ids), await self._attempts(ids)
         await asyncio.gather(*(self._one(s, k, versions.get(k.id, []), attempts.get(k.id)) for s, k in pairs))
         await recovery.keep(self._pool, self.realm, self._tenure.fencing_token, strays)
         self.found.looked_at += len(pairs) + len(strays)
         self.found.unknown_markers += len(strays)
 
-    async def _one(self, seen: Seen, known: Known, versions: Sequence[Asked], attempt: Attempt | None) -> None:
+    async def _one(
+        self, seen: BooksEntity, document: DocumentState, versions: Sequence[Command], attempt: Attempt | None
+    ) -> None:
         """Find out which version of ours QuickBooks holds, if any."""
-        if known.live and known.qbo_id != seen.qbo_id:
+        if document.live and document.qbo_id != seen.qbo_id:
             return  # a second document of one key, or a person's copy: the daily sweep tells it
-        if known.live or attempt is not None:
-            known, attempt = await self._asking(lambda token: self._followed(known, attempt, seen, token))
-        as_known = known.live and comparing.compare(known.fields or {}, seen).equal and not known.diverged
-        if as_known and seen.voided == (known.status is DocumentStatus.VOIDED):
-            await self._as_known(seen, known, attempt)
+        if document.live or attempt is not None:
+            document, attempt = await self._asking(lambda token: self._followed(document, attempt, seen, token))
+        as_known = document.live and comparing.compare(document.fields or {}, seen).equal and not document.diverged
+        if as_known and seen.voided == (document.status is DocumentStatus.VOIDED):
+            await self._as_known(seen, document, attempt)
             return
-        found = await self._asking(lambda token: self._poster.preparer.adopter.version_there(seen, known, versions, token))
+        found = await self._asking(lambda token: self._poster.preparer.adopter.version_there(seen, document, versions, token))
         if found is None:
-            if not (known.diverged and known.sync_token == seen.sync_token):
-                await self._diverged(seen, known, attempt)
+            if not (document.diverged and document.sync_token == seen.sync_token):
+                await self._diverged(seen, document, attempt)
                 self.found.diverged += 1
             return
         there, fields = found
-        if attempt is not None and attempt.asked.id == there.id:
-            await self._commit(self._sender.looker.effects(attempt, When.READ_OWN, seen=seen, adopted=True))
+        if attempt is not None and attempt.command.id == there.id:
+            await self._commit(self._sender.looker.commit_for(attempt, Trigger.READ_OWN, seen=seen, adopted=True))
             self.found.settled += 1
             return
         if attempt is not None:  # of another version: whatever became of it, this one is there
-            await self._commit(self._sender.looker.effects(attempt, When.READ_KNOWN))
-        effects = self._poster.preparer.adopter.take_over(seen, known, there, fields, versions[0])
-        await self._commit(effects)
-        self.found.settled += bool(effects.ends)
-        self.found.earlier += not effects.ends
+            await self._commit(self._sender.looker.commit_for(attempt, Trigger.READ_KNOWN))
+        commit = self._poster.preparer.adopter.take_over(seen, document, there, fields, versions[0])
+        await self._commit(commit)
+        self.found.settled += bool(commit.settlements)
+        self.found.earlier += not commit.settlements
 
     async def _followed(
-        self, known: Known, attempt: Attempt | None, seen: Seen, token: AccessToken
-    ) -> tuple[Known, Attempt | None]:
+        self, document: DocumentState, attempt: Attempt | None, seen: BooksEntity, token: AccessToken
+    ) -> tuple[DocumentState, Attempt | None]:
         """What is known and what was sent, after the merges that persons made meanwhile."""
         fencing_token = self._tenure.fencing_token
         if attempt is not None:
             attempt = await self._sender.looker.followed(fencing_token, attempt, seen, token)
-        return await self._sender.looker.follower.known(fencing_token, known, seen, token), attempt
+        return await self._sender.looker.follower.known(fencing_token, document, seen, token), attempt
 
-    async def _as_known(self, seen: Seen, known: Known, attempt: Attempt | None) -> None:
-        verdict = judge(known, seen)
+    async def _as_known(self, seen: BooksEntity, document: DocumentState, attempt: Attempt | None) -> None:
+        verdict = judge(document, seen)
         if attempt is not None:
             if seen.sync_token != attempt.request.sync_token:  # no copy of it can take effect any more, and it had none
-                await self._commit(self._sender.looker.effects(attempt, When.READ_KNOWN, seen=seen))
+                await self._commit(self._sender.looker.commit_for(attempt, Trigger.READ_KNOWN, seen=seen))
             return  # else it is still to be looked for: by the protocol, once the company is served again
         if verdict.document is not None:
-            await self._tell(known, seen, verdict)
+            await self._tell(document, seen, verdict)
             self.found.moved += 1
 
-    async def _diverged(self, seen: Seen, known: Known, attempt: Attempt | None) -> None:
+    async def _diverged(self, seen: BooksEntity, document: DocumentState, attempt: Attempt | None) -> None:
         """No version explains it: a person's edit. It is told; nothing is written over it but by policy or a person's word."""
-        compared = comparing.compare(known.fields or (attempt.fields if attempt else {}), seen)
+        compared = comparing.compare(document.fields or (attempt.fields if attempt else {}), seen)
         if attempt is not None:
-            await self._commit(self._sender.looker.effects(attempt, When.READ_OTHER, seen=seen, differences=compared.differences))
+            await self._commit(
+                self._sender.looker.commit_for(attempt, Trigger.READ_OTHER, seen=seen, differences=compared.differences)
+            )
             return
-        status = DocumentStatus.VOIDED if seen.voided and known.status is DocumentStatus.VOIDED else DocumentStatus.PRESENT
+        status = DocumentStatus.VOIDED if seen.voided and document.status is DocumentStatus.VOIDED else DocumentStatus.PRESENT
         row = DocumentChange(
-            known.id, status, seen.qbo_id, seen.sync_token, known.content_hash, comparing.veiled(seen.fields, known.fields or {}),
+            document.id, status, seen.qbo_id, seen.sync_token, document.content_hash, comparing.veiled(seen.fields, document.fields or {}),
             seen.total, seen.balance, diverged=True, differences=compared.differences, emailed=seen.emailed,
         )  # fmt: skip
-        await self._tell(known, seen, Judged(row, diverged=True))
+        await self._tell(document, seen, Judgement(row, diverged=True))
 
     # ---------------------------------------------------------------------------------------------------------- payments
 
-    async def _payments(self, payments: Sequence[Seen], marked: dict[str, Marked]) -> bool:
+    async def _payments(self, payments: Sequence[BooksEntity], marked: dict[str, MarkedDocument]) -> bool:
         """A bill's payment is a document of the writer's own: no source sends its command again, its bill tells what it was.
 
         One that stands for another, which is gone, was made by the writer after it had withdrawn that; so was one that is not
         what the backup was sending, if it pays its bill as that is now. Returns whether anything was recorded.
         """
         bills = await self._ledger.feed.known_by_qbo_id(self.realm, [(LedgerKind.BILL, _bill(p)) for p in payments if _bill(p)])
-        opened = await self._attempts([there.known.id for p in payments if (there := marked.get(p.marker or "")) and there.open])
+        opened = await self._attempts(
+            [there.document.id for p in payments if (there := marked.get(p.marker or "")) and there.open]
+        )
         changed = False
         for payment in payments:
             bill = bills.get((LedgerKind.BILL, _bill(payment)))
             there = marked.get(payment.marker or "")
-            known, gone = (there.known, self._payments_gone.get(there.known.id)) if there else (None, None)
-            if bill is None or (known is not None and known.live and gone is None):
+            document, gone = (there.document, self._payments_gone.get(there.document.id)) if there else (None, None)
+            if bill is None or (document is not None and document.live and gone is None):
                 continue
-            attempt = opened.get(known.id) if known is not None else None
+            attempt = opened.get(document.id) if document is not None else None
             if attempt is not None and (comparing.compare(attempt.fields, payment).equal or not _pays_as_it_is(bill, payment)):
                 continue
             if payment.marker != identity.marker(self.realm, bill.source, bill.source_key, LedgerKind.BILL_PAYMENT):
                 continue
-            version = max(0, bill.newest_version, known.newest_version if known is not None else 0)
-            asked = paid_by(bill, payment, version)
-            await self._commit(Effects(document=nothing_there(gone[0]) if gone else None, follow_ups=(asked,)))
-            self._payments_gone.pop(known.id if known else 0, None)
+            version = max(0, bill.newest_version, document.newest_version if document is not None else 0)
+            command = paid_by(bill, payment, version)
+            await self._commit(Commit(document=nothing_there(gone[0]) if gone else None, follow_ups=(command,)))
+            self._payments_gone.pop(document.id if document else 0, None)
             changed = True
         return changed
 
     async def _judge_payments_gone(self) -> None:
         """A payment of ours was withdrawn by us if its bill has changed or is to change since; else a person has deleted it."""
         gone = list(self._payments_gone.values())
-        bill_of = {known.id: identity.marker(self.realm, known.source, known.source_key, LedgerKind.BILL) for known, _ in gone}
+        bill_of = {
+            document.id: identity.marker(self.realm, document.source, document.source_key, LedgerKind.BILL)
+            for document, _ in gone
+        }
         bills = await self._ledger.sweeps.marked(self.realm, list(bill_of.values()))
-        versions = await self._ledger.commands.versions([*bill_of, *(marked.known.id for marked in bills.values())])
-        for known, deleted in gone:
-            bill = bills[bill_of[known.id]].known
-            asked = (*versions.get(known.id, ()), *versions.get(bill.id, ()))
-            if bill.diverged or not bill.live or any(version.state in WAITING for version in asked):
-                await self._commit(Effects(document=nothing_there(known)))
+        versions = await self._ledger.commands.versions([*bill_of, *(marked.document.id for marked in bills.values())])
+        for document, deleted in gone:
+            bill = bills[bill_of[document.id]].document
+            command = (*versions.get(document.id, ()), *versions.get(bill.id, ()))
+            if bill.diverged or not bill.live or any(version.state in WAITING for version in command):
+                await self._commit(Commit(document=nothing_there(document)))
             else:
-                await self._tell(known, deleted, judge(known, deleted))
+                await self._tell(document, deleted, judge(document, deleted))
 
     # ------------------------------------------------------------------------------------------------------------ ledger
 
@@ -260,31 +271,31 @@ class Recoverer:
         found = await self._ledger.attempts.read_open(
             self.realm, limit=len(documents), due=False, documents=documents
         ) if documents else []  # fmt: skip
-        return {attempt.known.id: attempt for attempt in found}
+        return {attempt.document.id: attempt for attempt in found}
 
-    async def _commit(self, effects: Effects) -> None:
-        await self._sender.committer.commit(self._tenure, [effects])
+    async def _commit(self, commit: Commit) -> None:
+        await self._sender.committer.commit(self._tenure, [commit])
 
-    async def _tell(self, known: Known, change: Seen | Deleted, verdict: Judged) -> None:
+    async def _tell(self, document: DocumentState, change: BooksEntity | Deleted, verdict: Judgement) -> None:
         """Commit a row and its events as the change feed does."""
-        named = known if known.qbo_id else replace(known, qbo_id=change.qbo_id)
+        named = document if document.qbo_id else replace(document, qbo_id=change.qbo_id)
         told = self._poster.feeder.told(named, change, verdict, datetime.now(UTC))
-        told = replace(told, expected=known.sync_token)
+        told = replace(told, expected=document.sync_token)
         await self._ledger.feed.keep(self.realm, self._tenure.fencing_token, [told], [])
 
 
-def _ours(seen: Seen, marked: dict[str, Marked]) -> Known | None:
+def _ours(seen: BooksEntity, marked: dict[str, MarkedDocument]) -> DocumentState | None:
     found = marked.get(seen.marker or "")
-    return found.known if found is not None and found.known.kind is seen.kind else None
+    return found.document if found is not None and found.document.kind is seen.kind else None
 
 
-def _pays_as_it_is(bill: Known, payment: Seen) -> bool:
+def _pays_as_it_is(bill: DocumentState, payment: BooksEntity) -> bool:
     """Whether this is the payment that a bill gets as it is now. How a bill is that was told as a person's is not known."""
     fields = bill.fields or {}
     same = all(payment.fields.get(name) == fields.get(name) for name in ("vendor", "txn_date"))
     return bill.diverged or (same and payment.total == bill.total)
 
 
-def _bill(payment: Seen) -> str:
+def _bill(payment: BooksEntity) -> str:
     """The Id of the bill that a payment pays; empty where it pays none, or several."""
     return payment.fields.get("line.1.bill", "") if payment.fields.get("lines") == "1" else ""

@@ -12,12 +12,12 @@ from qbo_writer.crashpoints import Place, reach
 from qbo_writer.domain import (
     AccessToken,
     AttemptState,
+    BooksEntity,
     CommandState,
     LookupFailed,
     Operation,
-    Seen,
 )
-from qbo_writer.ledger.changes import End
+from qbo_writer.ledger.changes import Decision
 from qbo_writer.ledger.records import Attempt, RealmRow
 from qbo_writer.protocol.look_times import LookTimes
 from qbo_writer.protocol.parts import Parts, Tenure
@@ -26,12 +26,12 @@ from qbo_writer.protocol.settling import ended
 from qbo_writer.protocol.transitions import (
     Move,
     Realm,
-    When,
+    Trigger,
     absent_counts_at,
     late_copies_dead_at,
     next_move,
     transition,
-    when_absent,
+    trigger_when_absent,
 )
 
 log = telemetry.get_logger(__name__)
@@ -58,10 +58,10 @@ class Resolver:
             return 0
         self.sender.committer.opened, self._look_at = False, time.monotonic() + LOOK_SECONDS
         for candidate in await self.parts.ledger.commands.behind(self.realm):
-            end = End(
+            decision = Decision(
                 CommandState.HELD, "An earlier request for this document waits for a person.", "Decide about that one first."
             )
-            await self.sender.committer.commit(tenure, [ended(candidate.known, candidate.newest, end, self.parts.links)])
+            await self.sender.committer.commit(tenure, [ended(candidate.document, candidate.newest, decision, self.parts.links)])
         attempts = await self.parts.ledger.attempts.read_open(self.realm, limit=TOGETHER, without=list(tenure.in_flight))
         if not attempts:
             return 0
@@ -89,7 +89,12 @@ class Resolver:
     def _in_window(self, attempt: Attempt, known: Realm, now: datetime) -> bool:
         """Whether it is a create that is only to be looked for, which one read does for all of them."""
         sent = attempt.sent
-        if sent.operation is not Operation.CREATE or kinds.of(attempt.known.kind).is_name or sent.stuck or attempt.operator_says:
+        if (
+            sent.operation is not Operation.CREATE
+            or kinds.of(attempt.document.kind).is_name
+            or sent.stuck
+            or attempt.operator_says
+        ):
             return False
         if sent.state is AttemptState.SENDING and not sent.answered:
             return False
@@ -116,21 +121,21 @@ class Resolver:
         self,
         tenure: Tenure,
         attempts: Sequence[Attempt],
-        found: Mapping[str, Seen],
+        found: Mapping[str, BooksEntity],
         known: Realm,
         token: AccessToken,
         now: datetime,
     ) -> None:
         later, absent = list[Attempt](), list[Attempt]()
         for attempt in attempts:
-            if (shown := found.get(attempt.known.marker)) is not None:
+            if (shown := found.get(attempt.document.marker)) is not None:
                 await self._read_found(tenure, attempt, shown, token, now)
             elif now < absent_counts_at(attempt.sent, self.parts.waits):
                 later.append(attempt)
-            elif (when := self._when_absent(attempt, known, now)) is When.ABSENT_IN_WINDOW:
+            elif (trigger := self._trigger_when_absent(attempt, known, now)) is Trigger.ABSENT_IN_WINDOW:
                 absent.append(attempt)
             else:
-                await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, when)])
+                await self.sender.committer.commit(tenure, [self.sender.looker.commit_for(attempt, trigger)])
         if later:
             await self._times.later(tenure, later, now)
         log.info(
@@ -139,7 +144,7 @@ class Resolver:
         if absent:
             await self._resend_from_look(tenure, absent, token)
 
-    async def _read_found(self, tenure: Tenure, attempt: Attempt, shown: Seen, token: AccessToken, now: datetime) -> None:
+    async def _read_found(self, tenure: Tenure, attempt: Attempt, shown: BooksEntity, token: AccessToken, now: datetime) -> None:
         """Read by Id what a query shows: it may show an old SyncToken, or what is gone."""
         try:
             seen = await self.parts.books.read(self.realm, attempt.request.entity, shown.qbo_id, token)
@@ -154,15 +159,15 @@ class Resolver:
             return
         await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
 
-    def _when_absent(self, attempt: Attempt, known: Realm, now: datetime) -> When:
-        return when_absent(attempt.sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
+    def _trigger_when_absent(self, attempt: Attempt, known: Realm, now: datetime) -> Trigger:
+        return trigger_when_absent(attempt.sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
 
     async def retry_refused(self, tenure: Tenure, token: AccessToken) -> bool:
         """Send one request again that was refused; False where there is none."""
         opened = await self.parts.ledger.attempts.read_open(self.realm, limit=1000, without=list(tenure.in_flight))
         refused = next((a for a in opened if a.sent.refused and not a.sent.ambiguous), None)
         if refused is not None:
-            await self._resend(tenure, refused, When.RESEND_REFUSED, token)
+            await self._resend(tenure, refused, Trigger.RESEND_REFUSED, token)
         return refused is not None
 
     async def _take_up(
@@ -177,12 +182,12 @@ class Resolver:
             await self.parts.ledger.attempts.look_again(self.realm, tenure.fencing_token, attempt.id, now + STUCK_AGAIN)
             self.sender.spawn(tenure, [attempt], self._look_for_stuck(tenure, attempt, token))
             return {attempt.id}
-        move, when = next_move(sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
+        move, trigger = next_move(sent, known, self.parts.waits, now, repeat=attempt.sends < SENDS_MOST)
         if move is Move.RESEND:
-            assert when is not None
-            return await self._resend(tenure, attempt, when, token)
+            assert trigger is not None
+            return await self._resend(tenure, attempt, trigger, token)
         if move is Move.HOLD:
-            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, When.UNBOUNDED)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.commit_for(attempt, Trigger.UNBOUNDED)])
             return {attempt.id}
         self.sender.spawn(tenure, [attempt], self._look(tenure, attempt, known, token, now, counts=move is Move.LOOK_COUNTS))
         return {attempt.id}
@@ -191,23 +196,23 @@ class Resolver:
         """Journalled under our own token, and no task of ours has it: its task failed, or its journal's commit was cut off."""
         left = tenure.sent.get(attempt.id) == attempt.sends
         if left or attempt.sent.ambiguous or attempt.fencing_token != tenure.fencing_token:
-            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, When.SILENCE)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.commit_for(attempt, Trigger.SILENCE)])
             return {attempt.id}
         # It has never left this process: as if refused, nothing was done.
-        return await self._resend(tenure, attempt, When.RESEND_REFUSED, token)
+        return await self._resend(tenure, attempt, Trigger.RESEND_REFUSED, token)
 
     async def _resend(
-        self, tenure: Tenure, attempt: Attempt, when: When, token: AccessToken, *, absent: bool = False
+        self, tenure: Tenure, attempt: Attempt, trigger: Trigger, token: AccessToken, *, absent: bool = False
     ) -> set[int]:
         """The journalled request again, byte for byte, in its envelope. That it leaves again is journalled first."""
-        transition(attempt.sent.state, when)
+        transition(attempt.sent.state, trigger)
         group: Sequence[Attempt] = [attempt]
         if attempt.batch_id is not None:
             group = await self.parts.ledger.attempts.read_open(
                 self.realm, limit=100, without=list(tenure.in_flight), batch_id=attempt.batch_id, due=False
             )
         again = await self.parts.ledger.attempts.resend(self.realm, tenure.fencing_token, group, token.expires_at, absent=absent)
-        metrics.ATTEMPT_TRANSITIONS.labels(self.realm, when.name.lower()).inc(len(again))
+        metrics.ATTEMPT_TRANSITIONS.labels(self.realm, trigger.name.lower()).inc(len(again))
         reach(Place.RESEND_JOURNALLED)
         if not again:
             return {attempt.id}
@@ -218,7 +223,7 @@ class Resolver:
             self.sender.spawn(tenure, again, self.sender.batch(tenure, again, row, token), batch=True)
         return {a.id for a in again}
 
-    async def _looked_up(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> tuple[Attempt, Seen | None]:
+    async def _looked_up(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> tuple[Attempt, BooksEntity | None]:
         """Read what the attempt was about; return it as merges left it, and what is there."""
         if attempt.request.operation is Operation.CREATE:
             seen = next(iter(await self.sender.looker.look_up(attempt, token)), None)
@@ -236,7 +241,7 @@ class Resolver:
         except LookupFailed as error:
             log.info("lookup.failed", realm=self.realm, requestid=attempt.request.requestid, error=repr(error))
             return
-        if seen is not None and self.sender.looker.compare(attempt, seen)[0] is not When.READ_KNOWN:
+        if seen is not None and self.sender.looker.compare(attempt, seen)[0] is not Trigger.READ_KNOWN:
             await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
 
     async def _look(
@@ -251,26 +256,26 @@ class Resolver:
             await self._times.failed(tenure, [attempt], now, error, token)
             return
         if seen is not None or not create:
-            when, _ = self.sender.looker.compare(attempt, seen)
-            if when is not When.READ_KNOWN:
+            trigger, _ = self.sender.looker.compare(attempt, seen)
+            if trigger is not Trigger.READ_KNOWN:
                 await self.sender.committer.commit(tenure, [self.sender.looker.read(attempt, seen)])
                 return
             # By Id still as we knew it: its late copy may still come.
         if not counts:
             await self._times.later(tenure, [attempt], now)
             return
-        when = self._when_absent(attempt, known, now)
-        if when is When.ABSENT_IN_WINDOW:
+        trigger = self._trigger_when_absent(attempt, known, now)
+        if trigger is Trigger.ABSENT_IN_WINDOW:
             await self._resend_from_look(tenure, [attempt], token)
         else:
-            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, when)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.commit_for(attempt, trigger)])
 
     async def _resend_from_look(self, tenure: Tenure, attempts: Sequence[Attempt], token: AccessToken) -> None:
-        when = When.ABSENT_IN_WINDOW
+        trigger = Trigger.ABSENT_IN_WINDOW
         for attempt in attempts:
-            transition(attempt.sent.state, when)
+            transition(attempt.sent.state, trigger)
         again = await self.parts.ledger.attempts.resend(self.realm, tenure.fencing_token, attempts, token.expires_at, absent=True)
-        metrics.ATTEMPT_TRANSITIONS.labels(self.realm, when.name.lower()).inc(len(again))
+        metrics.ATTEMPT_TRANSITIONS.labels(self.realm, trigger.name.lower()).inc(len(again))
         reach(Place.RESEND_JOURNALLED)
         # The pacer lets them go, as many at a time as the company takes; one that fails leaves the others theirs.
         sent = await asyncio.gather(*(self.sender.single(tenure, one, token) for one in again), return_exceptions=True)
@@ -282,7 +287,7 @@ class Resolver:
         """A person found nothing in QuickBooks: it counts when no copy can take effect any more."""
         dead_at = late_copies_dead_at(attempt.sent, self.parts.waits)
         if now > dead_at:
-            await self.sender.committer.commit(tenure, [self.sender.looker.effects(attempt, When.OPERATOR_ABSENT)])
+            await self.sender.committer.commit(tenure, [self.sender.looker.commit_for(attempt, Trigger.OPERATOR_ABSENT)])
         else:
             await self.parts.ledger.attempts.look_again(
                 self.realm, tenure.fencing_token, attempt.id, dead_at + timedelta(seconds=1)

@@ -28,7 +28,7 @@ from qbo_writer.protocol.committing import GATHER_SECONDS, Committer
 from qbo_writer.protocol.looking import Looker
 from qbo_writer.protocol.parts import EXPIRED, KEPT_BACK, MISSING, PASSING, STRANGE_TO_HALT, Health, Parts, Tenure
 from qbo_writer.protocol.serving import Serving
-from qbo_writer.protocol.transitions import Envelope, When, when_answered
+from qbo_writer.protocol.transitions import Envelope, Trigger, trigger_of_answer
 from qbo_writer.redacting import names_in, veiled
 
 log = telemetry.get_logger(__name__)
@@ -108,7 +108,7 @@ class Sender:
 
     async def single(self, tenure: Tenure, attempt: Attempt, token: AccessToken) -> None:
         """Send one journalled request and settle its answer."""
-        async with self.parts.pacer.slot(self.realm, priority=PRIORITIES[attempt.asked.priority]):
+        async with self.parts.pacer.slot(self.realm, priority=PRIORITIES[attempt.command.priority]):
             if not self.may_send(tenure):
                 raise LeaseLost(self.realm)
             if self.health.closed:
@@ -118,7 +118,7 @@ class Sender:
             else:
                 tenure.sent[attempt.id] = attempt.sends
                 name, fields = f"{attempt.request.operation} {attempt.request.entity}", {"requestid": attempt.request.requestid}
-                with telemetry.step(name, attempt.asked.traceparent, fields, SpanKind.CLIENT):
+                with telemetry.step(name, attempt.command.traceparent, fields, SpanKind.CLIENT):
                     answer = _veiled(await self.parts.books.send(attempt.request, token), [attempt])
                 reach(Place.SENT)
         self.health.heard(answer)
@@ -129,7 +129,7 @@ class Sender:
     async def batch(self, tenure: Tenure, attempts: Sequence[Attempt], row: BatchRow, token: AccessToken) -> None:
         """Send one journalled batch, whole, and settle the answers of its open items."""
         items = tuple(BatchItem(a.b_id or "", a.request) for a in attempts)
-        async with self.parts.pacer.slot(self.realm, batch=True, priority=PRIORITIES[attempts[0].asked.priority]):
+        async with self.parts.pacer.slot(self.realm, batch=True, priority=PRIORITIES[attempts[0].command.priority]):
             if not self.may_send(tenure):
                 raise LeaseLost(self.realm)
             answers: Answer | dict[str, Answer]
@@ -140,16 +140,16 @@ class Sender:
             else:
                 tenure.sent.update({a.id: a.sends for a in attempts})
                 with telemetry.steps(
-                    "batch", [a.asked.traceparent for a in attempts], {"requestid": row.requestid}, SpanKind.CLIENT
+                    "batch", [a.command.traceparent for a in attempts], {"requestid": row.requestid}, SpanKind.CLIENT
                 ):
                     answers = await self.parts.books.send_batch(BatchRequest(self.realm, row.requestid, row.body, items), token)
         reach(Place.BATCH_ANSWERED)
         if isinstance(answers, Answer):
             whole = _veiled(answers, attempts)
             self.health.heard(whole)
-            effects = [e for a in attempts for e in self.answerer.whole_batch(a, whole)]
+            commits = [e for a in attempts for e in self.answerer.whole_batch(a, whole)]
             with self._halved(attempts, whole):
-                await self.committer.settle(tenure, effects, [(a, whole) for a in attempts])
+                await self.committer.settle(tenure, commits, [(a, whole) for a in attempts])
             await self._after(tenure, whole, token)
             return
         await self._settle_items(tenure, attempts, answers, token)
@@ -163,8 +163,8 @@ class Sender:
         reading = [(a, answer) for a, answer in pairs if answer.kind is AnswerKind.CONFLICT or name_taken(a, answer)]
         at_once = [pair for pair in pairs if pair not in reading]
         await self.answerer.stale([pair for pair in at_once if pair[1].kind is AnswerKind.ERROR], token)
-        effects = [e for a, answer in at_once for e in self.answerer.item(a, await self.answerer.by_facts(a, answer, token))]
-        await self.committer.settle(tenure, effects, at_once)
+        commits = [e for a, answer in at_once for e in self.answerer.item(a, await self.answerer.by_facts(a, answer, token))]
+        await self.committer.settle(tenure, commits, at_once)
         await asyncio.gather(*(self._settle_alone(tenure, a, answer, token) for a, answer in reading))
         if told := [answer for _, answer in pairs if answer.halt or answer.unauthorized or answer.throttled]:
             # A halt stops the company, whichever item it stands at; a token is renewed before a pause is noted.
@@ -181,9 +181,9 @@ class Sender:
         """
         envelope = Envelope.BATCH
         refused = [
-            a.known.id
+            a.document.id
             for a in attempts
-            if when_answered(whole.kind, ambiguous=a.sent.ambiguous, envelope=envelope) is When.BATCH_ERROR
+            if trigger_of_answer(whole.kind, ambiguous=a.sent.ambiguous, envelope=envelope) is Trigger.BATCH_ERROR
         ]
         self.halving.update(refused)
         try:
@@ -215,4 +215,4 @@ class Sender:
 
 def _veiled(answer: Answer, attempts: Sequence[Attempt]) -> Answer:
     """QuickBooks' words can name the party, which may be a patient: they go into events and logs without it."""
-    return replace(answer, reason=veiled(answer.reason, (n for a in attempts for n in names_in(a.asked.content))))
+    return replace(answer, reason=veiled(answer.reason, (n for a in attempts for n in names_in(a.command.content))))

@@ -13,9 +13,9 @@ from bookrelay import messages as m
 from bookrelay import telemetry
 from bookrelay.errors import HaltError
 
-from qbo_writer.domain import AccessToken, Deleted, LedgerKind, LookupFailed, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, LedgerKind, LookupFailed
 from qbo_writer.ledger.discrepancies import told
-from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, Known, Marked
+from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, DocumentState, MarkedDocument
 from qbo_writer.protocol import asking, feed_refusals
 from qbo_writer.protocol.feed_refusals import Refusal
 from qbo_writer.protocol.feeding import Feeder, judge
@@ -92,7 +92,7 @@ class Sweeper:
         """Compare once; return what is new. Raises LookupFailed: then nothing is kept, and it is done again."""
         since = datetime.now(UTC) - timedelta(days=RECENT_DAYS)
         found: list[Discrepancy] = []
-        missing: list[Known] = []
+        missing: list[DocumentState] = []
         now = await self.parts.ledger.commands.now()
         refused = _Refused(self.realm, feed_refusals.of(await self.parts.ledger.sweeps.refusals(self.realm)), now)
         async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
@@ -105,14 +105,16 @@ class Sweeper:
                 found, missing = found + too_much, missing + gone
             missing += await self._what_they_paid(missing, token, refused)
             with_bill = await self._feeder.gone_with_what_they_paid(missing)
-            found += [_gone(self.parts.forms.entity_of(known.kind), known) for known in missing if known.id not in with_bill]
+            found += [
+                _gone(self.parts.forms.entity_of(document.kind), document) for document in missing if document.id not in with_bill
+            ]
             mended = await self._mended(found, token, refused)
         fresh = await self.parts.ledger.sweeps.keep(
             self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d), feed_refusals.plain(refused.found)
         )
-        for known in missing:
-            change = Deleted(self.parts.forms.entity_of(known.kind), known.qbo_id or "", known.kind)
-            await self._feeder.gone(tenure, known, change, with_bill.get(known.id) or judge(known, change))
+        for document in missing:
+            change = Deleted(self.parts.forms.entity_of(document.kind), document.qbo_id or "", document.kind)
+            await self._feeder.gone(tenure, document, change, with_bill.get(document.id) or judge(document, change))
         for one in fresh:
             log.error("sweep.discrepancy", realm=self.realm, what=one.what, entity=one.entity, qbo_id=one.qbo_id, code="QB007")
         log.info("sweep.done", realm=self.realm, found=len(found), new=len(fresh), mended=len(mended))
@@ -120,7 +122,7 @@ class Sweeper:
         self.parts.relay.wake()
         return fresh
 
-    async def _compared(self, entity: str, since: datetime, token: AccessToken) -> tuple[list[Discrepancy], list[Known]]:
+    async def _compared(self, entity: str, since: datetime, token: AccessToken) -> tuple[list[Discrepancy], list[DocumentState]]:
         """Compare one kind: what is too much in QuickBooks, and what is missing there. Raises LookupFailed, HaltError."""
         seen, odd = await self.parts.books.created(self.realm, entity, since, token)
         for error in odd:
@@ -129,7 +131,7 @@ class Sweeper:
 
     # ------------------------------------------------------------------------------------------------- what is too much
 
-    async def _not_ours(self, seen: Sequence[Seen], token: AccessToken) -> list[Discrepancy]:
+    async def _not_ours(self, seen: Sequence[BooksEntity], token: AccessToken) -> list[Discrepancy]:
         """Whatever carries a marker and is not the document that the ledger knows for it."""
         marked = [s for s in seen if s.marker]
         # The ledger is read after QuickBooks: what was posted between the two is known, or its attempt is open.
@@ -144,20 +146,22 @@ class Sweeper:
 
     # -------------------------------------------------------------------------------------------------- what is missing
 
-    async def _missing(self, entity: str, there: set[str], since: datetime, token: AccessToken) -> list[Known]:
+    async def _missing(self, entity: str, there: set[str], since: datetime, token: AccessToken) -> list[DocumentState]:
         """Documents of the ledger that QuickBooks no longer has. A query is a hint only; reading by Id decides."""
         part = datetime.now(UTC).toordinal() % PARTS
-        known = await self.parts.ledger.sweeps.to_look_for(self.realm, self._kinds[entity], since, part, PARTS)
+        document = await self.parts.ledger.sweeps.to_look_for(self.realm, self._kinds[entity], since, part, PARTS)
         there = there | await self.parts.books.present(
-            self.realm, entity, [k.qbo_id for k in known if k.qbo_id and k.qbo_id not in there], token
+            self.realm, entity, [k.qbo_id for k in document if k.qbo_id and k.qbo_id not in there], token
         )
         return [
             k
-            for k in known
+            for k in document
             if k.qbo_id and k.qbo_id not in there and await self.parts.books.read(self.realm, entity, k.qbo_id, token) is None
         ]
 
-    async def _read(self, entity: str, qbo_id: str, token: AccessToken, refused: "_Refused") -> Seen | Literal["refused"] | None:
+    async def _read(
+        self, entity: str, qbo_id: str, token: AccessToken, refused: "_Refused"
+    ) -> BooksEntity | Literal["refused"] | None:
         """Read by Id, unless QuickBooks refuses that for the kind. Raises LookupFailed, HaltError: then nothing is answered."""
         if entity in refused.found:
             return "refused"
@@ -167,11 +171,17 @@ class Sweeper:
             refused.note(entity, await self._feeder.sender.serving.refused_alone(error, token))
             return "refused"
 
-    async def _what_they_paid(self, missing: Sequence[Known], token: AccessToken, refused: "_Refused") -> list[Known]:
+    async def _what_they_paid(
+        self, missing: Sequence[DocumentState], token: AccessToken, refused: "_Refused"
+    ) -> list[DocumentState]:
         """Of the bills whose payments are missing, those that are missing, too, and that this sweep would not have looked for."""
-        known = {k.id for k in missing}
+        document = {k.id for k in missing}
         of_payments = (await self._feeder.bills_of(missing)).values()
-        bills = [b.known for b in of_payments if b.known.live and not (b.known.diverged or b.open or b.known.id in known)]
+        bills = [
+            b.document
+            for b in of_payments
+            if b.document.live and not (b.document.diverged or b.open or b.document.id in document)
+        ]
         entity = self.parts.forms.entity_of
         return [b for b in bills if await self._read(entity(b.kind), b.qbo_id or "", token, refused) is None]
 
@@ -215,30 +225,30 @@ class _Refused:
         log.error("sweep.refused", realm=self.realm, entity=entity, error=why.words[:200])
 
 
-def _unexpected(seen: Seen, ours: Marked | None) -> bool:
+def _unexpected(seen: BooksEntity, ours: MarkedDocument | None) -> bool:
     """Whether what QuickBooks shows is not the document that the ledger knows, and no open request explains it."""
-    return ours is None or (ours.known.qbo_id != seen.qbo_id and not ours.open)
+    return ours is None or (ours.document.qbo_id != seen.qbo_id and not ours.open)
 
 
-def _gone(entity: str, known: Known) -> Discrepancy:
-    id_ = known.qbo_id or ""
+def _gone(entity: str, document: DocumentState) -> Discrepancy:
+    id_ = document.qbo_id or ""
     reason = f"{entity} {id_} is in the ledger, but QuickBooks no longer has it."
     return Discrepancy(
-        "missing", entity, id_, known.doc_number, reason, FIX_MISSING, known.id, None, known.source, known.source_key
+        "missing", entity, id_, document.doc_number, reason, FIX_MISSING, document.id, None, document.source, document.source_key
     )
 
 
-def discrepancy(seen: Seen, ours: Marked | None) -> Discrepancy:
+def discrepancy(seen: BooksEntity, ours: MarkedDocument | None) -> Discrepancy:
     """Say what is wrong with a document that carries a marker and is not the one that the ledger knows for it."""
     entity, id_ = seen.entity, seen.qbo_id
     if ours is None:
         reason = f"{entity} {id_} in QuickBooks has a marker of bookrelay's that the ledger does not know."
         return Discrepancy("unknown_marker", entity, id_, seen.doc_number, reason, FIX_UNKNOWN, marker=seen.marker)
-    known = ours.known
-    if known.live:
+    document = ours.document
+    if document.live:
         what, fix = "double", FIX_DOUBLE
-        reason = f"QuickBooks holds a second {entity} ({id_}) of one document: the ledger knows {known.qbo_id}."
+        reason = f"QuickBooks holds a second {entity} ({id_}) of one document: the ledger knows {document.qbo_id}."
     else:
         what, fix = "not_expected", FIX_NOT_EXPECTED
         reason = f"{entity} {id_} is in QuickBooks, but the ledger knows nothing there for its document."
-    return Discrepancy(what, entity, id_, seen.doc_number, reason, fix, known.id, None, known.source, known.source_key)
+    return Discrepancy(what, entity, id_, seen.doc_number, reason, fix, document.id, None, document.source, document.source_key)

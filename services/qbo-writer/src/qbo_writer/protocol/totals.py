@@ -13,8 +13,8 @@ from bookrelay.money import to_cents
 
 from qbo_writer.comparing import tax_on_top
 from qbo_writer.domain import CommandState
-from qbo_writer.ledger.changes import End
-from qbo_writer.ledger.records import Asked
+from qbo_writer.ledger.changes import Decision
+from qbo_writer.ledger.records import Command
 
 
 def own_total(content: Mapping[str, Any]) -> Decimal:
@@ -25,12 +25,12 @@ def own_total(content: Mapping[str, Any]) -> Decimal:
     return lines - Discount.model_validate(content["discount"]).of(lines) if content.get("discount") else lines
 
 
-def below_zero(asked: Asked) -> End | None:
+def below_zero(command: Command) -> Decision | None:
     """Return why a document is not sent: negative lines pass as long as the whole is not negative."""
-    own = own_total(asked.content or {})
+    own = own_total(command.content or {})
     if own >= 0:
         return None
-    return End(
+    return Decision(
         CommandState.REJECTED,
         f"Its lines add up to {own}: QuickBooks takes no document below zero.",
         "Correct the amounts at the source; what is owed to the other side is a credit memo or a vendor credit of its own.",
@@ -38,21 +38,21 @@ def below_zero(asked: Asked) -> End | None:
     )
 
 
-def disagreement(asked: Asked, fields: Mapping[str, str] | None) -> End | None:
+def disagreement(command: Command, fields: Mapping[str, str] | None) -> Decision | None:
     """Return why a document waits: its lines do not add up to the total that its source states.
 
     `fields` are those that are to be sent, or that are there (nothing is to be sent); None while they are not known: then only
     what no tax can explain counts. A total above taxed lines may be right: QuickBooks reckons the tax, its answer is compared.
     """
-    if asked.total is None or asked.content is None:
+    if command.total is None or command.content is None:
         return None
-    own = own_total(asked.content)
-    if asked.total == own or (asked.total > own and (fields is None or tax_on_top(fields))):
+    own = own_total(command.content)
+    if command.total == own or (command.total > own and (fields is None or tax_on_top(fields))):
         return None
-    untaxed = " and no tax comes on top" if asked.total > own else ""
-    return End(
+    untaxed = " and no tax comes on top" if command.total > own else ""
+    return Decision(
         CommandState.HELD,
-        f"Its lines add up to {own}{untaxed}, but its source says that the total is {asked.total}: {own - asked.total} apart.",
+        f"Its lines add up to {own}{untaxed}, but its source says that the total is {command.total}: {own - command.total} apart.",
         "Correct the lines or the total at the source; a discount, credit or rounding must be a line (or the discount) of the "
         "document. To post the lines as they are: `qbo-writer held force`; for every document: on_total in the company policy.",
         Code.VALIDATION,

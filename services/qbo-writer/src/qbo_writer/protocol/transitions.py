@@ -9,7 +9,7 @@ from qbo_writer.domain import AnswerKind, AttemptState, Operation
 from qbo_writer.ledger.records import Sent
 
 
-class When(StrEnum):
+class Trigger(StrEnum):
     """What happens to an attempt. A conflict and a found marker are read by Id first; (a) to (d) say what was read."""
 
     DUE = "the newest recorded version is due and needs a request"
@@ -36,7 +36,7 @@ class When(StrEnum):
     OPERATOR_ABSENT = "a person says that it had no effect, after the wait"
 
 
-class Effect(StrEnum):
+class Action(StrEnum):
     """What stands in the same commit."""
 
     JOURNAL = "journal the attempt"
@@ -57,39 +57,39 @@ class Transition:
     """One row: the state that follows, and what is committed with it."""
 
     to: AttemptState
-    effect: Effect
+    action: Action
 
 
 _SENDING, _UNKNOWN, _RESOLVED = AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.RESOLVED
-_READ: Mapping[When, Transition] = {
-    When.READ_OWN: Transition(_RESOLVED, Effect.SETTLE),
-    When.READ_KNOWN: Transition(_RESOLVED, Effect.CLAIM_AFRESH),
-    When.READ_OTHER: Transition(_RESOLVED, Effect.HOLD_DIVERGED),
-    When.READ_GONE: Transition(_RESOLVED, Effect.GONE),
+_READ: Mapping[Trigger, Transition] = {
+    Trigger.READ_OWN: Transition(_RESOLVED, Action.SETTLE),
+    Trigger.READ_KNOWN: Transition(_RESOLVED, Action.CLAIM_AFRESH),
+    Trigger.READ_OTHER: Transition(_RESOLVED, Action.HOLD_DIVERGED),
+    Trigger.READ_GONE: Transition(_RESOLVED, Action.GONE),
 }
 
-TRANSITIONS: Mapping[tuple[AttemptState | None, When], Transition] = {
-    (None, When.DUE): Transition(_SENDING, Effect.JOURNAL),
-    (_SENDING, When.SUCCESS): Transition(_RESOLVED, Effect.SETTLE),
-    (_SENDING, When.REFUSAL): Transition(_SENDING, Effect.NOTE_REFUSAL),
+TRANSITIONS: Mapping[tuple[AttemptState | None, Trigger], Transition] = {
+    (None, Trigger.DUE): Transition(_SENDING, Action.JOURNAL),
+    (_SENDING, Trigger.SUCCESS): Transition(_RESOLVED, Action.SETTLE),
+    (_SENDING, Trigger.REFUSAL): Transition(_SENDING, Action.NOTE_REFUSAL),
     # The model resolves a refused, ambiguous attempt as it does an unknown one; here it is one.
-    (_SENDING, When.REFUSAL_AFTER_SILENCE): Transition(_UNKNOWN, Effect.NOTE_SILENCE),
-    (_SENDING, When.RESEND_REFUSED): Transition(_SENDING, Effect.RESEND),
-    (_SENDING, When.ERROR): Transition(_RESOLVED, Effect.REJECT),
-    **{(_SENDING, when): transition for when, transition in _READ.items()},
-    (_SENDING, When.SILENCE): Transition(_UNKNOWN, Effect.NOTE_SILENCE),
-    (_SENDING, When.ERROR_AFTER_SILENCE): Transition(_UNKNOWN, Effect.NOTE_SILENCE),
-    (_SENDING, When.LOST): Transition(_UNKNOWN, Effect.NOTE_LOST),
-    **{(_UNKNOWN, when): transition for when, transition in _READ.items()},
-    (_SENDING, When.REFUSED_ITEM): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
-    (_SENDING, When.BATCH_ERROR): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
-    (_UNKNOWN, When.RESEND_SAFE): Transition(_SENDING, Effect.RESEND),
-    (_UNKNOWN, When.ABSENT_IN_WINDOW): Transition(_SENDING, Effect.RESEND),
-    (_UNKNOWN, When.ABSENT_BATCH_ITEM): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
-    (_UNKNOWN, When.ABSENT_AFTER_WINDOW): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
-    (_UNKNOWN, When.UNBOUNDED): Transition(_UNKNOWN, Effect.HOLD_STUCK),
-    (_UNKNOWN, When.LOOKS_REFUSED): Transition(_UNKNOWN, Effect.HOLD_STUCK),
-    (_UNKNOWN, When.OPERATOR_ABSENT): Transition(_RESOLVED, Effect.CLAIM_AFRESH),
+    (_SENDING, Trigger.REFUSAL_AFTER_SILENCE): Transition(_UNKNOWN, Action.NOTE_SILENCE),
+    (_SENDING, Trigger.RESEND_REFUSED): Transition(_SENDING, Action.RESEND),
+    (_SENDING, Trigger.ERROR): Transition(_RESOLVED, Action.REJECT),
+    **{(_SENDING, trigger): transition for trigger, transition in _READ.items()},
+    (_SENDING, Trigger.SILENCE): Transition(_UNKNOWN, Action.NOTE_SILENCE),
+    (_SENDING, Trigger.ERROR_AFTER_SILENCE): Transition(_UNKNOWN, Action.NOTE_SILENCE),
+    (_SENDING, Trigger.LOST): Transition(_UNKNOWN, Action.NOTE_LOST),
+    **{(_UNKNOWN, trigger): transition for trigger, transition in _READ.items()},
+    (_SENDING, Trigger.REFUSED_ITEM): Transition(_RESOLVED, Action.CLAIM_AFRESH),
+    (_SENDING, Trigger.BATCH_ERROR): Transition(_RESOLVED, Action.CLAIM_AFRESH),
+    (_UNKNOWN, Trigger.RESEND_SAFE): Transition(_SENDING, Action.RESEND),
+    (_UNKNOWN, Trigger.ABSENT_IN_WINDOW): Transition(_SENDING, Action.RESEND),
+    (_UNKNOWN, Trigger.ABSENT_BATCH_ITEM): Transition(_RESOLVED, Action.CLAIM_AFRESH),
+    (_UNKNOWN, Trigger.ABSENT_AFTER_WINDOW): Transition(_RESOLVED, Action.CLAIM_AFRESH),
+    (_UNKNOWN, Trigger.UNBOUNDED): Transition(_UNKNOWN, Action.HOLD_STUCK),
+    (_UNKNOWN, Trigger.LOOKS_REFUSED): Transition(_UNKNOWN, Action.HOLD_STUCK),
+    (_UNKNOWN, Trigger.OPERATOR_ABSENT): Transition(_RESOLVED, Action.CLAIM_AFRESH),
 }
 
 
@@ -97,12 +97,12 @@ class NoSuchTransition(Exception):  # noqa: N818
     """The protocol's table has no such row: a defect in the writer, never a state of the books."""
 
 
-def transition(state: AttemptState | None, when: When) -> Transition:
+def transition(state: AttemptState | None, trigger: Trigger) -> Transition:
     """Return the row of the table; raise NoSuchTransition where it has none."""
     try:
-        return TRANSITIONS[(state, when)]
+        return TRANSITIONS[(state, trigger)]
     except KeyError:
-        raise NoSuchTransition(f"{state or 'none'} / {when.name}") from None
+        raise NoSuchTransition(f"{state or 'none'} / {trigger.name}") from None
 
 
 # ------------------------------------------------------------------------------------------------------------------- waits
@@ -165,29 +165,29 @@ def proven(sent: Sent, realm: Realm) -> bool:
     return realm.requestid_proven and (realm.batch_proven or not sent.in_batch)
 
 
-def next_move(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> tuple[Move, When | None]:
+def next_move(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> tuple[Move, Trigger | None]:
     """What the protocol says about an open attempt that nobody is sending now; with the row if it is a resend.
 
     `repeat` False: it was sent often enough; from now on it is only looked for, as after W.
     """
     if sent.refused and not sent.ambiguous:
-        return Move.RESEND, When.RESEND_REFUSED
+        return Move.RESEND, Trigger.RESEND_REFUSED
     in_window = repeat and now <= window_ends_at(sent, realm, waits)
     # An update of a batch leaves its batch only when absent counts: other items of it may be there.
     repeatable = sent.operation is not Operation.CREATE and not sent.in_batch
     if in_window and (repeatable or proven(sent, realm)):
-        return Move.RESEND, When.RESEND_SAFE
+        return Move.RESEND, Trigger.RESEND_SAFE
     if realm.bounds_unreliable:
-        return Move.HOLD, When.UNBOUNDED
+        return Move.HOLD, Trigger.UNBOUNDED
     counts = now >= absent_counts_at(sent, waits)
     return (Move.LOOK_COUNTS if counts else Move.LOOK), None
 
 
-def when_absent(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> When:
+def trigger_when_absent(sent: Sent, realm: Realm, waits: Waits, now: datetime, *, repeat: bool = True) -> Trigger:
     """Which row "absent" leads to, once it counts; `repeat` False: it was sent often enough."""
     if not repeat or now > window_ends_at(sent, realm, waits):
-        return When.ABSENT_AFTER_WINDOW
-    return When.ABSENT_BATCH_ITEM if sent.in_batch else When.ABSENT_IN_WINDOW
+        return Trigger.ABSENT_AFTER_WINDOW
+    return Trigger.ABSENT_BATCH_ITEM if sent.in_batch else Trigger.ABSENT_IN_WINDOW
 
 
 class Envelope(StrEnum):
@@ -198,27 +198,27 @@ class Envelope(StrEnum):
     BATCH = "a whole batch"
 
 
-def when_answered(kind: AnswerKind, *, ambiguous: bool, envelope: Envelope = Envelope.SINGLE) -> When | None:
+def trigger_of_answer(kind: AnswerKind, *, ambiguous: bool, envelope: Envelope = Envelope.SINGLE) -> Trigger | None:
     """Which row an answer leads to; None for a conflict: it is read by Id first.
 
     A batch can be repeated as a whole only, so an item that is refused alone is claimed afresh. An error for a whole batch says
     that nothing was done, but nothing about its single items; a conflict for a whole batch says nothing.
     """
     if envelope is Envelope.BATCH and kind is AnswerKind.CONFLICT:
-        return When.SILENCE
-    when = _when_alone(kind, ambiguous=ambiguous)
-    if envelope is Envelope.BATCH and when is When.ERROR:
-        return When.BATCH_ERROR
-    if envelope is Envelope.ITEM and when is When.REFUSAL:
-        return When.REFUSED_ITEM
-    return when
+        return Trigger.SILENCE
+    trigger = _trigger_alone(kind, ambiguous=ambiguous)
+    if envelope is Envelope.BATCH and trigger is Trigger.ERROR:
+        return Trigger.BATCH_ERROR
+    if envelope is Envelope.ITEM and trigger is Trigger.REFUSAL:
+        return Trigger.REFUSED_ITEM
+    return trigger
 
 
-def _when_alone(kind: AnswerKind, *, ambiguous: bool) -> When | None:
+def _trigger_alone(kind: AnswerKind, *, ambiguous: bool) -> Trigger | None:
     if kind is AnswerKind.SUCCESS:
-        return When.SUCCESS
+        return Trigger.SUCCESS
     if kind is AnswerKind.REFUSAL:
-        return When.REFUSAL_AFTER_SILENCE if ambiguous else When.REFUSAL
+        return Trigger.REFUSAL_AFTER_SILENCE if ambiguous else Trigger.REFUSAL
     if kind is AnswerKind.ERROR:
-        return When.ERROR_AFTER_SILENCE if ambiguous else When.ERROR
-    return None if kind is AnswerKind.CONFLICT else When.SILENCE
+        return Trigger.ERROR_AFTER_SILENCE if ambiguous else Trigger.ERROR
+    return None if kind is AnswerKind.CONFLICT else Trigger.SILENCE

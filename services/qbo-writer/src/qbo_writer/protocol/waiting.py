@@ -4,19 +4,19 @@ from bookrelay.errors import Code
 
 from qbo_writer import kinds
 from qbo_writer.domain import CommandState, DocumentStatus, Named
-from qbo_writer.ledger.changes import End
-from qbo_writer.ledger.records import Known
+from qbo_writer.ledger.changes import Decision
+from qbo_writer.ledger.records import DocumentState
 
 
-def waits_for(known: Known, named: Named, there: Known | None) -> End:
+def waits_for(document: DocumentState, named: Named, there: DocumentState | None) -> Decision:
     """Return what a document waits for: `there` is what is known of the one that it names, if anybody has asked for that."""
     word = kinds.of(named.kind).word
-    which = f"the {word} {named.source_key!r}" + (f" of source {named.source!r}" if named.source != known.source else "")
+    which = f"the {word} {named.source_key!r}" + (f" of source {named.source!r}" if named.source != document.source else "")
     state = {
         DocumentStatus.VOIDED: "was withdrawn: in QuickBooks it is voided",
         DocumentStatus.GONE: "was deleted in QuickBooks",
     }.get(there.status if there else DocumentStatus.NOTHING, "is not in QuickBooks yet")
-    return End(
+    return Decision(
         CommandState.WAITING,
         f"It names {which}, which {state}.",
         f"It goes on by itself when the {word} is posted; if that will not come, correct at the source what this one names, or "

@@ -7,7 +7,7 @@ from typing import Any
 
 from bookrelay import telemetry
 
-from qbo_writer.domain import AccessToken, Deleted, FeedFull, LookupFailed, LookupUnreadable, Seen, UpdatedPage
+from qbo_writer.domain import AccessToken, BooksEntity, Deleted, FeedFull, LookupFailed, LookupUnreadable, UpdatedPage
 from qbo_writer.quickbooks import faults, mapping
 from qbo_writer.quickbooks.answers import as_dict, is_deleted, rows_of
 from qbo_writer.quickbooks.reads import OVERLAP, PAGE, Reads
@@ -24,14 +24,16 @@ _WITH_ACTIVE = frozenset({"Customer", "Vendor", "Employee", "Item", "Account", "
 class ChangeReads(Reads):
     """Reads what somebody changed, ourselves included."""
 
-    async def changes(self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken) -> list[Seen | Deleted]:
+    async def changes(
+        self, realm: str, entities: Sequence[str], since: datetime, token: AccessToken
+    ) -> list[BooksEntity | Deleted]:
         """Read the change feed. Raises LookupFailed; FeedFull where the answer is at its cap, which all entities share."""
         if since < datetime.now(UTC) - timedelta(days=CDC_DAYS):
             raise LookupFailed("the change feed looks back 30 days only")
         from_ = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         params = {"entities": ",".join(entities), "changedSince": from_}
         value = await self.get(realm, "/cdc", params, token, name="changes")
-        found, count = list[Seen | Deleted](), 0
+        found, count = list[BooksEntity | Deleted](), 0
         for response in rows_of(value, "CDCResponse"):
             if faults.faults_of(response):
                 raise ReadRefused(replace(faults.item(response, None), http_status=200, body=mapping.dumps(as_dict(response))))
@@ -78,7 +80,7 @@ def _gone(raw: Mapping[str, Any]) -> bool:
     return is_deleted(raw) and "SyncToken" not in raw
 
 
-def _readable(realm: str, entity: str, rows: Sequence[Mapping[str, Any]]) -> list[Seen]:
+def _readable(realm: str, entity: str, rows: Sequence[Mapping[str, Any]]) -> list[BooksEntity]:
     """Read entities that somebody else may have made; one that cannot be read is told and left out, the others count."""
     seen, odd = mapping.readable(entity, rows)
     for error in odd:

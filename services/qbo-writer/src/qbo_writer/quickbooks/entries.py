@@ -5,12 +5,12 @@ from typing import Any
 
 from bookrelay.db import Connection, Pool
 
-from qbo_writer.domain import Reference, Seen
+from qbo_writer.domain import BooksEntity, Reference
 from qbo_writer.names import alike, means, own, texts, tidy
 from qbo_writer.quickbooks.company import true
 from qbo_writer.quickbooks.missing import Alike, Missing, alike_only, several_alike
 
-NAMES = ("Customer", "Vendor", "Employee")
+NAME_SPACE = ("Customer", "Vendor", "Employee")
 LISTS = ("Item", "Account", "Term", "Class", "Department", "TaxCode", "PaymentMethod")
 KEPT = "entity, qbo_id, name, name_folded, active"  # what `kept` reads
 ALSO = ("Name", "AcctNum")  # besides its full name an entry of a list is found by these
@@ -19,7 +19,10 @@ _NO_LINES = {"Category": "category", "Group": "bundle"}  # types of items that n
 
 def reference(entity: str, raw: Mapping[str, Any]) -> Reference:
     """Return an entry as QuickBooks shows it."""
-    name, used = raw.get("DisplayName") if entity in NAMES else (raw.get("FullyQualifiedName") or raw.get("Name")), in_use(raw)
+    name, used = (
+        raw.get("DisplayName") if entity in NAME_SPACE else (raw.get("FullyQualifiedName") or raw.get("Name")),
+        in_use(raw),
+    )
     return Reference(entity, str(raw.get("Id")), own(str(name or ""), active=used), used, heads(entity, raw))
 
 
@@ -54,17 +57,17 @@ def details(raw: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def active(seen: Seen) -> bool:
+def active(seen: BooksEntity) -> bool:
     """Whether an entry is in use: inactive ones are kept by QuickBooks for ever."""
     return in_use(seen.raw)
 
 
-def reference_of(seen: Seen) -> Reference:
+def reference_of(seen: BooksEntity) -> Reference:
     """Return an entry as the cache keeps it."""
     return reference(seen.entity, seen.raw)
 
 
-def named(seen: Seen, text: str) -> bool:
+def named(seen: BooksEntity, text: str) -> bool:
     """Whether a text is the name of a customer, vendor or employee, and not only like it."""
     one = reference_of(seen)
     return means(text, texts(one.name, full_name(seen.raw), active=one.active))

@@ -10,7 +10,7 @@ from typing import Any
 from bookrelay import telemetry
 from bookrelay.db import Pool, transaction
 
-from qbo_writer.domain import AccessToken, Reference, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Reference
 from qbo_writer.names import fold, own, texts
 from qbo_writer.quickbooks.entries import ALSO, KEPT, details, heads, keep, kept, reference
 from qbo_writer.quickbooks.survivors import KnownSurvivors
@@ -38,7 +38,7 @@ class EntryLists:
         self._read: dict[tuple[str, str], Entries] = {}
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def learn(self, realm: str, seen: Seen) -> None:
+    def learn(self, realm: str, seen: BooksEntity) -> None:
         """Take in an entry that was changed, where its list was read."""
         if read := self._read.get((realm, seen.entity)):
             put(read, reference(seen.entity, seen.raw), details(seen.raw))

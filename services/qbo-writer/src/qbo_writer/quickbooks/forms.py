@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from qbo_writer.domain import Answer, BatchItem, LedgerKind, Operation, Resolved, Wanted
+from qbo_writer.domain import Answer, BatchItem, DesiredDocument, LedgerKind, Operation, Resolved
 from qbo_writer.kinds import AnyContent
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
@@ -27,7 +27,7 @@ class QboForms:
 
     documents = mapping.DOCUMENTS
     lists = mapping.LISTS
-    names = mapping.NAMES
+    names = mapping.PARTY_ENTITIES
 
     def entity_of(self, kind: LedgerKind) -> str:
         """Return QuickBooks' name for a kind."""
@@ -36,11 +36,11 @@ class QboForms:
     def wanted(
         self, kind: LedgerKind, content: AnyContent, resolved: Resolved, policy: Policy, number: str | None, marker: str,
         currency: str | None,
-    ) -> Wanted:  # fmt: skip
+    ) -> DesiredDocument:  # fmt: skip
         """Map a content."""
         return mapping.wanted(kind, content, resolved, policy, number, marker, currency)
 
-    def body(self, operation: Operation, wanted: Wanted | None, qbo_id: str, sync_token: str) -> str:
+    def body(self, operation: Operation, wanted: DesiredDocument | None, qbo_id: str, sync_token: str) -> str:
         """Return the body of a request."""
         if operation is Operation.VOID:
             return mapping.void_body(qbo_id, sync_token)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from qbo_writer.domain import AccessToken, Seen
+from qbo_writer.domain import AccessToken, BooksEntity
 from qbo_writer.names import last, means, own, resembles, texts
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.name_queries import NameQueries
@@ -14,7 +14,7 @@ from qbo_writer.quickbooks.statements import literal, numbered
 from qbo_writer.quickbooks.transport import Transport
 
 _CLOCKS = timedelta(minutes=5)  # how far our clock and QuickBooks' may be apart in a window of CreateTime
-NAMES = ("Customer", "Vendor", "Employee")
+NAME_SPACE = ("Customer", "Vendor", "Employee")
 
 
 class Lookups(Reads):
@@ -34,7 +34,7 @@ class Lookups(Reads):
         since: datetime,
         name: str | None,
         token: AccessToken,
-    ) -> list[Seen]:
+    ) -> list[BooksEntity]:
         """Look up what carries our marker (or, for names, has this name): by DocNumber, then by MetaData.CreateTime.
 
         A number alone is not enough for "absent": QuickBooks may have given another, or a person changed it. Also returns a
@@ -43,7 +43,7 @@ class Lookups(Reads):
         if name is not None:
             there = await self.find_names(realm, name, token, (entity,))
             return [one for one in there if one.marker == marker or means(name, _texts(one.raw))]
-        found: list[Seen] = []
+        found: list[BooksEntity] = []
         if doc_number:
             statement = f"select * from {entity} where DocNumber = {literal(doc_number)}"  # noqa: S608
             found = [mapping.seen(entity, raw) for raw in await self.query(realm, statement, token)]
@@ -55,9 +55,9 @@ class Lookups(Reads):
         known = {one.qbo_id for one in found}
         return found + [one for one in (mapping.seen(entity, raw) for raw in window) if one.qbo_id not in known]
 
-    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[Seen]:
+    async def numbered(self, realm: str, entity: str, numbers: Collection[str], token: AccessToken) -> list[BooksEntity]:
         """Return the documents of a kind that bear one of these numbers, as QuickBooks compares them. Raises LookupFailed."""
-        found: list[Seen] = []
+        found: list[BooksEntity] = []
         for condition in numbered(sorted(numbers)):
             rows = await self.query(realm, f"select * from {entity} where DocNumber {condition}", token)  # noqa: S608
             found += [mapping.seen(entity, raw) for raw in rows]
@@ -65,13 +65,13 @@ class Lookups(Reads):
 
     async def find_marked(
         self, realm: str, entity: str, numbers: Mapping[str, str | None], since: datetime, token: AccessToken
-    ) -> dict[str, Seen]:
+    ) -> dict[str, BooksEntity]:
         """Look up many documents at once: `numbers` are their markers, each with the number that it was sent with, if any.
 
         By numbers, many in a query; for those that no number shows, one window of MetaData.CreateTime for all of them. Only one
         page is kept in memory. Return by marker what was found; raises LookupFailed.
         """
-        found: dict[str, Seen] = {}
+        found: dict[str, BooksEntity] = {}
 
         async def look(statement: str) -> None:
             async for page in self.pages(realm, entity, statement, token):
@@ -89,7 +89,9 @@ class Lookups(Reads):
             await look(f"select * from {entity} where MetaData.CreateTime >= '{from_}'")  # noqa: S608
         return found
 
-    async def find_names(self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAMES) -> list[Seen]:
+    async def find_names(
+        self, realm: str, name: str, token: AccessToken, entities: Sequence[str] = NAME_SPACE
+    ) -> list[BooksEntity]:
         """Return who holds a name or one like it, inactive ones (behind whose name " (deleted)" is shown) included.
 
         Customers, vendors and employees share one name space. A full name ("Parent:Child") finds the entry below its parent.

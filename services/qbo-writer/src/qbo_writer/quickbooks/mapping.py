@@ -11,7 +11,7 @@ from typing import Any
 
 from bookrelay.money import loads, to_cents
 
-from qbo_writer.domain import BatchItem, LedgerKind, LookupUnreadable, Operation, Resolved, Seen, Wanted
+from qbo_writer.domain import BatchItem, BooksEntity, DesiredDocument, LedgerKind, LookupUnreadable, Operation, Resolved
 from qbo_writer.identity import MARKER
 from qbo_writer.kinds import AnyContent, NameContent
 from qbo_writer.names import fold
@@ -24,8 +24,8 @@ from qbo_writer.settings import WriterSettings
 ENTITY: dict[LedgerKind, str] = {form.kind: form.entity for form in documents.ALL}
 KIND: dict[str, LedgerKind] = {form.entity: form.kind for form in documents.ALL}
 DOCUMENTS = tuple(form.entity for form in documents.ALL if form.party)
-NAMES = tuple(form.entity for form in documents.ALL if not form.party)
-LISTS = (*NAMES, "Item", "Account", "Term", "Class", "Department")
+PARTY_ENTITIES = tuple(form.entity for form in documents.ALL if not form.party)
+LISTS = (*PARTY_ENTITIES, "Item", "Account", "Term", "Class", "Department")
 
 
 # -------------------------------------------------------------------------------------------------------------- our content
@@ -34,7 +34,7 @@ LISTS = (*NAMES, "Item", "Account", "Term", "Class", "Department")
 def wanted(
     kind: LedgerKind, content: AnyContent, resolved: Resolved, policy: Policy, doc_number: str | None, marker: str,
     currency: str | None = None,
-) -> Wanted:  # fmt: skip
+) -> DesiredDocument:  # fmt: skip
     """Map any content (names included). `doc_number` None lets QuickBooks number the document.
 
     `currency` is the ISO code of a company that keeps several, else None: there a document must name its own (2020).
@@ -50,12 +50,12 @@ def wanted(
 # ------------------------------------------------------------------------------------------------------------------ bodies
 
 
-def create_body(wanted: Wanted) -> str:
+def create_body(wanted: DesiredDocument) -> str:
     """Return the body of a create."""
     return dumps(wanted.body_fields)
 
 
-def update_body(wanted: Wanted, qbo_id: str, sync_token: str) -> str:
+def update_body(wanted: DesiredDocument, qbo_id: str, sync_token: str) -> str:
     """Return the body of a sparse update that names every owned field, so that what was removed is cleared."""
     head = {"Id": qbo_id, "SyncToken": sync_token, "sparse": True}
     return dumps({**head, **wanted.body_fields, **wanted.cleared})
@@ -140,11 +140,11 @@ def marker_of(entity: str, raw: Mapping[str, Any]) -> str | None:
 
 
 def _marked(entity: str, raw: Mapping[str, Any]) -> tuple[str, list[str]]:
-    note = text(raw.get("PrivateNote") if entity not in NAMES else raw.get("Notes"))
+    note = text(raw.get("PrivateNote") if entity not in PARTY_ENTITIES else raw.get("Notes"))
     return note, MARKER.findall(note)
 
 
-def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
+def seen(entity: str, raw: Mapping[str, Any]) -> BooksEntity:
     """Read an entity as QuickBooks shows it. Lines that the server adds (SubTotal) are ignored.
 
     Whatever is odd in it is read as text or left out, and so differs from ours; raises LookupUnreadable for an odd amount.
@@ -152,11 +152,11 @@ def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
     note, markers = _marked(entity, raw)
     total, balance = _amount(entity, raw, "TotalAmt", raw), _amount(entity, raw, "Balance", raw)
     tax = _amount(entity, raw, "TotalTax", part(raw, "TxnTaxDetail"))
-    if entity in NAMES:
+    if entity in PARTY_ENTITIES:
         fields = {"name": fold(clean(text(raw.get("DisplayName"))))}
     else:
         fields = _fields(entity, raw, _memo(note, markers))
-    return Seen(
+    return BooksEntity(
         entity=entity,
         qbo_id=text(raw.get("Id")),
         sync_token=text(raw.get("SyncToken")),
@@ -175,9 +175,9 @@ def seen(entity: str, raw: Mapping[str, Any]) -> Seen:
     )
 
 
-def readable(entity: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[Seen], list[str]]:
+def readable(entity: str, rows: Iterable[Mapping[str, Any]]) -> tuple[list[BooksEntity], list[str]]:
     """Read many; return beside them what is wrong with each that cannot be read."""
-    found, odd = list[Seen](), list[str]()
+    found, odd = list[BooksEntity](), list[str]()
     for raw in rows:
         try:
             found.append(seen(entity, raw))

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from bookrelay.db import Pool
 
-from qbo_writer.domain import AccessToken, Reference, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, Reference
 from qbo_writer.names import alike, last, own, resembles, texts
-from qbo_writer.quickbooks.entries import KEPT, NAMES, active, best, details, full_name, keep, kept, reference_of, same
+from qbo_writer.quickbooks.entries import KEPT, NAME_SPACE, active, best, details, full_name, keep, kept, reference_of, same
 from qbo_writer.quickbooks.name_lists import BELIEVED_SECONDS, NameLists, Pages
 
 _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "nobody has this name" is believed where it was asked for by itself
@@ -20,7 +20,9 @@ _LATELY_SECONDS = 300.0  # as long as a query may lag behind what QuickBooks has
 class Finds(Pages, Protocol):
     """What is needed of the client."""
 
-    async def find_names(self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAMES) -> list[Seen]:
+    async def find_names(
+        self, realm: str, name: str, token: AccessToken, entities: tuple[str, ...] = NAME_SPACE
+    ) -> list[BooksEntity]:
         """Return who holds a name, inactive ones included."""
 
 
@@ -57,7 +59,7 @@ class NameCache:
         doubted = await self._pool.fetch(
             "UPDATE qbo_writer.references r SET active = false FROM unnest($2::text[], $3::text[]) AS t(entity, qbo_id) "
             "WHERE r.realm = $1 AND r.entity = t.entity AND r.qbo_id = t.qbo_id RETURNING r.name_folded",
-            realm, [entity for entity, _ in entries if entity in NAMES], [id_ for entity, id_ in entries if entity in NAMES],
+            realm, [entity for entity, _ in entries if entity in NAME_SPACE], [id_ for entity, id_ in entries if entity in NAME_SPACE],
         )  # fmt: skip
         self._doubted.update((realm, row["name_folded"]) for row in doubted)
 
@@ -88,7 +90,7 @@ class NameCache:
         rows = await self._pool.fetch(
             f"SELECT {KEPT}, details FROM qbo_writer.references WHERE realm = $1 "  # noqa: S608
             "AND entity = ANY($2::text[]) AND name_folded = ANY($3::text[])",
-            realm, list(NAMES), [alike(own(text, active=active_)) for text in (name, last(name)) for active_ in (True, False)],
+            realm, list(NAME_SPACE), [alike(own(text, active=active_)) for text in (name, last(name)) for active_ in (True, False)],
         )  # fmt: skip
         there = [(kept(row), own(str(row["details"].get("FullyQualifiedName", "")), active=row["active"])) for row in rows]
         held = [(one, full) for one, full in there if resembles(name, texts(one.name, full, active=one.active))]
@@ -97,7 +99,7 @@ class NameCache:
             self.take(realm, found, name)
         return found
 
-    async def _keep_names(self, realm: str, entity: str, seen: Sequence[Seen]) -> None:
+    async def _keep_names(self, realm: str, entity: str, seen: Sequence[BooksEntity]) -> None:
         """Keep a page of a list; what memory holds of these entries is looked up again."""
         for one in seen:
             self.drop(realm, entity, one.qbo_id)
@@ -130,10 +132,10 @@ class NameCache:
     ) -> Reference | None:
         seen = await self._books.find_names(realm, name, token, (entity,))
         if not any(active(one) for one in seen):
-            others = tuple(other for other in NAMES if other != entity)
+            others = tuple(other for other in NAME_SPACE if other != entity)
             seen += await self._books.find_names(realm, name, token, others)
         if not seen:
-            for other in NAMES:  # what we were told lately: a query may not show yet what was just made
+            for other in NAME_SPACE:  # what we were told lately: a query may not show yet what was just made
                 if kept := await self.kept_lately(realm, other, key[2], _LATELY_SECONDS):
                     return best(other, name, [(one, "") for one in kept])
             self._absent[key] = time.monotonic() + _ABSENT_SECONDS
@@ -161,7 +163,7 @@ class NameCache:
         """Remember an entry by its name, and by the text that it was asked for by."""
         self.drop(realm, one.entity, one.qbo_id)  # renamed
         self._drop_alike(realm, one)
-        for entity in NAMES:  # one name space: who was refused because of it finds who has the name
+        for entity in NAME_SPACE:  # one name space: who was refused because of it finds who has the name
             for text in texts(one.name, active=one.active):
                 self._absent.pop((realm, entity, alike(text)), None)
         for text in {one.name, also or one.name} if one.active else ():

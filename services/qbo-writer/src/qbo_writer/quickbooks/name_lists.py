@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from bookrelay.db import Pool
 
-from qbo_writer.domain import AccessToken, LookupFailed, Seen, UpdatedPage
+from qbo_writer.domain import AccessToken, BooksEntity, LookupFailed, UpdatedPage
 
 ENTITIES = ("Customer", "Vendor", "Employee")
 BELIEVED_SECONDS = 30.0  # how long what was read is believed to be all; a name made meanwhile is refused by 6240
@@ -31,7 +31,7 @@ class Pages(Protocol):
         """Read one page of what was last updated at `since` or later, oldest first."""
 
 
-Keep = Callable[[str, str, Sequence[Seen]], Awaitable[None]]  # company, entity, entries: into the cache
+Keep = Callable[[str, str, Sequence[BooksEntity]], Awaitable[None]]  # company, entity, entries: into the cache
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class NameLists:
         return False
 
 
-def _updated(seen: Seen) -> datetime | None:
+def _updated(seen: BooksEntity) -> datetime | None:
     try:
         return datetime.fromisoformat(str(seen.raw["MetaData"]["LastUpdatedTime"])).astimezone(UTC)
     except (KeyError, TypeError, ValueError, OverflowError):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from qbo_writer.domain import AccessToken, LookupUnreadable, Seen
+from qbo_writer.domain import AccessToken, BooksEntity, LookupUnreadable
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.answers import is_deleted, rows_of
 from qbo_writer.quickbooks.transport import Transport
@@ -29,7 +29,7 @@ class Reads:
         """
         return await self.transport.get(realm, path, params, token, name=name, absent=absent)
 
-    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
+    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> BooksEntity | None:
         """Read by Id; None if QuickBooks says that it is not there (deleted). Raises LookupFailed without a readable answer."""
         value = await self.get(realm, f"/{entity.lower()}/{qbo_id}", {}, token, name="read", absent=True)
         if value is None:
@@ -43,7 +43,7 @@ class Reads:
         """Read what every company can read: its CompanyInfo (0), its Preferences (1). Raises LookupFailed."""
         await self.get(realm, (f"/companyinfo/{realm}", "/preferences")[number], {}, token)
 
-    async def created(self, realm: str, entity: str, since: datetime, token: AccessToken) -> tuple[list[Seen], list[str]]:
+    async def created(self, realm: str, entity: str, since: datetime, token: AccessToken) -> tuple[list[BooksEntity], list[str]]:
         """Read what was made since then, and what is wrong with each that cannot be read. Raises LookupFailed."""
         statement = f"select * from {entity} where MetaData.CreateTime >= '{since:%Y-%m-%dT%H:%M:%SZ}'"  # noqa: S608
         return mapping.readable(entity, await self.query(realm, statement, token))

@@ -13,12 +13,12 @@ from bookrelay.db import Connection, Pool
 from qbo_writer import kinds
 from qbo_writer.domain import (
     AccessToken,
+    BooksEntity,
     CompanyFacts,
     LedgerKind,
     NameNeeded,
     Reference,
     Resolved,
-    Seen,
     Skipped,
     Unmapped,
 )
@@ -28,7 +28,7 @@ from qbo_writer.policy import Defaults, Policy, Target
 from qbo_writer.ports import FACTS_SECONDS
 from qbo_writer.quickbooks import documents, taxes
 from qbo_writer.quickbooks.company import Companies, Reads
-from qbo_writer.quickbooks.entries import LISTS, NAMES, active, details, keep, named, reference, reference_of
+from qbo_writer.quickbooks.entries import LISTS, NAME_SPACE, active, details, keep, named, reference, reference_of
 from qbo_writer.quickbooks.entry_lists import EntryLists
 from qbo_writer.quickbooks.mapping import ENTITY
 from qbo_writer.quickbooks.missing import (
@@ -58,7 +58,7 @@ class Lists(Finds, Reads, Protocol):
     async def query(self, realm: str, statement: str, token: AccessToken) -> list[dict[str, Any]]:
         """Run a query, all pages."""
 
-    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> Seen | None:
+    async def read(self, realm: str, entity: str, qbo_id: str, token: AccessToken) -> BooksEntity | None:
         """Read by Id; None if it is not there."""
 
 
@@ -203,7 +203,9 @@ class References:
         """Read again what the company is, because of a refusal; return whether that changed lately. Raises LookupFailed."""
         return await self.companies.changed(realm, token)
 
-    async def holder(self, realm: str, kind: LedgerKind, name: str, token: AccessToken) -> tuple[Seen | None, Unmapped | None]:
+    async def holder(
+        self, realm: str, kind: LedgerKind, name: str, token: AccessToken
+    ) -> tuple[BooksEntity | None, Unmapped | None]:
         """Return who has a name: the one that was meant, read by Id; or another, and why not that. Raises LookupFailed."""
         wanted = ENTITY[kind]
         found = await self._books.find_names(realm, name, token)
@@ -217,21 +219,21 @@ class References:
         one = reference_of(held)
         return held, taken(wanted, name, one) if named(held, name) else alike_only(wanted, name, [one])
 
-    def made(self, needed: NameNeeded, qbo_id: str, sync_token: str, name: str, marker: str) -> Seen | Unmapped:
+    def made(self, needed: NameNeeded, qbo_id: str, sync_token: str, name: str, marker: str) -> BooksEntity | Unmapped:
         """Return what the writer made under a name, as it is learned; or why it is not what is needed: it is only alike."""
         entity = ENTITY[needed.kind]
         if fold(name) != fold(needed.name) and alike(name) == alike(needed.name):
             return alike_only(entity, needed.name, [Reference(entity, qbo_id, name)])
         raw = {"Id": qbo_id, "DisplayName": needed.name}
-        return Seen(
+        return BooksEntity(
             entity, qbo_id, sync_token, None, marker, Decimal(0), Decimal(0), False, {"name": fold(name)}, raw, kind=needed.kind
         )
 
-    async def learn(self, connection: Connection, realm: str, entity: str, seen: Seen) -> None:
+    async def learn(self, connection: Connection, realm: str, entity: str, seen: BooksEntity) -> None:
         """Take a created or changed entry of any list into the cache, in the caller's transaction."""
-        if entity not in NAMES and entity not in LISTS:
+        if entity not in NAME_SPACE and entity not in LISTS:
             return
-        if entity in NAMES:
+        if entity in NAME_SPACE:
             self.names.take(realm, reference_of(seen))
         else:
             self.lists.learn(realm, seen)

@@ -9,7 +9,7 @@ from bookrelay.messages import BillLine, CustomField, Discount, InvoiceLine
 from bookrelay.money import to_cents
 
 from qbo_writer.comparing import taxed
-from qbo_writer.domain import LedgerKind, Wanted
+from qbo_writer.domain import DesiredDocument, LedgerKind
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks.values import cents, clean, number
 
@@ -39,9 +39,9 @@ class Draft:
         self.fields: dict[str, str] = {}
         self.cleared: dict[str, Any] = {}
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> DesiredDocument:
         """Return what was written."""
-        return Wanted(self.kind, self.entity, self.body, self.fields, self.cleared)
+        return DesiredDocument(self.kind, self.entity, self.body, self.fields, self.cleared)
 
     # ---------------------------------------------------------------------------------------------------------- header
 

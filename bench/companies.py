@@ -8,6 +8,7 @@ Postgres and broker share the machine with the writer. The last line is one JSON
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import shutil
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from faults.harness import Company, Lane, Stage, Writer, until
+from faults.harness import Company, Lane, Stage, TookTooLong, Writer, until
 from qbo_writer.quickbooks.oauth_client import OAuthClient, TokenPair
 from qbo_writer.quickbooks.tokens import TokenStore
 from qbo_writer.settings import WriterSettings
@@ -104,16 +105,22 @@ async def connected(lane: Lane, count: int) -> list[str]:
     return realms
 
 
-async def all_held(lane: Lane, writer: Writer, count: int, seconds: float) -> float:
-    """Wait until a writer holds the leases of all; return how long that took."""
-    began = time.monotonic()
+async def all_held(lane: Lane, writer: Writer, count: int, seconds: float) -> float | None:
+    """Wait until a writer holds the leases of all at the same time; return how long that took, None if it never came to that."""
+    began, most = time.monotonic(), 0
 
     async def held() -> bool:
+        nonlocal most
         assert writer.running, writer.log()[-2000:]
-        return bool(await lane.pool.fetchval(HELD_BY, str(writer.process.pid)) == count)
+        most = max(most, await lane.pool.fetchval(HELD_BY, str(writer.process.pid)))
+        return bool(most == count)
 
-    await until(held, f"the leases of {count} companies", seconds)
-    return time.monotonic() - began
+    try:
+        await until(held, f"the leases of {count} companies", seconds)
+    except TookTooLong:
+        tell(f"  within {seconds:.0f} s never more than {most} of {count} leases were held at the same time")
+        return None
+    return round(time.monotonic() - began, 2)
 
 
 async def idle(lane: Lane, writer: Writer, settle: float, seconds: float) -> dict[str, Any]:
@@ -148,8 +155,8 @@ async def many(one: Stage, options: argparse.Namespace) -> dict[str, Any]:
     realms = await connected(lane, options.companies)
     tell(f"{len(realms)} companies are connected")
     holder = await start_writer(lane, realms, "holder")
-    took = await all_held(lane, holder, len(realms), 300)
-    tell(f"all leases taken within {took:.1f} s of the start; settling for {options.settle:.0f} s")
+    took = await all_held(lane, holder, len(realms), 120)
+    tell(f"seconds until all leases were taken: {took}; settling for {options.settle:.0f} s")
     figures = await idle(lane, holder, options.settle, options.seconds)
     for name, value in figures.items():
         tell(f"  {name:<28}{value}")
@@ -158,9 +165,10 @@ async def many(one: Stage, options: argparse.Namespace) -> dict[str, Any]:
     async def looks_on() -> bool:
         return await standby.ready()
 
-    await until(looks_on, "the standby", 120)
+    with contextlib.suppress(TookTooLong):
+        await until(looks_on, "the standby", 60)
     holder.process.kill(signal.SIGKILL)
-    figures["takeover_seconds_all"] = round(await all_held(lane, standby, len(realms), 300), 2)
+    figures["takeover_seconds_all"] = await all_held(lane, standby, len(realms), 120)
     tell(f"  takeover of all             {figures['takeover_seconds_all']} s")
     await standby.stop()
     return figures
@@ -190,7 +198,7 @@ async def busy(one: Stage, count: int, minutes: float) -> dict[str, Any]:
         assert writer.running, writer.log()[-2000:]
         return all(n > 0 for n in (await made(lane, companies)).values())
 
-    await until(begun, "the first documents", 180)
+    await until(begun, "the first documents of each", 600)
     await asyncio.sleep(WARM_UP)
     first, times, began = await made(lane, companies), process.cpu_times(), time.monotonic()
     await asyncio.sleep(minutes * 60)

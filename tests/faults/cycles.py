@@ -437,10 +437,7 @@ async def _running(writer: Writer) -> Any:
                 async with asyncio.timeout(max(pause, 0.001)):
                     await stopping.wait()
 
-    tasks = [
-        asyncio.create_task(loop(step))
-        for step in (writer.leases.step, writer.turns.step, *(p.step for p in writer.posters.values()))
-    ]
+    tasks = [asyncio.create_task(loop(step)) for step in (writer.leases.step, *(p.step for p in writer.posters.values()))]
     try:
         yield
     finally:

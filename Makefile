@@ -68,6 +68,8 @@ bench-writer: .bootstrap/synced-dev ## The writer at Intuit's limits, beside sim
 	@PYTHONPATH=tests $(RUN) -m bench.writer $(ARGS)
 bench-outages: .bootstrap/synced-dev ## What a crash and a long absence cost: ARGS=crash or ARGS=feed
 	@PYTHONPATH=tests $(RUN) -m bench.outages $(ARGS)
+bench-companies: .bootstrap/synced-dev ## Many companies in one writer: 2,000 idle, their takeover, ten busy at once
+	@PYTHONPATH=tests $(RUN) -m bench.companies $(ARGS)
 bench-ledger: .bootstrap/synced-dev ## What the ledger costs for each document with 1,000 commands, and with 1,000,000
 	@PYTHONPATH=tests $(RUN) -m bench.ledger $(ARGS)
 model: $(SYNCED) ## The posting protocol as a model that checks itself, without the services

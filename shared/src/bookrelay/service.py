@@ -83,9 +83,12 @@ class Service:
         assert self._pool is not None
         return self._pool
 
-    def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True) -> None:
-        """Add a supervised loop. While one that is not `vital` fails, the service is ready and notes it."""
-        self._loops.add(Loop(name, step, stall_seconds, vital=vital))
+    def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True, label: str = "") -> None:
+        """Add a supervised loop. While one that is not `vital` fails, the service is ready and notes it.
+
+        `label` stands for it in metrics, where many share one.
+        """
+        self._loops.add(Loop(name, step, stall_seconds, vital=vital, label=label))
 
     def seconds_to_stop(self) -> float:
         """How long a cleanup may wait for what is under way: what is left of `shutdown_seconds`, and at least a second."""

@@ -37,7 +37,9 @@ async def halt(pool: Pool, realm: str, by: str, why: str) -> OperatorAct | None:
         if before is not None:
             return before
         act = OperatorAct(by, why, row["now"])
-        await connection.execute("UPDATE qbo_writer.realms SET operator_halt = $2 WHERE realm = $1", realm, act.kept())
+        await connection.execute(
+            "UPDATE qbo_writer.realms SET operator_halt = $2, told_at = now() WHERE realm = $1", realm, act.kept()
+        )
         await decisions.record(connection, realm, Person(by, why), "halt", {})
         data = RealmData(realm=realm, code=OPERATOR, reason=f"Halted by {by}: {why}", since=act.at)
         await outbox.add(connection, SCHEMA, topics.EVENTS, [RealmHalted.of(data, sender=SENDER, time=act.at)])
@@ -59,7 +61,7 @@ async def resume(pool: Pool, realm: str, by: str, why: str) -> Resumed:
         act = OperatorAct(by, why, row["now"])
         trial = row["halted_code"] is not None
         await connection.execute(
-            "UPDATE qbo_writer.realms SET operator_halt = NULL, trial = $2, updated_at = now() WHERE realm = $1",
+            "UPDATE qbo_writer.realms SET operator_halt = NULL, trial = $2, told_at = now() WHERE realm = $1",
             realm, act.kept() if trial else None,
         )  # fmt: skip
         await decisions.record(connection, realm, Person(by, why), "resume", {"trial": trial})

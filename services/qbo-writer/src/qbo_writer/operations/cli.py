@@ -124,7 +124,7 @@ async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: 
     async with transaction(pool) as connection:
         await connection.execute(
             "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
-            "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
+            "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, told_at = now()",
             arguments.realm, arguments.bounds == "unreliable",
         )  # fmt: skip
         person = decisions.Person(arguments.by, arguments.why)

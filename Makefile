@@ -68,6 +68,8 @@ bench-writer: .bootstrap/synced-dev ## Measure the writer at Intuit's limits, co
 	@PYTHONPATH=tests $(RUN) -m bench.writer $(ARGS)
 bench-outages: .bootstrap/synced-dev ## Measure recovery from a crash or a long outage: ARGS=crash or ARGS=feed
 	@PYTHONPATH=tests $(RUN) -m bench.outages $(ARGS)
+bench-companies: .bootstrap/synced-dev ## Measure many companies in one writer: 2,000 idle, their takeover, ten busy
+	@PYTHONPATH=tests $(RUN) -m bench.companies $(ARGS)
 bench-ledger: .bootstrap/synced-dev ## Measure the ledger's cost per document with 1,000 commands, and with 1,000,000
 	@PYTHONPATH=tests $(RUN) -m bench.ledger $(ARGS)
 model: $(SYNCED) ## Check the model of the posting protocol

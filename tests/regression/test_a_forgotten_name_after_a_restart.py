@@ -38,7 +38,7 @@ async def test_who_was_doubted_is_found_after_a_restart(
         d.writer = Writer(d.settings, d.pool)
         d.writer.references._policy = Policy(create_customers=create)
         poster = d.writer.posters[d.realm]
-        poster.feeder._next = poster.sweeper._next = poster._policy_next = math.inf
+        poster.feeder._next = poster.sweeper._next = poster.policy_check.next_at = math.inf
         async with running(d.writer):
             await d.tell(invoice(d.realm, "Q-2", customer=asked_for))
             assert (await d.until_ended())["Q-2", 1] == "posted"

@@ -74,7 +74,7 @@ async def test_what_waits_for_a_setting_goes_on_when_it_is_turned_on(sandbox: Qb
                 await operating.release(d.pool, row["document"])
         else:
             await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'waiting'")
-            d.writer.posters[d.realm]._pace_kept = 0.0
+            d.writer.posters[d.realm].pace.kept_at = 0.0
         d.writer.wake([d.realm])
 
         async def posted() -> bool:

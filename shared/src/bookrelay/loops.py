@@ -25,6 +25,7 @@ class Loop:
     failing: str | None = None
     vital: bool = True  # the service is not ready while it fails
     succeeded: bool = False  # at least one unit of work has
+    label: str = ""  # in metrics, in place of its name
 
 
 class Loops:
@@ -72,9 +73,9 @@ class Loops:
                 if wait > 0.2:
                     await self._servers.look_again()
                 loop.failing, wait, loop.succeeded = None, 0.2, True
-                metrics.LOOP_LAST_SUCCESS.labels(loop.name).set_to_current_time()
+                metrics.LOOP_LAST_SUCCESS.labels(loop.label or loop.name).set_to_current_time()
             except TRANSIENT as error:
-                metrics.LOOP_FAILURES.labels(loop.name).inc()
+                metrics.LOOP_FAILURES.labels(loop.label or loop.name).inc()
                 pause, wait = wait, min(wait * 2, 5.0)
                 loop.failing = None if await self._servers.explain(error) else brief(error)
                 if loop.failing:

@@ -1,8 +1,14 @@
-"""Every Prometheus metric, declared once. Labels have a closed set of values: never a key, an id or a person's name."""
+"""Every Prometheus metric, declared once. Labels have a closed set of values: never a key, an id or a person's name.
+
+A company (`realm`) is a label for METRICS_PER_COMPANY companies; all others are "other" together.
+"""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from bookrelay.company_metrics import Companies, CompanyCounter, CompanyGauge, Together
+
 REGISTRY = CollectorRegistry(auto_describe=True)
+COMPANIES = Companies()
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
@@ -17,6 +23,14 @@ def _gauge(name: str, text: str, *labels: str) -> Gauge:
 
 def _histogram(name: str, text: str, *labels: str) -> Histogram:
     return Histogram(name, text, labels, registry=REGISTRY, buckets=_SECONDS)
+
+
+def _company_counter(name: str, text: str, *labels: str) -> CompanyCounter:
+    return CompanyCounter(_counter(name, text, "realm", *labels), COMPANIES)
+
+
+def _company_gauge(together: Together, name: str, text: str, *labels: str) -> CompanyGauge:
+    return CompanyGauge(_gauge(name, text, "realm", *labels), COMPANIES, together)
 
 
 # Every service
@@ -53,41 +67,41 @@ SHEET_WRITE_BACKS = _counter("bookrelay_sheet_write_backs_total", "Rows written 
 
 # qbo-writer
 COMMANDS_RECORDED = _counter("bookrelay_commands_recorded_total", "Commands recorded in the ledger", "outcome")
-COMMANDS_ENDED = _counter("bookrelay_commands_ended_total", "Commands by final state", "realm", "kind", "end")
-COMMANDS_DUE = _gauge("bookrelay_commands_due", "Commands waiting to be posted", "realm")
-COMMANDS_OLDEST_DUE_AGE = _gauge("bookrelay_commands_oldest_due_age_seconds", "Age of the oldest due command", "realm")
+COMMANDS_ENDED = _company_counter("bookrelay_commands_ended_total", "Commands by final state", "kind", "end")
+COMMANDS_DUE = _company_gauge(sum, "bookrelay_commands_due", "Commands waiting to be posted")
+COMMANDS_OLDEST_DUE_AGE = _company_gauge(max, "bookrelay_commands_oldest_due_age_seconds", "Age of the oldest due command")
 COMMAND_SECONDS = _histogram("bookrelay_command_seconds", "From recording a command to its final state", "kind")
-ATTEMPTS_OPEN = _gauge("bookrelay_attempts_open", "Open attempts by state", "realm", "state")
-ATTEMPT_TRANSITIONS = _counter(
-    "bookrelay_attempt_transitions_total", "Transitions of attempts: rows of the posting protocol's table", "realm", "what"
+ATTEMPTS_OPEN = _company_gauge(sum, "bookrelay_attempts_open", "Open attempts by state", "state")
+ATTEMPT_TRANSITIONS = _company_counter(
+    "bookrelay_attempt_transitions_total", "Transitions of attempts: rows of the posting protocol's table", "what"
 )
-DOCUMENTS_HELD = _gauge("bookrelay_documents_held", "Documents on hold", "realm")
-QBO_REQUESTS = _counter("qbo_requests_total", "Requests sent to QuickBooks", "realm", "operation", "outcome")
+DOCUMENTS_HELD = _company_gauge(sum, "bookrelay_documents_held", "Documents on hold")
+QBO_REQUESTS = _company_counter("qbo_requests_total", "Requests sent to QuickBooks", "operation", "outcome")
 QBO_REQUEST_SECONDS = _histogram("qbo_request_seconds", "Duration of a request to QuickBooks", "operation")
-QBO_METERED_READS = _counter("qbo_metered_reads_total", "Reads that Intuit meters", "realm", "operation")
-QBO_THROTTLED = _counter("qbo_throttled_total", "Responses with status 429 or fault 3001", "realm")
-QBO_PACE = _gauge("qbo_pace_share", "Share of the allowed rate that the pacer currently uses", "realm")
-QBO_FEED_POSITION = _gauge(
-    "qbo_feed_position_timestamp_seconds", "Time up to which changes in QuickBooks have been read", "realm"
+QBO_METERED_READS = _company_counter("qbo_metered_reads_total", "Reads that Intuit meters", "operation")
+QBO_THROTTLED = _company_counter("qbo_throttled_total", "Responses with status 429 or fault 3001")
+QBO_PACE = _company_gauge(min, "qbo_pace_share", "Share of the allowed rate that the pacer currently uses")
+QBO_FEED_POSITION = _company_gauge(
+    min, "qbo_feed_position_timestamp_seconds", "Time up to which changes in QuickBooks have been read"
 )
-QBO_FEED_LAG = _gauge("qbo_feed_lag_seconds", "How far the change feed lags behind", "realm")
-QBO_FEED_PAGING = _gauge(
-    "qbo_feed_entities_paging", "Entities with more changes than the feed returns, read page by page instead", "realm"
+QBO_FEED_LAG = _company_gauge(max, "qbo_feed_lag_seconds", "How far the change feed lags behind")
+QBO_FEED_PAGING = _company_gauge(
+    sum, "qbo_feed_entities_paging", "Entities with more changes than the feed returns, read page by page instead"
 )
-QBO_FEED_GAPS = _counter(
-    "qbo_feed_gaps_total", "Times the feed may have missed deletions; the sweep finds those of our documents", "realm"
+QBO_FEED_GAPS = _company_counter(
+    "qbo_feed_gaps_total", "Times the feed may have missed deletions; the sweep finds those of our documents"
 )
-LEASE_HELD = _gauge("qbo_lease_held", "1 while this process holds the company's lease", "realm")
-LEASE_TOKEN = _gauge("qbo_lease_fencing_token", "The fencing token of the lease held", "realm")
-TOKEN_EXPIRES = _gauge("qbo_token_expires_timestamp_seconds", "When a token expires", "realm", "token")
-TOKEN_REFRESHES = _counter("qbo_token_refreshes_total", "Refreshes of the access token", "realm", "outcome")
-REALM_HALTED = _gauge("qbo_realm_halted", "1 while posting for the company is halted", "realm", "code")
+LEASE_HELD = _company_gauge(sum, "qbo_lease_held", "1 while this process holds the company's lease")
+LEASE_TOKEN = _company_gauge(max, "qbo_lease_fencing_token", "The fencing token of the lease held")
+TOKEN_EXPIRES = _company_gauge(min, "qbo_token_expires_timestamp_seconds", "When a token expires", "token")
+TOKEN_REFRESHES = _company_counter("qbo_token_refreshes_total", "Refreshes of the access token", "outcome")
+REALM_HALTED = _company_gauge(sum, "qbo_realm_halted", "1 while posting for the company is halted", "code")
 REALM_UNSERVED = _gauge("qbo_realm_unserved_commands", "Commands waiting for a company that no writer serves", "realm")
 POLICY_LOADED = _gauge("qbo_policy_loaded_timestamp_seconds", "When the current company policy was read")
 POLICY_WRONG = _gauge("qbo_policy_wrong", "1 while the policy on disk is invalid and the previous one stays in force")
 PROBLEMS = _gauge("qbo_problems", "Problems that need a person, by kind, as listed by `qbo-writer status`", "what")
-DISCREPANCIES = _gauge("qbo_discrepancies_open", "Open discrepancies between the books and the ledger", "realm", "kind")
-SWEPT = _gauge("qbo_swept_timestamp_seconds", "When books and ledger were last compared", "realm")
+DISCREPANCIES = _company_gauge(sum, "qbo_discrepancies_open", "Open discrepancies between the books and the ledger", "kind")
+SWEPT = _company_gauge(min, "qbo_swept_timestamp_seconds", "When books and ledger were last compared")
 
 # webhook-gateway
 WEBHOOK_DELIVERIES = _counter("bookrelay_webhook_deliveries_total", "Webhook deliveries by outcome", "outcome")

@@ -22,8 +22,10 @@ from bookrelay.topics import Topic
 log = telemetry.get_logger(__name__)
 
 RELAY_RECORDS = 1000
-PUBLISH_SECONDS = 30  # longer than the publisher's GIVE_UP_SECONDS, so that a slow acknowledgement is still marked
-GATHER_SECONDS = 0.01  # commits within this time are published together
+PUBLISH_SECONDS = 30  # longer than GIVE_UP_SECONDS of the publisher: what a slow broker takes is marked, not published again
+LOOK_SECONDS = 0.5  # for what another process committed; our own commits wake
+PRUNED_AT_ONCE = 1000
+GATHER_SECONDS = 0.01  # commits that come this close together are published together
 
 
 async def add(
@@ -61,22 +63,32 @@ class Relay:
         self._pruned = 0.0
 
     def wake(self) -> None:
-        """Tell the relay that something was committed; without this it polls every 200 ms."""
+        """Tell the relay that something was committed; without it, it looks twice a second."""
         self._wake.set()
 
     async def step(self) -> float:
         """Publish one batch. Return how many seconds to wait before the next: 0 if there may be more."""
+        woken = self._wake.is_set()
         self._wake.clear()
-        count = await self._publish_batch()
+        # Most looks find nothing: they cost one statement, and no transaction.
+        count = await self._publish_batch() if woken or await self._pending() else 0
         if count == RELAY_RECORDS:
             return 0
         if count == 0:
             await self._prune()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(LOOK_SECONDS):
                 await self._wake.wait()
                 await asyncio.sleep(GATHER_SECONDS)
         return 0
+
+    async def _pending(self) -> bool:
+        where = "published_at IS NULL AND parked_at IS NULL"
+        found: bool = await self._pool.fetchval(f"SELECT EXISTS (SELECT 1 FROM {self._schema}.outbox WHERE {where})")  # noqa: S608
+        if not found:
+            metrics.OUTBOX_PENDING.set(0)
+            metrics.OUTBOX_OLDEST_AGE.set(0)
+        return found
 
     async def _publish_batch(self) -> int:
         async with transaction(self._pool, idle_seconds=PUBLISH_SECONDS) as connection:
@@ -146,10 +158,15 @@ class Relay:
             return
         self._pruned = now
         await self._count_parked()
-        await self._pool.execute(
-            f"DELETE FROM {self._schema}.outbox WHERE published_at < now() - make_interval(hours => $1)",  # noqa: S608
-            self._keep_hours,
-        )
+        status = f"DELETE {PRUNED_AT_ONCE}"
+        while status == f"DELETE {PRUNED_AT_ONCE}":  # in slices: no long transaction, no pause in publishing
+            status = await self._pool.execute(
+                # Of the oldest that are published: it ends where these are young.
+                f"DELETE FROM {self._schema}.outbox WHERE id IN (SELECT id FROM (SELECT id, published_at "  # noqa: S608
+                f"FROM {self._schema}.outbox WHERE published_at IS NOT NULL ORDER BY id LIMIT $2) oldest "
+                "WHERE published_at < now() - make_interval(hours => $1))",
+                self._keep_hours, PRUNED_AT_ONCE,
+            )  # fmt: skip
 
 
 async def parked(pool: Pool, schema: str) -> list[dict[str, Any]]:

@@ -85,9 +85,12 @@ class Service:
         assert self._pool is not None
         return self._pool
 
-    def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True) -> None:
-        """Add a supervised loop. If a loop that is not `vital` fails, the service stays ready and shows a note."""
-        self._loops.add(Loop(name, step, stall_seconds, vital=vital))
+    def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True, label: str = "") -> None:
+        """Add a supervised loop. While one that is not `vital` fails, the service is ready and notes it.
+
+        `label` stands for it in metrics, where many share one.
+        """
+        self._loops.add(Loop(name, step, stall_seconds, vital=vital, label=label))
 
     def seconds_to_stop(self) -> float:
         """Return how long a cleanup may wait for work in progress: the rest of `shutdown_seconds`, at least a second."""

@@ -236,7 +236,7 @@ class HotPath:
         await self._step("housekeeping", self.ledger.realms.read(REALM))
         await self._step("housekeeping", self.ledger.sweeps.discrepancies(REALM))
         await self._step("housekeeping", self.ledger.attempts.mark_lost(REALM, 1))
-        await self._step("status", self.ledger.realms.gauges(REALM))
+        await self._step("status", self.ledger.realms.gauges([REALM]))
         await self._step("status", self.problems())
 
     async def problems(self) -> int:

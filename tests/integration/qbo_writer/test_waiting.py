@@ -81,7 +81,7 @@ async def test_waiting_is_told_once_and_is_bounded(database_url: str, sandbox: Q
             )
 
             async def looked() -> bool:
-                poster._pace_kept = 0  # it looks every few seconds
+                poster.pace.kept_at = 0  # it looks every few seconds
                 poster.wake()
                 return bool(
                     await d.pool.fetchval(
@@ -99,10 +99,10 @@ async def test_waiting_is_told_once_and_is_bounded(database_url: str, sandbox: Q
         assert row["waits"]
         await d.pool.execute("UPDATE qbo_writer.commands SET waiting_since = now() - interval '31 days'")
         await d.pool.execute("UPDATE qbo_writer.commands SET due_at = now() WHERE state = 'waiting'")
-        poster._pace_kept = 0
+        poster.pace.kept_at = 0
 
         async def rejected() -> bool:
-            poster._pace_kept = 0
+            poster.pace.kept_at = 0
             poster.wake()
             return (await d.states())["Q-1", 1] == "rejected"
 

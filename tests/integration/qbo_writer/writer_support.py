@@ -274,7 +274,7 @@ async def running(writer: Writer) -> AsyncIterator[None]:
                 async with asyncio.timeout(max(pause, 0.001)):
                     await stopping.wait()
 
-    tasks = [asyncio.create_task(loop(writer.leases.step))]
+    tasks = [asyncio.create_task(loop(step)) for step in (writer.leases.step, writer.turns.step)]
     tasks += [asyncio.create_task(loop(poster.step)) for poster in writer.posters.values()]
     try:
         yield
@@ -305,7 +305,7 @@ async def desk(
         writer = Writer(settings, pool)
         made = Desk(pool, sandbox, settings, company["realm_id"], writer)
         for poster in writer.posters.values():  # by themselves they begin after 5 s: whatever a slow machine is doing then
-            poster.feeder._next = poster.sweeper._next = poster._policy_next = math.inf
+            poster.feeder._next = poster.sweeper._next = poster.policy_check.next_at = math.inf
         if run:
             async with running(writer):
                 yield made

@@ -2,7 +2,7 @@
 
 import sys
 
-from bookrelay import outbox, service
+from bookrelay import metrics, outbox, service
 from bookrelay.service import Service
 
 from qbo_writer import consumers
@@ -27,7 +27,10 @@ def build_app(settings: WriterSettings) -> Service:
         app.add_cleanup(lambda: writer.close(app.seconds_to_stop()))
         app.add_loop("lease", writer.leases.step, stall_seconds=max(60.0, settings.lease_seconds * 6))
         for realm, poster in writer.posters.items():
-            app.add_loop(f"posting {realm}", poster.step, vital=False)
+            label = f"posting {metrics.COMPANIES.label(realm)}"
+            app.add_loop(f"posting {realm}", poster.step, vital=False, label=label)
+        app.add_loop("turns", writer.turns.step)
+        writer.turns.begin()
         app.add_loop("policy", writer.policy_file.step, vital=False)
         reporter = Reporter(app.pool, settings, writer.leases.holder, writer.policy_file, app.blocked, relay.wake)
         app.add_loop("reporting", reporter.step, vital=False)

@@ -180,6 +180,9 @@ class Pace(Protocol):
     def state(self, realm: str) -> dict[str, Any]:
         """Return the state to store."""
 
+    def used_at(self, realm: str) -> float:
+        """When a request left last, by the monotonic clock."""
+
 
 class Tokens(Protocol):
     """Access tokens of the companies."""

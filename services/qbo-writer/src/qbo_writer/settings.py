@@ -89,6 +89,11 @@ class WriterSettings(ServiceSettings):
     pace_landing_seconds: float = Field(default=0.05, ge=0, description="How long a finished request still counts as in flight.")
     batch_threshold: int = Field(default=30, ge=1, description="Backlog size from which batches are used.")
 
+    metrics_per_company: int = Field(
+        default=100,
+        ge=0,
+        description="How many companies, the first of QBO_REALM_IDS, have metrics of their own; the others share.",
+    )
     unserved_seconds: float = Field(
         default=60, gt=0, description="How long commands may wait for a company without a writer before that is published."
     )

@@ -16,6 +16,8 @@ _NOW: dict[str, Any] = {"server_default": text("now()")}
 _FALSE: dict[str, Any] = {"server_default": text("false")}
 _ZERO: dict[str, Any] = {"server_default": text("0")}
 _TIME = DateTime(timezone=True)
+# The customer that a command names, comparable with a vendor's key.
+CUSTOMER_FOLDED = "btrim(regexp_replace(lower((content -> 'customer') ->> 'name'), '\\s+', ' ', 'g'))"
 
 
 class Document(SQLModel, table=True):
@@ -81,6 +83,13 @@ class CommandRow(SQLModel, table=True):
         Index("ix_commands_awaits", "awaits", postgresql_where=text("awaits IS NOT NULL")),
         Index("ix_commands_document", "document_id", "version", "modified_at"),
         Index("ix_commands_state", "realm", "state"),
+        Index(
+            "ix_commands_customer",
+            "realm",
+            text(CUSTOMER_FOLDED),
+            postgresql_where=text("state = 'due' AND content ? 'customer'"),
+        ),
+        Index("ix_commands_waiting", "realm", "state", "due_at", postgresql_where=text("state IN ('waiting', 'received')")),
         {"schema": SCHEMA},
     )
 
@@ -119,7 +128,7 @@ class Batch(SQLModel, table=True):
     """A whole batch as journalled."""
 
     __tablename__ = "batches"
-    __table_args__ = ({"schema": SCHEMA},)
+    __table_args__ = (Index("ix_batches_realm", "realm", "id"), {"schema": SCHEMA})
 
     id: int | None = Field(default=None, sa_type=BigInteger, primary_key=True)
     realm: str = Field(sa_type=Text)
@@ -134,10 +143,16 @@ class Attempt(SQLModel, table=True):
     __tablename__ = "attempts"
     __table_args__ = (
         Index("uq_attempts_open", "document_id", unique=True, postgresql_where=text("state <> 'resolved'")),
-        Index("ix_attempts_open", "realm", "state", postgresql_where=text("state <> 'resolved'")),
+        Index("ix_attempts_open", "realm", "due_at", postgresql_where=text("state <> 'resolved'")),
         Index("ix_attempts_command", "command_id"),
         Index("ix_attempts_batch", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
-        Index("ix_attempts_resolved", "resolved_at", postgresql_where=text("state = 'resolved'")),
+        Index(  # the probe asks for the latest
+            "ix_attempts_updated",
+            "realm",
+            "resolved_at",
+            postgresql_where=text("state = 'resolved' AND operation = 'update' AND outcome = 'updated'"),
+        ),
+        Index("ix_attempts_resolved", "realm", "resolved_at", postgresql_where=text("state = 'resolved'")),
         CheckConstraint("state IN ('sending', 'unknown', 'resolved')", name="attempt_state"),
         {"schema": SCHEMA},
     )
@@ -198,7 +213,7 @@ class Realm(SQLModel, table=True):
     """A company: whether it is halted, what is proven, its pace, plan and preferences."""
 
     __tablename__ = "realms"
-    __table_args__ = ({"schema": SCHEMA},)
+    __table_args__ = (Index("ix_realms_told_at", "told_at"), {"schema": SCHEMA})
 
     realm: str = Field(sa_type=Text, primary_key=True)
     halted_code: str | None = Field(default=None, sa_type=Text)
@@ -233,8 +248,9 @@ class Realm(SQLModel, table=True):
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'::jsonb")}
     )
     log_anchor: str | None = Field(default=None, sa_type=Text)  # hash of the last pruned entry of the attempts log
-    recover_since: datetime | None = Field(default=None, sa_type=_TIME)  # the database was restored: nothing is sent until
-    # changes in QuickBooks since then are compared
+    recover_since: datetime | None = Field(default=None, sa_type=_TIME)  # the database was restored: nothing leaves until
+    # what QuickBooks has seen since then is compared
+    told_at: datetime | None = Field(default=None, sa_type=_TIME)  # when somebody changed this row for the lease's holder to see
     updated_at: datetime = Field(sa_type=_TIME, sa_column_kwargs=_NOW)
 
 

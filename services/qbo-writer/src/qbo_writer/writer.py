@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
+from bookrelay import metrics
 from bookrelay.db import Pool
 from bookrelay.kafka import Publisher
 
@@ -20,6 +21,7 @@ from qbo_writer.protocol.parts import Parts, Wakes
 from qbo_writer.protocol.posting import Poster
 from qbo_writer.protocol.settling import Links
 from qbo_writer.protocol.transitions import Waits
+from qbo_writer.protocol.turns import Turns
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient
 from qbo_writer.quickbooks.forms import QboForms
@@ -90,6 +92,7 @@ class Writer:
     """The parts of a writer over one pool; the service and `run-once` build the same."""
 
     def __init__(self, settings: WriterSettings, pool: Pool, relay: Wakes | None = None, *, lists: Lists | None = None) -> None:
+        metrics.COMPANIES.choose(settings.qbo_realm_ids[: settings.metrics_per_company])
         self.policy_file = PolicyFile(settings.company_policy_file, settings.qbo_realm_ids, settings.policy_check_seconds)
         policy = self.policy
         self.pacer = Pacer(settings)
@@ -109,7 +112,8 @@ class Writer:
             self.tokens, self.pacer, self.client, QboForms(), self.references, relay or NoRelay(),
         )  # fmt: skip
         self.posters = {realm: Poster(realm, self._parts_of(realm)) for realm in settings.qbo_realm_ids}
-        self.leases.on_change = lambda realm: self.wake([realm])
+        self.turns = Turns(self.posters, self.leases, self.ledger, self.parts.watched)
+        self.leases.on_change = self.turns.lease_changed
         self.pacer.keep = self._keep_pause
         self.policy_file.on_change = self._take_policy
 
@@ -122,11 +126,12 @@ class Writer:
         for realm, poster in self.posters.items():
             own = policy.for_realm(realm)
             poster.take_policy(own, rules_of(own, self.parts.settings))
-            poster.wake()
+            if not poster.rest.resting:
+                poster.wake()
 
     async def _keep_pause(self, realm: str) -> None:
         if poster := self.posters.get(realm):
-            await poster.keep_pause()
+            await poster.pace.pause()
 
     def _parts_of(self, realm: str) -> Parts:
         policy = self.policy.for_realm(realm)

@@ -18,7 +18,7 @@ from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Attempt, BatchRow, Sample, Sent
 from qbo_writer.ledger.rows import ASKED, KNOWN, asked_of, known_of
 
-PRUNED_AT_ONCE = 5000
+PRUNED_AT_ONCE = 1000
 
 
 class BatchChanged(Exception):  # noqa: N818
@@ -226,25 +226,26 @@ class Attempts:
         return await audit.prune(self._pool, realm, days)
 
     async def prune_attempts(self, realm: str, fencing_token: int, days: int) -> int:
-        """Delete old resolved attempts and batches. Commands stay: they make a replay of the whole topic harmless."""
+        """Forget ended attempts and batches that are older; commands stay: they make a replay of the whole topic harmless."""
+        old = "realm = $1 AND {} < now() - make_interval(days => $2)"
+        attempts = (
+            "DELETE FROM qbo_writer.attempts WHERE id IN (SELECT id FROM qbo_writer.attempts "  # noqa: S608
+            f"WHERE {old.format('resolved_at')} AND state = 'resolved' ORDER BY resolved_at LIMIT $3)"
+        )
+        batches = (
+            "DELETE FROM qbo_writer.batches WHERE id IN (SELECT id FROM qbo_writer.batches b "  # noqa: S608
+            f"WHERE {old.format('created_at')} AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.batch_id = b.id) "
+            "ORDER BY id LIMIT $3)"
+        )
         pruned = 0
-        while True:
-            async with fenced(self._pool, realm, fencing_token) as connection:
-                status: str = await connection.execute(
-                    "DELETE FROM qbo_writer.attempts WHERE id IN (SELECT id FROM qbo_writer.attempts WHERE realm = $1 "
-                    "AND state = 'resolved' AND resolved_at < now() - make_interval(days => $2) ORDER BY resolved_at LIMIT $3)",
-                    realm, days, PRUNED_AT_ONCE,
-                )  # fmt: skip
+        for statement in (attempts, batches):
+            count = PRUNED_AT_ONCE
+            while count == PRUNED_AT_ONCE:  # in slices: no transaction of ours has the lease's row for long
+                async with fenced(self._pool, realm, fencing_token) as connection:
+                    status: str = await connection.execute(statement, realm, days, PRUNED_AT_ONCE)
                 count = int(status.rpartition(" ")[2])
-                if count < PRUNED_AT_ONCE:
-                    await connection.execute(
-                        "DELETE FROM qbo_writer.batches b WHERE realm = $1 AND created_at < now() - make_interval(days => $2) "
-                        "AND NOT EXISTS (SELECT 1 FROM qbo_writer.attempts a WHERE a.batch_id = b.id)",
-                        realm, days,
-                    )  # fmt: skip
-            pruned += count
-            if count < PRUNED_AT_ONCE:
-                return pruned
+                pruned += count if statement is attempts else 0
+        return pruned
 
 
 def _sent(row: Any) -> Sent:

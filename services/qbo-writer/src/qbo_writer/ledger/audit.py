@@ -12,7 +12,7 @@ from typing import Any, Literal
 from bookrelay.db import Connection, Pool, transaction
 
 GENESIS = "0" * 64
-PRUNED_AT_ONCE = 20_000
+PRUNED_AT_ONCE = 2000
 
 
 def link(previous: str, entry: dict[str, Any]) -> str:
@@ -87,10 +87,11 @@ async def prune(pool: Pool, realm: str, days: int) -> int:
                 "INSERT INTO qbo_writer.realms (realm) VALUES ($1) ON CONFLICT (realm) DO UPDATE SET updated_at = now()", realm
             )
             last = await connection.fetchrow(
-                "SELECT id, hash FROM (SELECT id, hash FROM qbo_writer.attempt_log WHERE realm = $1 AND id < coalesce("
-                "(SELECT min(id) FROM qbo_writer.attempt_log WHERE realm = $1 AND at >= now() - make_interval(days => $2)), "
-                "(SELECT max(id) FROM qbo_writer.attempt_log WHERE realm = $1)) ORDER BY id LIMIT $3) old "
-                "ORDER BY id DESC LIMIT 1",
+                # Of the oldest entries those before the first that is to stay; the newest of all stays.
+                "SELECT id, hash FROM "
+                "(SELECT id, hash, bool_and(at < now() - make_interval(days => $2)) OVER (ORDER BY id) AS old FROM "
+                "(SELECT id, hash, at FROM qbo_writer.attempt_log WHERE realm = $1 ORDER BY id LIMIT $3) oldest) o "
+                "WHERE old AND id < (SELECT max(id) FROM qbo_writer.attempt_log WHERE realm = $1) ORDER BY id DESC LIMIT 1",
                 realm, days, PRUNED_AT_ONCE,
             )  # fmt: skip
             if last is None:

@@ -121,7 +121,10 @@ class Commands:
         return int(status.rpartition(" ")[2])
 
     async def release_for(self, realm: str, fencing_token: int, reason: str) -> int:
-        """Make due the documents that are held for this reason; return how many."""
+        """Let what is held for this reason be decided again; return how many documents that are."""
+        some = "SELECT EXISTS (SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state = 'held' AND reason = $2)"
+        if not await self._pool.fetchval(some, realm, reason):
+            return 0
         async with fenced(self._pool, realm, fencing_token) as connection:
             status: str = await connection.execute(
                 "UPDATE qbo_writer.commands c SET state = 'due', failures = 0, due_at = clock_timestamp() "

@@ -17,6 +17,7 @@ from qbo_writer.ledger.commits import requeue
 from qbo_writer.ledger.lease import fenced
 from qbo_writer.ledger.records import Command, DocumentState, Unpaying
 from qbo_writer.ledger.rows import KNOWN, NEWEST_FIRST, known_of
+from qbo_writer.tables import CUSTOMER_FOLDED
 
 TOGETHER_SECONDS = 2  # commands recorded this close together count as published together
 RIVAL_SECONDS = 600  # how long a vendor's name waits for invoices that may need a customer of this name
@@ -154,9 +155,8 @@ async def _rivals(connection: Connection, realm: str, vendors: Sequence[NameWish
     if not vendors:
         return set()
     rows = await connection.fetch(
-        "SELECT DISTINCT t.name FROM (SELECT btrim(regexp_replace(lower(content->'customer'->>'name'), '\\s+', ' ', 'g')) "
-        "AS name FROM qbo_writer.commands WHERE realm = $1 AND state = 'due' AND content ? 'customer') t "
-        "WHERE t.name = ANY($2::text[])",
+        f"SELECT k.name FROM unnest($2::text[]) AS k(name) WHERE EXISTS (SELECT 1 FROM qbo_writer.commands "  # noqa: S608
+        f"WHERE realm = $1 AND state = 'due' AND content ? 'customer' AND {CUSTOMER_FOLDED} = k.name)",
         realm, [key for wish in vendors for key in wish.keys],
     )  # fmt: skip
     return {row["name"] for row in rows}

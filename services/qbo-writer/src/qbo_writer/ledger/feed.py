@@ -11,9 +11,14 @@ from bookrelay.messages import AnyMessage
 from qbo_writer.domain import SCHEMA, BooksEntity, LedgerKind
 from qbo_writer.ledger.changes import FeedChange
 from qbo_writer.ledger.commits import Learns, update_documents
-from qbo_writer.ledger.lease import fenced
+from qbo_writer.ledger.lease import fenced, update_fenced
 from qbo_writer.ledger.records import DocumentState
 from qbo_writer.ledger.rows import KNOWN, known_of
+
+_REACHED = (
+    "UPDATE qbo_writer.realms SET feed_position = coalesce(${}, feed_position), feed_paging = ${}, feed_refusals = ${}, "
+    "feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1"
+)
 
 
 class Feed:
@@ -47,6 +52,10 @@ class Feed:
         Documents changed meanwhile, or with an open attempt, are skipped. Reads overlap: changes published within `forget` are
         not published again.
         """
+        if not changes and not listed and reached is not None:
+            # Of every company several times an hour: one round trip. What was told stays until something is shown again.
+            await update_fenced(self._pool, realm, fencing_token, _REACHED.format(3, 4, 5), *reached)
+            return
         async with fenced(self._pool, realm, fencing_token) as connection:
             rows = await connection.fetch(
                 "SELECT d.id FROM qbo_writer.documents d JOIN unnest($1::bigint[], $2::text[]) AS t(id, expected) ON d.id = t.id "
@@ -65,12 +74,8 @@ class Feed:
                 assert self._learner
                 await self._learner.learn(connection, realm, seen.entity, seen)
             if reached is not None:
-                await connection.execute(
-                    "UPDATE qbo_writer.realms SET feed_position = coalesce($2, feed_position), feed_paging = $3, "
-                    "feed_refusals = $4, feed_failures = 0, feed_failing_since = NULL, feed_error = NULL WHERE realm = $1",
-                    realm, *reached,
-                )  # fmt: skip
-                if reached[0] is not None and not reached[1]:  # read to the end: the next read starts with an overlap
+                await connection.execute(_REACHED.format(2, 3, 4), realm, *reached)
+                if reached[0] is not None and not reached[1]:  # read to its end: the next read begins an overlap before that
                     await connection.execute(
                         "DELETE FROM qbo_writer.feed_told WHERE realm = $1 AND told_at < least(now(), $2) - $3::interval",
                         realm, reached[0], forget,
@@ -88,7 +93,9 @@ class Feed:
     async def ask_feed(self, realms: Collection[str]) -> None:
         """Request that the lease holders read the feed of these companies soon. Unfenced: nothing depends on it."""
         await self._pool.execute(
-            "UPDATE qbo_writer.realms SET feed_asked_at = clock_timestamp() WHERE realm = ANY($1::text[])", sorted(realms)
+            "UPDATE qbo_writer.realms SET feed_asked_at = clock_timestamp(), told_at = clock_timestamp() "
+            "WHERE realm = ANY($1::text[])",
+            sorted(realms),
         )
 
 

@@ -38,7 +38,9 @@ async def halt(pool: Pool, realm: str, by: str, why: str) -> OperatorAct | None:
         if before is not None:
             return before
         act = OperatorAct(by, why, row["now"])
-        await connection.execute("UPDATE qbo_writer.realms SET operator_halt = $2 WHERE realm = $1", realm, act.kept())
+        await connection.execute(
+            "UPDATE qbo_writer.realms SET operator_halt = $2, told_at = now() WHERE realm = $1", realm, act.kept()
+        )
         await decisions.record(connection, realm, Person(by, why), "halt", {})
         data = RealmData(realm=realm, code=OPERATOR, reason=f"Halted by {by}: {why}", since=act.at)
         await outbox.add(connection, SCHEMA, topics.EVENTS, [RealmHalted.of(data, sender=SENDER, time=act.at)])
@@ -60,7 +62,7 @@ async def resume(pool: Pool, realm: str, by: str, why: str) -> Resumed:
         act = OperatorAct(by, why, row["now"])
         trial = row["halted_code"] is not None
         await connection.execute(
-            "UPDATE qbo_writer.realms SET operator_halt = NULL, trial = $2, updated_at = now() WHERE realm = $1",
+            "UPDATE qbo_writer.realms SET operator_halt = NULL, trial = $2, told_at = now() WHERE realm = $1",
             realm, act.kept() if trial else None,
         )  # fmt: skip
         await decisions.record(connection, realm, Person(by, why), "resume", {"trial": trial})
@@ -76,7 +78,7 @@ async def set_bounds(pool: Pool, realm: str, person: Person, bounds: Literal["un
     async with transaction(pool) as connection:
         await connection.execute(
             "INSERT INTO qbo_writer.realms (realm, bounds_unreliable) VALUES ($1, $2) "
-            "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, updated_at = now()",
+            "ON CONFLICT (realm) DO UPDATE SET bounds_unreliable = excluded.bounds_unreliable, told_at = now()",
             realm, bounds == "unreliable",
         )  # fmt: skip
         await decisions.record(connection, realm, person, "bounds", {"bounds": bounds})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, Self
 from uuid import UUID
@@ -177,6 +177,8 @@ class RealmRow:
     operator_halt: OperatorAct | None = None  # while set, nothing is read or sent
     trial: OperatorAct | None = None  # an operator requested a trial during the present halt
     feed_refusals: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
+    read_at: datetime = field(default_factory=lambda: datetime.now(UTC))  # by the database's clock
 
 
 @dataclass(frozen=True)

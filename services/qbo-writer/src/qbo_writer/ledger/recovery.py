@@ -62,7 +62,7 @@ async def halt(pool: Pool, realm: str, since: datetime, fencing_token: int | Non
         now = datetime.now(UTC)
         await connection.execute(
             "UPDATE qbo_writer.realms SET recover_since = least(recover_since, $2), halted_code = $3, halted_reason = $4, "
-            "halted_since = coalesce(halted_since, $5), updated_at = now() WHERE realm = $1",
+            "halted_since = coalesce(halted_since, $5), told_at = now() WHERE realm = $1",
             realm, since, HALTED.value, f"{REASON} {FIX}", now,
         )  # fmt: skip
         if before["recover_since"] is None:
@@ -76,7 +76,7 @@ async def resume(pool: Pool, realm: str, fencing_token: int) -> None:
         now = datetime.now(UTC)
         await connection.execute(
             "UPDATE qbo_writer.realms SET recover_since = NULL, halted_code = NULL, halted_reason = NULL, halted_since = NULL, "
-            "swept_at = least(swept_at, recover_since) - interval '1 day', updated_at = now() WHERE realm = $1",
+            "swept_at = least(swept_at, recover_since) - interval '1 day', told_at = now() WHERE realm = $1",
             realm,
         )
         reason = "QuickBooks has been compared with the restored database."

@@ -10,11 +10,15 @@ from datetime import datetime, timedelta
 from bookrelay import telemetry
 from bookrelay.db import Connection, Pool, transaction
 
-from qbo_writer.ledger.lease import fenced
+from qbo_writer.ledger.lease import LeaseLost, fenced
 
 log = telemetry.get_logger(__name__)
 
 CONNECTED, NEEDS_RECONNECT = "connected", "needs_reconnect"
+_COLUMNS = (
+    "realm, state, reason, access_token, access_expires_at, refresh_token, refresh_expires_at, hard_expires_at, refreshed_at, "
+    "now() AS now"
+)
 MANUAL = -1  # in place of a fencing token: the operator's command line, which holds no lease
 
 
@@ -63,8 +67,14 @@ class TokenRows:
 
     async def read_fenced(self, realm: str, fencing_token: int) -> TokenRow | None:
         """Return a company's tokens while the lease is held. Raises LeaseLost."""
-        async with self._fenced(realm, fencing_token) as connection:
-            return await _read(connection, realm)
+        row = await self._pool.fetchrow(
+            "WITH ours AS MATERIALIZED (SELECT realm FROM qbo_writer.leases WHERE realm = $1 AND fencing_token = $2 FOR SHARE) "  # noqa: S608
+            f"SELECT {_COLUMNS} FROM ours LEFT JOIN qbo_writer.tokens t USING (realm)",
+            realm, fencing_token,
+        )  # fmt: skip
+        if row is None:
+            raise LeaseLost(realm)
+        return TokenRow(**row) if row["state"] is not None else None
 
     async def connect(self, realm: str, fencing_token: int, pair: SealedPair) -> None:
         """Store a pair from a consent, whatever stood there. Raises LeaseLost."""
@@ -157,8 +167,7 @@ class TokenRows:
 
 async def _read(connection: Connection | Pool, realm: str) -> TokenRow | None:
     row = await connection.fetchrow(
-        "SELECT realm, state, reason, access_token, access_expires_at, refresh_token, refresh_expires_at, hard_expires_at, "
-        "refreshed_at, now() AS now FROM qbo_writer.tokens WHERE realm = $1",
+        f"SELECT {_COLUMNS} FROM qbo_writer.tokens WHERE realm = $1",  # noqa: S608
         realm,
     )
     return TokenRow(**row) if row is not None else None

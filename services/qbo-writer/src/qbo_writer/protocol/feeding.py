@@ -4,10 +4,12 @@ Documents with an open attempt are skipped; the requestid probe runs here, too. 
 back far enough, queries read the rest, a bounded number of pages per run. They show no deletions: the sweep finds those of ours.
 """
 
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bookrelay import messages as m
 from bookrelay import metrics, telemetry
@@ -93,6 +95,13 @@ class Feeder:
             metrics.QBO_FEED_LAG.labels(self.realm).set(max(0.0, (now - reached).total_seconds()))
             metrics.QBO_FEED_PAGING.labels(self.realm).set(len(paging.cursors) if paging else 0)
 
+    def go_on(self, row: RealmRow) -> None:
+        """After a takeover: read when it is time, counted from how far some writer has read."""
+        if row.feed_position and not row.feed_paging:
+            left = self.parts.settings.feed_seconds - (row.read_at - row.feed_position).total_seconds()
+            self._next = max(self._next, time.monotonic() + left)
+        self.look(row, row.read_at)
+
     def soon(self) -> None:
         """Bring the next read forward after a notification; several notifications lead to one read."""
         if not self._paging:
@@ -107,27 +116,31 @@ class Feeder:
         return max(0.0, self._next - time.monotonic())
 
     async def run(self, tenure: Tenure, token: AccessToken) -> None:
-        """Read the feed once, a bounded number of pages; after a failure the next run continues at the last committed page."""
-        self.busy, self._next = True, time.monotonic() + self.parts.settings.feed_seconds
+        """Read the feed once, a bounded number of pages; a failure is tried again later, from the last page that was kept."""
+        # Not to the second: companies that were taken over together spread over the time between two reads.
+        self.busy, self._next = True, time.monotonic() + self.parts.settings.feed_seconds * random.uniform(0.9, 1)  # noqa: S311
         try:
             try:
-                self._paging = await self._read(tenure, token)
+                row, self._paging = await self._read(tenure, token)
             except LookupFailed as error:
                 await self.parts.ledger.feed.failed(self.realm, tenure.fencing_token, str(error)[:ERROR_LENGTH])
                 raise
             if self._paging:
                 self._next = min(self._next, time.monotonic() + MORE_SECONDS)
-            await self._probe(tenure, token)
+            await self._probe(tenure, row.probe, token)
         except LookupFailed as error:
             log.info("feed.failed", realm=self.realm, error=str(error)[:200])
             self._next = min(self._next, time.monotonic() + 30)
         finally:
             self.busy = False
 
-    async def _read(self, tenure: Tenure, token: AccessToken) -> bool:
-        """Read the feed, then pages of what it cannot show, each committed at once. Return whether pages are left."""
-        row, now = await self.parts.ledger.realms.read(self.realm), await self.parts.ledger.commands.now()
-        self._began = now
+    async def _read(self, tenure: Tenure, token: AccessToken) -> tuple[RealmRow, bool]:
+        """Read what the feed shows, then pages of what it cannot; each is kept at once.
+
+        Return the company's row as it was, and whether pages are left.
+        """
+        row = await self.parts.ledger.realms.read(self.realm)
+        self._began = now = row.read_at
         paging, refused = Paging.of(row.feed_paging), feed_refusals.of(row.feed_refusals)
         if paging is None:
             since = (row.feed_position or now - FIRST_LOOK_BACK) - OVERLAP
@@ -139,7 +152,7 @@ class Feeder:
             await self._take(tenure, changes, (now, paging, refused), token)
         for _ in range(self.parts.settings.feed_reads_per_run):
             if paging is None:
-                return False
+                return row, False
             entity, (since, start) = paging.next()
             self._calm_until = time.monotonic() + CALM_SECONDS
             seen: Sequence[BooksEntity] = ()
@@ -152,7 +165,7 @@ class Feeder:
                 self._reader.refuse(refused, entity, since, now, await self.sender.serving.refused_alone(error, token))
             until, paging = paging.until, paging.after(entity, cursor)
             await self._take(tenure, seen, (until, paging, refused), token)
-        return paging is not None
+        return row, paging is not None
 
     async def _take(
         self,
@@ -164,6 +177,11 @@ class Feeder:
         """Evaluate and commit what was read, with the feed's new position."""
         position, paging, refused = reached
         ledger, now = self.parts.ledger, datetime.now(UTC)
+        kept = feed_refusals.plain(refused)
+        until = (None, paging.plain(), kept) if paging else (position, {}, kept)
+        if not changes:
+            await ledger.feed.keep(self.realm, tenure.fencing_token, [], [], until)
+            return
         ids = [(c.kind, c.qbo_id) for c in changes if c.kind]
         mine = await ledger.feed.known_by_qbo_id(self.realm, ids)
         await self._settle_creates(tenure, [c for c in changes if isinstance(c, BooksEntity)], token)
@@ -177,10 +195,7 @@ class Feeder:
             verdict = (settled.get(document.id) or judge(document, change)) if document else Judgement(None)
             judged.append(self.told(document, change, verdict, now))
         listed = [c for c in changes if isinstance(c, BooksEntity) and c.entity in self.parts.forms.lists]
-        kept = feed_refusals.plain(refused)
-        await ledger.feed.keep(
-            self.realm, tenure.fencing_token, judged, listed, (None, paging.plain(), kept) if paging else (position, {}, kept)
-        )
+        await ledger.feed.keep(self.realm, tenure.fencing_token, judged, listed, until)
         removed = [(c.entity, c.qbo_id) for c in changes if isinstance(c, Deleted) and c.entity in self.parts.forms.lists]
         others = any(c.marker is None for c in listed)  # not ours: nothing waits for entries that we created
         if others and await ledger.commands.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=True):
@@ -188,9 +203,8 @@ class Feeder:
         if removed:
             await self.parts.references.forget(self.realm, removed)
         diverged = sum(1 for j in judged if j.diverged)
-        if changes:
-            log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
-            self.parts.relay.wake()
+        log.info("feed.read", realm=self.realm, changes=len(changes), ours=len(mine), diverged=diverged)
+        self.parts.relay.wake()
 
     def told(
         self, document: DocumentState | None, change: BooksEntity | Deleted, verdict: Judgement, now: datetime
@@ -265,10 +279,9 @@ class Feeder:
 
     # ------------------------------------------------------------------------------------------------------------- probe
 
-    async def _probe(self, tenure: Tenure, token: AccessToken) -> None:
-        """Repeat a just-answered update under its requestid: that measures "proven"."""
+    async def _probe(self, tenure: Tenure, kept: Mapping[str, Any], token: AccessToken) -> None:
+        """Repeat an update that was just answered, under its requestid: proven is measured."""
         ledger, settings = self.parts.ledger, self.parts.settings
-        kept = await ledger.realms.probe(self.realm)
         single, batch = probe.Probe.of(kept.get("single")), probe.Probe.of(kept.get("batch"))
         for sample in await ledger.attempts.samples(self.realm):
             if sample.batch_requestid:
@@ -279,7 +292,7 @@ class Feeder:
             async with self.parts.pacer.slot(self.realm, priority=m.Priority.SWEEP):
                 single, batch = await probe.step(self.parts.books, self.parts.forms, single, batch, token, time.time(), settings)
         after = {"single": single.plain(), "batch": batch.plain()}
-        if after != kept:
+        if after != kept and (kept or single.sample or batch.sample or single.measured_at or batch.measured_at):
             await ledger.realms.keep_probe(self.realm, tenure.fencing_token, after, single.proven, batch.proven)
 
 

@@ -22,6 +22,7 @@ from qbo_writer.protocol.sending import Sender
 
 log = telemetry.get_logger(__name__)
 
+RECOVERY_TOLD_SECONDS = 60.0
 HALT_RETRY_SECONDS = 5.0
 HALT_RETRY_MOST = 300.0
 HALT_RETRY_GROWTH = 4  # 5, 20, 80, 300 s: a halt of ten minutes costs at most 15 calls, including those in flight
@@ -36,8 +37,9 @@ class Halts:
         self.row_read = 0.0
         self.clock: Callable[[], float] = time.monotonic  # the clock for pauses
         self._halt_wait, self._halt_try_at, self._resumed_at = HALT_RETRY_SECONDS, 0.0, -math.inf
-        self._answered_at_trial: int | None = None  # the number of answers when the latest trial began
-        self._halt_shown: str | None = None  # the code shown by the metric
+        self._answered_at_trial: int | None = None  # how many answers there were when the latest trial began
+        self._recovery_told = -RECOVERY_TOLD_SECONDS
+        self._halt_shown: str | None = None  # the code that stands in the metric
 
     @property
     def halted(self) -> bool:
@@ -70,6 +72,13 @@ class Halts:
             log.info("realm.trial_requested", realm=self.realm, by=trial.by, why=trial.why)
             self._halt_wait, self._halt_try_at = HALT_RETRY_SECONDS, 0.0
             self.parts.tokens.ask_again(self.realm)
+
+    def tell_recovery(self, row: RealmRow) -> None:
+        """The database was restored, and nobody has compared it with QuickBooks yet: whatever leaves now may be there already."""
+        if time.monotonic() - self._recovery_told >= RECOVERY_TOLD_SECONDS:
+            self._recovery_told = time.monotonic()
+            fix = "Stop the writers, run `qbo-writer recover`; see the runbook."
+            log.error("realm.waits_for_recovery", realm=self.realm, since=str(row.recover_since), code=row.halted_code, fix=fix)
 
     def show(self, code: str | None) -> None:
         """Set the metric: one series while the company is halted, none while it is served."""
@@ -125,6 +134,11 @@ class Halts:
         self._halt_try_at = self.clock() + self._halt_wait
         self._answered_at_trial, self.sender.health.closed = self.sender.health.answered, False
         return None
+
+    @property
+    def trial_due(self) -> bool:
+        """Whether it is time for the next trial."""
+        return not self.sender.flying() and self.clock() >= self._halt_try_at
 
     @property
     def served(self) -> bool:

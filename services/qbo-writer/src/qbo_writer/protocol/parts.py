@@ -41,6 +41,21 @@ class Wakes(Protocol):
 
 
 @dataclass
+class Watched:
+    """Whether somebody looks for all companies at once and wakes those that have something to do (`turns`).
+
+    While nobody does, each company looks by itself.
+    """
+
+    until: float = 0.0  # by the monotonic clock
+
+    @property
+    def alive(self) -> bool:
+        """Whether a company may rely on being woken."""
+        return time.monotonic() < self.until
+
+
+@dataclass
 class Parts:
     """What a company's loops share."""
 
@@ -57,6 +72,7 @@ class Parts:
     forms: Forms
     references: References
     relay: Wakes
+    watched: Watched = field(default_factory=Watched)
 
 
 @dataclass

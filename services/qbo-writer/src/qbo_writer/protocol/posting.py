@@ -1,12 +1,9 @@
 """The posting loop of one company: takes over, works in rounds, halts and tries again."""
 
-import asyncio
 import contextlib
-import math
 import time
 
 from bookrelay import telemetry
-from bookrelay.db import TRANSIENT_POSTGRES
 from bookrelay.errors import HaltError
 
 from qbo_writer.domain import (
@@ -14,8 +11,7 @@ from qbo_writer.domain import (
     LookupFailed,
 )
 from qbo_writer.ledger.lease import LeaseLost
-from qbo_writer.ledger.records import RealmRow
-from qbo_writer.policy import TAX_NOT_SAID, Policy, lacking, not_said
+from qbo_writer.policy import Policy
 from qbo_writer.protocol.claiming import Claimer
 from qbo_writer.protocol.deciding import Rules
 from qbo_writer.protocol.feeding import Feeder
@@ -23,19 +19,18 @@ from qbo_writer.protocol.finding import Finder
 from qbo_writer.protocol.halts import Halts
 from qbo_writer.protocol.parts import Parts, Tenure
 from qbo_writer.protocol.planning import Planner
+from qbo_writer.protocol.policy_checking import FIRST_SECONDS, PolicyCheck
 from qbo_writer.protocol.preparing import Preparer
 from qbo_writer.protocol.resolving import Resolver
+from qbo_writer.protocol.resting import REST_SECONDS, PaceKeeper, Rest
 from qbo_writer.protocol.sending import Sender
 from qbo_writer.protocol.sweeping import Sweeper
 
 log = telemetry.get_logger(__name__)
 
-IDLE_SECONDS = 0.5  # commands recorded by another writer's consumer are found within this time
-IDLE_LIMITED_SECONDS = 3.0  # run-once waits for what becomes due this soon: a vendor's name that yields to a customer's
-POLICY_SECONDS = 5.0  # after the start: the first documents have read the company's facts by then
-POLICY_AGAIN_SECONDS = 60.0
+IDLE_SECONDS = 0.5  # commands that another writer's consumer recorded are found this late at most
+IDLE_LIMITED_SECONDS = 3.0  # run-once waits for what becomes due so soon: a vendor's name that lets a customer's come first
 RECOVERY_LOOK_SECONDS = 2.0
-RECOVERY_TOLD_SECONDS = 60.0
 PROVE_AGAIN_SECONDS = 60.0
 ROW_SECONDS = 1.0  # how often the company's row is read: an operator's halt is noticed within this time
 
@@ -45,8 +40,10 @@ class Poster:
 
     def __init__(self, realm: str, parts: Parts) -> None:
         self.realm, self.parts = realm, parts
-        self._wake = asyncio.Event()
+        self.rest = Rest()
+        self.pace = PaceKeeper(realm, parts)
         self.sender = Sender(realm, parts, self.wake)
+        self.sender.nudge = self.rest.nudge
         self.resolver = Resolver(realm, parts, self.sender)
         self.finder = Finder(realm, parts, self.sender)
         self.feeder = Feeder(realm, parts, self.sender, self.finder)
@@ -56,38 +53,56 @@ class Poster:
         self.preparer = Preparer(realm, parts, self.sender, self.feeder, self.planner, self.halts)
         self.claimer = Claimer(realm, parts, self.sender, self.preparer)
         self.tenure: Tenure | None = None
-        self._pace_kept = 0.0
+        self.policy_check = PolicyCheck(realm, parts, self.wake)
         self.rounds = 0
         self._looked_idle = False
         self._prove_at = 0.0
-        self._policy_next = time.monotonic() + POLICY_SECONDS  # when to check the policy against the company's facts
-        self._recovery_told = -RECOVERY_TOLD_SECONDS
-        self._offered: tuple[Policy, Rules] | None = None  # a reloaded policy
-        self._all_waiting = False  # decide all waiting documents again at once
+        self._offered: tuple[Policy, Rules] | None = None  # a policy that was read again
+        self._all_waiting = False  # what waits for something in QuickBooks or in the policy is decided again at once
 
     def take_policy(self, policy: Policy, rules: Rules) -> None:
         """Use these from the next round on; documents being prepared still use the old ones."""
         self._offered = policy, rules
 
     def wake(self) -> None:
-        """Run now: something changed."""
-        self._wake.set()
+        """Something changed: look now."""
+        self.rest.wake()
+
+    def told(self) -> None:
+        """Somebody changed the company's row: read it, and look."""
+        self.halts.row_read = 0.0
+        self.wake()
+
+    def due(self) -> bool:
+        """Whether the clock, a lease or a policy has brought something while it rests."""
+        fencing_token = self.parts.leases.holding(self.realm)
+        if fencing_token is None:
+            return False
+        if self.tenure is None or self.tenure.fencing_token != fencing_token or self._offered:
+            return True
+        if self.halts.stopped or self.halts.halted:
+            return not self.halts.stopped and self.halts.trial_due
+        return self.feeder.due() or self.sweeper.due() or self.policy_check.due()
 
     async def step(self) -> float:
-        """Do what is due, then wait until something changes."""
-        self._wake.clear()
+        """Do what can be done now, then wait until something changes."""
+        if self.rest.resting and self.parts.watched.alive and not self.rest.woken:
+            await self.rest.wait(REST_SECONDS)
+            return 0
+        self.rest.begin()
         self.rounds += 1
         if self._offered:
-            (self.parts.policy, self.parts.rules), self._offered, self._policy_next = self._offered, None, 0.0
+            (self.parts.policy, self.parts.rules), self._offered, self.policy_check.next_at = self._offered, None, 0.0
+            self.rest.look = True
             self.parts.references.use(self.realm, self.parts.policy)
             self.planner.numbering.policy = self.parts.policy
-            self._all_waiting, self._pace_kept = True, 0.0  # perhaps for a mapping
+            self._all_waiting, self.pace.kept_at = True, 0.0  # for a mapping, perhaps
         fencing_token = self.parts.leases.holding(self.realm)
         if fencing_token is None:
             self.tenure = None
             self.halts.show(None)  # the new lease holder reports it
             await self.parts.tokens.rescue(self.realm)
-            await self._wait(IDLE_SECONDS)
+            await self._rest_or_wait(IDLE_SECONDS)
             return 0
         try:
             await self._work(fencing_token)
@@ -102,20 +117,24 @@ class Poster:
             await self.halts.read_row()
             if (
                 self.halts.row and self.halts.row.recover_since
-            ):  # set before this lease was taken: only a recovery sets it, under its own lease
-                await self._wait_for_recovery(self.halts.row)
+            ):  # set before this lease was taken: only a recovery sets it, under its own
+                self.halts.tell_recovery(self.halts.row)
+                await self.rest.wait(RECOVERY_LOOK_SECONDS)
                 return
-            await self._take_over(fencing_token)
+            await self._take_over(fencing_token, unfinished=self.rest.look or not self.parts.watched.alive)
         tenure = self.tenure
         assert tenure is not None
-        if time.monotonic() - self.halts.row_read >= ROW_SECONDS:
+        # While it does not look, somebody looks for it, whether its row was told something.
+        look = self.rest.look or self.claimer.limit is not None or not self.parts.watched.alive
+        if look and time.monotonic() - self.halts.row_read >= ROW_SECONDS:
             await self.halts.read_row()
         if self.sender.health.halted:
             error, self.sender.health.halted = self.sender.health.halted, None
             raise error
         if self.halts.stopped:
+            self.rest.look = False
             await self._keep_pace(tenure)
-            await self._wait(IDLE_SECONDS)
+            await self._rest_or_wait(IDLE_SECONDS)
             return
         if self.halts.row and self.halts.row.halted_code:
             await self._halted(tenure)
@@ -124,15 +143,16 @@ class Poster:
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)
         if not tenure.feed_read:
             self._read_feed(tenure, token)
-        if not trial and self.claimer.limit is None and time.monotonic() >= self._policy_next:
-            self._policy_next = time.monotonic() + POLICY_AGAIN_SECONDS
-            self.sender.spawn(tenure, (), self._check_policy(tenure, token))
+        if not trial and self.claimer.limit is None and self.policy_check.due():
+            self.policy_check.later()
+            self.sender.spawn(tenure, (), self.policy_check.run(tenure, token), aside=True)
         if not trial and self.feeder.due() and self.claimer.limit is None:
-            self.sender.spawn(tenure, (), self.feeder.run(tenure, token))
+            self.sender.spawn(tenure, (), self.feeder.run(tenure, token), aside=True)
         if not trial and self.sweeper.due() and self.claimer.limit is None:
-            self.sender.spawn(tenure, (), self.sweeper.run(tenure, token))
+            self.sender.spawn(tenure, (), self.sweeper.run(tenure, token), aside=True)
         quiet = not tenure.in_flight
-        done = await self._round(tenure, token, one_only=trial)
+        self.rest.look = False  # what wakes from here on is looked for in the next round
+        done = await self._round(tenure, token, one_only=trial) if look else 0
         soon = (
             self.claimer.limit is not None
             and not done
@@ -143,56 +163,51 @@ class Poster:
         if unused and time.monotonic() >= self._prove_at:  # nothing is due that would prove the new token
             self._prove_at = time.monotonic() + PROVE_AGAIN_SECONDS
             self.sender.spawn(tenure, (), self._prove(token))
-        await self._keep_pace(tenure)
+        self.rest.look |= done > 0 or bool(tenure.in_flight or self.sender.halves)
+        if look:
+            await self._keep_pace(tenure)
         if not done and tenure.in_flight:
-            await self._wait(IDLE_SECONDS)  # woken when requests in flight end
+            await self.rest.wait(IDLE_SECONDS)  # the end of what is under way wakes
         elif not done:
-            due_in = await self.parts.ledger.commands.next_due_in(self.realm, unpays=self.parts.rules.unpays)
-            await self._wait(min(IDLE_SECONDS, due_in))
+            commands, unpays = self.parts.ledger.commands, self.parts.rules.unpays
+            due_in = await commands.next_due_in(self.realm, unpays=unpays) if look else IDLE_SECONDS
+            if trial or due_in < IDLE_SECONDS:
+                self.rest.look = True
+                await self.rest.wait(min(IDLE_SECONDS, due_in))
+            else:
+                await self._rest_or_wait(IDLE_SECONDS)
+
+    async def _rest_or_wait(self, seconds: float) -> None:
+        """There is nothing to do now: rest, if somebody wakes us and nothing is under way; else look again after some seconds."""
+        if (
+            self.rest.look
+            or self._offered
+            or self.sender.flying()
+            or self.claimer.limit is not None
+            or not self.parts.watched.alive
+        ):
+            await self.rest.wait(seconds)
+            return
+        if self.tenure is not None and self.pace.unkept():
+            await self.pace.keep(self.tenure.fencing_token)
+        self.rest.resting = not self.rest.look
 
     async def _prove(self, token: AccessToken) -> None:
         with contextlib.suppress(LookupFailed):
             await self.parts.books.harmless(self.realm, token)
 
-    async def _check_policy(self, tenure: Tenure, token: AccessToken) -> None:
-        """At start, report policy settings that a company outside the US lacks; release documents held for them."""
-        try:
-            facts = await self.parts.references.company(self.realm, token)
-        except LookupFailed as error:
-            log.info("references.failed", realm=self.realm, error=repr(error))
-            return
-        self._policy_next = math.inf
-        if facts.names_taxes and (lacks := lacking(self.parts.policy)):
-            wanted = not_said(self.parts.policy)
-            log.error("policy.tax_missing", realm=self.realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
-        if facts.names_taxes and not self.parts.policy.amounts:
-            return
-        # Lines may have their own codes: those still without one are held again, without a call.
-        if released := await self.parts.ledger.commands.release_for(self.realm, tenure.fencing_token, TAX_NOT_SAID):
-            log.info("policy.tax_set", realm=self.realm, released=released)
-            self.wake()
+    async def _take_over(self, fencing_token: int, *, unfinished: bool) -> None:
+        """After taking the lease, in the protocol's order. Step 1 was taking it.
 
-    async def _wait_for_recovery(self, row: RealmRow) -> None:
-        """The database was restored and not yet compared with QuickBooks: anything sent now may be a duplicate."""
-        if time.monotonic() - self._recovery_told >= RECOVERY_TOLD_SECONDS:
-            self._recovery_told = time.monotonic()
-            fix = "Stop the writers and run `qbo-writer recover`; see docs/runbook.md."
-            log.error("realm.waits_for_recovery", realm=self.realm, since=str(row.recover_since), code=row.halted_code, fix=fix)
-        await self._wait(RECOVERY_LOOK_SECONDS)
-
-    async def _wait(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.01, seconds)):
-                await self._wake.wait()
-
-    async def _take_over(self, fencing_token: int) -> None:
-        """Take over after taking the lease (step 1), in the protocol's order."""
-        tenure, self._policy_next = Tenure(fencing_token), time.monotonic() + POLICY_SECONDS
-        self.sender.health.halted, self.sender.health.closed = None, False  # from an earlier tenure
+        Where `turns` has looked since, and found nothing that is not at its end, there is nothing to take over.
+        """
+        tenure, self.policy_check.next_at = Tenure(fencing_token), time.monotonic() + FIRST_SECONDS * unfinished
+        self.sender.health.halted, self.sender.health.closed = None, False  # of an earlier tenure
         self.sender.halves.clear()
         self.sender.halving.clear()
-        await self.halts.read_row()
         assert self.halts.row is not None
+        self.feeder.go_on(self.halts.row)
+        self.sweeper.go_on(self.halts.row)
         self.parts.pacer.load(self.realm, self.halts.row.pace)
         token = None
         try:
@@ -200,12 +215,14 @@ class Poster:
                 token = await self.parts.tokens.current(self.realm, fencing_token)
         except HaltError as error:
             self.sender.health.halted = error
-        lost = await self.parts.ledger.attempts.mark_lost(self.realm, fencing_token)
-        # This process may have another policy than the previous holder.
-        await self.parts.ledger.commands.take_up_waiting(self.realm, fencing_token, all_of_them=True)
-        self.tenure = tenure
-        log.info("lease.takeover_done", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
-        if token is not None:
+        lost = 0
+        if unfinished:
+            lost = await self.parts.ledger.attempts.mark_lost(self.realm, fencing_token)
+            # Whoever starts may have another policy than who waited.
+            await self.parts.ledger.commands.take_up_waiting(self.realm, fencing_token, all_of_them=True)
+        self.tenure, tenure.feed_read = tenure, not unfinished
+        log.info("lease.prepared", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
+        if token is not None and unfinished:
             self._read_feed(tenure, token)
 
     def _read_feed(self, tenure: Tenure, token: AccessToken) -> None:
@@ -233,7 +250,8 @@ class Poster:
             await self.halts.resume(tenure)
             return
         if (pause := self.halts.trial_in()) is not None:
-            await self._wait(min(1.0, max(0.05, pause)))
+            self.rest.look = False
+            await self._rest_or_wait(min(1.0, max(0.05, pause)))
             return
         token = await self.parts.tokens.current(self.realm, tenure.fencing_token)  # raises HaltError while not connected
         self.claimer.backlog = False
@@ -245,29 +263,15 @@ class Poster:
                 self.sender.health.answered += 1
 
     async def _keep_pace(self, tenure: Tenure) -> None:
-        """Store the pace every few seconds, so that a restart does not burst."""
-        if time.monotonic() - self._pace_kept < 5:
+        """Every few seconds, so that a restart does not burst."""
+        if not self.pace.due():
             return
-        self._pace_kept = time.monotonic()
-        await self.parts.ledger.realms.keep_pace(self.realm, tenure.fencing_token, self.parts.pacer.state(self.realm))
+        await self.pace.keep(tenure.fencing_token)
         if await self.parts.ledger.commands.take_up_waiting(self.realm, tenure.fencing_token, all_of_them=self._all_waiting):
             self.wake()
         self._all_waiting = False
-        await self.parts.ledger.realms.gauges(self.realm)
+        await self.parts.ledger.realms.gauges([self.realm])
         await self.halts.read_row()
-
-    async def keep_pause(self) -> None:
-        """Store the pause of a 429 before its answer is processed, so that a successor finds it."""
-        fencing_token = self.parts.leases.holding(self.realm)
-        if fencing_token is None:
-            return
-        try:
-            await self.parts.ledger.realms.keep_pace(self.realm, fencing_token, self.parts.pacer.state(self.realm))
-        except LeaseLost:
-            self.parts.leases.lost(self.realm)
-        except TRANSIENT_POSTGRES as error:
-            self._pace_kept = 0.0  # the loop stores it once Postgres is back
-            log.warning("pace.not_stored", realm=self.realm, error=type(error).__name__)
 
     def idle(self) -> bool:
         """Whether nothing is running and, at the last check, nothing could be started."""

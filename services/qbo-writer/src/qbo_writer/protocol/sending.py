@@ -41,6 +41,7 @@ class Sender:
 
     def __init__(self, realm: str, parts: Parts, wake: Any) -> None:
         self.realm, self.parts, self._wake = realm, parts, wake
+        self.nudge: Any = wake  # told that work ended of which no document came
         self.health = Health()
         self.looker = Looker(realm, parts)
         self.answerer = Answerer(realm, parts, self.looker)
@@ -56,8 +57,14 @@ class Sender:
         """Return the lanes in use: calls that wait for a slot or for an answer."""
         return len(self._tasks)
 
-    def spawn(self, tenure: Tenure, attempts: Sequence[Attempt], work: Coroutine[Any, Any, None], *, batch: bool = False) -> None:
-        """Run the work for these attempts; while it runs, nothing else works on them."""
+    def spawn(
+        self, tenure: Tenure, attempts: Sequence[Attempt], work: Coroutine[Any, Any, None], *, batch: bool = False,
+        aside: bool = False,
+    ) -> None:  # fmt: skip
+        """Run the work for these attempts; while it runs nobody else takes them up.
+
+        `aside`: work beside posting, whose end makes nobody look for documents.
+        """
         task = asyncio.create_task(self._guard(work))
         self._tasks.add(task)
         self.batches += batch
@@ -69,7 +76,9 @@ class Sender:
             self.batches -= batch
             for attempt in attempts:
                 tenure.in_flight.pop(attempt.id, None)
-            if self._waking is None:
+            if aside:
+                self.nudge()
+            elif self._waking is None:
                 self._waking = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wake_now)
 
         task.add_done_callback(finished)

@@ -15,7 +15,7 @@ from bookrelay.errors import HaltError
 
 from qbo_writer.domain import AccessToken, BooksEntity, Deleted, LedgerKind, LookupFailed
 from qbo_writer.ledger.discrepancies import told
-from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, DocumentState, MarkedDocument
+from qbo_writer.ledger.records import NOT_AS_ASKED, Discrepancy, DocumentState, MarkedDocument, RealmRow
 from qbo_writer.protocol import asking, feed_refusals
 from qbo_writer.protocol.feed_refusals import Refusal
 from qbo_writer.protocol.feeding import Feeder, judge
@@ -44,6 +44,12 @@ class Sweeper:
         self._busy = False
         self._kinds = {parts.forms.entity_of(kind): kind for kind in LedgerKind}
 
+    def go_on(self, row: RealmRow) -> None:
+        """After a takeover: sweep when it is time, counted from the last sweep of whichever writer."""
+        if row.swept_at:
+            left = self.parts.settings.sweep_seconds - (row.read_at - row.swept_at).total_seconds()
+            self._next = max(self._next, time.monotonic() + left)
+
     def soon(self) -> None:
         """Check in the next round whether a sweep is due."""
         self._next = time.monotonic()
@@ -56,7 +62,8 @@ class Sweeper:
         """Sweep, if the last one (by any writer) is old enough."""
         self._busy, self._next = True, time.monotonic() + AGAIN_SECONDS
         try:
-            row, now = await self.parts.ledger.realms.read(self.realm), await self.parts.ledger.commands.now()
+            row = await self.parts.ledger.realms.read(self.realm)
+            now = row.read_at
             if row.swept_at is None:
                 await self.parts.ledger.sweeps.begin(self.realm, tenure.fencing_token)
             wait = self.parts.settings.sweep_seconds - (now - (row.swept_at or now)).total_seconds()
@@ -118,7 +125,7 @@ class Sweeper:
         for one in fresh:
             log.error("sweep.discrepancy", realm=self.realm, what=one.what, entity=one.entity, qbo_id=one.qbo_id, code="QB007")
         log.info("sweep.done", realm=self.realm, found=len(found), new=len(fresh), mended=len(mended))
-        await self.parts.ledger.realms.gauges(self.realm)
+        await self.parts.ledger.realms.gauges([self.realm])
         self.parts.relay.wake()
         return fresh
 

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from qbo_writer.domain import AccessToken, BooksEntity, Reference
 from qbo_writer.ledger.references import ReferenceRows
@@ -13,6 +14,7 @@ from qbo_writer.quickbooks.entries import NAME_SPACE, active, best, details, ful
 from qbo_writer.quickbooks.name_lists import BELIEVED_SECONDS, NameLists, Pages
 
 _ABSENT_SECONDS = BELIEVED_SECONDS  # how long "no entry has this name" is trusted after a single look-up
+REMEMBERED = 20_000  # entries, of all companies: what is forgotten is found in the table, by its index
 _LATELY_SECONDS = 300.0  # how long a query may lag behind an answer
 
 
@@ -28,8 +30,8 @@ class Finds(Pages, Protocol):
 class NameCache:
     """The names of every company. Raises LookupFailed if they cannot be read, Missing if a name is ambiguous."""
 
-    def __init__(self, rows: ReferenceRows, books: Finds, max_age_seconds: float) -> None:
-        self._rows, self._books, self._max_age = rows, books, max_age_seconds
+    def __init__(self, rows: ReferenceRows, books: Finds, max_age_seconds: float, remembered: int = REMEMBERED) -> None:
+        self._rows, self._books, self._max_age, self._most = rows, books, max_age_seconds, remembered
         self.lists = NameLists(rows, books, self._keep_names)
         self._doubted: set[tuple[str, str]] = set()  # realm, folded name: its Id was refused, so it is looked up separately
         self._names: dict[tuple[str, str, str], Reference] = {}  # realm, entity, exact text
@@ -37,7 +39,8 @@ class NameCache:
         self._keys: dict[tuple[str, str, str], set[str]] = {}  # realm, entity, Id: texts in _names
         self._name_read_at: dict[tuple[str, str, str], float] = {}
         self._absent: dict[tuple[str, str, str], float] = {}
-        self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
+        # A lock is there as long as somebody has it or waits for it.
+        self._locks: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     def forget_all(self, realm: str) -> None:
         """Forget everything of a company."""
@@ -63,7 +66,7 @@ class NameCache:
         key = (realm, entity, alike(name))
         if held := self._remembered(realm, entity, name):
             return held
-        async with self._locks[key]:  # thirty documents with the same new customer ask once
+        async with self._locks.setdefault(key, asyncio.Lock()):  # thirty documents that name the same new customer ask once
             if held := self._remembered(realm, entity, name):
                 return held
             if time.monotonic() < self._absent.get(key, 0.0):
@@ -102,8 +105,15 @@ class NameCache:
         for text in self._keys.pop((realm, entity, qbo_id), ()):
             held = self._names.get((realm, entity, text))
             if held and held.qbo_id == qbo_id:
-                del self._names[(realm, entity, text)]
-                self._texts[(realm, entity, alike(text))].discard(text)
+                self._forget(realm, entity, text)
+
+    def _forget(self, realm: str, entity: str, text: str) -> None:
+        del self._names[(realm, entity, text)]
+        self._name_read_at.pop((realm, entity, text), None)
+        folded = (realm, entity, alike(text))
+        self._texts[folded].discard(text)
+        if not self._texts[folded]:
+            del self._texts[folded]
 
     def _drop_alike(self, realm: str, one: Reference) -> None:
         """Drop cached texts that were matched to another entry by similarity and may mean this one."""
@@ -111,8 +121,7 @@ class NameCache:
         for text in list(self._texts.get((realm, entity, folded), ())):
             held = self._names[(realm, entity, text)]
             if held.qbo_id != one.qbo_id and not same(held.name, text):
-                del self._names[(realm, entity, text)]
-                self._texts[(realm, entity, folded)].discard(text)
+                self._forget(realm, entity, text)
 
     def _remembered(self, realm: str, entity: str, name: str) -> Reference | None:
         key = (realm, entity, name)
@@ -130,6 +139,8 @@ class NameCache:
             for other in NAME_SPACE:  # known recently: a query may not show new entries yet
                 if kept := await self.kept_lately(realm, other, key[2], _LATELY_SECONDS):
                     return best(other, name, [(one, "") for one in kept])
+            if len(self._absent) >= self._most:
+                self._absent = {one: until for one, until in self._absent.items() if until > time.monotonic()}
             self._absent[key] = time.monotonic() + _ABSENT_SECONDS
             return None
         found = best(entity, name, [(reference_of(one), full_name(one.raw)) for one in seen])
@@ -156,3 +167,5 @@ class NameCache:
             self._texts[(realm, one.entity, alike(text))].add(text)
             self._name_read_at[(realm, one.entity, text)] = time.monotonic()
             self._keys.setdefault((realm, one.entity, one.qbo_id), set()).add(text)
+        while len(self._keys) > self._most:  # the one that was taken first
+            self.drop(*next(iter(self._keys)))

@@ -92,7 +92,7 @@ class Budget:
         self._batches = Window(60 + limits.margin)
         # Batches are spread over the minute: that costs nothing, and few can be uncounted after a restart.
         self._spread = Window(50 / limits.batches_per_minute if limits.batches_per_minute else 0)
-        self._last_batch = float("-inf")
+        self._last_batch = self.used_at = float("-inf")
         self.share = 1.0
         self.frozen_until = float("-inf")
         self._climbs_at = float("inf")
@@ -116,6 +116,7 @@ class Budget:
 
     def start(self, now: float, *, batch: bool = False) -> None:
         """Count a start."""
+        self.used_at = now
         self._minute.start(now)
         self._second.start(now)
         if batch:
@@ -277,6 +278,10 @@ class Pacer:
             while (at := gate.departures.free_at(now := self._clock(), batch=batch, urgent=True)) > now:  # noqa: ASYNC110
                 await asyncio.sleep(min(at - now, 1.0))
             gate.departures.start(now, batch=batch)
+
+    def used_at(self, realm: str) -> float:
+        """Return when a request was granted last."""
+        return self._gate(realm).grants.used_at
 
     def batch_now(self, realm: str) -> bool:
         """Whether a batch call could leave right now."""

@@ -34,7 +34,7 @@ async def problems(pool: Pool, settings: WriterSettings) -> list[Problem]:
         found.append(
             Problem(
                 "events_parked", f"{len(parked)} events were refused by the broker: {parked[0]['reason']}", "Remove the cause, "
-                "then `qbo-writer dead-letters redrive outbox:ID` for each that `dead-letters list` shows.", parked[0]["parked_at"],
+                "then `qbo-writer dead-letters redrive outbox:ID` for each in `dead-letters list`.", parked[0]["parked_at"],
                 details={"events": len(parked)},
             )
         )  # fmt: skip

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = '0001_ecba831f'
+revision = '0001_8f924bb2'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -34,6 +34,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     schema='qbo_writer'
     )
+    op.create_index('ix_batches_realm', 'batches', ['realm', 'id'], unique=False, schema='qbo_writer')
     op.create_table('decision_log',
     sa.Column('id', sa.BigInteger(), nullable=False),
     sa.Column('realm', sa.Text(), nullable=False),
@@ -183,10 +184,12 @@ def upgrade() -> None:
     sa.Column('sweep_refusals', postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
     sa.Column('log_anchor', sa.Text(), nullable=True),
     sa.Column('recover_since', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('told_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('updated_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
     sa.PrimaryKeyConstraint('realm'),
     schema='qbo_writer'
     )
+    op.create_index('ix_realms_told_at', 'realms', ['told_at'], unique=False, schema='qbo_writer')
     op.create_table('references',
     sa.Column('realm', sa.Text(), nullable=False),
     sa.Column('entity', sa.Text(), nullable=False),
@@ -273,8 +276,9 @@ def upgrade() -> None:
     )
     op.create_index('ix_attempts_batch', 'attempts', ['batch_id'], unique=False, schema='qbo_writer', postgresql_where=sa.text('batch_id IS NOT NULL'))
     op.create_index('ix_attempts_command', 'attempts', ['command_id'], unique=False, schema='qbo_writer')
-    op.create_index('ix_attempts_open', 'attempts', ['realm', 'state'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state <> 'resolved'"))
-    op.create_index('ix_attempts_resolved', 'attempts', ['resolved_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'resolved'"))
+    op.create_index('ix_attempts_open', 'attempts', ['realm', 'due_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state <> 'resolved'"))
+    op.create_index('ix_attempts_resolved', 'attempts', ['realm', 'resolved_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'resolved'"))
+    op.create_index('ix_attempts_updated', 'attempts', ['realm', 'resolved_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'resolved' AND operation = 'update' AND outcome = 'updated'"))
     op.create_index('uq_attempts_open', 'attempts', ['document_id'], unique=True, schema='qbo_writer', postgresql_where=sa.text("state <> 'resolved'"))
     op.create_table('commands',
     sa.Column('id', sa.Uuid(), nullable=False),
@@ -309,8 +313,10 @@ def upgrade() -> None:
     schema='qbo_writer'
     )
     op.create_index('ix_commands_awaits', 'commands', ['awaits'], unique=False, schema='qbo_writer', postgresql_where=sa.text('awaits IS NOT NULL'))
+    op.create_index('ix_commands_customer', 'commands', ['realm', sa.literal_column("btrim(regexp_replace(lower((content -> 'customer') ->> 'name'), '\\s+', ' ', 'g'))")], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'due' AND content ? 'customer'"))
     op.create_index('ix_commands_document', 'commands', ['document_id', 'version', 'modified_at'], unique=False, schema='qbo_writer')
     op.create_index('ix_commands_due', 'commands', ['realm', 'priority', 'due_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'due'"))
     op.create_index('ix_commands_state', 'commands', ['realm', 'state'], unique=False, schema='qbo_writer')
+    op.create_index('ix_commands_waiting', 'commands', ['realm', 'state', 'due_at'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state IN ('waiting', 'received')"))
     op.create_index('ix_commands_waits_for', 'commands', ['waits_for'], unique=False, schema='qbo_writer', postgresql_where=sa.text("state = 'received'"))
     # ### end Alembic commands ###

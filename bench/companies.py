@@ -25,7 +25,7 @@ import psutil
 from faults.harness import Company, Lane, Stage, TookTooLong, Writer, until
 from qbo_writer.quickbooks.oauth_client import OAuthClient, TokenPair
 from qbo_writer.quickbooks.tokens import TokenStore
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from sandbox.stack.postgres import Postgres
 from sandbox.stack.processes import free_port
 
@@ -85,7 +85,7 @@ async def start_writer(lane: Lane, realms: Sequence[str], name: str, more: Mappi
 async def connected(lane: Lane, count: int) -> list[str]:
     """Make companies in the middle of their day: each with a token, a feed position and a comparison of an age of its own."""
     realms = [f"9700{number:012d}" for number in range(count)]
-    settings = WriterSettings.load({**lane.environment(), "QBO_REALM_IDS": realms[0]})
+    settings = Settings.load({**lane.environment(), "QBO_REALM_IDS": realms[0]})
     store, rng = TokenStore(lane.pool, settings, OAuthClient(settings)), random.Random(count)
     for realm in realms:
         made = await lane.control("POST", "companies", {"realm_id": realm})

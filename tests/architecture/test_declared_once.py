@@ -61,7 +61,9 @@ def test_no_metric_is_made_outside_metrics() -> None:
 
 
 def declared_metrics() -> set[str]:
-    return {name for name in vars(metrics) if name.isupper() and name not in ("REGISTRY", "COMPANIES") and not name.startswith("_")}
+    return {
+        name for name in vars(metrics) if name.isupper() and name not in ("REGISTRY", "COMPANIES") and not name.startswith("_")
+    }
 
 
 def test_every_metric_is_used() -> None:

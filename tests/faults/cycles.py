@@ -29,7 +29,7 @@ from qbo_writer.protocol.planning import FAILURES
 from qbo_writer.protocol.transitions import TRANSITIONS, Action, Envelope, Trigger
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.token_endpoint import AWAY_SECONDS
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from qbo_writer.writer import Writer
 
 from .harness import SCALE, Company, Lane
@@ -282,7 +282,7 @@ async def unbounded_cycles(lane: Lane, at_once: int = 32, only: Iterable[Case] |
 async def _walk(lane: Lane, some: Sequence[Case]) -> Walk:
     companies = [await lane.company() for _ in some]
     by_realm = {company.realm: case for company, case in zip(companies, some, strict=True)}
-    settings = WriterSettings.load(
+    settings = Settings.load(
         {
             **lane.environment(), "QBO_REALM_IDS": ",".join(by_realm), "LEASE_SECONDS": "60", "DATABASE_POOL_SIZE": "10",
             "PROTOCOL_TRANSIT_SECONDS": "0.1", "PROTOCOL_STALENESS_SECONDS": "0.1", "PROTOCOL_RESEND_WINDOW_SECONDS": "3600",

@@ -278,9 +278,9 @@ class Lane:
         """Store the refresh token as `auth login` would; the access token has ended, so that the writer refreshes at once."""
         from qbo_writer.quickbooks.oauth_client import OAuthClient, TokenPair
         from qbo_writer.quickbooks.tokens import TokenStore
-        from qbo_writer.settings import WriterSettings
+        from qbo_writer.settings import Settings
 
-        settings = WriterSettings.load({**self.environment(), "QBO_REALM_IDS": company.realm})
+        settings = Settings.load({**self.environment(), "QBO_REALM_IDS": company.realm})
         pair = TokenPair("ended", 0, company.refresh_token, 8_640_000)
         await TokenStore(self.pool, settings, OAuthClient(settings)).connect(company.realm, pair)
 

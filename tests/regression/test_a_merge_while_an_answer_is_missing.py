@@ -108,7 +108,7 @@ async def test_a_merge_that_was_told_counts_for_the_request_that_it_refuses(data
                 left.clear()
                 sandbox.person(d.realm, "merge", "Customer", customers["Loser"], into=customers["Winner"])
                 merge = lists.Merge("Customer", customers["Loser"], customers["Winner"])
-                await d.writer.ledger.merges.tell_merges([(d.realm, merge)])
+                await d.writer.ledger.merges.record_merges([(d.realm, merge)])
             return await send(request, token)
 
         books.send = merged_before  # type: ignore[method-assign]

@@ -43,7 +43,7 @@ from qbo_writer.ledger.records import Attempt, Candidate, DocumentState
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks.references import References
 from qbo_writer.reporting import gathering
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
@@ -161,7 +161,7 @@ class HotPath:
     def __init__(self, pool: Any) -> None:
         self._pool, self.ledger = pool, Ledger(pool)
         self._relay = Relay(pool, SCHEMA, _Broker())
-        self._settings = WriterSettings.model_validate(
+        self._settings = Settings.model_validate(
             {
                 "database_url": "postgresql://nobody@localhost/none", "qbo_realm_ids": REALM, "qbo_client_id": "i",
                 "qbo_client_secret": "s", "qbo_token_encryption_keys": Fernet.generate_key().decode(),

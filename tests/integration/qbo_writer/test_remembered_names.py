@@ -9,7 +9,7 @@ from bookrelay.db import Pool, open_pool
 from ledger_load import REALM, connect, fill
 from qbo_writer.domain import AccessToken, Reference
 from qbo_writer.quickbooks.name_cache import NameCache
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 CUSTOMERS, MOST = 100_000, 50
@@ -24,7 +24,7 @@ class NoBooks:
 
 
 async def _pool(url: str) -> Pool:
-    settings = WriterSettings.load({"DATABASE_URL": url, "KAFKA_BOOTSTRAP_SERVERS": "localhost:1"})
+    settings = Settings.load({"DATABASE_URL": url, "KAFKA_BOOTSTRAP_SERVERS": "localhost:1"})
     return await open_pool(settings, application_name="test")
 
 

@@ -35,7 +35,7 @@ from bookrelay.transient import TRANSIENT
 from cryptography.fernet import Fernet
 from qbo_writer import handlers, tables
 from qbo_writer.domain import SCHEMA
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from qbo_writer.writer import Writer
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -118,7 +118,7 @@ def qbo_sandbox(*arguments: str) -> Iterator[QboSandbox]:
         process.wait()
 
 
-def settings_for(database_url: str, sandbox: QboSandbox, company: dict[str, Any], **more: Any) -> WriterSettings:
+def settings_for(database_url: str, sandbox: QboSandbox, company: dict[str, Any], **more: Any) -> Settings:
     """The settings of a writer for one company: waits of seconds, but a lease that a stalled machine does not lose."""
     values: dict[str, Any] = {
         "database_url": database_url, "database_pool_size": 8, "qbo_realm_ids": company["realm_id"], "qbo_base_url": sandbox.url,
@@ -131,7 +131,7 @@ def settings_for(database_url: str, sandbox: QboSandbox, company: dict[str, Any]
         "pace_requests_per_minute": 100_000, "pace_requests_per_second": 1000, "pace_batches_per_minute": 1000,
         "pace_margin_seconds": 0, "pace_throttle_wait_seconds": 0.3,
     }  # fmt: skip
-    return WriterSettings.model_validate({**values, **more})
+    return Settings.model_validate({**values, **more})
 
 
 # ---------------------------------------------------------------------------------------------------------------- commands
@@ -194,7 +194,7 @@ class Desk:
 
     pool: Pool
     sandbox: QboSandbox
-    settings: WriterSettings
+    settings: Settings
     realm: str
     writer: Writer
 

@@ -7,7 +7,7 @@ import pytest
 from bookrelay.errors import BookrelayError
 from qbo_writer.ledger.tokens import TokenStatus
 from qbo_writer.operations import auth_cli, cli
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 SETTINGS = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "QBO_REALM_ID": "1"}
 
@@ -28,7 +28,7 @@ async def test_a_company_that_is_not_served_is_not_said_to_be_well(line: str) ->
     company = ["77"] if line.startswith("bounds") else ["--realm", "77"]
     given = cli.parser().parse_args([*line.split(), *company])
     with pytest.raises(BookrelayError, match="does not serve company 77"):
-        await given.action(given, WriterSettings.load(SETTINGS), None)
+        await given.action(given, Settings.load(SETTINGS), None)
 
 
 def test_a_company_that_is_not_connected_is_told_what_to_run() -> None:

@@ -23,7 +23,7 @@ from qbo_writer.protocol.transitions import Envelope, Trigger, trigger_of_answer
 from qbo_writer.quickbooks.client import QboClient
 from qbo_writer.quickbooks.faults import TABLE, WITHOUT_CODE, WORDS_OF_6000
 from qbo_writer.quickbooks.oauth_client import OAuthClient
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 STATUSES = (200, 400, 401, 403, 429, 500, 503)
 PLACES = ("single", "item", "whole batch", "read", "token endpoint")
@@ -97,8 +97,8 @@ def of_answer(answer: Answer, envelope: Envelope) -> str:
 
 
 @pytest.fixture(scope="module")
-def settings() -> WriterSettings:
-    return WriterSettings.model_validate(
+def settings() -> Settings:
+    return Settings.model_validate(
         {
             "database_url": "postgresql://localhost/none", "qbo_realm_ids": REALM, "qbo_base_url": "http://quickbooks",
             "qbo_token_url": "http://intuit/token", "qbo_revoke_url": "http://intuit/revoke", "qbo_client_id": "a",
@@ -111,7 +111,7 @@ def fault(code: str) -> dict[str, object]:
     return {"Fault": {"Error": [{"Message": "M", "Detail": "D", "code": code}], "type": "ValidationFault"}}
 
 
-async def outcome(settings: WriterSettings, code: str, place: str, status: int) -> str:
+async def outcome(settings: Settings, code: str, place: str, status: int) -> str:
     """Let the writer's own clients meet the answer."""
     items = {"BatchItemResponse": [{"bId": "1", **fault(code)}]}
     answered = httpx.Response(status, json=items if place == "item" else fault(code))
@@ -147,13 +147,13 @@ async def outcome(settings: WriterSettings, code: str, place: str, status: int) 
 
 
 @pytest.mark.parametrize(("place", "status"), itertools.product(PLACES, STATUSES))
-async def test_every_code_under_every_status_has_its_disposition(settings: WriterSettings, place: str, status: int) -> None:
+async def test_every_code_under_every_status_has_its_disposition(settings: Settings, place: str, status: int) -> None:
     found = {code: await outcome(settings, code, place, status) for code in TABLE}
     assert found == {code: expected(code, place, status) for code in TABLE}
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429])
-async def test_an_item_without_a_fault_is_no_success_under_a_refusal(settings: WriterSettings, status: int) -> None:
+async def test_an_item_without_a_fault_is_no_success_under_a_refusal(settings: Settings, status: int) -> None:
     done = {"bId": "1", "Invoice": {"Id": "5", "SyncToken": "1", "status": "Voided"}}
     client = QboClient(
         settings, transport=httpx.MockTransport(lambda _: httpx.Response(status, json={"BatchItemResponse": [done]}))

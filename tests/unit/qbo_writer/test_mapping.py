@@ -31,7 +31,7 @@ from qbo_writer.kinds import BillPaymentContent, NameContent
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.documents.draft import priced
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 POLICY = Policy.parse({"prefixes": {"emr": "Q", "sheet": "S1"}, "custom_fields": {"v": "1", "w": "2"}}, Path("p.toml"))
 MARKER = identity.marker("1", "emr", "12082", LedgerKind.INVOICE)
@@ -325,6 +325,6 @@ def test_names_carry_name_email_and_marker() -> None:
 def test_links_open_the_right_company() -> None:
     values = {"database_url": "postgresql://a@b/c", "qbo_environment": "production"}
     assert (
-        mapping.url(WriterSettings.model_validate(values), LedgerKind.INVOICE, "17", "93")
+        mapping.url(Settings.model_validate(values), LedgerKind.INVOICE, "17", "93")
         == "https://app.qbo.intuit.com/app/invoice?txnId=17&companyId=93"
     )

@@ -14,7 +14,7 @@ from bookrelay.messages import Priority
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qbo_writer.quickbooks.pacing import Budget, Limits, Pacer
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 LIMITS = Limits()
 BEGIN = 1000.0
@@ -22,8 +22,8 @@ T = TypeVar("T")
 RANDOM = settings(max_examples=60, deadline=None)
 
 
-def writer_settings(**more: object) -> WriterSettings:
-    return WriterSettings.model_validate({"database_url": "postgresql://nobody@127.0.0.1:1/none", "qbo_realm_ids": "1", **more})
+def writer_settings(**more: object) -> Settings:
+    return Settings.model_validate({"database_url": "postgresql://nobody@127.0.0.1:1/none", "qbo_realm_ids": "1", **more})
 
 
 def most_within(starts: list[float], seconds: float) -> int:

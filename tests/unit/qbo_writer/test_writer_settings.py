@@ -3,7 +3,7 @@
 import pytest
 from bookrelay.errors import SettingsError
 from cryptography.fernet import Fernet
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 CONNECTED = {
     "DATABASE_URL": "postgresql://u:p@127.0.0.1:5432/b",
@@ -15,13 +15,13 @@ CONNECTED = {
 
 
 def test_a_connected_company_is_enough() -> None:
-    settings = WriterSettings.load(CONNECTED)
+    settings = Settings.load(CONNECTED)
     settings.require_companies()
     assert settings.qbo_realm_ids == ("1",)
 
 
 @pytest.mark.parametrize("name", ["QBO_REALM_ID", "QBO_CLIENT_ID", "QBO_CLIENT_SECRET", "QBO_TOKEN_ENCRYPTION_KEYS"])
 def test_each_missing_setting_is_named(name: str) -> None:
-    settings = WriterSettings.load({**CONNECTED, name: ""})
+    settings = Settings.load({**CONNECTED, name: ""})
     with pytest.raises(SettingsError, match=name):
         settings.require_companies()

@@ -45,10 +45,10 @@ class AsksFeed(Protocol):
         """Request that the change feed of these companies is read soon."""
 
 
-class TellsMerges(Protocol):
+class RecordsMerges(Protocol):
     """The part of the ledger that merge notifications need."""
 
-    async def tell_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
+    async def record_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
         """Note merges (company, merge)."""
 
 
@@ -101,7 +101,7 @@ def dead_lettered(value: bytes | None, reason: str, now: datetime) -> CommandDea
 
 
 async def note_changes(
-    batch: Sequence[Received[EntityChanged]], feed: AsksFeed, merges: TellsMerges, feed_soon: Callable[[Iterable[str]], None]
+    batch: Sequence[Received[EntityChanged]], feed: AsksFeed, merges: RecordsMerges, feed_soon: Callable[[Iterable[str]], None]
 ) -> None:
     """Note Intuit's change notification: the lease holder of each company reads its change feed soon.
 
@@ -115,7 +115,7 @@ async def note_changes(
         if data.operation == "merged" and data.deleted_id and data.entity in ENTITIES and data.deleted_id != data.entity_id
     ]
     if merged:
-        await merges.tell_merges(merged)
+        await merges.record_merges(merged)
     await feed.ask_feed(realms)
     feed_soon(realms)
 

@@ -11,11 +11,11 @@ from qbo_writer.domain import SCHEMA
 from qbo_writer.operations import cli
 from qbo_writer.policy import Policy
 from qbo_writer.reporting.reporter import Reporter
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from qbo_writer.writer import Announcer, Writer
 
 
-def build_app(settings: WriterSettings) -> Service:
+def build_app(settings: Settings) -> Service:
     """Build the service. Raises SettingsError for a missing setting or an invalid policy file before anything starts."""
     settings.require_companies()
     Policy.load(settings.company_policy_file)
@@ -50,7 +50,7 @@ def main() -> None:
     """Run the service, or a command."""
     if len(sys.argv) > 1:
         sys.exit(cli.run(sys.argv[1:]))
-    service.main("qbo-writer", lambda: build_app(WriterSettings.load()))
+    service.main("qbo-writer", lambda: build_app(Settings.load()))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ UI = {"sandbox": "https://app.sandbox.qbo.intuit.com", "production": "https://ap
 MAKE_A_KEY = 'generate one: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 
 
-class WriterSettings(ServiceSettings):
+class Settings(ServiceSettings):
     """The writer's settings: companies, Intuit's addresses and credentials, policy, lease, waits, pace."""
 
     # Companies

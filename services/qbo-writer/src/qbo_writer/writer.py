@@ -29,10 +29,10 @@ from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.quickbooks.pacing import Pacer
 from qbo_writer.quickbooks.references import Lists, References
 from qbo_writer.quickbooks.tokens import TokenStore
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 
-def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
+def rules_of(policy: Policy, settings: Settings) -> Rules:
     """Return what the decision table needs from policy and settings."""
     skipped: dict[LedgerKind, str] = {}
     for kind in kinds.OPTIONAL:
@@ -52,7 +52,7 @@ def rules_of(policy: Policy, settings: WriterSettings) -> Rules:
     )
 
 
-def waits_of(settings: WriterSettings) -> Waits:
+def waits_of(settings: Settings) -> Waits:
     """Return the protocol's waits."""
     return Waits(
         timedelta(seconds=settings.protocol_transit_seconds),
@@ -62,7 +62,7 @@ def waits_of(settings: WriterSettings) -> Waits:
     )
 
 
-def links_of(settings: WriterSettings) -> Links:
+def links_of(settings: Settings) -> Links:
     """Return how events link to documents."""
     return Links(
         lambda kind, qbo_id, realm: mapping.url(settings, kind, qbo_id, realm), pay_bills=settings.qb_auto_mark_bill_paid
@@ -91,7 +91,7 @@ class Announcer:
 class Writer:
     """The parts of a writer over one pool; the service and `run-once` build the same."""
 
-    def __init__(self, settings: WriterSettings, pool: Pool, relay: Wakes | None = None, *, lists: Lists | None = None) -> None:
+    def __init__(self, settings: Settings, pool: Pool, relay: Wakes | None = None, *, lists: Lists | None = None) -> None:
         metrics.COMPANIES.choose(settings.qbo_realm_ids[: settings.metrics_per_company])
         self.policy_file = PolicyFile(settings.company_policy_file, settings.qbo_realm_ids, settings.policy_check_seconds)
         policy = self.policy

@@ -22,7 +22,7 @@ from qbo_writer.domain import AccessToken, DesiredDocument, LedgerKind, Operatio
 from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import mapping
 from qbo_writer.quickbooks.client import QboClient
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -121,7 +121,7 @@ def company(sandbox: Sandbox) -> Iterator[Company]:
     sandbox.control("DELETE", "faults")
 
 
-def settings_for(company: Company, database_url: str = "postgresql://nobody@127.0.0.1:1/none", **more: Any) -> WriterSettings:
+def settings_for(company: Company, database_url: str = "postgresql://nobody@127.0.0.1:1/none", **more: Any) -> Settings:
     """The writer's settings for a company of the stand-in."""
     told = company.sandbox.told
     values: dict[str, Any] = {
@@ -136,7 +136,7 @@ def settings_for(company: Company, database_url: str = "postgresql://nobody@127.
         "qbo_token_encryption_keys": KEY,
         "qbo_request_timeout_seconds": 10,
     }
-    return WriterSettings.model_validate({**values, **more})
+    return Settings.model_validate({**values, **more})
 
 
 @pytest_asyncio.fixture

@@ -19,7 +19,7 @@ from qbo_writer.operations import auth_cli
 from qbo_writer.quickbooks.client import QboClient
 from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.quickbooks.tokens import TokenStore
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from sandbox.stack.processes import free_port
 
 
@@ -29,7 +29,7 @@ def arguments(*words: str) -> argparse.Namespace:
     return parser.parse_args(["auth", *words])
 
 
-async def run(settings: WriterSettings, pool: Pool, *words: str) -> int:
+async def run(settings: Settings, pool: Pool, *words: str) -> int:
     parsed = arguments(*words)
     return int(await parsed.action(parsed, settings, pool))
 

@@ -85,15 +85,15 @@ async def keep(connection: Connection, realm: str, found: Sequence[Discrepancy])
     return fresh
 
 
-async def mend(connection: Connection, realm: str, mended: Sequence[Discrepancy]) -> None:
+async def resolve(connection: Connection, realm: str, resolved: Sequence[Discrepancy]) -> None:
     """Mark discrepancies as resolved."""
-    for d in mended:
+    for d in resolved:
         await connection.execute(
             "UPDATE qbo_writer.discrepancies SET resolved_at = now() "
             "WHERE realm = $1 AND entity = $2 AND qbo_id = $3 AND what = $4 AND resolved_at IS NULL",
             realm, d.entity, d.qbo_id, d.what,
         )  # fmt: skip
-    if any(d.what == NOT_AS_ASKED for d in mended):
+    if any(d.what == NOT_AS_ASKED for d in resolved):
         await _release(connection, realm)
 
 

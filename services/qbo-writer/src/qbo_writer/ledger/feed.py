@@ -53,7 +53,7 @@ class Feed:
         not published again.
         """
         if not changes and not listed and reached is not None:
-            # Of every company several times an hour: one round trip. What was told stays until something is shown again.
+            # Of every company several times an hour: one round trip. What was published stays until something is shown again.
             await update_fenced(self._pool, realm, fencing_token, _REACHED.format(3, 4, 5), *reached)
             return
         async with fenced(self._pool, realm, fencing_token) as connection:

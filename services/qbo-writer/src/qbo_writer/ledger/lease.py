@@ -79,7 +79,7 @@ class Leases:
     async def step(self) -> float:
         """Acquire and renew every company's lease; return how long to wait."""
         started = time.monotonic()
-        # While Postgres is away the belief ends by itself; the same token is renewed if nobody took the lease meanwhile.
+        # The estimate expires while Postgres is down; the same token is renewed if nobody took the lease meanwhile.
         async with asyncio.timeout(self._seconds):
             await self._renew()
             await self._acquire()
@@ -160,7 +160,7 @@ class Leases:
         self._believe([row["realm"] for row in taken], asked_at)
 
     def _believe(self, realms: Sequence[str], asked_at: float) -> None:
-        """Rely on these leases; whoever had ceased to is told."""
+        """Rely on these leases; companies that had ceased to are notified."""
         now = time.monotonic()
         lapsed = [realm for realm in realms if self._until.get(realm, 0.0) <= now]
         self._until.update(dict.fromkeys(realms, asked_at + self._seconds))

@@ -113,7 +113,7 @@ class Merges:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def tell_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
+    async def record_merges(self, told: Sequence[tuple[str, Merge]]) -> None:
         """Store merges (company, merge) reported by Intuit. Unfenced: an inbox; the lease holder applies them."""
         await tell(self._pool, told)
 

@@ -55,13 +55,13 @@ class Sweeps:
         return {row["id"] for row in rows}
 
     async def keep(
-        self, realm: str, fencing_token: int, found: Sequence[Discrepancy], mended: Sequence[Discrepancy], told: Telling,
+        self, realm: str, fencing_token: int, found: Sequence[Discrepancy], resolved: Sequence[Discrepancy], told: Telling,
         refusals: Mapping[str, Any],
     ) -> list[Discrepancy]:  # fmt: skip
         """Store what a sweep found, and the kinds it was refused for; publish and return what is new."""
         async with fenced(self._pool, realm, fencing_token) as connection:
             fresh = await discrepancies.keep(connection, realm, found)
-            await discrepancies.mend(connection, realm, mended)
+            await discrepancies.resolve(connection, realm, resolved)
             await outbox.add(connection, SCHEMA, topics.EVENTS, [told(d) for d in fresh])
             await connection.execute(
                 "UPDATE qbo_writer.realms SET swept_at = clock_timestamp(), sweep_refusals = $2 WHERE realm = $1",

@@ -10,7 +10,7 @@ from bookrelay.db import Pool
 from qbo_writer.ledger import audit, decisions, discrepancies
 from qbo_writer.operations.cli_support import at_most, number, person_arguments, remark, served
 from qbo_writer.quickbooks import mapping
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 
 def register(subparsers: Any) -> None:
@@ -39,7 +39,7 @@ def register(subparsers: Any) -> None:
     prune.set_defaults(action=audit_prune)
 
 
-async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def audit_verify(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Verify the logs of attempts and decisions of each company; exit status 1 if an entry was changed, added or removed."""
     served(settings, arguments.realm)
     realms = [arguments.realm] if arguments.realm else settings.qbo_realm_ids
@@ -49,7 +49,7 @@ async def audit_verify(arguments: argparse.Namespace, settings: WriterSettings, 
     return 1 if any(result.broken_at for result in results) else 0
 
 
-async def audit_decisions(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def audit_decisions(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print operators' decisions, oldest first."""
     served(settings, arguments.realm)
     rows = await decisions.made(pool, arguments.realm, limit=arguments.limit)
@@ -60,7 +60,7 @@ async def audit_decisions(arguments: argparse.Namespace, settings: WriterSetting
     return 0
 
 
-async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def audit_discrepancies(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print the open discrepancies; exit status 1 if there are any."""
     served(settings, arguments.realm)
     rows = await discrepancies.listed(pool, arguments.realm)
@@ -71,7 +71,7 @@ async def audit_discrepancies(arguments: argparse.Namespace, settings: WriterSet
     return 1 if rows else 0
 
 
-async def audit_accept(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def audit_accept(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Accept a difference, or mark it as dealt with: what was held for it is due again."""
     served(settings, arguments.realm)
     person = decisions.Person(arguments.by, arguments.why)
@@ -80,7 +80,7 @@ async def audit_accept(arguments: argparse.Namespace, settings: WriterSettings, 
     return 0
 
 
-async def audit_prune(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def audit_prune(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Delete entries older than this many days."""
     served(settings, arguments.realm)
     for realm in [arguments.realm] if arguments.realm else settings.qbo_realm_ids:

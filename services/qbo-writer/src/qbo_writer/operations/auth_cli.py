@@ -21,7 +21,7 @@ from qbo_writer.operations.cli_support import seconds
 from qbo_writer.operations.redirect_page import listening
 from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.quickbooks.tokens import TokenStore
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -79,7 +79,7 @@ def callback(query: str, state: str, allowed: tuple[str, ...]) -> tuple[str, str
     return code, realm
 
 
-async def _login(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def _login(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     allowed = _realms(settings, arguments.realm)
     oauth, state = OAuthClient(settings), secrets.token_urlsafe(32)
     address = oauth.authorize_url(state)
@@ -125,7 +125,7 @@ async def _pasted() -> str:
     return await line
 
 
-async def _status(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def _status(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     oauth = OAuthClient(settings)
     try:
         store = TokenStore(pool, settings, oauth)
@@ -171,7 +171,7 @@ def sentence(realm: str, status: TokenStatus | None, warn_days: float) -> str:
     return "\n".join(lines)
 
 
-async def _revoke(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def _revoke(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     (realm,) = _realms(settings, arguments.realm, one=True)
     oauth = OAuthClient(settings)
     try:
@@ -187,7 +187,7 @@ async def _revoke(arguments: argparse.Namespace, settings: WriterSettings, pool:
     return 0
 
 
-def _realms(settings: WriterSettings, realm: str | None, *, one: bool = False) -> tuple[str, ...]:
+def _realms(settings: Settings, realm: str | None, *, one: bool = False) -> tuple[str, ...]:
     """Return the companies that can be chosen."""
     if realm:
         if settings.qbo_realm_ids and realm not in settings.qbo_realm_ids:

@@ -40,11 +40,11 @@ from qbo_writer.operations.cli_support import (
     seconds,
     served,
 )
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from qbo_writer.writer import Writer
 
 
-async def run_once(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def run_once(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Post at most `--limit` documents, wait for their answers, then end."""
     writer = Writer(settings, pool)
     for poster in writer.posters.values():
@@ -77,7 +77,7 @@ async def _renew(step: Callable[[], Awaitable[float]]) -> None:
         await asyncio.sleep(pause)
 
 
-async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def dry_run(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Show what would be sent. Changes nothing: no lease, no token, no calls; references that are not cached are reported."""
     from qbo_writer.domain import AccessToken, CommandState, NameNeeded, Skipped
     from qbo_writer.ledger.changes import Decision
@@ -118,7 +118,7 @@ async def dry_run(arguments: argparse.Namespace, settings: WriterSettings, pool:
     return 0
 
 
-async def bounds(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def bounds(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Set whether the protocol's waits are reliable for a company; if not, a request without an answer is held."""
     served(settings, arguments.realm)
     await halting.set_bounds(pool, arguments.realm, decisions.Person(arguments.by, arguments.why), arguments.bounds)
@@ -157,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
-async def _why_not(settings: WriterSettings, error: BaseException) -> BookrelayError:
+async def _why_not(settings: Settings, error: BaseException) -> BookrelayError:
     """Ask the server that failed for the cause; if it answers, the error contains it."""
     if isinstance(error, KafkaError):
         return await kafka_why_not(settings) or BookrelayError(
@@ -182,7 +182,7 @@ def run(arguments: list[str]) -> int:
     telemetry.setup_logging("qbo-writer", "WARNING")
 
     async def body() -> int:
-        settings = WriterSettings.load()
+        settings = Settings.load()
         try:
             pool = await open_pool(settings, application_name="qbo-writer cli")
             try:

@@ -15,7 +15,7 @@ from bookrelay.kafka_probe import kafka_server
 
 from qbo_writer.domain import LedgerKind, LookupFailed
 from qbo_writer.ledger.listing import Filter
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 WORDS_MOST = 1000
 SHOWN = 64  # characters of an invalid argument
@@ -23,7 +23,7 @@ YEAR_SECONDS = 365 * 86400.0
 OLDEST_DAYS = 36_500
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-Subcommand = Callable[[argparse.Namespace, WriterSettings, Pool], Awaitable[int]]
+Subcommand = Callable[[argparse.Namespace, Settings, Pool], Awaitable[int]]
 
 
 def remark(text: str) -> None:
@@ -31,13 +31,13 @@ def remark(text: str) -> None:
     print(f"qbo-writer: {text}", file=sys.stderr)
 
 
-def served(settings: WriterSettings, realm: str | None) -> None:
+def served(settings: Settings, realm: str | None) -> None:
     """Refuse a company that this writer does not serve: "nothing found" would look like "all is well"."""
     if realm and realm not in settings.qbo_realm_ids:
         raise BookrelayError(f"This writer does not serve company {realm}.", "Check QBO_REALM_IDS.")
 
 
-async def kafka_why_not(settings: WriterSettings) -> BookrelayError | None:
+async def kafka_why_not(settings: Settings) -> BookrelayError | None:
     """Check Kafka on a separate connection; return what is wrong with it, or None."""
     server, probe = kafka_server(settings, "qbo-writer cli", settings.kafka_security())
     try:

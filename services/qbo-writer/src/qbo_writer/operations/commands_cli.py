@@ -9,7 +9,7 @@ from bookrelay.db import Pool
 
 from qbo_writer.ledger import listing
 from qbo_writer.operations.cli_support import chosen, filter_arguments, remark, served
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 LISTED = 100
 _COLUMNS = ("document", "state", "since", "kind", "source", "key", "version", "tries", "code", "reason")
@@ -33,7 +33,7 @@ def register(subparsers: Any) -> None:
     shown.set_defaults(action=commands_show)
 
 
-async def commands_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def commands_list(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print the documents that match, those longest in their state first."""
     served(settings, arguments.realm)
     meant = chosen(arguments, tuple(arguments.state or listing.OPEN))
@@ -74,7 +74,7 @@ def _table(rows: list[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-async def commands_show(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def commands_show(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print everything known about one document."""
     known = await listing.everything(pool, await listing.number_of(pool, arguments.id))
     if arguments.json:

@@ -8,7 +8,7 @@ from bookrelay.db import Pool
 
 from qbo_writer.ledger import halting
 from qbo_writer.operations.cli_support import person_arguments, remark, served
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 
 def register(commands: Any) -> None:
@@ -23,7 +23,7 @@ def register(commands: Any) -> None:
         one.set_defaults(action=action)
 
 
-async def halt(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def halt(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Halt a company; exit status 0 also if it was already halted."""
     served(settings, arguments.realm)
     before = await halting.halt(pool, arguments.realm, arguments.by, arguments.why)
@@ -33,7 +33,7 @@ async def halt(arguments: argparse.Namespace, settings: WriterSettings, pool: Po
     return 0
 
 
-async def resume(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def resume(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Resume a company; exit status 1 if it was not halted."""
     served(settings, arguments.realm)
     done = await halting.resume(pool, arguments.realm, arguments.by, arguments.why)

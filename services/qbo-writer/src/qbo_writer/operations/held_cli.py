@@ -22,7 +22,7 @@ from qbo_writer.operations.cli_support import (
     served,
     words,
 )
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from qbo_writer.writer import Writer
 
 LISTED = 1000
@@ -67,7 +67,7 @@ def _force(commands: Any) -> None:
     one.set_defaults(action=held_force)
 
 
-async def held_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def held_list(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print the documents in this state, those waiting longest first."""
     served(settings, arguments.realm)
     meant = chosen(arguments, (arguments.state,))
@@ -81,7 +81,7 @@ async def held_list(arguments: argparse.Namespace, settings: WriterSettings, poo
     return 0
 
 
-async def held_show(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def held_show(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print one of them with its commands and attempts, and its present state in QuickBooks."""
     shown = await operating.show(pool, arguments.document)
     shown["quickbooks"] = await _in_quickbooks(settings, pool, shown["document"])
@@ -94,7 +94,7 @@ async def held_show(arguments: argparse.Namespace, settings: WriterSettings, poo
     return 0
 
 
-async def _in_quickbooks(settings: WriterSettings, pool: Pool, document: dict[str, Any]) -> dict[str, Any]:
+async def _in_quickbooks(settings: Settings, pool: Pool, document: dict[str, Any]) -> dict[str, Any]:
     if document["realm"] not in settings.qbo_realm_ids:
         return {"state": "not asked", "why": f"this writer does not serve company {document['realm']}"}
     try:
@@ -108,7 +108,7 @@ async def _in_quickbooks(settings: WriterSettings, pool: Pool, document: dict[st
         await writer.oauth.close()
 
 
-async def held_force(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def held_force(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Overwrite the state that was shown."""
     chosen_one, waits_until = await operating.force(pool, arguments.document, arguments.sync_token, _person(arguments))
     until = f" over SyncToken {chosen_one.shown_sync_token}, and no other" if chosen_one.shown_sync_token else ""
@@ -118,7 +118,7 @@ async def held_force(arguments: argparse.Namespace, settings: WriterSettings, po
     return 0
 
 
-async def held_decide(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def held_decide(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Release or drop documents, by number or by a filter whose matches are shown first."""
     act = operating.release if arguments.decision == "release" else operating.drop
     if not arguments.document:
@@ -128,7 +128,7 @@ async def held_decide(arguments: argparse.Namespace, settings: WriterSettings, p
     return 0
 
 
-async def _many(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool, act: Any) -> int:
+async def _many(arguments: argparse.Namespace, settings: Settings, pool: Pool, act: Any) -> int:
     served(settings, arguments.realm)
     meant = chosen(arguments, (arguments.state,))
     if not meant.narrow:

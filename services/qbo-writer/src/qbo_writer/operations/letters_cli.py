@@ -15,7 +15,7 @@ from qbo_writer.domain import SCHEMA
 from qbo_writer.ledger import operating
 from qbo_writer.ledger.decisions import Person
 from qbo_writer.operations.cli_support import kafka_why_not, person_arguments, remark
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 REDRIVES = 3  # a record that was dead-lettered again this often needs a fix, not another redrive
 
@@ -34,7 +34,7 @@ def register(subparsers: Any) -> None:
         one.set_defaults(action=dead_letters)
 
 
-async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def dead_letters(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """List, show or redrive dead letters: records of the dead-letter topics, commands and parked events."""
     if why := await kafka_why_not(settings):  # first, because a client that cannot start does not say why
         raise why
@@ -86,7 +86,7 @@ async def dead_letters(arguments: argparse.Namespace, settings: WriterSettings, 
     return 1 if spent or cut else 0
 
 
-def _reading(settings: WriterSettings) -> dict[str, Any]:
+def _reading(settings: Settings) -> dict[str, Any]:
     """Return the options of a consumer without a group that reads from the beginning."""
     reach = {**settings.kafka_security(), "bootstrap_servers": settings.kafka_bootstrap_servers}
     return {**reach, "enable_auto_commit": False, "auto_offset_reset": "earliest"}

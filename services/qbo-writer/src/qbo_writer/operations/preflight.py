@@ -24,7 +24,7 @@ from qbo_writer.quickbooks.oauth_client import OAuthClient
 from qbo_writer.quickbooks.pacing import Pacer
 from qbo_writer.quickbooks.references import Need, References
 from qbo_writer.quickbooks.tokens import TokenStore
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 FACTS_SECONDS = 10.0
 READS = 100  # of QuickBooks for each company; Intuit meters them
@@ -103,7 +103,7 @@ class ReadsSpentError(LookupFailed):
 class BoundedReads(QboClient):
     """A client with a limited number of reads. It is never given anything to send."""
 
-    def __init__(self, settings: WriterSettings, most: int) -> None:
+    def __init__(self, settings: Settings, most: int) -> None:
         super().__init__(settings, Pacer(settings))
         self.reads, self.most = 0, most
 
@@ -167,7 +167,7 @@ async def needs_of(kind: LedgerKind, content: Model) -> Iterable[Need]:
     return dict.fromkeys(needs.found)
 
 
-async def survey(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, most: int = READS) -> Survey:
+async def survey(pool: Pool, settings: Settings, policy: Policy, realm: str, most: int = READS) -> Survey:
     """Look up everything that a company's waiting commands need, with at most `reads` reads."""
     result = Survey(realm)
     client, oauth = BoundedReads(settings, most), OAuthClient(settings)
@@ -216,7 +216,7 @@ def _note(result: Survey, need: Need, wanted: Demand, found: Unmapped | NameNeed
         result.unchecked.append(Unchecked(need.what, need.name, str(found), wanted.documents))
 
 
-async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: str, result: Survey) -> dict[Need, Demand]:
+async def _wanted(pool: Pool, settings: Settings, policy: Policy, realm: str, result: Survey) -> dict[Need, Demand]:
     """Read the newest waiting version of every document, page by page; count what they need."""
     command = [one for one in kinds.ALL if not one.is_name and (not one.optional or one.kind in policy.kinds)]
     if settings.qb_sync_mode == "invoice_only":
@@ -235,7 +235,7 @@ async def _wanted(pool: Pool, settings: WriterSettings, policy: Policy, realm: s
         after = rows[-1].id
 
 
-async def _token(pool: Pool, settings: WriterSettings, tokens: TokenStore, realm: str) -> AccessToken:
+async def _token(pool: Pool, settings: Settings, tokens: TokenStore, realm: str) -> AccessToken:
     """Return an access token: the one in use by a running writer, else one refreshed under the lease, which is then released."""
     leases = Leases(pool, [realm], seconds=settings.lease_seconds, renew_seconds=settings.lease_renew_seconds)
     await leases.step()

@@ -9,7 +9,7 @@ from bookrelay.db import Pool
 from qbo_writer.operations import preflight
 from qbo_writer.operations.cli_support import at_most, remark, served
 from qbo_writer.policy import Policy
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 SHOWN = 20  # unchecked references, in text output
 
@@ -31,7 +31,7 @@ def register(subparsers: Any) -> None:
     command.set_defaults(action=run)
 
 
-async def run(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def run(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Survey each company and print what is missing."""
     served(settings, arguments.realm)
     policy = Policy.load(settings.company_policy_file)

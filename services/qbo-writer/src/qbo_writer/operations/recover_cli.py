@@ -25,7 +25,7 @@ from qbo_writer.operations.cli_support import SHOWN, remark, seconds
 from qbo_writer.operations.replaying import FIX_MEMBERS, Replayed, replay
 from qbo_writer.protocol.parts import Tenure
 from qbo_writer.protocol.recovering import Recoverer
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from qbo_writer.writer import Writer
 
 MARGIN_SECONDS = 3600.0  # clocks differ, and a backup's contents began before it was taken
@@ -59,7 +59,7 @@ def _time(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
-async def recover(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def recover(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Recover every company that this writer serves; exit status 1 while one of them is still halted."""
     settings.require_companies()
     since = arguments.since - timedelta(seconds=arguments.margin)
@@ -85,7 +85,7 @@ async def recover(arguments: argparse.Namespace, settings: WriterSettings, pool:
     return 0 if all(results) else 1
 
 
-async def _take_leases(writer: Writer, settings: WriterSettings, pool: Pool) -> None:
+async def _take_leases(writer: Writer, settings: Settings, pool: Pool) -> None:
     """Take every company's lease, with fencing tokens above any given after the backup."""
     until = time.monotonic() + settings.lease_seconds + 5
     while True:
@@ -116,7 +116,7 @@ def _token(writer: Writer, realm: str) -> int:
     return token
 
 
-async def _halt_others(settings: WriterSettings, pool: Pool, since: datetime) -> None:
+async def _halt_others(settings: Settings, pool: Pool, since: datetime) -> None:
     """Halt the companies that other writers serve: the same restore lost their commits, too."""
     others = await recovery.others(pool, settings.qbo_realm_ids)
     held = await recovery.holders(pool, others)
@@ -128,7 +128,7 @@ async def _halt_others(settings: WriterSettings, pool: Pool, since: datetime) ->
         remark(f"also halted: {', '.join(others)}. Run `qbo-writer recover` for them, too (QBO_REALM_IDS).")
 
 
-async def _replay(writer: Writer, settings: WriterSettings, pool: Pool, since: datetime) -> Replayed:
+async def _replay(writer: Writer, settings: Settings, pool: Pool, since: datetime) -> Replayed:
     async def record(batch: Any) -> None:
         await handlers.record(batch, writer.ledger.commands, lambda realms: None)
 

@@ -10,7 +10,7 @@ from qbo_writer.ledger import events, listing
 from qbo_writer.ledger import status as standing
 from qbo_writer.operations.cli_support import remark
 from qbo_writer.reporting import companies, gathering
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 
 def register(subparsers: Any) -> None:
@@ -23,7 +23,7 @@ def register(subparsers: Any) -> None:
     ).set_defaults(action=status)
 
 
-async def status(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def status(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print the status as JSON, and each problem as a sentence on stderr."""
     problems = await gathering.problems(pool, settings)
     feeds = {company.realm: company.feed() for company in await companies.companies(pool, settings)}

@@ -16,7 +16,7 @@ from qbo_writer.operations.cli_support import remark
 from qbo_writer.protocol.deciding import superseded
 from qbo_writer.protocol.settling import ended
 from qbo_writer.reporting import unserved
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 from qbo_writer.writer import links_of
 
 AT_ONCE = 500
@@ -33,7 +33,7 @@ def register(subparsers: Any) -> None:
     one.set_defaults(action=unserved_drop)
 
 
-async def unserved_list(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def unserved_list(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """Print them; exit status 1 if there are any."""
     found = await unserved.unserved(pool, settings)
     for problem in found:
@@ -43,7 +43,7 @@ async def unserved_list(arguments: argparse.Namespace, settings: WriterSettings,
     return 1 if found else 0
 
 
-async def unserved_drop(arguments: argparse.Namespace, settings: WriterSettings, pool: Pool) -> int:
+async def unserved_drop(arguments: argparse.Namespace, settings: Settings, pool: Pool) -> int:
     """End the due commands of a company under its lease, which must be free; nothing was or will be sent."""
     realm, ledger, links = arguments.realm, Ledger(pool), links_of(settings)
     if not await has_due(pool, realm):

@@ -20,7 +20,7 @@ from qbo_writer.ports import Books, Forms, Pace, References, Tokens
 from qbo_writer.protocol.deciding import Rules
 from qbo_writer.protocol.settling import Links
 from qbo_writer.protocol.transitions import Waits
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 SILENCES_TO_BACK_OFF = 10  # in a row: QuickBooks is down, or the fault is ours; each silence costs a document its wait
 STRANGE_TO_HALT = 10  # in a row, neither time-outs nor 5xx: the fault is ours, or a proxy is in between
@@ -44,7 +44,7 @@ class Wakes(Protocol):
 class Watched:
     """Whether somebody looks for all companies at once and wakes those that have something to do (`turns`).
 
-    While nobody does, each company looks by itself.
+    While nobody does, each company looks on its own.
     """
 
     until: float = 0.0  # by the monotonic clock
@@ -59,7 +59,7 @@ class Watched:
 class Parts:
     """What a company's loops share."""
 
-    settings: WriterSettings
+    settings: Settings
     policy: Policy
     rules: Rules
     waits: Waits

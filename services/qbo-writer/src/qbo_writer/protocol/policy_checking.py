@@ -32,7 +32,7 @@ class PolicyCheck:
         self.next_at = time.monotonic() + AGAIN_SECONDS
 
     async def run(self, tenure: Tenure, token: AccessToken) -> None:
-        """Say what the policy of a company outside of the US must say; what waited for that goes on."""
+        """Check what the policy of a company outside the US must say; make due the documents held for lack of it."""
         try:
             facts = await self._parts.references.company(self._realm, token)
         except LookupFailed as error:

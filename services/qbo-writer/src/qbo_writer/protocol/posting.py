@@ -124,7 +124,7 @@ class Poster:
             await self._take_over(fencing_token, unfinished=self.rest.look or not self.parts.watched.alive)
         tenure = self.tenure
         assert tenure is not None
-        # While it does not look, somebody looks for it, whether its row was told something.
+        # While it does not look, `turns` looks for it whether its row was changed.
         look = self.rest.look or self.claimer.limit is not None or not self.parts.watched.alive
         if look and time.monotonic() - self.halts.row_read >= ROW_SECONDS:
             await self.halts.read_row()

@@ -13,7 +13,7 @@ from bookrelay import telemetry
 from qbo_writer.domain import AccessToken, Answer, AnswerKind, BatchItem, BatchRequest, Cause, Operation
 from qbo_writer.ledger.records import Sample
 from qbo_writer.ports import Books, Forms
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 log = telemetry.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class Probe:
         return cls(**{**value, "sample": Sample.of(sample) if sample else None})
 
 
-def late_seconds(settings: WriterSettings) -> float:
+def late_seconds(settings: Settings) -> float:
     """Return the age of the late repetition: T, but at least W + B + X, which QuickBooks must remember."""
     least = (
         settings.protocol_resend_window_proven_seconds + settings.protocol_token_life_seconds + settings.protocol_transit_seconds
@@ -62,7 +62,7 @@ def late_seconds(settings: WriterSettings) -> float:
     return max(least, settings.protocol_requestid_memory_seconds)
 
 
-def offer(probe: Probe, sample: Sample, settings: WriterSettings) -> Probe:
+def offer(probe: Probe, sample: Sample, settings: Settings) -> Probe:
     """Use an answered update as the sample, if no measurement is running and the last one is old. Only updates qualify."""
     fresh = probe.measured_at is not None and sample.answered_at - probe.measured_at < settings.probe_seconds
     if probe.sample or fresh or sample.request.operation is not Operation.UPDATE:
@@ -75,7 +75,7 @@ def due(probe: Probe, now: float) -> bool:
     return probe.sample is not None and now >= probe.next_at
 
 
-def conclude(probe: Probe, verdict: Verdict, now: float, settings: WriterSettings) -> Probe:
+def conclude(probe: Probe, verdict: Verdict, now: float, settings: Settings) -> Probe:
     """Apply a verdict. "Ignored", early or late, makes the company look first again; "unclear" is tried again."""
     assert probe.sample is not None
     if verdict is Verdict.IGNORED:
@@ -115,7 +115,7 @@ async def repeat_in_batch(books: Books, forms: Forms, sample: Sample, token: Acc
 
 
 async def step(
-    books: Books, forms: Forms, single: Probe, batch: Probe, token: AccessToken, now: float, settings: WriterSettings
+    books: Books, forms: Forms, single: Probe, batch: Probe, token: AccessToken, now: float, settings: Settings
 ) -> tuple[Probe, Probe]:
     """Send the repetitions that are due; the caller paces (as sweep) and stores the result."""
     if due(single, now) and single.sample:

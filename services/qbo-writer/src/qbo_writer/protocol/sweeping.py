@@ -81,7 +81,7 @@ class Sweeper:
             self._busy = False
 
     async def _alone(self, error: HaltError, token: AccessToken) -> LookupFailed:
-        """Return why, if a halting code concerns only the sweep's reads: posting goes on. Else raise HaltError."""
+        """Return why, if a halting code concerns only the sweep's reads: posting continues. Else raise HaltError."""
         try:
             return await self._feeder.sender.serving.refused_alone(error, token)
         except LookupFailed as other:
@@ -115,16 +115,16 @@ class Sweeper:
             found += [
                 _gone(self.parts.forms.entity_of(document.kind), document) for document in missing if document.id not in with_bill
             ]
-            mended = await self._mended(found, token, refused)
+            resolved = await self._resolved(found, token, refused)
         fresh = await self.parts.ledger.sweeps.keep(
-            self.realm, tenure.fencing_token, found, mended, lambda d: told(self.realm, d), feed_refusals.plain(refused.found)
+            self.realm, tenure.fencing_token, found, resolved, lambda d: told(self.realm, d), feed_refusals.plain(refused.found)
         )
         for document in missing:
             change = Deleted(self.parts.forms.entity_of(document.kind), document.qbo_id or "", document.kind)
             await self._feeder.gone(tenure, document, change, with_bill.get(document.id) or judge(document, change))
         for one in fresh:
             log.error("sweep.discrepancy", realm=self.realm, what=one.what, entity=one.entity, qbo_id=one.qbo_id, code="QB007")
-        log.info("sweep.done", realm=self.realm, found=len(found), new=len(fresh), mended=len(mended))
+        log.info("sweep.done", realm=self.realm, found=len(found), new=len(fresh), resolved=len(resolved))
         await self.parts.ledger.realms.gauges([self.realm])
         self.parts.relay.wake()
         return fresh
@@ -192,12 +192,12 @@ class Sweeper:
 
     # ----------------------------------------------------------------------------------------------------------- resolved
 
-    async def _mended(self, found: Sequence[Discrepancy], token: AccessToken, refused: "_Refused") -> list[Discrepancy]:
+    async def _resolved(self, found: Sequence[Discrepancy], token: AccessToken, refused: "_Refused") -> list[Discrepancy]:
         """Return earlier findings, not found now, that are really gone, adopted or decided."""
         keys = {(d.what, d.entity, d.qbo_id) for d in found}
         before = [d for d in await self.parts.ledger.sweeps.discrepancies(self.realm) if (d.what, d.entity, d.qbo_id) not in keys]
         decided = await self.parts.ledger.sweeps.decided([d.document_id for d in before if d.document_id and d.what == "missing"])
-        mended = [d for d in before if d.what == "missing" and d.document_id in decided]
+        resolved = [d for d in before if d.what == "missing" and d.document_id in decided]
         for d in before:
             if d.what == "missing":
                 continue
@@ -206,13 +206,13 @@ class Sweeper:
                 continue
             if d.what == NOT_AS_ASKED:
                 if seen is None or seen.voided or asking.as_asked(d.asked or {}, seen):
-                    mended.append(d)
+                    resolved.append(d)
                 continue
             marker = seen.marker if seen else None
             ledger = await self.parts.ledger.sweeps.marked(self.realm, [marker]) if marker else {}
             if seen is None or marker is None or not _unexpected(seen, ledger.get(marker)):
-                mended.append(d)
-        return mended
+                resolved.append(d)
+        return resolved
 
 
 @dataclass

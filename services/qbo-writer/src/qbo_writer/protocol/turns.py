@@ -26,7 +26,7 @@ class Turns:
     def __init__(self, posters: Mapping[str, Poster], leases: Leases, ledger: Ledger, watched: Watched) -> None:
         self._posters, self._leases, self._ledger, self._watched = posters, leases, ledger, watched
         self._looked_at = time.monotonic()
-        self._told: dict[str, datetime] = {}  # whose rows were told something lately
+        self._told: dict[str, datetime] = {}  # whose rows were changed lately for their holder to see
         self._taken: set[str] = set()  # companies whose lease has just been taken
         self._having: set[str] = set()  # companies that have their turn
         self._gauges_at = 0.0
@@ -66,7 +66,7 @@ class Turns:
             self._taken -= taken
         for realm in work & self._posters.keys():
             poster = self._posters[realm]
-            if not (poster.halts.halted or poster.halts.stopped):  # these go on by the clock, or by a person's word
+            if not (poster.halts.halted or poster.halts.stopped):  # these resume by the clock, or when a person says so
                 poster.wake()
         for realm, at in told.items():
             if self._told.get(realm) != at and realm in self._posters:

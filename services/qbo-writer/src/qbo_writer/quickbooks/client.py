@@ -8,15 +8,13 @@ from qbo_writer.quickbooks.lookups import Lookups
 from qbo_writer.quickbooks.pacing import Pacer
 from qbo_writer.quickbooks.transport import Transport
 from qbo_writer.quickbooks.writes import Writes
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 
 class QboClient(Lookups, ChangeReads):
     """The port to QuickBooks. Callers pace writes; reads pace themselves."""
 
-    def __init__(
-        self, settings: WriterSettings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         super().__init__(Transport(settings, pacer, transport))
         self._writes = Writes(self.transport)
 

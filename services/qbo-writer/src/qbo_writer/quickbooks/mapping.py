@@ -19,7 +19,7 @@ from qbo_writer.policy import Policy
 from qbo_writer.quickbooks import documents
 from qbo_writer.quickbooks.documents.draft import HEADING, PARTIES, TAX_WORDS, Draft
 from qbo_writer.quickbooks.values import cents, clean, decimal_of, detail, is_a, letters, number, part, ref, rows, text
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 ENTITY: dict[LedgerKind, str] = {form.kind: form.entity for form in documents.ALL}
 KIND: dict[str, LedgerKind] = {form.entity: form.kind for form in documents.ALL}
@@ -226,7 +226,7 @@ def _line_fields(line: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             yield linked, text(link.get("TxnId"))
 
 
-def url(settings: WriterSettings, kind: LedgerKind, qbo_id: str, realm: str) -> str:
+def url(settings: Settings, kind: LedgerKind, qbo_id: str, realm: str) -> str:
     """Return the document's web address."""
     return f"{settings.ui_url}/app/{documents.of(kind).page.format(qbo_id)}&companyId={realm}"
 

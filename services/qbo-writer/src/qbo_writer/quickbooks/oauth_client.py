@@ -12,7 +12,7 @@ from bookrelay.money import loads
 
 from qbo_writer.domain import AnswerKind
 from qbo_writer.quickbooks import faults
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 SCOPE = "com.intuit.quickbooks.accounting"
 _ROLLING, _HOUR = 8640000.0, 3600.0  # token lifetimes if the answer lacks them: 100 days, 1 hour
@@ -37,7 +37,7 @@ class GrantRefused(HaltError):  # noqa: N818
 class OAuthClient:
     """The token endpoint."""
 
-    def __init__(self, settings: WriterSettings, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, settings: Settings, client: httpx.AsyncClient | None = None) -> None:
         self._settings = settings
         timeout = httpx.Timeout(settings.qbo_oauth_timeout_seconds, connect=settings.qbo_connect_timeout_seconds)
         self._client = client or httpx.AsyncClient(timeout=timeout, follow_redirects=False)

@@ -17,7 +17,7 @@ from typing import Any
 from bookrelay import metrics, telemetry
 from bookrelay.messages import Priority
 
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 log = telemetry.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Limits:
     landing: float = 0.05  # from the answer's arrival until QuickBooks counts the request as finished
 
     @classmethod
-    def of(cls, settings: WriterSettings) -> "Limits":
+    def of(cls, settings: Settings) -> "Limits":
         """Return the limits from the settings."""
         return cls(
             settings.pace_requests_per_minute,
@@ -230,7 +230,7 @@ class Pacer:
     """Budgets for every company that this process writes for."""
 
     def __init__(
-        self, settings: WriterSettings, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+        self, settings: Settings, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
     ) -> None:
         self._limits, self._clock, self._wall = Limits.of(settings), clock, wall
         self._gates: dict[str, _Gate] = {}

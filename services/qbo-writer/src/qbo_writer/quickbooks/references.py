@@ -49,7 +49,7 @@ from qbo_writer.quickbooks.missing import (
 from qbo_writer.quickbooks.name_cache import Finds, NameCache
 from qbo_writer.quickbooks.resolving import DefaultsFinding, Finding, with_settings
 from qbo_writer.quickbooks.survivors import KnownSurvivors
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 F = TypeVar("F", bound=Finding)
 
@@ -79,7 +79,7 @@ class Need:
 class References:
     """Resolves what documents refer to."""
 
-    def __init__(self, pool: Pool, books: Lists, policy: Policy, settings: WriterSettings) -> None:
+    def __init__(self, pool: Pool, books: Lists, policy: Policy, settings: Settings) -> None:
         self._rows, self._books, self._policy, self._settings = ReferenceRows(pool), books, policy, settings
         self._policies: dict[str, Policy] = {}  # of companies whose policy was read again
         self.companies = Companies(CompanyRows(pool), books, settings.references_max_age_seconds)

@@ -25,7 +25,7 @@ from qbo_writer.quickbooks.missing import (
     unfit,
     unmapped,
 )
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 _TAX_WORDS = frozenset({"TAX", "NON"})  # US companies: words instead of Ids
 _UNTAXED = "NON"
@@ -240,7 +240,7 @@ class DefaultsFinding(Finding):
         """No party is named."""
 
 
-def with_settings(own: Defaults, settings: WriterSettings) -> Defaults:
+def with_settings(own: Defaults, settings: Settings) -> Defaults:
     """Return the policy's defaults, completed by the settings."""
     given: dict[str, Any] = {
         "item": _from_setting(settings.qbo_default_item_id, ItemTarget),

@@ -17,7 +17,7 @@ ERROR_LENGTH = 500
 
 
 @dataclass(frozen=True)
-class Refused:
+class TokenRefusal:
     """The endpoint's last answer to a refresh token, assumed unchanged until `again_at`."""
 
     refresh_token: str = field(repr=False)
@@ -31,10 +31,10 @@ class TokenEndpoint:
 
     def __init__(self, oauth: OAuthClient, rows: TokenRows) -> None:
         self._oauth, self._rows = oauth, rows
-        self._refused: dict[str, Refused] = {}
+        self._refused: dict[str, TokenRefusal] = {}
         self.clock: Callable[[], float] = time.monotonic  # the clock for pauses
 
-    def refused(self, realm: str) -> Refused | None:
+    def refused(self, realm: str) -> TokenRefusal | None:
         """Return the last failure, if there was no success since."""
         return self._refused.get(realm)
 
@@ -82,8 +82,8 @@ class TokenEndpoint:
         if last and last.refresh_token == refresh_token:
             raise last.error.with_traceback(None)
 
-    def _leave_alone(self, realm: str, refresh_token: str, error: HaltError | TransientError, last: Refused | None) -> None:
+    def _leave_alone(self, realm: str, refresh_token: str, error: HaltError | TransientError, last: TokenRefusal | None) -> None:
         """Start the pause before the endpoint is asked for this token again; it grows while the endpoint is down."""
         grown = min(max(last.wait * 2, AWAY_SECONDS), AWAY_MOST) if last else 0.0  # one lost answer is not an outage
         wait = grown if isinstance(error, TransientError) else HALTED_SECONDS
-        self._refused[realm] = Refused(refresh_token, error, wait, self.clock() + wait)
+        self._refused[realm] = TokenRefusal(refresh_token, error, wait, self.clock() + wait)

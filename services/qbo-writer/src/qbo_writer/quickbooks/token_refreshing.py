@@ -15,7 +15,7 @@ from qbo_writer.quickbooks import sealing
 from qbo_writer.quickbooks.oauth_client import GrantRefused, TokenPair
 from qbo_writer.quickbooks.token_endpoint import TokenEndpoint
 from qbo_writer.quickbooks.vault import Vault
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 log = telemetry.get_logger(__name__)
 
@@ -26,7 +26,7 @@ RECONNECT = "Connect again: qbo-writer auth login."
 class Refresher:
     """Gets a new pair under the lease, one company at a time; a pair that could not be stored is kept in memory and retried."""
 
-    def __init__(self, rows: TokenRows, vault: Vault, endpoint: TokenEndpoint, settings: WriterSettings) -> None:
+    def __init__(self, rows: TokenRows, vault: Vault, endpoint: TokenEndpoint, settings: Settings) -> None:
         self._rows, self._vault, self._endpoint, self._settings = rows, vault, endpoint, settings
         self._unstored: dict[str, tuple[TokenPair, str | None]] = {}  # received from Intuit, not yet stored
 

@@ -17,7 +17,7 @@ from qbo_writer.quickbooks.sealing import sealed
 from qbo_writer.quickbooks.token_endpoint import TokenEndpoint
 from qbo_writer.quickbooks.token_refreshing import RECONNECT, Refresher
 from qbo_writer.quickbooks.vault import Vault
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 log = telemetry.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class _Cached:
 class TokenStore:
     """Access tokens for the lease holder. `fencing_token` is the caller's; a lost lease raises LeaseLost."""
 
-    def __init__(self, pool: Pool, settings: WriterSettings, oauth: OAuthClient) -> None:
+    def __init__(self, pool: Pool, settings: Settings, oauth: OAuthClient) -> None:
         self._settings, self._oauth = settings, oauth
         self._vault = Vault(settings.qbo_token_encryption_keys.get_secret_value())
         self._rows = TokenRows(pool)

@@ -21,7 +21,7 @@ from qbo_writer import redacting
 from qbo_writer.domain import AccessToken, Answer, AnswerKind, LookupFailed, LookupUnreadable, Operation
 from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.pacing import Pacer
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 MINOR_VERSION = "75"
 ADDRESS_MOST = (
@@ -34,9 +34,7 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 class Transport:
     """Sends one request. Callers pace writes (they journal between slot and send); reads are paced here."""
 
-    def __init__(
-        self, settings: WriterSettings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, pacer: Pacer | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings, self._pacer = settings, pacer
         self.on_unauthorized: Callable[[str, AccessToken], None] | None = None  # called for a 401 to a read
         self.on_accepted: Callable[[str, AccessToken], None] | None = None  # called when a token was accepted

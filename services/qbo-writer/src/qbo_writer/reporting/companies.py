@@ -13,7 +13,7 @@ from qbo_writer.protocol import feed_refusals
 from qbo_writer.protocol.feed_paging import Paging
 from qbo_writer.protocol.feed_refusals import Refusals
 from qbo_writer.reporting.problem import Problem
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 TOKEN_AWAY = timedelta(minutes=1)
 FEED_FAILURES = 3  # in a row
@@ -61,7 +61,7 @@ class Company:
             "refused": {entity: one.words for entity, one in self.feed_refusals.items()},
         }  # fmt: skip
 
-    def problems(self, settings: WriterSettings) -> list[Problem]:
+    def problems(self, settings: Settings) -> list[Problem]:
         """Return what a person must see to."""
         connect = (
             f"Connect it: qbo-writer auth login --realm {self.realm}. Posting then resumes automatically; its commands are kept."
@@ -95,7 +95,7 @@ class Company:
             return [Problem("token_endpoint", reason, fix, self.token_failing_since, self.realm)]
         return self._feed_problems(settings)
 
-    def _feed_problems(self, settings: WriterSettings) -> list[Problem]:
+    def _feed_problems(self, settings: Settings) -> list[Problem]:
         behind = self.feed_lag is not None and self.feed_lag > 2 * timedelta(seconds=settings.feed_seconds) + FEED_SPARE
         if not self.lease_live:
             return []
@@ -126,7 +126,7 @@ class Company:
             for entity, one in self.sweep_refusals.items()
         ]  # fmt: skip
 
-    def _swept_late(self, settings: WriterSettings) -> list[Problem]:
+    def _swept_late(self, settings: Settings) -> list[Problem]:
         """Report a daily comparison that has not completed for more than a day, although the company is served."""
         most = timedelta(seconds=settings.sweep_seconds) + SWEEP_SPARE
         if self.swept_at is None or self.now - self.swept_at <= most:
@@ -157,7 +157,7 @@ class Company:
         ]  # fmt: skip
 
 
-async def companies(pool: Pool, settings: WriterSettings) -> list[Company]:
+async def companies(pool: Pool, settings: Settings) -> list[Company]:
     """Read the companies of these settings."""
     return [
         Company(

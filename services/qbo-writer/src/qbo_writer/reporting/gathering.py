@@ -11,12 +11,12 @@ from qbo_writer.reporting.companies import companies
 from qbo_writer.reporting.problem import Problem
 from qbo_writer.reporting.processes import kept
 from qbo_writer.reporting.unserved import unserved
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 EVENTS_WAIT = timedelta(minutes=5)
 
 
-async def problems(pool: Pool, settings: WriterSettings) -> list[Problem]:
+async def problems(pool: Pool, settings: Settings) -> list[Problem]:
     """Return all that needs a person: of the companies of these settings, of every one that nobody serves, of every process."""
     found = await kept(pool)
     for company in await companies(pool, settings):

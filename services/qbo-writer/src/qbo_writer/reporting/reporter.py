@@ -12,7 +12,7 @@ from qbo_writer.reporting.gathering import problems
 from qbo_writer.reporting.problem import Problem, What
 from qbo_writer.reporting.processes import OWN, keep_own, of_blocked, of_policy
 from qbo_writer.reporting.unserved import publish_unserved
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 log = telemetry.get_logger(__name__)
 
@@ -23,7 +23,7 @@ class Reporter:
     """Looks at what needs a person in a running writer: for /health/ready, metrics, events. `step` is a loop's unit of work."""
 
     def __init__(
-        self, pool: Pool, settings: WriterSettings, holder: str, policy: PolicyFile, blocked: Blocked, told: Callable[[], None]
+        self, pool: Pool, settings: Settings, holder: str, policy: PolicyFile, blocked: Blocked, told: Callable[[], None]
     ) -> None:
         self._pool, self._settings, self._holder = pool, settings, holder
         self._policy, self._blocked, self._told = policy, blocked, told

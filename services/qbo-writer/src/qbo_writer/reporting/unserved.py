@@ -11,10 +11,10 @@ from qbo_writer.domain import SENDER
 from qbo_writer.ledger import unserved as rows
 from qbo_writer.ledger.unserved import Over
 from qbo_writer.reporting.problem import Problem
-from qbo_writer.settings import WriterSettings
+from qbo_writer.settings import Settings
 
 
-async def unserved(pool: Pool, settings: WriterSettings) -> list[Problem]:
+async def unserved(pool: Pool, settings: Settings) -> list[Problem]:
     """Return each company that due commands name and for which no writer has held the lease for `unserved_seconds`.
 
     Cheap while all are served: the companies are found by skipping along an index.
@@ -25,7 +25,7 @@ async def unserved(pool: Pool, settings: WriterSettings) -> list[Problem]:
     ]
 
 
-def _unserved(realm: str, commands: int, sources: Sequence[str], since: datetime, settings: WriterSettings) -> Problem:
+def _unserved(realm: str, commands: int, sources: Sequence[str], since: datetime, settings: Settings) -> Problem:
     sources_named = ", ".join(sources)
     if realm in settings.qbo_realm_ids:
         fix = "Start the qbo-writer that has it in QBO_REALM_IDS."

@@ -50,7 +50,7 @@ class Looking:
         self._pool = pool
 
     async def look(self, seconds: float) -> tuple[set[str], dict[str, datetime]]:
-        """Return the companies with something that is due now, and those whose row was changed lately for its holder to see, with the time.
+        """Return the companies with something due now, and those whose row was changed lately for its holder to see, and when.
 
         `seconds`: how long ago the look before was.
         """

@@ -103,3 +103,38 @@ async def test_a_statement_of_its_own_is_fenced(database_url: str, sandbox: QboS
         with pytest.raises(LeaseLost):
             await d.writer.tokens.current(d.realm, 1)
         assert (await realms.read(d.realm)).pace == {"kept": 1}
+
+
+async def test_what_an_earlier_holder_left_is_taken_over_though_nothing_asks_for_a_look(
+    database_url: str, sandbox: QboSandbox
+) -> None:
+    """The company rests, halted as far as this process knows; another holder has resumed it, sent a request, and died since."""
+    async with desk(database_url, sandbox, run=False) as d:
+        await d.writer.leases.step()
+        poster = d.writer.posters[d.realm]
+        await poster.step()
+        await d.tell(invoice(d.realm, "Q-1"))
+        sandbox.fault(fault="reset", match={"realm": d.realm, "operation": "create"}, count=1)
+        for _ in range(20):
+            await poster.step()
+            if await d.pool.fetchval("SELECT count(*) FROM qbo_writer.attempts WHERE state <> 'resolved'"):
+                break
+        await poster.drain(5)
+        await d.pool.execute(
+            "UPDATE qbo_writer.attempts SET state = 'sending', answered = false, ambiguous = false, lost = false"
+        )
+        await d.pool.execute(
+            "UPDATE qbo_writer.leases SET fencing_token = fencing_token + 1, expires_at = now() - interval '1 s'"
+        )
+        await d.writer.leases.step()  # found to be lost
+        await d.writer.leases.step()
+        token = d.writer.leases.holding(d.realm)
+        assert token is not None
+        d.writer.turns.begin()  # as if somebody looked for all companies
+        poster.rest.look = False
+        poster.rest.nudge()
+        await poster.step()
+        assert poster.tenure is not None
+        assert poster.tenure.fencing_token == token
+        lost = await d.pool.fetchrow("SELECT state, lost, ambiguous FROM qbo_writer.attempts ORDER BY id DESC LIMIT 1")
+        assert (lost["state"], lost["lost"], lost["ambiguous"]) == ("unknown", True, True)

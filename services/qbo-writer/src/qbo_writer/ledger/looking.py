@@ -58,6 +58,15 @@ class Looking:
         work = {row["realm"] for row in rows if row["told_at"] is None and row["realm"]}
         return work, {row["realm"]: row["told_at"] for row in rows if row["told_at"] is not None}
 
+    async def is_unfinished(self, realm: str) -> bool:
+        """Return whether a company has a command or an attempt that is not at its end."""
+        found: bool = await self._pool.fetchval(
+            "SELECT EXISTS (SELECT 1 FROM qbo_writer.attempts WHERE realm = $1 AND state <> 'resolved') OR EXISTS "
+            "(SELECT 1 FROM qbo_writer.commands WHERE realm = $1 AND state IN ('due', 'waiting', 'received'))",
+            realm,
+        )
+        return found
+
     async def unfinished(self) -> set[str]:
         """Return the companies that have a command or an attempt that is not at its end, whenever its time comes."""
         return {row["realm"] for row in await self._pool.fetch(_UNFINISHED) if row["realm"]}

@@ -121,7 +121,8 @@ class Poster:
                 self.halts.tell_recovery(self.halts.row)
                 await self.rest.wait(RECOVERY_LOOK_SECONDS)
                 return
-            await self._take_over(fencing_token, unfinished=self.rest.look or not self.parts.watched.alive)
+            # Asked under the new lease: an earlier holder can journal nothing any more.
+            await self._take_over(fencing_token, unfinished=await self.parts.ledger.looking.is_unfinished(self.realm))
         tenure = self.tenure
         assert tenure is not None
         # While it does not look, `turns` looks for it whether its row was changed.
@@ -199,7 +200,7 @@ class Poster:
     async def _take_over(self, fencing_token: int, *, unfinished: bool) -> None:
         """After taking the lease, in the protocol's order. Step 1 was taking it.
 
-        Where `turns` has looked since, and found nothing that is not at its end, there is nothing to take over.
+        If nothing of the company is unfinished, there is nothing to take over.
         """
         tenure, self.policy_check.next_at = Tenure(fencing_token), time.monotonic() + FIRST_SECONDS * unfinished
         self.sender.health.halted, self.sender.health.closed = None, False  # of an earlier tenure

@@ -61,9 +61,7 @@ class Turns:
         began = time.monotonic()
         work, told = await self._ledger.looking.look(began - self._looked_at)
         self._looked_at = began
-        if taken := set(self._taken):
-            work |= taken & await self._ledger.looking.unfinished()
-            self._taken -= taken
+        await self._first_take_over()
         for realm in work & self._posters.keys():
             poster = self._posters[realm]
             if not (poster.halts.halted or poster.halts.stopped):  # these resume by the clock, or when a person says so
@@ -72,6 +70,19 @@ class Turns:
             if self._told.get(realm) != at and realm in self._posters:
                 self._posters[realm].told()
         self._told = told
+
+    async def _first_take_over(self) -> None:
+        """Wake the companies that have anything unfinished, halted ones too: these are taken over wholly, the others in turn."""
+        taken, self._taken = self._taken, set()  # a lease that is lost and taken again meanwhile counts anew
+        if not taken:
+            return
+        try:
+            unfinished = await self._ledger.looking.unfinished()
+        except BaseException:
+            self._taken |= taken
+            raise
+        for realm in taken & unfinished:
+            self._posters[realm].wake()
 
     def _give_turns(self) -> None:
         self._having = {realm for realm in self._having if not self._posters[realm].rest.resting}

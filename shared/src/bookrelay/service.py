@@ -70,6 +70,7 @@ class Service:
         self._working = False  # the loops are running
         self._stop_by = 0.0  # monotonic time, set when it stops
         self._cleanups: list[Callable[[], Awaitable[None]]] = []
+        self._on_stopping: list[Callable[[], None]] = []
         self._ready_checks: list[Callable[[], str | None]] = []
         self._note_checks: list[Callable[[], Sequence[str]]] = []
         self.blocked = blocked.Blocked()
@@ -84,6 +85,10 @@ class Service:
         """The service's pool; available from `prepare` on."""
         assert self._pool is not None
         return self._pool
+
+    def on_stopping(self, call: Callable[[], None]) -> None:
+        """Call this as soon as the service stops, before it waits for its loops."""
+        self._on_stopping.append(call)
 
     def add_loop(self, name: str, step: Step, *, stall_seconds: float = 300, vital: bool = True, label: str = "") -> None:
         """Add a supervised loop. While one that is not `vital` fails, the service is ready and notes it.
@@ -248,6 +253,8 @@ class Service:
 
     async def _shut_down(self, server: HttpServer, tasks: list[asyncio.Task[Any]]) -> None:
         log.info("service.stopping")
+        for stopping in self._on_stopping:
+            stopping()
         started = time.monotonic()
         self._stop_by = started + self.settings.shutdown_seconds
         work = next(task for task in tasks if task.get_name() == "work")

@@ -165,7 +165,7 @@ async def test_a_lost_answer_pays_once(database_url: str, sandbox: QboSandbox) -
     ("given", "why"),
     [
         ({"applied": (("I-1", "101.00"),)}, "101.00 is applied, but the payment and its credits come to 100.00"),
-        ({"applied": (("I-1", "10.00"), ("I-1", "20.00"))}, "names each document once"),
+        ({"applied": (("I-1", "10.00"), ("I-1", "20.00"))}, "can name each document only once"),
         ({"applied": (("I-1", "10.00"),), "credits": (("C-1", "20.00"),)}, "credits of 20.00 pay more than the 10.00"),
         ({"applied": (("I-1", "0.00"),)}, "greater than 0"),
         ({"amount": "-1.00"}, "greater than or equal to 0"),

@@ -8,6 +8,7 @@ import pytest
 from bookrelay.db import Pool, open_pool
 from ledger_load import REALM, connect, fill
 from qbo_writer.domain import AccessToken, Reference
+from qbo_writer.ledger.references import ReferenceRows
 from qbo_writer.quickbooks.name_cache import NameCache
 from qbo_writer.settings import Settings
 
@@ -50,7 +51,7 @@ async def test_a_name_among_very_many_is_found_by_an_index_and_memory_is_bounded
         await made.connection.close()
     pool = await _pool(database_url)
     try:
-        cache = NameCache(pool, NoBooks(), 86_400, MOST)
+        cache = NameCache(ReferenceRows(pool), NoBooks(), 86_400, MOST)
         for number in range(1, 4 * MOST):
             found = await cache.find(REALM, "Customer", f"C-{number} A.B.", TOKEN)
             assert isinstance(found, Reference)

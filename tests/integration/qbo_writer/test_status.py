@@ -245,7 +245,7 @@ async def test_what_is_no_company_id_is_told_so(
     create_topics(own_broker)
     with office(database_url, own_broker, sandbox, sandbox.company()) as o:
         await publish(own_broker, invoice(realm, "Q-1"))
-        o.until_noted(f"No writer serves company {realm}", "This is no company id (digits only)", "the settings of emr")
+        o.until_noted(f"No writer serves company {realm}", "This is not a company id (digits only)", "the settings of emr")
 
 
 def _swap(link: Any, target: Any) -> None:

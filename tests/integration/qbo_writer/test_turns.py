@@ -138,3 +138,16 @@ async def test_what_an_earlier_holder_left_is_taken_over_though_nothing_asks_for
         assert poster.tenure.fencing_token == token
         lost = await d.pool.fetchrow("SELECT state, lost, ambiguous FROM qbo_writer.attempts ORDER BY id DESC LIMIT 1")
         assert (lost["state"], lost["lost"], lost["ambiguous"]) == ("unknown", True, True)
+
+
+async def test_a_stop_does_not_wait_for_a_company_that_rests(database_url: str, sandbox: QboSandbox) -> None:
+    """Each stop of a service with a company that had nothing to do took all of SHUTDOWN_SECONDS."""
+    async with desk(database_url, sandbox) as d:
+        await resting(d)
+        poster = d.writer.posters[d.realm]
+        step = asyncio.create_task(poster.step())
+        await asyncio.sleep(0)
+        assert not step.done()
+        d.writer.stop_resting()
+        async with asyncio.timeout(30):
+            await step

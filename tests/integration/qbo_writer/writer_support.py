@@ -280,6 +280,7 @@ async def running(writer: Writer) -> AsyncIterator[None]:
         yield
     finally:
         stopping.set()
+        writer.stop_resting()
         await asyncio.wait(tasks, timeout=30)
         for task in tasks:
             if task.done() and not task.cancelled() and (error := task.exception()):

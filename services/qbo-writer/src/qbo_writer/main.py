@@ -31,6 +31,7 @@ def build_app(settings: Settings) -> Service:
             app.add_loop(f"posting {realm}", poster.step, vital=False, label=label)
         app.add_loop("turns", writer.turns.step)
         writer.turns.begin()
+        app.on_stopping(writer.stop_resting)
         app.add_loop("policy", writer.policy_file.step, vital=False)
         reporter = Reporter(app.pool, settings, writer.leases.holder, writer.policy_file, app.blocked, relay.wake)
         app.add_loop("reporting", reporter.step, vital=False)

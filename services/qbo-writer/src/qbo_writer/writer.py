@@ -149,6 +149,11 @@ class Writer:
             if poster := self.posters.get(realm):
                 poster.wake()
 
+    def stop_resting(self) -> None:
+        """Let the loops of companies that rest come to their end."""
+        for poster in self.posters.values():
+            poster.rest.nudge()
+
     async def close(self, seconds: float = 4) -> None:
         """Wait up to `seconds` for requests in flight, release the leases, close the connections."""
         try:

@@ -28,8 +28,10 @@ SELECT n.realm,
   a.sending, a.unknown,
   (SELECT jsonb_object_agg(what, n) FROM (SELECT what, count(*) AS n FROM (SELECT what FROM qbo_writer.discrepancies
     WHERE realm = n.realm AND resolved_at IS NULL LIMIT {COUNTED}) d GROUP BY what) o) AS discrepancies,
-  (SELECT extract(epoch FROM swept_at)::float8 FROM qbo_writer.realms WHERE realm = n.realm) AS swept
-FROM unnest($1::text[]) AS n(realm) CROSS JOIN LATERAL (
+  extract(epoch FROM r.swept_at)::float8 AS swept,
+  CASE WHEN coalesce(r.feed_paging, '{{}}'::jsonb) = '{{}}'::jsonb
+    THEN extract(epoch FROM clock_timestamp() - r.feed_position)::float8 END AS lag
+FROM unnest($1::text[]) AS n(realm) LEFT JOIN qbo_writer.realms r USING (realm) CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE state = 'sending') AS sending, count(*) FILTER (WHERE state = 'unknown') AS unknown
   FROM (SELECT state FROM qbo_writer.attempts WHERE realm = n.realm AND state <> 'resolved'
     ORDER BY due_at LIMIT {COUNTED}) open) a
@@ -95,3 +97,5 @@ class Realms:
                 metrics.DISCREPANCIES.labels(realm, what).set((row["discrepancies"] or {}).get(what, 0))
             if row["swept"] is not None:
                 metrics.SWEPT.labels(realm).set(row["swept"])
+            if row["lag"] is not None:  # of a company that rests nobody else looks at the clock
+                metrics.QBO_FEED_LAG.labels(realm).set(max(0.0, row["lag"]))

@@ -90,10 +90,12 @@ class Feeder:
             self.soon()
         if row.feed_position:
             paging = Paging.of(row.feed_paging)
-            reached = min(row.feed_position, paging.reached) if paging else row.feed_position
-            metrics.QBO_FEED_POSITION.labels(self.realm).set(reached.timestamp())
-            metrics.QBO_FEED_LAG.labels(self.realm).set(max(0.0, (now - reached).total_seconds()))
-            metrics.QBO_FEED_PAGING.labels(self.realm).set(len(paging.cursors) if paging else 0)
+            self._show(min(row.feed_position, paging.reached) if paging else row.feed_position, paging, now)
+
+    def _show(self, reached: datetime, paging: Paging | None, now: datetime) -> None:
+        metrics.QBO_FEED_POSITION.labels(self.realm).set(reached.timestamp())
+        metrics.QBO_FEED_LAG.labels(self.realm).set(max(0.0, (now - reached).total_seconds()))
+        metrics.QBO_FEED_PAGING.labels(self.realm).set(len(paging.cursors) if paging else 0)
 
     def go_on(self, row: RealmRow) -> None:
         """After a takeover: read when it is time, counted from how far some writer has read."""
@@ -150,6 +152,7 @@ class Feeder:
                 log.warning("feed.paging", realm=self.realm, entities=list(full), since=min(full.values()).isoformat())
                 paging = Paging.begin(now, full)
             await self._take(tenure, changes, (now, paging, refused), token)
+            self._show(paging.reached if paging else now, paging, now)
         for _ in range(self.parts.settings.feed_reads_per_run):
             if paging is None:
                 return row, False
@@ -165,6 +168,7 @@ class Feeder:
                 self._reader.refuse(refused, entity, since, now, await self.sender.serving.refused_alone(error, token))
             until, paging = paging.until, paging.after(entity, cursor)
             await self._take(tenure, seen, (until, paging, refused), token)
+            self._show(paging.reached if paging else until, paging, now)
         return row, paging is not None
 
     async def _take(

@@ -115,9 +115,8 @@ class Poster:
     async def _work(self, fencing_token: int) -> None:
         if self.tenure is None or self.tenure.fencing_token != fencing_token:
             await self.halts.read_row()
-            if (
-                self.halts.row and self.halts.row.recover_since
-            ):  # set before this lease was taken: only a recovery sets it, under its own
+            # Set before this lease was taken: only a recovery sets it, under its own lease.
+            if self.halts.row and self.halts.row.recover_since:
                 self.halts.tell_recovery(self.halts.row)
                 await self.rest.wait(RECOVERY_LOOK_SECONDS)
                 return

@@ -61,7 +61,7 @@ class Turns:
         began = time.monotonic()
         work, told = await self._ledger.looking.look(began - self._looked_at)
         self._looked_at = began
-        await self._first_take_over()
+        await self._wake_unfinished()
         for realm in work & self._posters.keys():
             poster = self._posters[realm]
             if not (poster.halts.halted or poster.halts.stopped):  # these resume by the clock, or when a person says so
@@ -71,8 +71,8 @@ class Turns:
                 self._posters[realm].told()
         self._told = told
 
-    async def _first_take_over(self) -> None:
-        """Wake the companies that have anything unfinished, halted ones too: these are taken over wholly, the others in turn."""
+    async def _wake_unfinished(self) -> None:
+        """Wake the companies that have anything unfinished, halted ones too; the others take their turn."""
         taken, self._taken = self._taken, set()  # a lease that is lost and taken again meanwhile counts anew
         if not taken:
             return

@@ -219,8 +219,8 @@ def cyclic() -> set[Edge]:
     back = (Action.CLAIM_AFRESH, Action.REJECT)  # the command can be due again: the state before any attempt
     edges: list[tuple[Edge, AttemptState | None]] = []
     for edge, row in TRANSITIONS.items():
-        edges.append((edge, None if row.effect in back else row.to))
-        if row.effect is Action.GONE:  # of a create: as silence
+        edges.append((edge, None if row.action in back else row.to))
+        if row.action is Action.GONE:  # of a create: as silence
             edges.append((edge, AttemptState.UNKNOWN))
     reach: dict[AttemptState | None, set[AttemptState | None]] = defaultdict(set)
     for _ in edges:

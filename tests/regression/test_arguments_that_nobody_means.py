@@ -40,9 +40,9 @@ def test_seconds_that_do_not_pass_are_refused(command: str, seconds: str, capsys
     ("line", "words"),
     [
         ("audit prune --days 3000000000", "is not a number from 1 to 36500"),
-        ("commands list --older 999999d", "is not a time like"),
-        ("commands list --older 999999999d", "is not a time like"),
-        ("held list --older \u00b2d", "is not a time like"),
+        ("commands list --older 999999d", "is not a duration like"),
+        ("commands list --older 999999999d", "is not a duration like"),
+        ("held list --older \u00b2d", "is not a duration like"),
         ("recover --since 0001-01-01T00:00:00+14:00", "is before 2001"),
         ("recover --since 0001-01-01T00:00:00Z", "is before 2001"),
         ("recover --since 9999-12-31T23:59:59-14:00", "is in the future"),

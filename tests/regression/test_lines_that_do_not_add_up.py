@@ -153,5 +153,5 @@ async def test_negative_lines_pass_while_the_total_is_not_negative(sandbox: QboS
 def test_a_total_is_an_amount_in_whole_cents() -> None:
     content = InvoiceContent(customer=Party(name="x"), txn_date=invoice("9", "a").data.content.txn_date, lines=lines("1.00"))
     data = invoice("9", "a").data.model_dump() | {"content": content, "total": "1.005"}
-    with pytest.raises(ValueError, match="more than two digits"):
+    with pytest.raises(ValueError, match="more than two decimal places"):
         type(invoice("9", "a").data).model_validate(data)

@@ -29,7 +29,7 @@ async def test_a_number_of_another_kind_of_document_ends_held_with_both_named(da
         assert (await d.until_ended())["Q-1", 1] == "held"
         data = await held(d)
         assert "SalesReceipt 9876" in data["reason"]
-        assert "Invoice Q-1 of emr" in data["reason"]
+        assert "Invoice Q-1 of source emr" in data["reason"]
         assert data["fix"]
         assert len(sandbox.requests(d.realm, operation="create", entity="Invoice")) == 1
 

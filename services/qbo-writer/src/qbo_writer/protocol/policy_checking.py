@@ -41,10 +41,10 @@ class PolicyCheck:
         self.next_at = math.inf
         if facts.names_taxes and (lacks := lacking(self._parts.policy)):
             wanted = not_said(self._parts.policy)
-            log.error("policy.tax_not_said", realm=self._realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
+            log.error("policy.tax_missing", realm=self._realm, lacks=list(lacks), reason=wanted.reason, fix=wanted.fix)
         if facts.names_taxes and not self._parts.policy.amounts:
             return
         # Lines may name their codes themselves: what still lacks one is held again, without a call.
         if released := await self._parts.ledger.commands.release_for(self._realm, tenure.fencing_token, TAX_NOT_SAID):
-            log.info("policy.tax_said", realm=self._realm, released=released)
+            log.info("policy.tax_set", realm=self._realm, released=released)
             self._wake()

@@ -221,7 +221,7 @@ class Poster:
             # Whoever starts may have another policy than who waited.
             await self.parts.ledger.commands.take_up_waiting(self.realm, fencing_token, all_of_them=True)
         self.tenure, tenure.feed_read = tenure, not unfinished
-        log.info("lease.prepared", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
+        log.info("lease.takeover_done", realm=self.realm, fencing_token=fencing_token, lost_attempts=lost)
         if token is not None and unfinished:
             self._read_feed(tenure, token)
 

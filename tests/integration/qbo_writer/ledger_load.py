@@ -235,6 +235,8 @@ class HotPath:
         await self._step("housekeeping", self.ledger.commands.take_up_waiting(REALM, 1, all_of_them=True))
         await self._step("housekeeping", self.ledger.realms.read(REALM))
         await self._step("housekeeping", self.ledger.sweeps.discrepancies(REALM))
+        await self._step("housekeeping", self.ledger.work.is_unfinished(REALM))
+        await self._step("housekeeping", self.ledger.work.look(1.0))
         await self._step("housekeeping", self.ledger.attempts.mark_lost(REALM, 1))
         await self._step("status", self.ledger.realms.gauges([REALM]))
         await self._step("status", self.problems())

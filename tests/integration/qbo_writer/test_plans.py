@@ -103,8 +103,8 @@ WORK: dict[str, Callable[[HotPath], Awaitable[object]]] = {
     "next due": lambda path: path.ledger.commands.next_due_in(REALM),
     "problems": lambda path: path.problems(),
     "gauges": lambda path: path.ledger.realms.gauges([REALM]),
-    "look for all companies": lambda path: path.ledger.looking.look(1.0),
-    "takeover": lambda path: path.ledger.looking.unfinished(),
+    "look for all companies": lambda path: path.ledger.work.look(1.0),
+    "takeover": lambda path: path.ledger.work.is_unfinished(REALM),
     "new vendor": _new_vendor,
 }
 

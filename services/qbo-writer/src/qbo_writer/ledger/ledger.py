@@ -7,10 +7,10 @@ from qbo_writer.ledger.commands import Commands
 from qbo_writer.ledger.commits import Commits, Learns
 from qbo_writer.ledger.dependents import Dependents
 from qbo_writer.ledger.feed import Feed
-from qbo_writer.ledger.looking import Looking
 from qbo_writer.ledger.merges import Merges
 from qbo_writer.ledger.realms import Realms
 from qbo_writer.ledger.sweeps import Sweeps
+from qbo_writer.ledger.work import Work
 
 
 class Ledger:
@@ -25,4 +25,4 @@ class Ledger:
         self.sweeps = Sweeps(pool)
         self.realms = Realms(pool)
         self.merges = Merges(pool)
-        self.looking = Looking(pool)
+        self.work = Work(pool)

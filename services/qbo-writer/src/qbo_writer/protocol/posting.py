@@ -121,7 +121,7 @@ class Poster:
                 await self.rest.wait(RECOVERY_LOOK_SECONDS)
                 return
             # Asked under the new lease: an earlier holder can journal nothing any more.
-            await self._take_over(fencing_token, unfinished=await self.parts.ledger.looking.is_unfinished(self.realm))
+            await self._take_over(fencing_token, unfinished=await self.parts.ledger.work.is_unfinished(self.realm))
         tenure = self.tenure
         assert tenure is not None
         # While it does not look, `turns` looks for it whether its row was changed.

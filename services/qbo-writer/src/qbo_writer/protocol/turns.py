@@ -1,7 +1,7 @@
 """One look for all companies of a process: it wakes those with something to do, and gives those that the clock calls their turn.
 
 A company that rests costs no statement. What is due (documents, the time of an attempt, a word of a person) is found by one
-statement for all; change feeds, comparisons and takeovers of companies with nothing to do take turns, so that thousands of them
+statement for all; change feeds, comparisons and takeovers of companies with nothing due take turns, so that thousands of them
 keep neither a document nor QuickBooks waiting.
 """
 
@@ -27,18 +27,15 @@ class Turns:
         self._posters, self._leases, self._ledger, self._watched = posters, leases, ledger, watched
         self._looked_at = time.monotonic()
         self._told: dict[str, datetime] = {}  # whose rows were changed lately for their holder to see
-        self._taken: set[str] = set()  # companies whose lease has just been taken
         self._having: set[str] = set()  # companies that have their turn
         self._gauges_at = 0.0
 
     def lease_changed(self, realm: str) -> None:
-        """A lease was taken or lost: whoever has lost it says so at once, a company with something to do is taken over first."""
+        """A lease was taken or lost: whoever has lost it says so at once; a company that rests is taken over in its turn."""
         poster = self._posters[realm]
         if self._leases.holding(realm) is None:
             poster.rest.nudge()
-        elif poster.rest.resting:
-            self._taken.add(realm)
-        else:
+        elif not poster.rest.resting:
             poster.wake()
 
     def begin(self) -> None:
@@ -59,9 +56,8 @@ class Turns:
 
     async def _look(self) -> None:
         began = time.monotonic()
-        work, told = await self._ledger.looking.look(began - self._looked_at)
+        work, told = await self._ledger.work.look(began - self._looked_at)
         self._looked_at = began
-        await self._wake_unfinished()
         for realm in work & self._posters.keys():
             poster = self._posters[realm]
             if not (poster.halts.halted or poster.halts.stopped):  # these resume by the clock, or when a person says so
@@ -71,24 +67,11 @@ class Turns:
                 self._posters[realm].told()
         self._told = told
 
-    async def _wake_unfinished(self) -> None:
-        """Wake the companies that have anything unfinished, halted ones too; the others take their turn."""
-        taken, self._taken = self._taken, set()  # a lease that is lost and taken again meanwhile counts anew
-        if not taken:
-            return
-        try:
-            unfinished = await self._ledger.looking.unfinished()
-        except BaseException:
-            self._taken |= taken
-            raise
-        for realm in taken & unfinished:
-            self._posters[realm].wake()
-
     def _give_turns(self) -> None:
         self._having = {realm for realm in self._having if not self._posters[realm].rest.resting}
         for realm, poster in self._posters.items():
             if len(self._having) >= AT_ONCE:
                 return
-            if poster.rest.resting and realm not in self._taken and poster.due():
+            if poster.rest.resting and poster.due():
                 self._having.add(realm)
                 poster.rest.nudge()

@@ -11,61 +11,30 @@ import asyncio
 import contextlib
 import json
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
-from faults.harness import Company, Lane, Stage, TookTooLong, Writer, until
+from faults.harness import Company, Lane, Stage, TookTooLong, Writer, stage, until
 from qbo_writer.quickbooks.oauth_client import OAuthClient, TokenPair
 from qbo_writer.quickbooks.tokens import TokenStore
 from qbo_writer.settings import Settings
-from sandbox.stack.postgres import Postgres
 from sandbox.stack.processes import free_port
 
 from bench.writer import CEILING, WARM_UP, commands, limited_lane, publish, tell
 
 HOUR, FEED, DAY = 3600, 900, 86_400
 PRODUCTION = {"DATABASE_POOL_SIZE": "10", "LOG_LEVEL": "INFO"}
+COUNTED = ("shared_preload_libraries=pg_stat_statements", "pg_stat_statements.max=10000")  # Postgres counts statements
 CALLS = (
     "SELECT sum(s.calls)::bigint FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid "
     "WHERE d.datname = current_database()"
 )
 HELD_BY = "SELECT count(*) FROM qbo_writer.leases WHERE holder LIKE '%:' || $1 || ':%' AND expires_at > clock_timestamp()"
-
-
-def _directory(keep: Path | None) -> Path:
-    """A directory that Postgres' own user may enter."""
-    if keep:
-        keep.mkdir(parents=True, exist_ok=True)
-        keep.chmod(0o755)
-    directory = Path(tempfile.mkdtemp(prefix="bookrelay-companies-", dir=keep))
-    directory.chmod(0o755)
-    return directory
-
-
-@asynccontextmanager
-async def counted_stage(keep: Path | None) -> AsyncIterator[Stage]:
-    """A stage whose Postgres counts statements."""
-    directory = _directory(keep)
-    one = Stage(directory)
-    one.postgres = Postgres(
-        directory / "postgres", ephemeral=True,
-        settings=("shared_preload_libraries=pg_stat_statements", "pg_stat_statements.max=10000"),
-    )  # fmt: skip
-    try:
-        await one.start()
-        yield one
-    finally:
-        await one.stop()
-        if keep is None:
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 async def start_writer(lane: Lane, realms: Sequence[str], name: str, more: Mapping[str, str] | None = None) -> Writer:
@@ -216,7 +185,7 @@ async def busy(one: Stage, count: int, minutes: float) -> dict[str, Any]:
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     """Both parts."""
     figures: dict[str, Any] = {"companies": options.companies, "busy": options.busy}
-    async with counted_stage(Path(options.keep) if options.keep else None) as one:
+    async with stage(Path(options.keep) if options.keep else None, postgres_settings=COUNTED) as one:
         if options.companies:
             figures |= await many(one, options)
         if options.busy:

@@ -394,7 +394,12 @@ class Lane:
             "ON a.document_id = c.document_id AND a.state <> 'resolved' WHERE c.id = ANY($1::uuid[]) LIMIT 5",
             [c.id for c in missing],
         )
-        return f"{len(missing)} without an end, e.g. {[dict(r) for r in rows]}"
+        companies = await self.pool.fetch(
+            "SELECT r.realm, r.halted_code, r.halted_reason, r.halted_since, l.holder, l.expires_at - clock_timestamp() AS lease "
+            "FROM qbo_writer.realms r LEFT JOIN qbo_writer.leases l USING (realm) WHERE r.realm = ANY($1::text[])",
+            list({c.data.realm for c in missing}),
+        )
+        return f"{len(missing)} without an end, of {[dict(r) for r in companies]}, e.g. {[dict(r) for r in rows]}"
 
     async def judge(
         self, company: Company, commands: Sequence[Command], *, frozen: Mapping[Any, Any] | None = None,
@@ -454,9 +459,9 @@ def _key(command: Command) -> Key:
 class Stage:
     """One Postgres with a migrated template, and lanes on it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, postgres_settings: tuple[str, ...] = ()) -> None:
         self.directory = directory
-        self.postgres = Postgres(directory / "postgres", ephemeral=True)
+        self.postgres = Postgres(directory / "postgres", ephemeral=True, settings=postgres_settings)
         self.lanes: list[Lane] = []
         self._opening = asyncio.Lock()
 
@@ -509,12 +514,12 @@ def _directory(keep: Path | None) -> Path:
 
 
 @asynccontextmanager
-async def stage(keep: Path | None = None) -> AsyncIterator[Stage]:
+async def stage(keep: Path | None = None, *, postgres_settings: tuple[str, ...] = ()) -> AsyncIterator[Stage]:
     """Open a stage in a temporary directory (`keep`: there, for its logs)."""
     import shutil
 
     directory = _directory(keep)
-    one = Stage(directory)
+    one = Stage(directory, postgres_settings=postgres_settings)
     try:
         await one.start()
         yield one

@@ -19,6 +19,7 @@ from qbo_writer.quickbooks import faults
 from qbo_writer.quickbooks.mapping import DOCUMENTS, LISTS
 from qbo_writer.quickbooks.transport import ReadRefused
 from qbo_writer.reporting import gathering
+from qbo_writer.reporting.problem import Problem
 from test_posting_operators import ours
 from test_sweeping import copied
 from test_unpaying import paid, policy
@@ -194,15 +195,19 @@ async def test_a_kind_that_the_sweep_is_refused_for_stops_neither_company_nor_sw
             sandbox.person(d.realm, "delete", entity, document["Id"])
         assert await sweep(d) == [("missing", "Invoice")]
         assert halts(await d.events()) == []
-        (problem,) = [p for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+        (problem,) = await sweep_refused(d)
         assert problem.reason.startswith(f"The daily comparison of company {d.realm} is refused for Bill: ")
         assert problem.fix
         assert await sweep(d) == []
-        (again,) = [p for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"]
+        (again,) = await sweep_refused(d)
         assert (again.details["times"], again.since) == (2, problem.since)
         poster.parts.books.created = created  # type: ignore[method-assign]
         assert await sweep(d) == [("missing", "Bill")]
-        assert [p for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"] == []
+        assert await sweep_refused(d) == []
+
+
+async def sweep_refused(d: Desk) -> list[Problem]:
+    return [p for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"]
 
 
 async def sweep(d: Desk) -> list[tuple[str, str]]:
@@ -228,10 +233,6 @@ def refuse_reads(d: Desk, code: str, entity: str) -> set[str]:
     return refused
 
 
-async def sweep_refused(d: Desk) -> list[str]:
-    return [p.reason for p in await gathering.problems(d.pool, d.settings) if p.what == "sweep_refused"]
-
-
 @pytest.mark.parametrize("code", ["5020", "4000"])
 async def test_what_was_found_before_cannot_be_read_and_the_rest_is_compared(
     database_url: str, sandbox: QboSandbox, code: str
@@ -247,8 +248,8 @@ async def test_what_was_found_before_cannot_be_read_and_the_rest_is_compared(
         sandbox.person(d.realm, "delete", "Bill", sandbox.books(d.realm, "Bill")[0]["Id"])
         refused = refuse_reads(d, code, "Invoice")
         assert await sweep(d) == [("missing", "Bill")]
-        (reason,) = await sweep_refused(d)
-        assert reason.startswith(f"The daily comparison of company {d.realm} is refused for Invoice: {WORDS}")
+        (problem,) = await sweep_refused(d)
+        assert problem.reason.startswith(f"The daily comparison of company {d.realm} is refused for Invoice: {WORDS}")
         assert halts(await d.events()) == []
         assert {one.what for one in await d.writer.ledger.sweeps.discrepancies(d.realm)} == {"double", "missing"}
         refused.clear()
@@ -269,8 +270,8 @@ async def test_the_bill_of_a_payment_that_is_gone_cannot_be_read(
         await d.pool.execute("UPDATE qbo_writer.documents SET created_at = now() - interval '90 days' WHERE kind = 'bill'")
         refused = refuse_reads(d, "4000", "Bill")
         assert await sweep(d) == [("missing", "BillPayment")]
-        (reason,) = await sweep_refused(d)
-        assert "is refused for Bill: " in reason
+        (problem,) = await sweep_refused(d)
+        assert "is refused for Bill: " in problem.reason
         refused.clear()
         await sweep(d)
         assert await sweep_refused(d) == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from bookrelay import metrics
-from qbo_writer.ledger import audit
+from qbo_writer.ledger import attempts, audit
 from qbo_writer.ledger.records import Discrepancy
 from test_posting_operators import command
 from test_service import environment
@@ -211,7 +211,13 @@ async def test_it_runs_by_itself_a_day_after_the_last_one_of_any_writer(database
 # ------------------------------------------------------------------------------------------------------------------ retention
 
 
-async def test_retention_keeps_commands_and_a_chain_that_can_be_verified(database_url: str, sandbox: QboSandbox) -> None:
+@pytest.mark.parametrize("at_once", [1000, 3, 2])
+async def test_retention_keeps_commands_and_a_chain_that_can_be_verified(
+    database_url: str, sandbox: QboSandbox, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """In slices: of several, the last one empty, partly filled, or the only one."""
+    for module in (attempts, audit):
+        monkeypatch.setattr(module, "PRUNED_AT_ONCE", at_once)
     async with desk(database_url, sandbox, run=True, batch_threshold=3) as d:
         await posted(d, *(f"Q-{i}" for i in range(6)))
         old = [invoice(d.realm, f"Q-{i}") for i in range(6)]

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from bookrelay import metrics
 from bookrelay.kafka import Received
 from qbo_writer.handlers import new_command
 from qbo_writer.ledger import halting
@@ -63,6 +64,20 @@ async def test_a_resting_company_hears_a_person(database_url: str, sandbox: QboS
         assert set((await d.states()).values()) == {"due"}
         await halting.resume(d.pool, d.realm, "ann", "done")
         assert set((await d.until_ended()).values()) == {"posted"}
+
+
+async def test_the_feed_of_a_resting_company_is_seen_to_lag(database_url: str, sandbox: QboSandbox) -> None:
+    """Nobody else looks at the clock for a company that makes no rounds."""
+    async with desk(database_url, sandbox) as d:
+        await resting(d)
+        await d.pool.execute("UPDATE qbo_writer.realms SET feed_position = now() - interval '2 hours'")
+        d.writer.turns._gauges_at = 0.0
+
+        async def lags() -> bool:
+            found = metrics.REGISTRY.get_sample_value("qbo_feed_lag_seconds", {"realm": d.realm})
+            return found is not None and 7200 <= found < 7300
+
+        await d.until(lags)
 
 
 async def test_a_lease_that_was_lost_ends_the_rest_and_its_documents_stay(database_url: str, sandbox: QboSandbox) -> None:

@@ -255,6 +255,19 @@ async def test_what_was_published_long_ago_is_forgotten_and_nothing_else(pool: P
     assert await pending(pool) == 1
 
 
+@pytest.mark.parametrize("count", [4, 5])
+async def test_what_was_published_long_ago_is_forgotten_in_slices(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(outbox, "PRUNED_AT_ONCE", 2)
+    await put(pool, *range(count + 1))
+    one = relay(pool, FakePublisher())
+    await one.step()
+    await pool.execute(f"UPDATE {SCHEMA}.outbox SET published_at = now() - interval '73 hours' WHERE id <= $1", count)
+    await one._prune()
+    assert await pool.fetchval(f"SELECT count(*) FROM {SCHEMA}.outbox") == 1
+
+
 async def test_the_cursor_moves_forward_only(pool: Pool, database_url: str) -> None:
     from bookrelay import cursor
 
